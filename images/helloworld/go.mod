@@ -1,0 +1,3 @@
+module splithorizon/images/helloworld
+
+go 1.26

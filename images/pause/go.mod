@@ -1,0 +1,3 @@
+module splithorizon/images/pause
+
+go 1.26

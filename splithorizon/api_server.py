@@ -1,0 +1,120 @@
+"""The connection to one API server: requests with a deadline, and errors that name the cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from splithorizon.errors import EnvironmentBroke
+
+# Seconds to connect, and between two pieces of an answer; a healthy API server needs milliseconds.
+REQUEST_TIMEOUT = (3, 30)
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# The client library's table of the files it has written is one for the whole process.
+_CONNECTING = threading.Lock()
+
+
+class Refused(EnvironmentBroke):
+    """The API server answered, and said no."""
+
+    def __init__(self, what: str, *, status: int, message: str) -> None:
+        """Keep the HTTP status and the server's own words."""
+        super().__init__(what, seen=f"HTTP {status}: {message}")
+        self.status = status
+        self.message = message
+
+
+class ApiServer:
+    """One API server, as a kubeconfig names it. Safe to share between threads."""
+
+    def __init__(self, kubeconfig: Path, role: str) -> None:
+        """Name the server; nothing is read or connected before the first request."""
+        self._kubeconfig = kubeconfig
+        self._role = role
+        self._client: Any = None
+
+    @property
+    def configuration(self) -> Any:
+        """The client library's configuration: address, certificates, credentials."""
+        return self._connected().configuration
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Sequence[tuple[str, str]] = (),
+        content_type: str = "application/json",
+    ) -> bytes:
+        """Send one request, once, and return the whole answer.
+
+        Raises Refused for an answer that is an error, EnvironmentBroke where there is none.
+        """
+        client = self._connected()
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = client.request(
+                method, path, body=body, query_params=list(query), content_type=content_type,
+                header_params={"Accept": "application/json, */*"},
+                serialize=False, _request_timeout=REQUEST_TIMEOUT,
+            )  # fmt: skip
+            content: bytes = answer.data
+        except ApiException as error:
+            if not error.status:
+                raise self._silent(error.reason) from None
+            what = f"the {self._role} cluster's API server refused {method} {path}"
+            raise Refused(what, status=error.status, message=_message(error)) from None
+        except (HTTPError, OSError) as error:
+            raise self._silent(error) from None
+        return content
+
+    def _connected(self) -> Any:
+        with _CONNECTING:
+            if self._client is None:
+                self._client = self._connect()
+        return self._client
+
+    def _connect(self) -> Any:
+        from kubernetes import client, config, dynamic
+
+        configuration = client.Configuration()
+        try:
+            # The library copies the client's key into a file (0600) of its own: next to the
+            # kubeconfig, for in the temporary folder a killed run would leave it behind.
+            config.load_kube_config(  # type: ignore[no-untyped-call]  # the library has few types
+                config_file=str(self._kubeconfig), client_configuration=configuration,
+                persist_config=False, temp_file_path=str(self._kubeconfig.parent),
+            )  # fmt: skip
+        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+            what = f"the {self._role} cluster's kubeconfig {self._kubeconfig} cannot be used"
+            raise EnvironmentBroke(what, seen=str(error)) from None
+        # urllib3 would try three times more on its own, each with the full deadline.
+        configuration.retries = False
+        # A proxy for the outside cannot reach this machine's loopback; kubectl knows that too.
+        if urlsplit(configuration.host).hostname in _LOOPBACK:
+            configuration.proxy = None
+        return dynamic.DynamicClient(  # type: ignore[no-untyped-call]  # as above
+            client.ApiClient(configuration), discoverer=lambda *_: None
+        )
+
+    def _silent(self, error: object) -> EnvironmentBroke:
+        return EnvironmentBroke(
+            f"the {self._role} cluster's API server does not answer",
+            seen=str(error),
+            next_command=f"kubectl --kubeconfig {self._kubeconfig} get --raw /readyz",
+        )
+
+
+def _message(error: Any) -> str:
+    """Find the server's own words in the Status object that it answers errors with."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (KeyError, TypeError, ValueError):
+        return str(error.reason)

@@ -1,0 +1,1 @@
+"""Two kind clusters on two networks that cannot reach each other's pods."""

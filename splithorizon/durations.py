@@ -1,0 +1,57 @@
+"""Every duration of a run in seconds, with the reason for each; nowhere else is such a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long each condition may take at most: measured on two noisy cores, and tripled."""
+
+    small_command: float = (
+        60  # reads of an engine, a cluster or an API; seconds on a loaded machine
+    )
+    engine_probe: float = 30  # one privileged container from an image of a few hundred bytes
+    registry_answers: float = 3  # one in reach takes tenths of a second; the user waits for this
+    image_pulled: float = 600  # a node image is close to a gigabyte
+    image_step: float = 600  # one build, save, load or commit; the node image writes a gigabyte
+    package_download: float = 900  # a node's Debian packages over a slow mirror
+    go_download: float = 600  # module downloads for one component
+    go_build: float = 2400  # Kubernetes takes 8 minutes alone and shares both cores with Istio
+    other_build: float = 3600  # another process builds everything, on the same two cores
+    other_sweep: float = 120  # another process removes what one or two dead runs left
+    cluster_created: float = 180  # measured 13 s alone, 25 s side by side
+    cluster_deleted: float = 45  # both at once have to be gone within a minute of Ctrl-C
+    images_loaded: float = 180  # 700 MB into a node's containerd
+    istio_installed: float = 180  # measured 5 s; istioctl waits for istiod within
+    object_appears: float = 60  # an object that a controller makes once it has seen another
+    gateway_address: float = 120  # a load balancer answers in seconds, a cloud's in a minute
+    webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks
+    workload_ready: float = 180  # images are there; scheduling, CNI and a first certificate
+    log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
+    batch_sent: float = 180  # 1,000 requests take 4 s; each may time out on a broken path
+    request: float = 10  # one request through two side-cars and a gateway on a loaded machine
+    dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
+    heartbeat: float = 8  # a line at least every 10 s
+    poll: float = 0.5  # between two looks
+
+    def scaled(self, factor: float) -> Durations:
+        """Every deadline times ``factor``; what the user sees and how often we look stay."""
+        fixed = {"registry_answers", "heartbeat", "poll", "dial"}
+        scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}
+        return Durations(**{**scaled, **{name: getattr(self, name) for name in fixed}})
+
+
+_current = Durations()
+
+
+def current() -> Durations:
+    """The durations in force."""
+    return _current
+
+
+def scale(factor: float) -> None:
+    """Set the factor, once, from --timeout-scale."""
+    global _current
+    _current = Durations().scaled(factor)

@@ -1,0 +1,165 @@
+"""The container engine that kind drives: docker or podman, through one set of verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from splithorizon import process
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke
+
+Provider = Literal["docker", "podman"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine that was seen to run a privileged container; every call raises CommandFailed."""
+
+    provider: Provider
+    command: Path
+    environment: Mapping[str, str]
+    """What every child that talks to the engine, kind included, needs beside the caller's own."""
+    lacks_resource_capability: bool
+    """Whether a privileged container lacks CAP_SYS_RESOURCE, which the kubelet must be told."""
+
+    def to_json(self) -> str:
+        """All that another process needs to reach the same engine."""
+        return json.dumps(asdict(self) | {"command": str(self.command), "environment": dict(self.environment)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Engine:
+        """Read what ``to_json`` wrote."""
+        found = json.loads(text)
+        return cls(**found | {"command": Path(found["command"])})
+
+    @property
+    def network(self) -> str:
+        """The name of the network that kind puts its nodes on."""
+        return os.environ.get(f"KIND_EXPERIMENTAL_{self.provider.upper()}_NETWORK") or "kind"
+
+    def run(
+        self,
+        *arguments: str,
+        within: float,
+        stdin: str | bytes | None = None,
+        check: bool = True,
+        log: Path | None = None,
+    ) -> process.Completed:
+        """Run one command of the engine, for at most `within` seconds."""
+        command = [str(self.command), *arguments]
+        return process.run(
+            command, within=within, stdin=stdin, env=self.environment, log=log, check=check
+        )
+
+    def has_image(self, reference: str) -> bool:
+        """Whether the image is in the engine's own store."""
+        return self._small("image", "inspect", reference, check=False).status == 0
+
+    def label_of(self, image: str, label: str) -> str | None:
+        """The value of an image's label, None where it carries none of that name."""
+        labels = json.loads(
+            self._small("image", "inspect", "--format", "{{json .Config.Labels}}", image).stdout
+        )
+        value = (labels or {}).get(label)
+        return None if value is None else str(value)
+
+    def load(self, archive: Path) -> None:
+        """Take every image of a tar into the store."""
+        self._image("load", "--input", str(archive))
+
+    def save(self, references: Sequence[str], archive: Path) -> None:
+        """Write the images, with their names, into one tar that `load` and containerd both take."""
+        # podman refuses to write where a file lies, and takes several images only when told to.
+        archive.unlink(missing_ok=True)
+        several = ["--multi-image-archive"] if self.provider == "podman" else []
+        self._image("save", *several, "--output", str(archive), *references)
+
+    def build(
+        self,
+        context: Path,
+        file: Path,
+        tag: str,
+        build_args: Mapping[str, str],
+        *,
+        log: Path | None = None,
+    ) -> None:
+        """Build an image from a folder; nothing in it may come from a network."""
+        arguments = [f"--build-arg={name}={value}" for name, value in build_args.items()]
+        # podman's own isolation needs more privilege than a bounded machine gives, and chroot knows
+        # no network but the host's; with layers it would leave an unnamed image for every step.
+        # docker takes either builder: the old one, the only one of Debian's 20.10, or buildx.
+        podman = ["--isolation=chroot", "--network=host", "--layers=false"]
+        only = podman if self.provider == "podman" else ["--network=none"]
+        self._image(
+            "build", *only, *arguments, "--file", str(file), "--tag", tag, str(context), log=log
+        )
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image a second name."""
+        self._small("tag", source, target)
+
+    def pull(self, reference: str, *, insecure: bool = False) -> None:
+        """Fetch an image; `insecure` allows plain HTTP, as docker always does on loopback."""
+        self._image("pull", *self._plain_http(insecure), reference, within=durations().image_pulled)
+
+    def push(self, reference: str, *, insecure: bool = False) -> None:
+        """Upload an image; `insecure` as in pull()."""
+        self._image("push", *self._plain_http(insecure), reference, within=durations().image_pulled)
+
+    def address_of(self, container: str) -> str:
+        """The container's IPv4 address on kind's network, where the nodes reach one another."""
+        networks = json.loads(
+            self._small(
+                "inspect", "--format", "{{json .NetworkSettings.Networks}}", container
+            ).stdout
+        )
+        address = ((networks or {}).get(self.network) or {}).get("IPAddress")
+        if not address:
+            raise EnvironmentBroke(
+                f"container {container} has no address on the network {self.network!r}",
+                seen=f"networks: {', '.join(networks or {}) or 'none'}",
+                next_command=f"{self.provider} inspect {container}",
+            )
+        return str(address)
+
+    def execute(
+        self, container: str, *argv: str, within: float, stdin: str | bytes | None = None
+    ) -> process.Completed:
+        """Run a command in a running container."""
+        interactive = [] if stdin is None else ["--interactive"]
+        return self.run("exec", *interactive, container, *argv, within=within, stdin=stdin)
+
+    def containers(self, label: str | None = None) -> list[str]:
+        """The names of all containers, running or not, with that label (`name` or `name=value`)."""
+        only = [] if label is None else ["--filter", f"label={label}"]
+        return self._small("ps", "--all", *only, "--format", "{{.Names}}").stdout.split()
+
+    def remove_container(self, name: str) -> None:
+        """Kill and remove a container with its anonymous volumes; fine where there is none."""
+        if name in self.containers():
+            # podman would first wait ten seconds for it to end by itself.
+            self._small("kill", name, check=False)
+            self._small("rm", "--force", "--volumes", name)
+
+    def has_network(self, name: str) -> bool:
+        """Whether the engine has a network of that name."""
+        return self._small("network", "inspect", name, check=False).status == 0
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network; fine where there is none, CommandFailed where a container uses it."""
+        if self.has_network(name):
+            self._small("network", "rm", name)
+
+    def _small(self, *arguments: str, check: bool = True) -> process.Completed:
+        return self.run(*arguments, within=durations().small_command, check=check)
+
+    def _image(self, *arguments: str, within: float | None = None, log: Path | None = None) -> None:
+        self.run(*arguments, within=within or durations().image_step, log=log)
+
+    def _plain_http(self, insecure: bool) -> list[str]:
+        return ["--tls-verify=false"] if insecure and self.provider == "podman" else []

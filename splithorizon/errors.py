@@ -1,0 +1,56 @@
+"""What can go wrong that is not the mesh's fault, by who has to act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LINES_SHOWN = 6
+
+
+class UsageProblem(Exception):
+    """Bad input, noticed before anything was created; one line that says what mends it."""
+
+
+class EnvironmentBroke(Exception):
+    """The environment failed before a judgement was possible: inconclusive, never a failure."""
+
+    def __init__(self, what: str, *, seen: str = "", next_command: str = "") -> None:
+        """Say what broke, the last thing seen, and one command to look further."""
+        self.what = what
+        self.seen = seen
+        self.next_command = next_command
+        labelled = {"": what, "Seen: ": seen, "Try: ": next_command}
+        parts = [f"{label}{text.rstrip('.')}" for label, text in labelled.items() if text]
+        super().__init__(". ".join(parts))
+
+
+class TimedOut(EnvironmentBroke):
+    """A claim did not become true within its deadline."""
+
+
+class StoppedHolding(EnvironmentBroke):
+    """A claim that had to stay true for a while did not."""
+
+
+class CommandFailed(EnvironmentBroke):
+    """A program ended badly, or not in time, or could not be started."""
+
+    def __init__(
+        self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, why: str = ""
+    ) -> None:
+        """Keep the command and its exit status (None: it never gave one); show its last lines."""
+        self.argv = tuple(argv)
+        self.status = status
+        shown = [_last_lines(text) for text in (stderr, stdout) if text.strip()]
+        command = " ".join(argv) if len(argv) <= 4 else f"{' '.join(argv[:4])} …"
+        super().__init__(
+            f"`{command}` {why or f'ended with status {status}'}", seen=" | stdout: ".join(shown)
+        )
+
+
+class Cancelled(Exception):
+    """The run is being stopped; nothing new is begun."""
+
+
+def _last_lines(text: str) -> str:
+    return " | ".join(line.strip() for line in text.strip().splitlines()[-_LINES_SHOWN:])

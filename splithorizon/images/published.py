@@ -1,0 +1,121 @@
+"""Images that others published: pulled by the engine, loaded into the nodes, whose network stays closed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from splithorizon import process
+from splithorizon.durations import current as durations
+from splithorizon.engine import Engine
+from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.images import ImageSet
+from splithorizon.options import Options
+from splithorizon.progress import Progress
+from splithorizon.topology import MANIFESTS
+
+SAMPLES = (
+    "istio/examples-helloworld-v1:1.0",
+    "istio/examples-helloworld-v2:1.0",
+    "curlimages/curl:8.16.0",
+)
+
+
+@dataclass(frozen=True)
+class HostPrograms:
+    """What a run starts on this machine itself."""
+
+    kind: Path
+    kubectl: Path
+    istioctl: Path
+
+
+def registry_answers(options: Options, engine: Engine) -> bool:
+    """Whether the engine can read a sample image's manifest within three seconds."""
+    reference = _samples(options)[SAMPLES[0]]
+    asked = ["manifest", "inspect", *_insecure(reference, engine), reference]
+    try:
+        return engine.run(*asked, within=durations().registry_answers, check=False).status == 0
+    except EnvironmentBroke:
+        return False
+
+
+def host_programs(options: Options, build: Callable[[str], Path]) -> HostPrograms:
+    """Find each program by its option, then on PATH; ``build`` makes the ones that are nowhere."""
+
+    def find(name: str, chosen: Path | None, option: str) -> Path:
+        if chosen and not chosen.is_file():
+            raise UsageProblem(f"{option} {chosen}: there is no such file. Nothing was created.")
+        found = chosen or shutil.which(name)
+        return Path(found) if found else build(name)
+
+    return HostPrograms(
+        kind=find("kind", options.kind, "--kind-bin"),
+        kubectl=find("kubectl", options.kubectl, "--kind-kubectl-bin"),
+        istioctl=find("istioctl", options.istioctl, "--istioctl"),
+    )
+
+
+def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Progress) -> ImageSet:
+    """Pull what the two clusters run and say which version each part is.
+
+    Raises UsageProblem where a named image is not to be had: nothing was created yet.
+    """
+    pilot, proxy = _istio_references(options, programs)
+    samples = _samples(options)
+    wanted = [pilot, proxy, *samples.values()]
+    if options.kind_image:
+        wanted.append(options.kind_image)
+    for reference in wanted:
+        with progress.step(f"{reference} pulled"):
+            pulled = engine.run(
+                "pull", *_insecure(reference, engine), reference, within=durations().image_pulled, check=False
+            )
+        if pulled.status:
+            last = (pulled.stderr.strip().splitlines() or ["no word why"])[-1]
+            raise UsageProblem(f"image {reference} cannot be pulled: {last}. Nothing was created.")
+    hub, _, tag = pilot.rpartition("/pilot:")
+    return ImageSet(
+        mode="published",
+        node=options.kind_image or "",
+        own_node=bool(options.kind_image) and engine.label_of(options.kind_image or "", "splithorizon.node") == "own",
+        istio_hub=hub,
+        istio_version=tag,
+        samples=samples,
+        to_load=(pilot, proxy, *samples.values()),
+        upstream_envoy=engine.label_of(proxy, "splithorizon.envoy") == "upstream",
+        kind=programs.kind,
+        kubectl=programs.kubectl,
+        istioctl=programs.istioctl,
+        versions={"istio": tag},
+    )
+
+
+def _istio_references(options: Options, programs: HostPrograms) -> tuple[str, str]:
+    """Istio's two images as istioctl itself would name them."""
+    command = [str(programs.istioctl), "manifest", "generate", "--filename", str(MANIFESTS / "istio" / "primary.yaml")]
+    for name, value in (("hub", options.hub), ("tag", options.istio_version)):
+        command += ["--set", f"{name}={value}"] if value else []
+    generated = process.run(command, within=durations().small_command).stdout
+    for document in yaml.load_all(generated, Loader=yaml.CSafeLoader):
+        if document and document["kind"] == "Deployment":
+            (container,) = document["spec"]["template"]["spec"]["containers"]
+            pilot: str = container["image"]
+            return pilot, pilot.replace("/pilot:", "/proxyv2:")
+    raise EnvironmentBroke("istioctl generated no istiod", next_command=" ".join(command))
+
+
+def _samples(options: Options) -> dict[str, str]:
+    if options.sample_hub is None:
+        return {reference: reference for reference in SAMPLES}
+    return {reference: f"{options.sample_hub}/{reference.rpartition('/')[2]}" for reference in SAMPLES}
+
+
+def _insecure(reference: str, engine: Engine) -> list[str]:
+    """Podman wants to be told that a registry on loopback speaks plain HTTP; docker knows."""
+    loopback = reference.startswith(("127.", "localhost:"))
+    return ["--tls-verify=false"] if loopback and engine.provider == "podman" else []

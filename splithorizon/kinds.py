@@ -1,0 +1,54 @@
+"""Where the API server keeps each kind.
+
+Known here, because the client's own discovery asks 23 requests before its first answer (measured on
+Kubernetes 1.34) and keeps a world-readable cache by an address that the next cluster may get.
+"""
+
+from __future__ import annotations
+
+_API_OF = {
+    kind: api
+    for api, kinds in {
+        "v1": "ConfigMap Endpoints Event Namespace Node Pod Secret Service ServiceAccount",
+        "admissionregistration.k8s.io/v1": (
+            "MutatingWebhookConfiguration ValidatingWebhookConfiguration"
+        ),
+        "apiextensions.k8s.io/v1": "CustomResourceDefinition",
+        "apps/v1": "DaemonSet Deployment ReplicaSet",
+        "discovery.k8s.io/v1": "EndpointSlice",
+        "networking.istio.io/v1": (
+            "DestinationRule Gateway ServiceEntry Sidecar VirtualService WorkloadEntry"
+        ),
+        "networking.istio.io/v1alpha3": "EnvoyFilter",
+        "networking.k8s.io/v1": "NetworkPolicy",
+        "rbac.authorization.k8s.io/v1": "ClusterRole ClusterRoleBinding Role RoleBinding",
+        "security.istio.io/v1": "AuthorizationPolicy PeerAuthentication",
+        "telemetry.istio.io/v1": "Telemetry",
+    }.items()
+    for kind in kinds.split()
+}
+CLUSTER_WIDE = frozenset(
+    {
+        "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", "Node",
+        "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
+    }
+)  # fmt: skip
+
+
+def path_of(kind: str, namespace: str | None, name: str = "", *, api: str = "") -> str:
+    """Find the path of one object, or of all of a kind.
+
+    ``api`` is the group and version, for a kind that is not known here; raises KeyError without it.
+    """
+    api = api or _API_OF[kind]
+    parts = ["/api" if "/" not in api else "/apis", api]
+    if namespace and kind not in CLUSTER_WIDE:
+        parts += ["namespaces", namespace]
+    return "/".join([*parts, _plural(kind), *([name] if name else [])])
+
+
+def _plural(kind: str) -> str:
+    word = kind.lower()
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return f"{word[:-1]}ies"
+    return word if word.endswith("endpoints") else f"{word}s"

@@ -1,0 +1,165 @@
+"""The Kubernetes API of one cluster: plain dictionaries in and out, every request bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from splithorizon import container_exec, manifests
+from splithorizon.api_server import ApiServer, Refused
+from splithorizon.kinds import CLUSTER_WIDE, path_of
+from splithorizon.waiting import NotYet, eventually
+
+Object = dict[str, Any]
+Objects = list[Object]
+
+FIELD_MANAGER = "splithorizon"
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+# No such namespace or kind yet; a webhook that does not answer; an API server that is not up yet.
+_WORTH_ANOTHER_TRY = frozenset({404, 500, 503})
+
+
+class NotAdmitted(Refused, NotYet):
+    """What an apply needs is not there yet: its namespace, its kind or a webhook."""
+
+
+class Kube:
+    """One cluster's API. Safe to share between threads.
+
+    Raises EnvironmentBroke where the API server does not answer, Refused where it says no.
+    """
+
+    def __init__(self, kubeconfig: Path, role: str) -> None:
+        """Name the cluster; nothing is read or connected before the first request."""
+        self.kubeconfig = kubeconfig
+        self.role = role
+        self._server = ApiServer(kubeconfig, role)
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """Read one object; None where there is none."""
+        try:
+            return self._object("GET", path_of(kind, namespace, name))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def list(
+        self, kind: str, namespace: str | None = None, labels: str = "", fields: str = ""
+    ) -> Objects:
+        """Read all objects of a kind that the selectors fit; of every namespace without one."""
+        query = [("labelSelector", labels), ("fieldSelector", fields)]
+        chosen = [(name, selector) for name, selector in query if selector]
+        items: Objects = self._object("GET", path_of(kind, namespace), query=chosen)["items"]
+        return items
+
+    def apply(
+        self,
+        documents: Object | Iterable[Object] | Path,
+        *,
+        namespace: str | None = None,
+        undo: ExitStack | None = None,
+    ) -> Objects:
+        """Apply server-side, as the owner of every field that the documents name.
+
+        ``namespace`` is for those that name none. The undo of each object is registered before it
+        is created. Raises NotAdmitted, which is a NotYet, where another try may succeed.
+        """
+        if isinstance(documents, Path):
+            documents = manifests.load(documents)
+        elif isinstance(documents, dict):
+            documents = [documents]
+        return [self._apply(document, namespace, undo) for document in documents]
+
+    def delete(
+        self, kind: str, name: str, namespace: str | None = None, *, gone_within: float = 0
+    ) -> None:
+        """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end."""
+        path = path_of(kind, namespace, name)
+        try:
+            self._server.send("DELETE", path, query=[("propagationPolicy", "Background")])
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+        if not gone_within:
+            return
+
+        def gone() -> None:
+            if left := self.get(kind, name, namespace):
+                raise NotYet(f"still there, finalizers {left['metadata'].get('finalizers', [])}")
+
+        eventually(f"{kind} {name} is gone from the {self.role}", gone, within=gone_within)
+
+    def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
+        """Merge ``body`` into an object (JSON merge patch: a None removes)."""
+        path = path_of(kind, namespace, name)
+        return self._object("PATCH", path, body=body, content_type=_MERGE)
+
+    def patch_status(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
+        """Merge ``body``, which holds ``status``, into an object's status."""
+        path = f"{path_of(kind, namespace, name)}/status"
+        return self._object("PATCH", path, body=body, content_type=_MERGE)
+
+    def logs(
+        self,
+        pod: str,
+        namespace: str,
+        container: str,
+        *,
+        since_seconds: int | None = None,
+        since_time: str | None = None,
+        tail: int | None = None,
+        previous: bool = False,
+    ) -> str:
+        """Read a container's log; ``since_time`` is RFC 3339, and taken to the second."""
+        asked = {
+            "container": container, "sinceSeconds": since_seconds, "sinceTime": since_time,
+            "tailLines": tail, "previous": "true" if previous else None,
+        }  # fmt: skip
+        query = [(name, str(value)) for name, value in asked.items() if value is not None]
+        path = f"{path_of('Pod', namespace, pod)}/log"
+        return self._server.send("GET", path, query=query).decode(errors="replace")
+
+    def execute(
+        self, pod: str, namespace: str, container: str, argv: Sequence[str], *, within: float
+    ) -> tuple[str, str, int]:
+        """Run a command in a container: its standard output, standard error and exit status.
+
+        Raises EnvironmentBroke where it cannot be run or has not ended ``within`` seconds.
+        """
+        path = f"{path_of('Pod', namespace, pod)}/exec"
+        what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.role} cluster"
+        query = [("container", container), *(("command", argument) for argument in argv)]
+        return container_exec.run(self._server.configuration, path, query, what=what, within=within)
+
+    def events(self, namespace: str, involved: str = "") -> Objects:
+        """Read a namespace's events, or those of the objects named ``involved``, oldest first."""
+        fields = f"involvedObject.name={involved}" if involved else ""
+        found = self.list("Event", namespace, fields=fields)
+        return sorted(found, key=lambda event: event["metadata"]["creationTimestamp"])
+
+    def request(self, path: str) -> str:
+        """Read any path of the API server, such as ``/readyz``."""
+        return self._server.send("GET", path).decode(errors="replace")
+
+    def _apply(self, document: Object, namespace: str | None, undo: ExitStack | None) -> Object:
+        kind, metadata = document["kind"], document["metadata"]
+        space = None if kind in CLUSTER_WIDE else metadata.get("namespace") or namespace
+        if undo is not None:
+            undo.callback(self.delete, kind, metadata["name"], space)
+        path = path_of(kind, space, metadata["name"], api=document["apiVersion"])
+        owned = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        try:
+            return self._object("PATCH", path, body=document, query=owned, content_type=_APPLY)
+        except Refused as no:
+            if no.status not in _WORTH_ANOTHER_TRY:
+                raise
+            raise NotAdmitted(no.what, status=no.status, message=no.message) from None
+
+    def _object(self, method: str, path: str, **request: Any) -> Object:
+        answer: Object = json.loads(self._server.send(method, path, **request))
+        return answer

@@ -1,0 +1,95 @@
+"""The address at which a network's east-west gateway is reached from the other network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from splithorizon.durations import current as durations
+from splithorizon.engine import Engine
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.kube import Kube
+from splithorizon.waiting import NotYet, eventually
+
+NAME = "istio-eastwestgateway"
+NAMESPACE = "istio-system"
+PORT = 15443
+
+
+class Addressing(StrEnum):
+    """Where the address comes from: a load balancer, the node in its stead, or the node's own port."""
+
+    LOAD_BALANCER = "loadbalancer"
+    NODE = "node"
+    NODE_PORT = "nodeport"
+
+
+@dataclass(frozen=True)
+class Address:
+    """What the other network's side-cars dial."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As Envoy logs it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def choose(wanted: str, engine: Engine) -> Addressing:
+    """Settle ``--gateway-address auto``: a load balancer if one serves this machine's kind clusters."""
+    if wanted != "auto":
+        return Addressing(wanted)
+    return Addressing.LOAD_BALANCER if _kind_load_balancer(engine) else Addressing.NODE
+
+
+def _kind_load_balancer(engine: Engine) -> bool:
+    """cloud-provider-kind is the one load balancer that can serve a cluster not yet made.
+
+    It runs as a container or as a program of this machine.
+    """
+    programs = [path.read_text().strip() for path in Path("/proc").glob("[0-9]*/comm") if path.exists()]
+    # The kernel cuts a program's name after fifteen characters.
+    return "cloud-provider-kind"[:15] in programs or "cloud-provider-kind" in engine.containers()
+
+
+def give_address(kube: Kube, node_address: str, addressing: Addressing) -> Address:
+    """Wait for the gateway's Service and make sure that it has an address.
+
+    Without a load balancer the node's address is written into the Service's status, and kube-proxy
+    answers there. With NODE_PORT istiod is told by label to send to the node's port instead of 15443.
+    """
+    if addressing is not Addressing.LOAD_BALANCER:
+        eventually("the gateway's Service is there", lambda: _service(kube), within=durations().object_appears)
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": node_address}]}}}
+        kube.patch_status("Service", NAME, NAMESPACE, status)
+    if addressing is Addressing.NODE_PORT:
+        ports = {port["port"]: port["nodePort"] for port in _service(kube)["spec"]["ports"]}
+        label = {"metadata": {"labels": {"networking.istio.io/gatewayPort": str(ports[PORT])}}}
+        kube.patch("Service", NAME, NAMESPACE, label)
+    return eventually("the gateway has an address", lambda: address(kube), within=durations().gateway_address)
+
+
+def address(kube: Kube) -> Address:
+    """Read the gateway's address off its Service; raises NotYet while there is none."""
+    service = _service(kube)
+    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    hosts = [entry.get("ip") or entry.get("hostname") for entry in ingress]
+    if not hosts:
+        raise NotYet(f"Service {NAMESPACE}/{NAME} has no load-balancer address: {json.dumps(service.get('status'))}")
+    if len(hosts) > 1:
+        raise EnvironmentBroke(
+            "the east-west gateway has more than one address", seen=", ".join(map(str, hosts)),
+            next_command=f"kubectl -n {NAMESPACE} get service {NAME} -o yaml",
+        )  # fmt: skip
+    port = service["metadata"].get("labels", {}).get("networking.istio.io/gatewayPort", PORT)
+    return Address(str(hosts[0]), int(port))
+
+
+def _service(kube: Kube) -> dict:  # type: ignore[type-arg]  # a Kubernetes object is a plain dict
+    service = kube.get("Service", NAME, NAMESPACE)
+    if service is None:
+        raise NotYet(f"there is no Service {NAMESPACE}/{NAME}")
+    return service

@@ -1,0 +1,111 @@
+"""Installs a primary and a remote Istio on two networks, as a person would: with istioctl and kubectl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from splithorizon import manifests, process
+from splithorizon.clusters.kind import MeshCluster
+from splithorizon.durations import current as durations
+from splithorizon.images import ImageSet
+from splithorizon.kube import Kube
+from splithorizon.mesh import gateway, remote_secret
+from splithorizon.mesh.trust import Trust
+from splithorizon.progress import Progress
+from splithorizon.topology import MANIFESTS, Role
+from splithorizon.waiting import NotYet, eventually
+
+_ISTIO = MANIFESTS / "istio"
+
+
+class Installation:
+    """The steps of an installation; their order is the caller's, who knows which of them are ready."""
+
+    def __init__(
+        self,
+        clusters: Mapping[Role, MeshCluster],
+        kubes: Mapping[Role, Kube],
+        images: ImageSet,
+        trust: Trust,
+        *,
+        addressing: gateway.Addressing,
+        access_log_encoding: str,
+        progress: Progress,
+        log: Path,
+        secrets: list[bytes],
+    ) -> None:
+        """Describe the installation; nothing is applied yet."""
+        self._clusters = clusters
+        self._kubes = kubes
+        self._images = images
+        self._trust = trust
+        self._addressing = addressing
+        self._encoding = access_log_encoding
+        self._progress = progress
+        self._log = log
+        self._secrets = secrets
+
+    def prepare(self, role: Role) -> None:
+        """Make the system namespace with its network, and the cluster's own CA below the common root."""
+        with self._progress.step("system namespace and CA", role=role):
+            self._kubes[role].apply(manifests.load(_ISTIO / f"{role}-namespace.yaml"))
+            self._kubes[role].apply(self._trust.cacerts(role))
+
+    def control_plane(self) -> None:
+        """Install istiod into the primary and wait until it is ready."""
+        overlays = ["upstream-envoy"] if self._images.upstream_envoy else []
+        overlays += ["json-access-log"] if self._encoding == "json" else []
+        files = [_ISTIO / "primary.yaml", *(_ISTIO / "overlays" / f"{name}.yaml" for name in overlays)]
+        with self._progress.step("istiod", role=Role.PRIMARY):
+            self._istioctl(Role.PRIMARY, files)
+
+    def expose(self) -> None:
+        """Let the remote reach istiod, and both networks each other's services, under strict mTLS."""
+        with self._progress.step("istiod and services exposed, mTLS strict", role=Role.PRIMARY):
+            for name in ("expose-istiod", "cross-network-gateway", "strict-mtls"):
+                self._kubes[Role.PRIMARY].apply(manifests.load(_ISTIO / f"{name}.yaml"))
+
+    def gateway(self, role: Role) -> gateway.Address:
+        """Install a network's east-west gateway and return the address it is reached at."""
+        with self._progress.step("east-west gateway", role=role):
+            self._istioctl(role, [_ISTIO / f"{role}-eastwest-gateway.yaml"])
+            return gateway.give_address(self._kubes[role], self._clusters[role].address, self._addressing)
+
+    def remote(self, primary_address: str) -> None:
+        """Install the remote's part and let the primary's istiod watch the remote's API server."""
+        with self._progress.step("injection webhook and istiod's address", role=Role.REMOTE):
+            values = {"values.global.remotePilotAddress": primary_address}
+            self._istioctl(Role.REMOTE, [_ISTIO / "remote.yaml"], values)
+        remote = self._clusters[Role.REMOTE]
+        with self._progress.step("remote secret", role=Role.PRIMARY):
+            secret = remote_secret.build(
+                self._kubes[Role.REMOTE],
+                cluster_id=remote.plan.cluster_id,
+                server=f"https://{remote.address}:6443",
+            )
+            self._secrets.append(remote_secret.token_of(secret))
+            self._kubes[Role.PRIMARY].apply(secret)
+
+    def await_injection(self, role: Role) -> None:
+        """Wait until istiod has put its CA into the webhooks; before that a new pod would get no side-car."""
+
+        def enabled() -> None:
+            webhooks = self._kubes[role].list("MutatingWebhookConfiguration", labels="app=sidecar-injector")
+            bundles = [hook["clientConfig"].get("caBundle") for item in webhooks for hook in item["webhooks"]]
+            if not bundles or not all(bundles):
+                raise NotYet(f"{sum(map(bool, bundles))} of {len(bundles)} webhooks carry istiod's CA bundle")
+
+        with self._progress.step("injection enabled by the primary's istiod", role=role):
+            claim = f"the {role}'s injection webhooks carry istiod's CA bundle"
+            eventually(claim, enabled, within=durations().webhook_ready)
+
+    def _istioctl(self, role: Role, files: Sequence[Path], values: Mapping[str, str] | None = None) -> None:
+        command = [str(self._images.istioctl), "install", "--skip-confirmation"]
+        command += ["--kubeconfig", str(self._clusters[role].kubeconfig_path)]
+        for file in files:
+            command += ["--filename", str(file)]
+        chosen = {"hub": self._images.istio_hub, "tag": self._images.istio_version, **(values or {})}
+        for name, value in chosen.items():
+            command += ["--set", f"{name}={value}"]
+        process.run(command, within=durations().istio_installed, log=self._log)

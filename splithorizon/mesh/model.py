@@ -1,0 +1,99 @@
+"""The nouns that a test knows: a mesh, its clusters, their clients."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from splithorizon import readiness, workloads
+from splithorizon.kube import Kube
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts
+from splithorizon.observations.client import Client, PodAddress
+from splithorizon.readiness import Readiness
+from splithorizon.topology import Role
+
+
+@dataclass(frozen=True)
+class Route:
+    """Who calls and where the far version lives: ``primary→remote`` or ``remote→primary``."""
+
+    near: Role
+    far: Role
+
+    def __str__(self) -> str:
+        """As it stands in test ids and messages."""
+        return f"{self.near}→{self.far}"
+
+
+ROUTES = (Route(Role.PRIMARY, Role.REMOTE), Route(Role.REMOTE, Role.PRIMARY))
+
+
+class Cluster:
+    """One cluster of the mesh, looked at through its API server."""
+
+    def __init__(self, facts: ClusterFacts) -> None:
+        """Hold the facts; nothing is read yet."""
+        self.facts = facts
+        self.kube = Kube(facts.kubeconfig, facts.role)
+
+    def readiness(self, *, namespace: str, labels: str) -> list[Readiness]:
+        """Every pod that the labels select, with the reason where it is not ready."""
+        pods = self.kube.list("Pod", namespace, labels)
+        return [readiness.of_pod(pod, self.kube.events(namespace, pod["metadata"]["name"])) for pod in pods]
+
+    @property
+    def helloworld_pods(self) -> list[dict[str, Any]]:
+        """The running pods of the service, as the API server gives them."""
+        return self.kube.list("Pod", workloads.NAMESPACE, f"app={workloads.SERVICE}")
+
+    @property
+    def helloworld_pod(self) -> PodAddress:
+        """One pod of the service, by name and address."""
+        pod = self.helloworld_pods[0]
+        return PodAddress(pod["metadata"]["name"], pod["status"]["podIP"])
+
+    @property
+    def helloworld_addresses(self) -> frozenset[str]:
+        """Where a request goes that stays in this cluster: pod address and port, as Envoy logs them."""
+        return frozenset(f"{pod['status']['podIP']}:{workloads.PORT}" for pod in self.helloworld_pods)
+
+    @property
+    def gateway_addresses(self) -> frozenset[str]:
+        """Where a request goes that comes from the other network."""
+        return frozenset({str(self.facts.gateway)})
+
+
+class Mesh:
+    """Both clusters, and the clients in them."""
+
+    def __init__(self, facts: MeshFacts) -> None:
+        """Hold the facts; nothing is read yet."""
+        self.facts = facts
+        self._clusters = {role: Cluster(facts.clusters[role]) for role in Role}
+
+    def __getitem__(self, role: Role) -> Cluster:
+        """The cluster in that role."""
+        return self._clusters[role]
+
+    @property
+    def primary(self) -> Cluster:
+        """The cluster that runs istiod."""
+        return self._clusters[Role.PRIMARY]
+
+    @property
+    def remote(self) -> Cluster:
+        """The cluster that is managed from the primary."""
+        return self._clusters[Role.REMOTE]
+
+    def client(self, role: Role) -> Client:
+        """The sleep pod of a cluster, as something that sends requests."""
+        return Client.find(self._clusters[role].kube, role)
+
+    def versions_running(self) -> Mapping[str, Mapping[str, int]]:
+        """For each cluster the number of helloworld pods of each version."""
+        return {
+            str(role): Counter(pod["metadata"]["labels"]["version"] for pod in cluster.helloworld_pods)
+            for role, cluster in self._clusters.items()
+        }

@@ -1,0 +1,36 @@
+"""What a user asked for, checked before anything is created."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run's options; the pytest side fills it in, and nothing else knows of a command line."""
+
+    provider: str = "auto"
+    images: str = "auto"
+    rebuild: bool = False
+    istio_version: str | None = None
+    hub: str | None = None
+    sample_hub: str | None = None
+    kind_image: str | None = None
+    kind: Path | None = None
+    kubectl: Path | None = None
+    istioctl: Path | None = None
+    cluster_name: str = "splithorizon"
+    keep: bool = False
+    reuse: bool = False
+    ca_dir: Path | None = None
+    gateway_address: str = "auto"
+    access_log_encoding: str = "text"
+    requests: int = 1000
+    timeout_scale: float = 1.0
+    reports: Path = Path("reports")
+
+    def as_report(self) -> dict[str, Any]:
+        """The options as JSON takes them."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}

@@ -1,0 +1,214 @@
+"""From options to a mesh with workloads: every step as early as what it needs is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from splithorizon import process, topology, workloads
+from splithorizon.clusters import separation
+from splithorizon.clusters.kind import MeshCluster
+from splithorizon.durations import current as durations
+from splithorizon.engine import Engine
+from splithorizon.images import ImageSet
+from splithorizon.journal import Journal
+from splithorizon.kube import Kube
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts
+from splithorizon.mesh.gateway import Address, Addressing, address
+from splithorizon.mesh.installation import Installation
+from splithorizon.mesh.trust import Trust
+from splithorizon.options import Options
+from splithorizon.progress import Progress
+from splithorizon.topology import Role
+from splithorizon.waiting import NotYet, eventually
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a set-up stands on once nothing can be wrong with the input any more."""
+
+    options: Options
+    engine: Engine
+    images: ImageSet
+    trust: Trust
+    addressing: Addressing
+    journal: Journal
+    progress: Progress
+
+
+class Provisioning:
+    """Creates two clusters and a mesh in them; every undo is on the stack before its create."""
+
+    def __init__(self, ground: Ground, undo: ExitStack, secrets: list[bytes]) -> None:
+        """Plan the run; nothing is created yet. Secrets that come to be are added to ``secrets``."""
+        self._ground = ground
+        self._undo = undo
+        self._topology = topology.plan(ground.options.cluster_name)
+        self._clusters = {
+            plan.role: MeshCluster(
+                plan,
+                engine=ground.engine,
+                images=ground.images,
+                folder=ground.journal.folder,
+            )
+            for plan in self._topology
+        }
+        self._kubes = {role: Kube(cluster.kubeconfig_path, role) for role, cluster in self._clusters.items()}
+        self._installation = Installation(
+            self._clusters,
+            self._kubes,
+            ground.images,
+            ground.trust,
+            addressing=ground.addressing,
+            access_log_encoding=ground.options.access_log_encoding,
+            progress=ground.progress,
+            log=ground.journal.folder / "istioctl.log",
+            secrets=secrets,
+        )
+
+    def provision(self) -> MeshFacts:
+        """Bring everything up, or attach to what was kept.
+
+        Raises UsageProblem before anything is created, EnvironmentBroke and Cancelled afterwards.
+        """
+        reuse = self._ground.options.reuse
+        if reuse:
+            for cluster in self._clusters.values():
+                cluster.require()
+        with ThreadPoolExecutor(max_workers=24) as pool:
+            steps = _Steps(pool)
+            try:
+                gateways = self._attach() if reuse else self._create(steps)
+            except BaseException:
+                process.cancel_all()
+                raise
+        return self._facts(gateways)
+
+    def _attach(self) -> dict[Role, Address]:
+        found = {}
+        for role, cluster in self._clusters.items():
+            with self._ground.progress.step("attached to the kept cluster", role=role):
+                cluster.attach()
+                found[role] = address(self._kubes[role])
+        return found
+
+    def _create(self, steps: _Steps) -> dict[Role, Address]:
+        journal = self._ground.journal
+        created: dict[Role, Future[None]] = {}
+        self._undo.callback(self._delete)
+        for role, cluster in self._clusters.items():
+            journal.will_create("cluster", cluster.name, engine=self._ground.engine.to_json())
+            created[role] = steps.begin(partial(self._create_cluster, cluster))
+
+        primary, remote = Role.PRIMARY, Role.REMOTE
+        installation = self._installation
+        prepared = {role: steps.begin(partial(installation.prepare, role), created[role]) for role in Role}
+        istiod = steps.begin(installation.control_plane, prepared[primary])
+        exposed = steps.begin(installation.expose, istiod)
+        primary_gateway = steps.begin(partial(installation.gateway, primary), istiod)
+        if self._ground.addressing is Addressing.LOAD_BALANCER:
+            reached_at = steps.begin(lambda: primary_gateway.result().host)
+        else:
+            reached_at = steps.begin(lambda: self._clusters[primary].address, created[primary])
+        joined = steps.begin(
+            lambda: installation.remote(reached_at.result()), prepared[remote], prepared[primary]
+        )
+        injected = steps.begin(partial(installation.await_injection, remote), joined)
+        remote_gateway = steps.begin(partial(installation.gateway, remote), injected, exposed)
+        deployed = {
+            primary: steps.begin(partial(self._deploy, primary), istiod),
+            remote: steps.begin(partial(self._deploy, remote), injected, exposed),
+        }
+        for role, deployment in deployed.items():
+            steps.begin(partial(self._await_workloads, role), deployment)
+        steps.finish()
+        return {primary: primary_gateway.result(), remote: remote_gateway.result()}
+
+    def _create_cluster(self, cluster: MeshCluster) -> None:
+        progress, role = self._ground.progress, cluster.plan.role
+        with progress.step("kind cluster", role=role):
+            cluster.create()
+            separation.close(cluster)
+        archive = self._ground.journal.folder / "images.tar"
+        if archive.exists():
+            with progress.step("images loaded into the node", role=role):
+                cluster.load_archive(archive)
+
+    def _delete(self) -> None:
+        if self._ground.options.keep:
+            return
+        with self._ground.progress.step("kind clusters deleted"):
+            process.side_by_side(**{str(role): cluster.delete for role, cluster in self._clusters.items()})
+
+    def _deploy(self, role: Role) -> None:
+        with self._ground.progress.step("workloads applied", role=role):
+            workloads.deploy(self._kubes[role], role, self._ground.images.samples)
+
+    def _await_workloads(self, role: Role) -> None:
+        """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""
+        kube = self._kubes[role]
+
+        def ready() -> None:
+            for name in (workloads.CLIENT, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"):
+                deployment = kube.get("Deployment", name, workloads.NAMESPACE) or {}
+                if not deployment.get("status", {}).get("readyReplicas"):
+                    raise NotYet(f"Deployment {workloads.NAMESPACE}/{name} has no ready pod")
+
+        with self._ground.progress.step("workloads ready", role=role):
+            eventually(f"the {role}'s workloads are ready", ready, within=durations().workload_ready)
+
+    def _facts(self, gateways: dict[Role, Address]) -> MeshFacts:
+        clusters = {
+            role: ClusterFacts(
+                role=role,
+                name=cluster.name,
+                network=cluster.plan.network,
+                cluster_id=cluster.plan.cluster_id,
+                kubeconfig=Path(cluster.kubeconfig_path),
+                node_address=cluster.address,
+                pod_subnet=cluster.plan.pod_subnet,
+                service_subnet=cluster.plan.service_subnet,
+                gateway=gateways[role],
+            )
+            for role, cluster in self._clusters.items()
+        }
+        images = self._ground.images
+        return MeshFacts(
+            clusters=clusters,
+            istioctl=images.istioctl,
+            kubectl=images.kubectl,
+            versions=dict(images.versions),
+            provider=self._ground.engine.provider,
+            images_mode=images.mode,
+        )
+
+
+class _Steps:
+    """Steps that begin as soon as those they need have ended well."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._begun: list[Future[Any]] = []
+
+    def begin(self, step: Callable[[], T], *needs: Future[Any]) -> Future[T]:
+        def when_ready() -> T:
+            for need in needs:
+                need.result()
+            return step()
+
+        begun = self._pool.submit(when_ready)
+        self._begun.append(begun)
+        return begun
+
+    def finish(self) -> None:
+        """Wait for all of them; the first failure ends the waiting and is raised."""
+        ended, _ = wait(self._begun, return_when=FIRST_EXCEPTION)
+        for step in ended:
+            step.result()

@@ -1,0 +1,91 @@
+"""Two clusters on two networks, by their roles; read from the manifests that make them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import yaml
+
+from splithorizon.errors import UsageProblem
+
+MANIFESTS = Path(__file__).resolve().parents[1] / "manifests"
+
+# kind names a node "<cluster>-control-plane", and a host name has at most 63 characters.
+_NODE_SUFFIX = "-control-plane"
+_LONGEST_HOST_NAME = 63
+
+
+class Role(StrEnum):
+    """What a cluster is in a primary-remote mesh."""
+
+    PRIMARY = "primary"
+    REMOTE = "remote"
+
+    @property
+    def other(self) -> Role:
+        """The cluster on the other network."""
+        return Role.REMOTE if self is Role.PRIMARY else Role.PRIMARY
+
+
+@dataclass(frozen=True)
+class ClusterPlan:
+    """What one cluster is called and which addresses it hands out."""
+
+    role: Role
+    name: str
+    network: str
+    cluster_id: str
+    pod_subnet: str
+    service_subnet: str
+
+    @property
+    def node(self) -> str:
+        """The container that is the cluster's one node."""
+        return f"{self.name}{_NODE_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The two clusters of a mesh."""
+
+    primary: ClusterPlan
+    remote: ClusterPlan
+
+    def __iter__(self) -> Iterator[ClusterPlan]:
+        """The primary, then the remote."""
+        return iter((self.primary, self.remote))
+
+    def __getitem__(self, role: Role) -> ClusterPlan:
+        """The cluster in that role."""
+        return self.primary if role is Role.PRIMARY else self.remote
+
+
+def plan(prefix: str) -> Topology:
+    """Plan two clusters whose names begin with ``prefix``.
+
+    Raises UsageProblem where kind could not use the names.
+    """
+    return Topology(*(_plan(prefix, role) for role in Role))
+
+
+def _plan(prefix: str, role: Role) -> ClusterPlan:
+    name = f"{prefix}-{role}"
+    longest = _LONGEST_HOST_NAME - len(_NODE_SUFFIX) - len("-primary")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", prefix) or len(prefix) > longest:
+        raise UsageProblem(
+            f"--cluster-name {prefix!r}: kind takes lower-case letters, digits, '-' and '.', and with "
+            f"the role and the node's suffix at most {longest} of them. Nothing was created."
+        )
+    networking = yaml.safe_load((MANIFESTS / "kind" / f"{role}.yaml").read_text())["networking"]
+    return ClusterPlan(
+        role=role,
+        name=name,
+        network=f"{role}-network",
+        cluster_id=str(role),
+        pod_subnet=networking["podSubnet"],
+        service_subnet=networking["serviceSubnet"],
+    )

@@ -1,0 +1,18 @@
+"""No pod of one network reaches a pod of the other by its own address.
+
+Given  a client in one cluster, and the address of a helloworld pod in each
+When   the client asks both pods' readiness ports directly, past the service
+Then   the pod of its own network answers, and that of the other network is refused at once
+Why    were the networks one, traffic could pass without any gateway and every other check would mean less
+Breaks when  a route between the pod ranges is added
+"""
+
+from __future__ import annotations
+
+from splithorizon import checks
+
+
+def test_networks_are_separate(mesh, route, prove):
+    near = mesh.client(route.near).dial_pod(mesh[route.near].helloworld_pod)
+    far = mesh.client(route.near).dial_pod(mesh[route.far].helloworld_pod)
+    prove(checks.networks_are_separate(route, near=near, far=far))

@@ -1,0 +1,16 @@
+"""helloworld v1 runs only in the primary and v2 only in the remote.
+
+Given  helloworld deployed by version
+When   the helloworld pods of both clusters are counted by version
+Then   v1 is found only in the primary and v2 only in the remote
+Why    with both versions in both clusters, "saw v1 and v2" passes with no traffic between them at all
+Breaks when  both versions are deployed in both clusters (the seed's own label selector does that today)
+"""
+
+from __future__ import annotations
+
+from splithorizon import checks
+
+
+def test_each_version_runs_in_one_cluster(mesh, prove):
+    prove(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))

@@ -1,0 +1,18 @@
+"""istiod is ready in the primary, and the remote has none of its own.
+
+Given  a primary and a remote cluster
+When   their system namespaces are read
+Then   every istiod pod of the primary is ready with all its containers, and the remote runs no istiod
+Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_multi-network/
+Breaks when  istiod cannot start: its image is missing, its CA is unreadable
+"""
+
+from __future__ import annotations
+
+from splithorizon import checks
+
+
+def test_control_plane_is_ready(mesh, prove):
+    istiod = mesh.primary.readiness(namespace="istio-system", labels="app=istiod")
+    prove(checks.ready(istiod))
+    prove(checks.absent(mesh.remote.readiness(namespace="istio-system", labels="app=istiod")))

@@ -1,0 +1,17 @@
+"""Each network's east-west gateway is ready and has an address that the other network can dial.
+
+Given  a network with an east-west gateway
+When   its pods are read
+Then   every one is ready with all its containers
+Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio/istio#49045
+Breaks when  the remote secret is missing: nothing then injects the remote's gateway
+"""
+
+from __future__ import annotations
+
+from splithorizon import checks
+
+
+def test_gateways_are_ready(mesh, role, prove):
+    gateways = mesh[role].readiness(namespace="istio-system", labels="istio=eastwestgateway")
+    prove(checks.ready(gateways))

@@ -1,0 +1,17 @@
+"""helloworld and the client are ready in each cluster, each pod with its side-car.
+
+Given  the sample namespace of a cluster
+When   its pods are read
+Then   every one is ready with all its containers, the side-car among them
+Why    the seed's "2/2 Running"; istio/istio#42327: a webhook without a CA bundle injects nothing
+Breaks when  injection is off in the namespace, or an image cannot be had
+"""
+
+from __future__ import annotations
+
+from splithorizon import checks
+
+
+def test_workloads_are_ready(mesh, role, prove):
+    pods = mesh[role].readiness(namespace="sample", labels="")
+    prove(checks.ready(pods, sidecar=True))

@@ -1,0 +1,26 @@
+"""The far version is reached through its network's gateway, and the near version straight at its pod.
+
+Given  a client, and helloworld in both networks, a version in each
+When   the client sends a fixed number of requests, each with an id of its own
+Then   every reply is joined to the one line its side-car logged for it, where a reply from the far version
+       went to the other network's gateway and a reply from the near version to a pod of its own cluster
+Why    the seed's third claim; nothing upstream asserts it
+Breaks when  the system namespace of the other cluster has no network label: its pod addresses are dialled
+"""
+
+from __future__ import annotations
+
+from splithorizon import checks
+
+
+def test_each_version_takes_its_own_path(mesh, sample, prove):
+    near, far = mesh[sample.route.near], mesh[sample.route.far]
+    prove(checks.every_reply_joined(sample.joined, sample.route))
+    prove(
+        checks.path_proof(
+            sample.joined,
+            sample.route,
+            near_pods=near.helloworld_addresses,
+            far_gateway=far.gateway_addresses,
+        )
+    )
