@@ -1,16 +1,22 @@
-"""What a run is about to create, written down first, so that another run can remove it after a kill."""
+"""What a run is about to create, written down first, so that another can remove it after a kill."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import socket
+import stat
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_FILE = "run.json"
+from splithorizon.errors import UsageProblem
+
+RECORD = "run.json"
 
 
 @dataclass(frozen=True)
@@ -23,11 +29,25 @@ class Entry:
 
 
 def runs_folder() -> Path:
-    """Where the folders of all runs of this user are: private, and not among the reports."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  # 0700 below it
-    folder = Path(base) / f"splithorizon-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    """Where this user's runs have their folders, made private on first use.
+
+    Not below XDG_RUNTIME_DIR, which goes with the login while kept clusters stay. Raises
+    UsageProblem where the folder is not the user's alone: who writes there says what is swept.
+    """
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(base) / "splithorizon" / "runs"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageProblem(
+            f"no folder for the run's own files: {error}; name a writable one with XDG_STATE_HOME. "
+            "Nothing was created."
+        ) from None
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise UsageProblem(
+            f"{folder} must be this user's alone: chmod 700 {folder}. Nothing was created."
+        )
     return folder
 
 
@@ -38,6 +58,7 @@ class Journal:
         """Use ``open`` or ``read`` instead."""
         self.folder = folder
         self._record = record
+        self._lock = threading.Lock()
 
     @classmethod
     def open(cls, run_id: str, base: Path | None = None) -> Journal:
@@ -51,7 +72,7 @@ class Journal:
     @classmethod
     def read(cls, folder: Path) -> Journal:
         """Read another run's record."""
-        return cls(folder, json.loads((folder / _FILE).read_text()))
+        return cls(folder, json.loads((folder / RECORD).read_text()))
 
     @property
     def entries(self) -> list[Entry]:
@@ -60,44 +81,60 @@ class Journal:
 
     @property
     def dead(self) -> bool:
-        """Whether the run's process is gone and its clusters were not to be kept."""
-        pid = self._record["pid"]
-        same_boot = self._record["boot"] == _boot()
-        return not self._record["keep"] and not (same_boot and _started(pid) == self._record["started"])
+        """Whether the run's process is gone, and what it made was not to be kept.
 
-    def will_create(self, kind: str, name: str, **facts: str) -> None:
-        """Note, durably, what is about to be created."""
-        self._record["entries"].append({"kind": kind, "name": name, "facts": facts})
-        self._write()
+        What runs on another host that shares this folder cannot be seen, so it counts as alive.
+        """
+        record = self._record
+        here = record["host"] == socket.gethostname()
+        alive = record["boot"] == _boot() and record["started"] == _started(record["pid"])
+        return here and not alive and not record["keep"]
+
+    def will_create(self, kind: str, name: str, /, **facts: str) -> None:
+        """Note, durably, what is about to be created; steps that run side by side may."""
+        with self._lock:
+            self._record["entries"].append({"kind": kind, "name": name, "facts": facts})
+            self._write()
 
     def keep(self) -> None:
         """Note that what was created outlives the run on purpose."""
-        self._record["keep"] = True
-        self._write()
+        with self._lock:
+            self._record["keep"] = True
+            self._write()
 
     def close(self) -> None:
-        """Remove the run's folder, keys and kubeconfigs with it."""
+        """Remove the run's folder, keys and kubeconfigs with it; the record goes last."""
+        for path in self.folder.glob("*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != RECORD:
+                path.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self) -> None:
-        half = self.folder / f".{_FILE}"
+        half = self.folder / f".{RECORD}"
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(self._record, file)
+            json.dump(self._record, file, indent=1)
             file.flush()
             os.fsync(descriptor)
-        half.rename(self.folder / _FILE)
+        half.rename(self.folder / RECORD)
 
 
 def dead_journals(base: Path | None = None) -> list[Journal]:
-    """The records of runs that ended without closing them."""
-    folders = sorted((base or runs_folder()).iterdir())
-    journals = [Journal.read(folder) for folder in folders if (folder / _FILE).is_file()]
-    return [journal for journal in journals if journal.dead]
+    """The records of runs that ended without closing them, oldest first."""
+    dead = []
+    for folder in sorted((base or runs_folder()).iterdir()):
+        # A run that ends just now takes its record away, and one that begins has none yet.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            journal = Journal.read(folder)
+            dead += [journal] if journal.dead else []
+    return dead
 
 
 def _this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "started": _started(os.getpid()), "boot": _boot()}
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "started": _started(pid)}
 
 
 def _boot() -> str:
@@ -107,8 +144,7 @@ def _boot() -> str:
 def _started(pid: int) -> str | None:
     """When a process started, in clock ticks since boot; None where there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else fields[19]

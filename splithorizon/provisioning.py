@@ -183,6 +183,7 @@ class Provisioning:
         return MeshFacts(
             clusters=clusters,
             istioctl=images.istioctl,
+            kind=images.kind,
             kubectl=images.kubectl,
             versions=dict(images.versions),
             provider=self._ground.engine.provider,

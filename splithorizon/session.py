@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from splithorizon.mesh.trust import Trust
 from splithorizon.options import Options
 from splithorizon.progress import Progress
 from splithorizon.provisioning import Ground, Provisioning
+from splithorizon.redaction import Redactor
 from splithorizon.sweep import sweep
 
 # Two clusters with a mesh each were measured at 3.3 GiB of memory and 4 GiB of disk; the images take 6 more.
@@ -42,10 +44,16 @@ class Session:
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     broken: EnvironmentBroke | None = None
+    misused: bool = False
     facts: MeshFacts | None = None
     engine: Engine | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    @property
+    def report_folder(self) -> Path:
+        """Where this run's report goes."""
+        return self.options.reports / self.run_id
 
     def provision(self) -> MeshFacts:
         """Check the input, then create.
@@ -94,10 +102,29 @@ class Session:
         self.progress.close()
 
     def _close_journal(self, journal: Journal) -> None:
-        if not (self.options.keep or self.options.reuse):
+        if not self.misused:
+            self._save_logs(journal)
+        if not self.options.keep:
             journal.close()
-        elif self.options.keep:
-            self.progress.say(f"kept: clusters {self.options.cluster_name}-primary and -remote; kubeconfigs in {journal.folder}")
+        elif self.facts is not None:
+            self._tell_kept(self.facts)
+
+    def _save_logs(self, journal: Journal) -> None:
+        """What kind and istioctl printed goes beside the report; nothing else of the folder does."""
+        redact = Redactor(self.secrets).redact
+        self.report_folder.mkdir(parents=True, exist_ok=True)
+        for log in journal.folder.glob("*.log"):
+            (self.report_folder / log.name).write_text(redact(log.read_text()))
+
+    def _tell_kept(self, facts: MeshFacts) -> None:
+        for cluster in facts.clusters.values():
+            self.progress.say(f"kept: export KUBECONFIG={cluster.kubeconfig}", role=cluster.role)
+        names = " ".join(cluster.name for cluster in facts.clusters.values())
+        assert self.engine is not None
+        environment = shlex.join(f"{name}={value}" for name, value in self.engine.environment.items())
+        self.progress.say(
+            f"attach again with --reuse; remove them with: env {environment} {facts.kind} delete clusters {names}"
+        )
 
     def _own_network(self, engine: Engine, journal: Journal) -> None:
         """kind makes its network and leaves it; one that was not there before goes with this run."""

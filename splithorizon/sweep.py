@@ -2,17 +2,67 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from splithorizon.journal import Entry, dead_journals
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.journal import RECORD, Entry, dead_journals, runs_folder
+from splithorizon.waiting import NotYet, eventually
+
+_FIRST_WORD = 60.0  # seconds from a run's folder to its record: a millisecond, on a good day
 
 
 def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
-    """Undo every dead run's entries, last first; yield what went. A record goes last, so a sweep can be repeated."""
-    for journal in dead_journals(base):
-        for entry in reversed(journal.entries):
-            remove(entry)
-            yield f"{entry.kind} {entry.name}"
-        journal.close()
-        yield f"run folder {journal.folder}"
+    """Undo every dead run's entries, last first; yield what went, and what could not go and why.
+
+    A record goes last, and stays where anything could not go, so a sweep can be repeated.
+    """
+    base = base or runs_folder()
+    with _alone(base):
+        for journal in dead_journals(base):
+            gone = True
+            for entry in reversed(journal.entries):
+                try:
+                    remove(entry)
+                except EnvironmentBroke as problem:
+                    gone = False
+                    yield f"{entry.kind} {entry.name} stays: {problem}"
+                else:
+                    yield f"{entry.kind} {entry.name}"
+            if gone:
+                journal.close()
+                yield f"run folder {journal.folder}"
+        _remove_stillborn(base)
+
+
+def _remove_stillborn(base: Path) -> None:
+    """Remove the folders of runs that were killed before their first word: nothing else is in."""
+    for folder in base.iterdir():
+        with suppress(FileNotFoundError):
+            old = time.time() - folder.stat().st_mtime > _FIRST_WORD
+            if old and folder.is_dir() and not (folder / RECORD).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _alone(base: Path) -> Iterator[None]:
+    """Two sweeps of the same remains would trip over each other; the lock leaves no file."""
+    descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
+
+    def take() -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NotYet(f"another process sweeps {base}") from None
+
+    try:
+        eventually("the sweep is ours to do", take, within=durations().other_sweep)
+        yield
+    finally:
+        os.close(descriptor)

@@ -33,6 +33,7 @@ class MeshFacts:
 
     clusters: Mapping[Role, ClusterFacts]
     istioctl: Path
+    kind: Path
     kubectl: Path
     versions: Mapping[str, str]
     provider: str
@@ -52,5 +53,6 @@ class MeshFacts:
             facts["kubeconfig"] = Path(facts["kubeconfig"])
             facts["gateway"] = Address(**facts["gateway"])
             clusters[Role(role)] = ClusterFacts(**facts)
-        found |= {"clusters": clusters, "istioctl": Path(found["istioctl"]), "kubectl": Path(found["kubectl"])}
+        programs = {name: Path(found[name]) for name in ("istioctl", "kind", "kubectl")}
+        found |= {"clusters": clusters, **programs}
         return cls(**found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from splithorizon import readiness, workloads
@@ -13,21 +12,6 @@ from splithorizon.mesh.facts import ClusterFacts, MeshFacts
 from splithorizon.observations.client import Client, PodAddress
 from splithorizon.readiness import Readiness
 from splithorizon.topology import Role
-
-
-@dataclass(frozen=True)
-class Route:
-    """Who calls and where the far version lives: ``primary→remote`` or ``remote→primary``."""
-
-    near: Role
-    far: Role
-
-    def __str__(self) -> str:
-        """As it stands in test ids and messages."""
-        return f"{self.near}→{self.far}"
-
-
-ROUTES = (Route(Role.PRIMARY, Role.REMOTE), Route(Role.REMOTE, Role.PRIMARY))
 
 
 class Cluster:

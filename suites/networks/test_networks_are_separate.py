@@ -1,7 +1,7 @@
 """No pod of one network reaches a pod of the other by its own address.
 
 Given  a client in one cluster, and the address of a helloworld pod in each
-When   the client asks both pods' readiness ports directly, past the service
+When   the client asks both pods' agents directly, past every service
 Then   the pod of its own network answers, and that of the other network is refused at once
 Why    were the networks one, traffic could pass without any gateway and every other check would mean less
 Breaks when  a route between the pod ranges is added
@@ -9,10 +9,11 @@ Breaks when  a route between the pod ranges is added
 
 from __future__ import annotations
 
+from fixtures.nouns import Mesh, Prove, Route
 from splithorizon import checks
 
 
-def test_networks_are_separate(mesh, route, prove):
+def test_networks_are_separate(mesh: Mesh, route: Route, prove: Prove) -> None:
     near = mesh.client(route.near).dial_pod(mesh[route.near].helloworld_pod)
     far = mesh.client(route.near).dial_pod(mesh[route.far].helloworld_pod)
     prove(checks.networks_are_separate(route, near=near, far=far))

@@ -9,8 +9,9 @@ Breaks when  both versions are deployed in both clusters (the seed's own label s
 
 from __future__ import annotations
 
+from fixtures.nouns import Mesh, Prove
 from splithorizon import checks
 
 
-def test_each_version_runs_in_one_cluster(mesh, prove):
+def test_each_version_runs_in_one_cluster(mesh: Mesh, prove: Prove) -> None:
     prove(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))

@@ -9,10 +9,11 @@ Breaks when  istiod cannot start: its image is missing, its CA is unreadable
 
 from __future__ import annotations
 
+from fixtures.nouns import Mesh, Prove
 from splithorizon import checks
 
 
-def test_control_plane_is_ready(mesh, prove):
+def test_control_plane_is_ready(mesh: Mesh, prove: Prove) -> None:
     istiod = mesh.primary.readiness(namespace="istio-system", labels="app=istiod")
     prove(checks.ready(istiod))
     prove(checks.absent(mesh.remote.readiness(namespace="istio-system", labels="app=istiod")))

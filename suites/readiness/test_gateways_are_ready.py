@@ -9,9 +9,10 @@ Breaks when  the remote secret is missing: nothing then injects the remote's gat
 
 from __future__ import annotations
 
+from fixtures.nouns import Mesh, Prove, Role
 from splithorizon import checks
 
 
-def test_gateways_are_ready(mesh, role, prove):
+def test_gateways_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
     gateways = mesh[role].readiness(namespace="istio-system", labels="istio=eastwestgateway")
     prove(checks.ready(gateways))

@@ -9,9 +9,10 @@ Breaks when  injection is off in the namespace, or an image cannot be had
 
 from __future__ import annotations
 
+from fixtures.nouns import Mesh, Prove, Role
 from splithorizon import checks
 
 
-def test_workloads_are_ready(mesh, role, prove):
+def test_workloads_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
     pods = mesh[role].readiness(namespace="sample", labels="")
     prove(checks.ready(pods, sidecar=True))

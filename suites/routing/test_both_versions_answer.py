@@ -9,9 +9,10 @@ Breaks when  the remote secret is missing: then only the near version answers
 
 from __future__ import annotations
 
+from fixtures.nouns import Prove, Sample
 from splithorizon import checks
 
 
-def test_both_versions_answer(sample, prove):
+def test_both_versions_answer(sample: Sample, prove: Prove) -> None:
     prove(checks.all_answered(sample.replies, sample.route))
     prove(checks.both_versions_answer(sample.replies, sample.route))

@@ -10,10 +10,11 @@ Breaks when  the system namespace of the other cluster has no network label: its
 
 from __future__ import annotations
 
+from fixtures.nouns import Mesh, Prove, Sample
 from splithorizon import checks
 
 
-def test_each_version_takes_its_own_path(mesh, sample, prove):
+def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, prove: Prove) -> None:
     near, far = mesh[sample.route.near], mesh[sample.route.far]
     prove(checks.every_reply_joined(sample.joined, sample.route))
     prove(

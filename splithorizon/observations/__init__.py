@@ -1,0 +1,1 @@
+"""What a client and its side-car saw of the same requests, joined."""

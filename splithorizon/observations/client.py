@@ -1,0 +1,156 @@
+"""A client in the mesh: sends a batch, and reads its side-car's log of it."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from splithorizon import workloads
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke, TimedOut
+from splithorizon.kube import Kube
+from splithorizon.observations import access_log, joining, replies
+from splithorizon.observations.joining import Joined
+from splithorizon.observations.replies import Reply
+from splithorizon.route import Route
+from splithorizon.topology import Role
+from splithorizon.waiting import NotYet, eventually
+
+_SIDECAR = "istio-proxy"
+# The agent's own port. 15021 would not do: the client's Envoy listens there and answers for any address.
+_AGENT_PORT = 15020
+
+
+@dataclass(frozen=True)
+class PodAddress:
+    """A pod by name and address."""
+
+    name: str
+    ip: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request to a pod's own address, past every service."""
+
+    target: PodAddress
+    status: int
+    seconds: float
+    error: str
+
+    @property
+    def reached(self) -> bool:
+        """Whether the pod itself answered."""
+        return self.status == 200
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A batch that was sent once, with what the client and its side-car saw of it."""
+
+    route: Route
+    replies: tuple[Reply, ...]
+    joined: Joined
+
+
+@dataclass(frozen=True)
+class Client:
+    """The sleep pod of one cluster."""
+
+    kube: Kube
+    role: Role
+    pod: str
+
+    @classmethod
+    def find(cls, kube: Kube, role: Role) -> Client:
+        """Find the client's pod; raises EnvironmentBroke where there is none to send from."""
+        pods = kube.list("Pod", workloads.NAMESPACE, f"app={workloads.CLIENT}")
+        running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
+        if not running:
+            raise EnvironmentBroke(
+                f"no running client in the {role} cluster",
+                seen=f"{len(pods)} pods with app={workloads.CLIENT} in {workloads.NAMESPACE}",
+                next_command=f"kubectl --kubeconfig {kube.kubeconfig} -n {workloads.NAMESPACE} get pods",
+            )
+        return cls(kube, role, running[0]["metadata"]["name"])
+
+    def sample(self, route: Route, *, times: int) -> Sample:
+        """Send ``times`` requests to helloworld, each once, and join each to its log line."""
+        batch = f"splithorizon-{secrets.token_hex(4)}"
+        expected = replies.request_ids(batch, times)
+        url = f"http://{workloads.SERVICE}.{workloads.NAMESPACE}:{workloads.PORT}/hello"
+        # The kubelet takes whole seconds, and its clock need not be ours.
+        begun = datetime.now(UTC) - timedelta(seconds=2)
+        printed = self._execute(
+            replies.command(url, times=times, batch=batch, timeout=durations().request),
+            within=durations().batch_sent,
+        )
+        found = replies.parse(printed, expected)
+        return Sample(route, tuple(found), self._join(found, expected, begun))
+
+    def dial_pod(self, target: PodAddress) -> Attempt:
+        """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""
+        asked = f"http://{target.ip}:{_AGENT_PORT}/healthz/ready"
+        result = "%{http_code} %{time_total} %{errormsg}"
+        printed = self._execute(
+            ["sh", "-c", 'curl -s -o /dev/null -m "$1" -w "$2" "$3" || true', "sh"]
+            + [f"{durations().dial:g}", result, asked],
+            within=durations().small_command,
+        )
+        status, seconds, *error = printed.split(maxsplit=2)
+        return Attempt(target, int(status), float(seconds), "".join(error))
+
+    def _execute(self, command: list[str], *, within: float) -> str:
+        stdout, stderr, status = self.kube.execute(
+            self.pod, workloads.NAMESPACE, workloads.CLIENT, command, within=within
+        )
+        if status:
+            raise EnvironmentBroke(
+                f"the client in the {self.role} cluster could not send",
+                seen=f"exit status {status}: {stderr.strip()}",
+                next_command=f"kubectl --kubeconfig {self.kube.kubeconfig} -n {workloads.NAMESPACE} "
+                f"exec {self.pod} -c {workloads.CLIENT} -- curl --version",
+            )
+        return stdout
+
+    def _join(self, found: list[Reply], expected: list[str], begun: datetime) -> Joined:
+        """Read the log until it holds the batch; it is flushed once a second.
+
+        Raises EnvironmentBroke for a log in no known format, or with nothing of the batch at all.
+        """
+        latest: Joined | None = None
+
+        def read() -> Joined:
+            nonlocal latest
+            text = self.kube.logs(
+                self.pod, workloads.NAMESPACE, _SIDECAR, since_time=begun.isoformat(timespec="seconds")
+            )
+            log = access_log.parse(text, request_ids=expected[:1])
+            if log.unknown:
+                raise EnvironmentBroke(
+                    f"the {self.role} client's access log is in no format that is known",
+                    seen=log.unknown[0],
+                    next_command=self._log_command(),
+                )
+            latest = joining.join(found, log.lines)
+            if latest.unjoined:
+                raise NotYet(f"{len(latest.pairs)} of {latest.requests} requests are in the log")
+            return latest
+
+        try:
+            return eventually("every request is in the log", read, within=durations().log_flushed)
+        except TimedOut as late:
+            if latest is None or not latest.pairs:
+                raise EnvironmentBroke(
+                    f"the {self.role} client's side-car logged none of {len(found)} requests",
+                    seen=late.seen,
+                    next_command=self._log_command(),
+                ) from None
+            return latest
+
+    def _log_command(self) -> str:
+        return (
+            f"kubectl --kubeconfig {self.kube.kubeconfig} -n {workloads.NAMESPACE} logs {self.pod} "
+            f"-c {_SIDECAR} --tail 5"
+        )

@@ -1,0 +1,37 @@
+"""Exact binomial statistics for a fixed number of independent requests; nothing is approximated."""
+
+from __future__ import annotations
+
+import math
+
+# The chance that one statistical check calls a sound mesh unsound.
+FALSE_ALARM = 1e-6
+
+
+def probability(count: int, trials: int, share: float) -> float:
+    """The chance of exactly ``count`` of ``trials`` falling to something with that share."""
+    if share in {0.0, 1.0}:
+        return float(count == trials * share)
+    log = math.lgamma(trials + 1) - math.lgamma(count + 1) - math.lgamma(trials - count + 1)
+    return math.exp(log + count * math.log(share) + (trials - count) * math.log1p(-share))
+
+
+def interval(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> tuple[int, int]:
+    """The counts to accept, both ends included: each tail outside has at most half the false alarm."""
+    low, below = 0, 0.0
+    while (below := below + probability(low, trials, share)) <= false_alarm / 2:
+        low += 1
+    high, above = trials, 0.0
+    while (above := above + probability(high, trials, share)) <= false_alarm / 2:
+        high -= 1
+    return low, high
+
+
+def miss(trials: int, share: float) -> float:
+    """The chance that something with that share of the answers gives none of them."""
+    return (1.0 - share) ** trials
+
+
+def trials_needed(share: float, false_alarm: float = FALSE_ALARM) -> int:
+    """The fewest requests at which that chance is no more than the false alarm."""
+    return math.ceil(math.log(false_alarm) / math.log1p(-share))

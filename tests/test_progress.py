@@ -1,0 +1,170 @@
+"""The lines, the times behind them, the heartbeat; and streams without glyphs, or gone."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from splithorizon.process import side_by_side
+from splithorizon.progress import Progress
+from splithorizon.waiting import NotYet, eventually
+from tests.child_python import line_of, running
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def progress(lines: list[str]) -> Iterator[Progress]:
+    progress = Progress(lines.append, heartbeat=0.4, encoding="utf-8")
+    yield progress
+    progress.close()
+
+
+def test_a_step_is_a_line_at_each_end(progress: Progress, lines: list[str]) -> None:
+    with progress.step("kind cluster", role="primary"):
+        time.sleep(0.2)
+    progress.say("found podman")
+    progress.say("closed", role="remote")
+    assert [re.sub(r"\d+\.\d", "N", line) for line in lines] == [
+        "   N s  … [primary] kind cluster",
+        "   N s  ✓ [primary] kind cluster (N s)",
+        "   N s    found podman",
+        "   N s    [remote] closed",
+    ]
+    assert lines[0].startswith("   0.0 s")
+    assert lines[1].startswith("   0.2 s")
+    assert lines[1].endswith("(0.2 s)")
+
+
+def test_steps_are_kept_with_their_times(progress: Progress) -> None:
+    time.sleep(0.1)
+    with progress.step("outer"):
+        with progress.step("inner", role="remote"):
+            time.sleep(0.2)
+        time.sleep(0.1)
+    inner, outer = progress.steps
+    assert (inner.name, inner.role, inner.outcome) == ("inner", "remote", "done")
+    assert (outer.name, outer.role, outer.outcome) == ("outer", None, "done")
+    assert 0.1 <= outer.started_after <= inner.started_after < 0.2
+    assert 0.2 <= inner.seconds < 0.3 <= outer.seconds < 0.5
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_step_that_raises_has_failed(
+    progress: Progress, lines: list[str], error: type[BaseException]
+) -> None:
+    with pytest.raises(error), progress.step("istiod", role="primary"):
+        raise error
+    assert lines[-1].endswith("✗ [primary] istiod (0.0 s)")
+    assert progress.steps[0].outcome == "failed"
+
+
+def test_a_long_step_is_never_silent(progress: Progress, lines: list[str]) -> None:
+    with progress.step("kind cluster", role="primary"), progress.step("compiled"):
+        begun = time.monotonic()
+        time.sleep(1.2)
+        beats = [line for line in lines if "still:" in line]
+        assert 2 <= len(beats) <= (time.monotonic() - begun) / 0.4
+        assert beats[0].endswith("… still: [primary] kind cluster (0 s), compiled (0 s)")
+        assert beats[-1].endswith("… still: [primary] kind cluster (1 s), compiled (1 s)")
+
+
+def test_a_heartbeat_waits_for_silence(progress: Progress, lines: list[str]) -> None:
+    with progress.step("chatty"):
+        for number in range(6):
+            time.sleep(0.2)
+            progress.say(f"word {number}")
+    assert not [line for line in lines if "still:" in line]
+
+
+def test_nothing_is_said_between_steps_or_after_the_end(
+    progress: Progress, lines: list[str]
+) -> None:
+    with progress.step("short"):
+        pass
+    time.sleep(0.6)
+    progress.close()
+    assert len(lines) == 2
+
+
+def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[str]) -> None:
+    with progress.step("set-up"):
+        progress.close()
+    before = threading.active_count()
+    with progress.step("kind cluster deleted"):
+        time.sleep(0.6)
+    assert [line for line in lines if line.endswith("still: kind cluster deleted (0 s)")]
+    progress.close()
+    progress.close()
+    assert threading.active_count() == before
+
+
+def test_many_threads_lose_no_step_and_mix_no_line(progress: Progress, lines: list[str]) -> None:
+    def work(name: str) -> None:
+        for number in range(50):
+            with progress.step(f"{name} {number}"):
+                pass
+
+    side_by_side(**{name: (lambda name=name: work(name)) for name in "abcdefgh"})
+    assert len(progress.steps) == 400
+    assert len({step.name for step in progress.steps}) == 400
+    assert len([line for line in lines if "✓" in line]) == 400
+
+
+def test_ascii_where_the_stream_has_no_glyphs() -> None:
+    code = """
+    import sys
+    from splithorizon.progress import Progress
+    progress = Progress(lambda line: print(line.split("s  ", 1)[1], flush=True))
+    with progress.step("primary→remote"):
+        pass
+    try:
+        with progress.step("b"):
+            raise ValueError
+    except ValueError:
+        progress.close()
+    """
+    with running(code, PYTHONIOENCODING="ascii") as child:
+        ascii_lines = [line_of(child) for _ in range(4)]
+    assert ascii_lines == [
+        "... primary->remote",
+        "ok primary->remote (0.0 s)",
+        "... b",
+        "FAILED b (0.0 s)",
+    ]
+    with running(code, PYTHONIOENCODING="utf-8") as child:
+        assert line_of(child) == "… primary→remote"
+
+
+@pytest.mark.parametrize("gone", [BrokenPipeError, ValueError])
+def test_a_terminal_that_is_gone_ends_no_step(gone: type[Exception]) -> None:
+    def write(_: str) -> None:
+        raise gone
+
+    progress = Progress(write)
+    with progress.step("cluster deleted"):
+        pass
+    progress.close()
+    assert [step.outcome for step in progress.steps] == ["done"]
+
+
+def test_the_heartbeat_keeps_no_process_alive() -> None:
+    code = """
+    from splithorizon.progress import Progress
+    Progress(print).step("never closed").__enter__()
+    """
+    with running(code) as child:
+
+        def ended() -> int:
+            if (status := child.poll()) is None:
+                raise NotYet("it runs")
+            return status
+
+        assert eventually("the process ends", ended, within=5, every=0.05) == 0

@@ -1,0 +1,157 @@
+"""The waiting verbs: what they answer, when they stop, and what they tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import pytest
+
+from splithorizon.durations import Durations
+from splithorizon.errors import EnvironmentBroke, StoppedHolding, TimedOut
+from splithorizon.waiting import NotYet, always, eventually
+from tests.child_python import line_of, running
+
+
+def says(*answers: str) -> Callable[[], str]:
+    """A probe that has not yet seen anything that ends in "…"; the last answer stays."""
+    left: Iterator[str] = iter(answers)
+    latest = ""
+
+    def probe() -> str:
+        nonlocal latest
+        latest = next(left, latest)
+        if latest.endswith("…"):
+            raise NotYet(latest)
+        return latest
+
+    return probe
+
+
+def test_the_first_answer_is_returned_at_once() -> None:
+    begun = time.monotonic()
+    assert eventually("a claim", says("here"), within=60, every=10) == "here"
+    assert time.monotonic() - begun < 1
+
+
+def test_what_becomes_true_is_waited_for() -> None:
+    probe = says("none…", "one…", "two")
+    begun = time.monotonic()
+    assert eventually("a claim", probe, within=5, every=0.1) == "two"
+    assert 0.2 <= time.monotonic() - begun < 1
+
+
+def test_a_timeout_tells_what_was_seen_and_since_when() -> None:
+    probe = says("no endpoint…", "no endpoint…", "1 of 2…")
+    begun = time.monotonic()
+    with pytest.raises(TimedOut) as caught:
+        eventually("both are ready", probe, within=0.5, every=0.1)
+    assert 0.3 <= time.monotonic() - begun < 0.5, "the deadline is not overshot"
+    assert caught.value.what == "both are ready: not true within 0.5 s (5 looks)"
+    assert caught.value.seen == "1 of 2…, unchanged since 0.2 s; at first: no endpoint…"
+    assert str(caught.value) == f"{caught.value.what}. Seen: {caught.value.seen}"
+    assert isinstance(caught.value, EnvironmentBroke)
+    assert caught.value.__suppress_context__, "no traceback of the machinery"
+
+
+def test_what_never_changed_is_told_once() -> None:
+    with pytest.raises(TimedOut, match=r"Seen: nothing…, from first to last$"):
+        eventually("a claim", says("nothing…"), within=0.2, every=0.1)
+
+
+@pytest.mark.parametrize("within", [0, 0.01])
+def test_there_is_always_one_look(within: float) -> None:
+    assert eventually("a claim", says("here"), within=within) == "here"
+    with pytest.raises(TimedOut, match=r"\(1 looks\)"):
+        eventually("a claim", says("gone…"), within=within)
+
+
+def test_an_error_of_the_probe_is_no_timeout() -> None:
+    looks = []
+
+    def probe() -> None:
+        looks.append(1)
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        eventually("a claim", probe, within=5, every=0.01)
+    assert len(looks) == 1
+
+
+def test_successes_have_to_be_in_a_row() -> None:
+    probe = says("a", "b", "broken…", "c", "d", "e", "f")
+    assert eventually("it is stable", probe, within=5, every=0.01, successes=3) == "e"
+
+
+def test_a_row_that_is_too_short_is_told() -> None:
+    with pytest.raises(TimedOut, match="Seen: true only 2 of 9 times in a row, unchanged since"):
+        eventually("it is stable", says("a"), within=0.2, every=0.1, successes=9)
+
+
+def test_what_holds_is_looked_at_until_the_end() -> None:
+    looks = []
+    begun = time.monotonic()
+    always("it holds", lambda: looks.append(time.monotonic() - begun), during=0.5, every=0.1)
+    assert len(looks) >= 5
+    assert looks[0] < 0.1
+    assert 0.5 <= looks[-1] < 1
+
+
+def test_what_stops_holding_ends_the_wait_at_once() -> None:
+    begun = time.monotonic()
+    with pytest.raises(StoppedHolding) as caught:
+        always("no reply is lost", says("all", "all", "1 lost…"), during=60, every=0.1)
+    assert time.monotonic() - begun < 1
+    assert caught.value.what == "no reply is lost: not true after 0.2 of 60 s (3 looks)"
+    assert caught.value.seen == "1 lost…"
+
+
+def test_an_error_of_the_probe_ends_always_too() -> None:
+    def probe() -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError, match="a bug"):
+        always("it holds", probe, during=5, every=0.01)
+
+
+def test_a_run_that_is_being_stopped_waits_no_longer_except_to_clean_up() -> None:
+    code = """
+    import threading, time
+    from splithorizon import process
+    from splithorizon.errors import Cancelled
+    from splithorizon.waiting import NotYet, always, eventually
+
+    def never():
+        raise NotYet("nothing")
+
+    threading.Timer(0.5, process.cancel_all).start()
+    begun = time.monotonic()
+    for wait in (
+        lambda: eventually("a claim", never, within=60, every=0.1),
+        lambda: always("a claim", lambda: None, during=60, every=0.1),
+    ):
+        try:
+            wait()
+        except Cancelled:
+            print("cancelled", flush=True)
+    with process.cleaning_up():
+        print(eventually("a claim", lambda: "cleaned", within=1), time.monotonic() - begun < 2)
+    """
+    with running(code) as child:
+        assert [line_of(child) for _ in range(3)] == ["cancelled", "cancelled", "cleaned True"]
+
+
+def test_a_slow_machine_gets_more_time_but_no_slower_looks() -> None:
+    usual, slow = Durations(), Durations().scaled(2.5)
+    assert slow.workload_ready == 2.5 * usual.workload_ready
+    assert slow.cluster_deleted == 2.5 * usual.cluster_deleted
+    assert (slow.poll, slow.heartbeat) == (usual.poll, usual.heartbeat)
+    assert usual.scaled(1) == usual
+
+
+def test_no_single_wait_for_the_mesh_is_longer_than_three_minutes() -> None:
+    of_the_images = ("image", "package", "go_", "other_build")
+    waits = {k: v for k, v in asdict(Durations()).items() if not k.startswith(of_the_images)}
+    assert len(waits) >= 15
+    assert max(waits.values()) <= 180
