@@ -6,11 +6,12 @@ many samples, the likely cause and one command to look further. None of them pas
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from splithorizon import statistics
+from splithorizon import durations, statistics
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.client import Attempt
 from splithorizon.observations.joining import Joined, JoinedReply
@@ -38,7 +39,14 @@ class CheckFailed(AssertionError):
     """A claim about the mesh is refuted."""
 
     def __init__(
-        self, claim: str, *, expected: str, seen: str, samples: int, likely_cause: str, next_command: str
+        self,
+        claim: str,
+        *,
+        expected: str,
+        seen: str,
+        samples: int,
+        likely_cause: str,
+        next_command: str,
     ) -> None:
         """State everything a reader needs to go on."""
         self.claim = claim
@@ -59,7 +67,9 @@ def ready(found: Sequence[Readiness], *, sidecar: bool = False) -> Evidence:
     unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
     if unready:
         first = unready[0]
-        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:_SHOWN])
+        seen = "; ".join(
+            f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:_SHOWN]
+        )
         raise CheckFailed(
             "every pod is ready" + (" with its side-car" if sidecar else ""),
             expected=f"{len(found)} of {len(found)} ready",
@@ -89,21 +99,33 @@ def absent(found: Sequence[Readiness]) -> Evidence:
             likely_cause="a primary profile was installed into the remote",
             next_command=f"kubectl -n {first.namespace} get deployments",
         )
-    return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})
+    return Evidence(
+        "the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0}
+    )
 
 
-def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]) -> Evidence:
+def versions_run_only_in(
+    running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]
+) -> Evidence:
     """Each cluster runs pods of its own version and of no other."""
-    _require_samples([version for versions in running.values() for version in versions], "helloworld pods")
+    _require_samples(
+        [version for versions in running.values() for version in versions], "helloworld pods"
+    )
     if {cluster: set(versions) for cluster, versions in running.items()} != {
         cluster: {version} for cluster, version in expected.items()
     }:
         raise CheckFailed(
             "each version runs in exactly one cluster",
-            expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
-            seen=", ".join(f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()),
+            expected=", ".join(
+                f"{version} only in {cluster}" for cluster, version in expected.items()
+            ),
+            seen=", ".join(
+                f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()
+            ),
             samples=sum(sum(versions.values()) for versions in running.values()),
-            likely_cause="helloworld.yaml was applied with -l app=helloworld, which selects both versions",
+            likely_cause="helloworld.yaml was applied with -l app=helloworld, which selects both versions"
+            if any(len(versions) > 1 for versions in running.values())
+            else "a version was deployed into the wrong cluster, or not at all",
             next_command="kubectl -n sample get pods -L version",
         )
     pods = sum(sum(versions.values()) for versions in running.values())
@@ -121,6 +143,15 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evide
             f"{route}: even the pod of the client's own network is not reached at its address",
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
             next_command="kubectl -n sample get pods -o wide",
+        )
+    if far.seconds >= durations.current().dial and not far.reached:
+        raise CheckFailed(
+            f"{route}: the networks are separate",
+            expected=f"{far.target.ip} refused at once",
+            seen=f"no answer from {far.target.ip} until it was given up after {far.seconds:.2f} s",
+            samples=2,
+            likely_cause="the packets leave the test network by a node's default route and are dropped",
+            next_command=f"ip route get {far.target.ip}",
         )
     if far.reached:
         raise CheckFailed(
@@ -144,7 +175,7 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
     _require_samples(replies, "requests")
     lost = [reply for reply in replies if not reply.answered]
     if lost:
-        kinds = Counter(reply.error or f"HTTP {reply.status}" for reply in lost)
+        kinds = Counter(map(_why_lost, lost))
         seen = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(_SHOWN))
         raise CheckFailed(
             f"{route}: every request is answered",
@@ -156,7 +187,11 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
             next_command="istioctl proxy-config endpoints deploy/sleep -n sample "
             "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
         )
-    return Evidence(f"{route}: every request is answered", f"{len(replies)} answered", {"requests": len(replies)})
+    return Evidence(
+        f"{route}: every request is answered",
+        f"{len(replies)} answered",
+        {"requests": len(replies)},
+    )
 
 
 def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
@@ -166,8 +201,15 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
     versions = sorted(VERSION_OF.values())
     counts = {version: answers.count(version) for version in versions}
     low, high = statistics.interval(len(answers), 1 / len(versions))
+    if low < 1:
+        raise EnvironmentBroke(
+            f"{route}: too few answers to tell a missing version from chance",
+            seen=f"{len(answers)} answers",
+        )
+    strangers = {version: answers.count(version) for version in set(answers) - set(versions)}
+    counts |= strangers
     shown = ", ".join(f"{version} {count}" for version, count in counts.items())
-    if not all(low <= count <= high for count in counts.values()):
+    if strangers or not all(low <= count <= high for count in counts.values()):
         missing = [version for version, count in counts.items() if not count]
         far = VERSION_OF[route.far]
         raise CheckFailed(
@@ -177,13 +219,20 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
             samples=len(answers),
             likely_cause="istiod does not see the other cluster: its remote secret is missing or refused"
             if missing == [far]
+            else f"pods of {', '.join(sorted(strangers))} are behind the service"
+            if strangers
             else "endpoints are weighted, a locality is preferred, or one side has more pods",
             next_command="istioctl remote-clusters",
         )
     return Evidence(
         f"{route}: both versions answer, evenly",
         shown,
-        {**counts, "chance_of_missing_one": statistics.miss(len(answers), 0.5), "false_alarm": statistics.FALSE_ALARM},
+        {
+            **counts,
+            "p_value": statistics.p_value(counts[versions[0]], len(answers), 0.5),
+            "chance_of_missing_one": 2 * statistics.miss(len(answers), 0.5),
+            "false_alarm": statistics.FALSE_ALARM,
+        },
         expected_interval=(low, high),
     )
 
@@ -191,6 +240,7 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
 def every_reply_joined(joined: Joined, route: Route) -> Evidence:
     """The side-car logged exactly one line for every request."""
     _require_samples(range(joined.requests), "requests")
+    _require_samples([*joined.pairs, *joined.ambiguous], "log lines: the access log is off")
     if joined.unjoined or joined.ambiguous:
         raise CheckFailed(
             f"{route}: every reply is joined to its own log line",
@@ -215,14 +265,26 @@ def path_proof(
     _require_samples(joined.pairs, "joined replies")
     near, far = VERSION_OF[route.near], VERSION_OF[route.far]
     wanted = {near: frozenset(near_pods), far: frozenset(far_gateway)}
-    strayed = [pair for pair in joined.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())]
+    if not near_pods or not far_gateway or wanted[near] & wanted[far]:
+        raise EnvironmentBroke(
+            f"{route}: the two paths cannot be told apart by their addresses",
+            seen=f"{near} at {_either(near_pods)}, {far} through {_either(far_gateway)}",
+        )
+    every_reply_joined(joined, route)
+    strayed = [
+        pair
+        for pair in joined.pairs
+        if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
+    ]
     if strayed:
         raise CheckFailed(
             f"{route}: each version takes its own path",
             expected=f"{far} through {_either(far_gateway)}, {near} straight at {_either(near_pods)}",
             seen=_paths(strayed, len(joined.pairs)),
             samples=len(joined.pairs),
-            likely_cause=_why_strayed(strayed, near, far, wanted),
+            likely_cause="the clusters are swapped: the context of one stands for the other"
+            if _swapped(joined.pairs, near, far, wanted)
+            else _why_strayed(strayed, near, far, wanted),
             next_command="istioctl proxy-config endpoints deploy/sleep -n sample "
             "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
         )
@@ -236,7 +298,10 @@ def path_proof(
             likely_cause="only one network answers, so no path was proven",
             next_command="istioctl remote-clusters",
         )
-    samples = [next(pair.line.raw for pair in joined.pairs if pair.reply.version == version) for version in (near, far)]
+    samples = [
+        next(pair.line.raw for pair in joined.pairs if pair.reply.version == version)
+        for version in (near, far)
+    ]
     return Evidence(
         f"{route}: each version takes its own path",
         f"{counts[far]} via :{next(iter(far_gateway)).rpartition(':')[2]}, {counts[near]} direct",
@@ -246,9 +311,20 @@ def path_proof(
     )
 
 
+def _why_lost(reply: Reply) -> str:
+    if not reply.error:
+        return f"HTTP {reply.status}" + (" not from helloworld" if reply.status == 200 else "")
+    # curl says after how many milliseconds: without that, a thousand time-outs are of one kind.
+    return re.sub(r" after \d+ (ms|milliseconds)", "", reply.error)
+
+
 def _paths(pairs: Iterable[JoinedReply], total: int) -> str:
     kinds = Counter(
-        (pair.reply.version or "no answer", pair.line.upstream_host or "no upstream", pair.line.response_flags or "-")
+        (
+            pair.reply.version or "no answer",
+            pair.line.upstream_host or "no upstream",
+            pair.line.response_flags or "-",
+        )
         for pair in pairs
     )
     return "; ".join(
@@ -257,16 +333,35 @@ def _paths(pairs: Iterable[JoinedReply], total: int) -> str:
     )
 
 
+def _swapped(
+    pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]
+) -> bool:
+    """Whether both versions came, and each, every time, by the path of the other."""
+    crossed = {near: wanted[far], far: wanted[near]}
+    seen = {pair.reply.version for pair in pairs}
+    return seen == {near, far} and all(
+        pair.line.upstream_host in crossed[pair.reply.version or ""] for pair in pairs
+    )
+
+
 def _why_strayed(
     strayed: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]
 ) -> str:
     hosts = {pair.line.upstream_host for pair in strayed}
-    if any(pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed):
+    if any(
+        pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed
+    ):
         return f"{near} answers behind the far gateway: both versions run in both clusters, or the gateway hairpins"
-    if any(pair.reply.version == far and pair.line.upstream_host in wanted[near] for pair in strayed):
-        return f"a pod of the near cluster answers as {far}, or forwards to the other network itself"
+    if any(
+        pair.reply.version == far and pair.line.upstream_host in wanted[near] for pair in strayed
+    ):
+        return (
+            f"a pod of the near cluster answers as {far}, or forwards to the other network itself"
+        )
     if all(host is None for host in hosts):
         return "the side-car had no endpoint to send to"
+    if all(pair.reply.version == near for pair in strayed):
+        return f"{near} answers behind a gateway of its own network, or its pods were replaced meanwhile"
     return (
         "istiod does not know the far endpoints' network and hands out pod addresses (no "
         "topology.istio.io/network label on the system namespace), or the gateway's address changed"

@@ -24,12 +24,13 @@ from splithorizon.cancelling import (
     raise_if_cancelled,
     side_by_side,
 )
-from splithorizon.errors import CommandFailed
+from splithorizon.errors import CommandFailed, EnvironmentBroke
 
 __all__ = [
     "Completed",
     "cancel_all",
     "cleaning_up",
+    "end_those_naming",
     "raise_if_cancelled",
     "run",
     "side_by_side",
@@ -90,6 +91,33 @@ def run(
     return done
 
 
+def end_those_naming(*marks: str) -> None:
+    """End every program of this user that names one of the marks in its command line, and wait for it.
+
+    For what a killed run started; a mark must be nobody else's, such as the run's own folder.
+    Raises EnvironmentBroke for a program that SIGKILL does not end.
+    """
+    for path in Path("/proc").glob("[0-9]*"):
+        pid = int(path.name)
+        with suppress(OSError):
+            named = any(mark in (path / "cmdline").read_bytes().decode(errors="replace") for mark in marks)
+            if not named or pid == os.getpid() or path.stat().st_uid != os.geteuid():
+                continue
+            descriptor = os.pidfd_open(pid)
+            try:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                if not _readable(descriptor, GRACE * 5):
+                    raise EnvironmentBroke(f"process {pid} does not end, not even by SIGKILL")
+            finally:
+                os.close(descriptor)
+
+
+def _readable(descriptor: int, within: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(max(0.0, within) * 1000))
+
+
 class _Child:
     """A running program. It is not reaped before the end, so nothing else can have its id."""
 
@@ -113,9 +141,7 @@ class _Child:
         self._descriptor = os.pidfd_open(self._popen.pid)
 
     def ended(self, within: float) -> bool:
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        return bool(poll.poll(max(0.0, within) * 1000))
+        return _readable(self._descriptor, within)
 
     def signal(self, number: int) -> None:
         with suppress(ProcessLookupError):

@@ -104,7 +104,8 @@ class Provisioning:
         created: dict[Role, Future[None]] = {}
         self._undo.callback(self._delete)
         for role, cluster in self._clusters.items():
-            journal.will_create("cluster", cluster.name, engine=self._ground.engine.to_json())
+            facts = {"engine": self._ground.engine.to_json(), "folder": str(journal.folder)}
+            journal.will_create("cluster", cluster.name, **facts)
             created[role] = steps.begin(partial(self._create_cluster, cluster))
 
         primary, remote = Role.PRIMARY, Role.REMOTE
@@ -121,10 +122,13 @@ class Provisioning:
             lambda: installation.remote(reached_at.result()), prepared[remote], prepared[primary]
         )
         injected = steps.begin(partial(installation.await_injection, remote), joined)
-        remote_gateway = steps.begin(partial(installation.gateway, remote), injected, exposed)
+        # The remote's webhook calls istiod through the primary's gateway: a pod that is asked for earlier is
+        # refused, and Kubernetes then waits longer and longer before it asks again.
+        reachable = (injected, exposed, primary_gateway)
+        remote_gateway = steps.begin(partial(installation.gateway, remote), *reachable)
         deployed = {
             primary: steps.begin(partial(self._deploy, primary), istiod),
-            remote: steps.begin(partial(self._deploy, remote), injected, exposed),
+            remote: steps.begin(partial(self._deploy, remote), *reachable),
         }
         for role, deployment in deployed.items():
             steps.begin(partial(self._await_workloads, role), deployment)

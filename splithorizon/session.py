@@ -141,6 +141,8 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
         engine = Engine.from_json(entry.facts["engine"])
         if entry.kind == "cluster":
             with progress.step(f"leftover cluster {entry.name} removed"):
+                # First what may still be making it: kind, and the engine's command that kind started.
+                process.end_those_naming(entry.facts["folder"], f"{KIND_LABEL}={entry.name}")
                 for container in engine.containers(label=f"{KIND_LABEL}={entry.name}"):
                     engine.remove_container(container)
         elif entry.kind == "network":

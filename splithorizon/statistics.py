@@ -27,6 +27,14 @@ def interval(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> tup
     return low, high
 
 
+def p_value(count: int, trials: int, share: float) -> float:
+    """The chance of a count that is no likelier than this one (two-sided)."""
+    # What is as likely as the count belongs to it, whatever the last bit of a logarithm says.
+    bound = probability(count, trials, share) * (1 + 1e-7)
+    chances = (probability(other, trials, share) for other in range(trials + 1))
+    return min(1.0, math.fsum(chance for chance in chances if chance <= bound))
+
+
 def miss(trials: int, share: float) -> float:
     """The chance that something with that share of the answers gives none of them."""
     return (1.0 - share) ** trials
@@ -34,4 +42,6 @@ def miss(trials: int, share: float) -> float:
 
 def trials_needed(share: float, false_alarm: float = FALSE_ALARM) -> int:
     """The fewest requests at which that chance is no more than the false alarm."""
+    if share == 1.0:
+        return 1
     return math.ceil(math.log(false_alarm) / math.log1p(-share))

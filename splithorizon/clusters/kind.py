@@ -42,6 +42,9 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
                 kind_path=images.kind,
                 kubectl_path=images.kubectl,
             )
+        self.path = folder / self.path
+        for made in (self.path, self.path.parent):
+            made.chmod(0o700)
         self.plan = plan
         self._own_node = images.own_node
         self._engine = engine

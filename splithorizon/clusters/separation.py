@@ -17,6 +17,8 @@ def close(cluster: MeshCluster) -> None:
     cluster.in_node("ip", "route", "replace", "unreachable", "default", "metric", "0")
     for route in _default_routes(cluster):
         cluster.in_node("ip", "route", "del", *route.split())
+    # The kernel rations these refusals; past the ration a request would hang instead of failing at once.
+    cluster.in_node("sysctl", "--quiet", "--write", "net.ipv4.icmp_ratelimit=0")
 
 
 def _default_routes(cluster: MeshCluster) -> list[str]:

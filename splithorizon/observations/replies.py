@@ -6,9 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from splithorizon.errors import EnvironmentBroke
+
 # One request at a time: with none in flight every choice of an endpoint is an independent draw, which
 # the statistics rely on, and it still makes 600 a second. A new connection each, from curl's side.
-# No retry; a reply that is lost is a result. Busybox and dash both run it, with curl 7.70 or newer.
+# No retry; a reply that is lost is a result. Busybox and dash both run it, with curl 7.75 or newer.
 # The bodies go to files named by their request's id, since two transfers' output may interleave.
 BATCH_SCRIPT = r"""
 set -eu
@@ -24,18 +26,25 @@ awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" -v tim
     print "header = \"connection: close\""
     print "max-time = " timeout
     print "silent"
+    print "noproxy = \"*\""
     print "output = \"" folder "/" id "\""
     print "write-out = \"reply " id " %{http_code} %{time_total} %{exitcode} %{errormsg}\\n\""
   }
 }' >"$folder/requests"
-curl --config "$folder/requests" || true
+status=0
+curl -q --config "$folder/requests" || status=$?
 rm "$folder/requests"
 cd "$folder"
 echo bodies
 grep -r '' . || true
+echo "end $status"
 """
 
-_RESULT = re.compile(r"reply (?P<id>\S+) (?P<code>\d{3}) (?P<seconds>[\d.]+) (?P<exit>\d+) ?(?P<error>.*)")
+# From 126 on the shell speaks, not curl: not executable, not found, killed.
+_END = re.compile(r"(?:^|\n)end (?:\d{1,2}|1[01]\d|12[0-5])\n$")
+_RESULT = re.compile(
+    r"reply (?P<id>\S+) (?P<code>\d{3}) (?P<seconds>[\d.]+) (?P<exit>\d+) ?(?P<error>.*)"
+)
 _BODY = re.compile(r"\./(?P<id>[^:]+):(?P<text>.*)")
 _HELLO = re.compile(r"Hello version: (?P<version>[^,\s]+), instance: (?P<instance>\S+)")
 
@@ -64,8 +73,8 @@ class Reply:
 
     @property
     def answered(self) -> bool:
-        """Whether a helloworld pod answered."""
-        return self.status == 200 and self.version is not None
+        """Whether a helloworld pod answered, and all of its answer came."""
+        return self.status == 200 and self.version is not None and not self.error
 
 
 def command(url: str, *, times: int, batch: str, timeout: float) -> list[str]:
@@ -79,13 +88,20 @@ def request_ids(batch: str, times: int) -> list[str]:
 
 
 def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
-    """Read what the batch printed; a request of which it says nothing is a lost reply."""
+    """Read what the batch printed; a request of which it says nothing is a lost reply.
+
+    Raises EnvironmentBroke where the output is cut off or curl did not run: nothing is then known.
+    """
+    if not _END.search(stdout) or not stdout.startswith("reply "):
+        raise EnvironmentBroke("the batch was not sent, or not to its end", seen=stdout[-200:])
     results, _, bodies = stdout.partition("\nbodies\n")
     texts: dict[str, list[str]] = {}
     for line in bodies.splitlines():
         if found := _BODY.fullmatch(line):
             texts.setdefault(found["id"], []).append(found["text"])
-    seen = {found["id"]: found for line in results.splitlines() if (found := _RESULT.fullmatch(line))}
+    seen = {
+        found["id"]: found for line in results.splitlines() if (found := _RESULT.fullmatch(line))
+    }
     replies = []
     for request_id in expected:
         result = seen.get(request_id)
@@ -94,5 +110,7 @@ def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
             continue
         error = "" if result["exit"] == "0" else f"curl {result['exit']}: {result['error']}"
         body = "\n".join(texts.get(request_id, []))
-        replies.append(Reply(request_id, int(result["code"]), float(result["seconds"]), body, error))
+        replies.append(
+            Reply(request_id, int(result["code"]), float(result["seconds"]), body, error)
+        )
     return replies

@@ -1,0 +1,142 @@
+"""Writes the tables of the suites' README files from what the tests say of themselves.
+
+The claim and the fault come from a test's docstring, the likely causes from the checks that it calls:
+the very words of a failure. ``python docs/tables.py`` rewrites the tables; with ``--check`` it shows
+what would change, and ends with 1 if anything would.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SUITES = REPOSITORY / "suites"
+CHECKS = REPOSITORY / "splithorizon" / "checks.py"
+
+_MARKED = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+_FAULT = re.compile(r"^Breaks when\s+(.*?)(?=\n\S|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite the tables, or with ``--check`` compare them; the exit status says whether they were stale."""
+    stale = [(readme, text) for readme, text in readmes() if readme.read_text() != text]
+    for readme, text in stale:
+        if "--check" not in arguments:
+            readme.write_text(text)
+            continue
+        name = str(readme.relative_to(REPOSITORY))
+        now, then = readme.read_text().splitlines(True), text.splitlines(True)
+        sys.stdout.writelines(difflib.unified_diff(now, then, name, name))
+    return int(bool(stale) and "--check" in arguments)
+
+
+def readmes() -> Iterator[tuple[Path, str]]:
+    """Each README with the text that it should have; raises ValueError where the marks are missing."""
+    areas = sorted({path.parent for path in SUITES.glob("*/test_*.py")})
+    tables = {SUITES: overview(areas)} | {area: table(area) for area in areas}
+    for folder, made in tables.items():
+        readme = folder / "README.md"
+        parts = _MARKED.split(readme.read_text())
+        if len(parts) != 4:
+            raise ValueError(f"{readme}: one pair of marks is needed around the table")
+        before, begin, end, after = parts
+        yield readme, f"{before}{begin}{made}{end}{after}"
+
+
+def overview(areas: list[Path]) -> str:
+    """All claims, by area."""
+    rows = [
+        f"| [{area.name}]({area.name}/README.md) | {claim(path)} |"
+        for area in areas
+        for path in sorted(area.glob("test_*.py"))
+    ]
+    return "\n".join(["| area | claim |", "|---|---|", *rows, ""])
+
+
+def table(area: Path) -> str:
+    """One area's behaviours: what is claimed, what must break it, and what a failure points at."""
+    causes = causes_by_check()
+    rows = []
+    for path in sorted(area.glob("test_*.py")):
+        likely = [cause for check in checks_of(path) for cause in causes[check]]
+        cells = [f"[{claim(path)}]({path.name})", fault(path), "<br>".join(dict.fromkeys(likely))]
+        rows.append(f"| {' | '.join(cells)} |")
+    head = ["| claim | fault that must break it | likely causes, as a failure names them |", "|---|---|---|"]
+    return "\n".join([*head, *rows, ""])
+
+
+def claim(path: Path) -> str:
+    """The first paragraph of a test's docstring, without its full stop."""
+    return _one_line(_docstring(path).partition("\n\n")[0]).rstrip(".")
+
+
+def fault(path: Path) -> str:
+    """What the docstring says the behaviour breaks by; raises ValueError where it says nothing."""
+    found = _FAULT.search(_docstring(path))
+    if found is None:
+        raise ValueError(f"{path}: the docstring has no 'Breaks when'")
+    return _one_line(found[1])
+
+
+def checks_of(path: Path) -> list[str]:
+    """The checks that a test calls, in its order."""
+    called = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    return [node.attr for node in called if isinstance(node.value, ast.Name) and node.value.id == "checks"]
+
+
+def causes_by_check() -> dict[str, list[str]]:
+    """Every likely cause that each function of checks.py may name."""
+    tree = ast.parse(CHECKS.read_text())
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return {
+        name: [
+            text
+            for node in ast.walk(function)
+            if isinstance(node, ast.keyword) and node.arg == "likely_cause"
+            for text in _texts(node.value, functions)
+        ]
+        for name, function in functions.items()
+    }
+
+
+def _texts(value: ast.expr, functions: Mapping[str, ast.FunctionDef]) -> Iterator[str]:
+    """The texts an expression may come to: each branch of it, and what a function of ours may return."""
+    match value:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=parts):
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else _name(part) for part in parts
+            )
+        case ast.IfExp(body=one, orelse=other):
+            yield from _texts(one, functions)
+            yield from _texts(other, functions)
+        case ast.Call(func=ast.Name(id=name)):
+            for node in ast.walk(functions[name]):
+                if isinstance(node, ast.Return) and node.value is not None:
+                    yield from _texts(node.value, functions)
+        case _:
+            raise ValueError(f"checks.py, line {value.lineno}: not a text that can be read off")
+
+
+def _name(part: ast.expr) -> str:
+    """A placeholder in a table: what stands there is the near or the far version."""
+    assert isinstance(part, ast.FormattedValue)
+    return f"*{ast.unparse(part.value)}*"
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""Runs of the suite as a user starts them, watched from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class Run:
+    """One `pytest suites/` of its own."""
+
+    def __init__(self, arguments: list[str], folder: Path) -> None:
+        self.folder = folder
+        self._log = folder / "output"
+        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={folder}"]
+                + arguments,
+                cwd=CHECKOUT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def reaches(self, line: str, within: float = 300) -> None:
+        deadline = time.monotonic() + within
+        while not re.search(line, self.output):
+            assert self._process.poll() is None, f"ended before {line!r}:\n{self.output}"
+            assert time.monotonic() < deadline, f"no line {line!r} within {within} s:\n{self.output}"
+            time.sleep(0.1)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ends(self, within: float) -> int:
+        try:
+            return self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {within} s:\n{self.output}") from None
+
+    def stop(self) -> None:
+        """Whatever a failed test left running goes."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(90)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    @property
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "latest" / "report.json").read_text())
+        return found
+
+
+class Starter:
+    """Starts runs, and stops at the end what still runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.runs: list[Run] = []
+
+    def __call__(self, *arguments: str) -> Run:
+        folder = self._folder / str(len(self.runs))
+        folder.mkdir()
+        run = Run(list(arguments), folder)
+        self.runs.append(run)
+        return run
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starter]:
+    starter = Starter(tmp_path)
+    yield starter
+    for run in starter.runs:
+        run.stop()

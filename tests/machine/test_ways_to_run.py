@@ -1,0 +1,141 @@
+"""The same verdict by every way the suite can be run: docker, workers, JSON logs, published images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splithorizon.engine import Engine
+from splithorizon.engine.find import find_engine
+from splithorizon.images import versions
+from splithorizon.images.build import Recipe
+from splithorizon.images.cache import root as cache_root
+from splithorizon.images.published import SAMPLES
+from tests.machine.conftest import Starter
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+
+def require_conformant(report: dict[str, Any], output: str) -> None:
+    assert report["verdict"] == "conformant", output
+    assert report["totals"]["requests"] >= 1000
+    assert report["totals"]["unjoined"] == 0
+    assert {result["verdict"] for result in report["behaviours"]} == {"conformant"}
+
+
+def test_docker_workers_and_json_logs(start: Starter) -> None:
+    assert os.environ.get("DOCKER_HOST"), "CI starts a dockerd for this: .ci/dockerd start FOLDER"
+    run = start(
+        "suites/", "--provider", "docker", "--images", "built", "--cluster-name", "docker",
+        "--access-log-encoding", "json", "-n", "2",
+    )  # fmt: skip
+    assert run.ends(within=600) == 0, run.output
+    require_conformant(run.report, run.output)
+    assert run.report["versions"]["provider"] == "docker"
+    lines = [line for b in run.report["behaviours"] for e in b["evidence"] for line in e["sample_lines"]]
+    assert lines
+    assert all(line.startswith("{") for line in lines)
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return find_engine("podman", run_folder=tmp_path_factory.mktemp("engine"), say=print)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's docker-registry on loopback; yields its address."""
+    if not shutil.which("docker-registry"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
+        install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "docker-registry"]
+        subprocess.run(install, check=True, env=environment)
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (folder / "config.yml").write_text(
+        "version: 0.1\n"
+        f"storage:\n  filesystem:\n    rootdirectory: {folder / 'data'}\n"
+        f"http:\n  addr: {address}\n"
+    )
+    with (folder / "log").open("wb") as log:
+        serving = subprocess.Popen(
+            ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log
+        )
+    try:
+        _await_port(address)
+        yield address
+    finally:
+        serving.terminate()
+        serving.wait(30)
+        shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def hub(registry: str, podman: Engine) -> Iterator[str]:
+    """The built images, pushed to the registry as a publisher would and gone from the engine."""
+    known = versions.load()
+    recipe = Recipe(known, known.istio(None))
+    entry = cache_root() / f"images-{recipe.key}"
+    podman.load(entry / "images.tar")
+    samples = recipe.image_set(entry).samples
+    published = {
+        recipe.references["pilot"]: f"{registry}/istio/pilot:{known.istio_default}",
+        recipe.references["proxyv2"]: f"{registry}/istio/proxyv2:{known.istio_default}",
+        **{samples[name]: f"{registry}/samples/{name.rpartition('/')[2]}" for name in SAMPLES},
+        recipe.node: f"{registry}/kind/node:v{known.kubernetes}",
+    }
+    for built, name in published.items():
+        podman.tag(built, name)
+        podman.push(name, insecure=True)
+    podman.run("rmi", *published.values(), within=120)
+    podman.run("rmi", "--force", *recipe.references.values(), within=120, check=False)
+    yield registry
+    podman.run("rmi", "--force", *published.values(), within=120, check=False)
+
+
+def test_published_images_and_node_ports(start: Starter, hub: str) -> None:
+    known = versions.load()
+    recipe = Recipe(known, known.istio(None))
+    programs = cache_root() / f"images-{recipe.key}" / "programs"
+    run = start(
+        "suites/", "--provider", "podman", "--images", "auto", "--cluster-name", "published",
+        "--hub", f"{hub}/istio", "--sample-hub", f"{hub}/samples", "--istio-version", known.istio_default,
+        "--kind-image", f"{hub}/kind/node:v{known.kubernetes}", "--kind-bin", str(programs / "kind"),
+        "--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl"),
+        "--gateway-address", "nodeport",
+    )  # fmt: skip
+    assert run.ends(within=600) == 0, run.output
+    require_conformant(run.report, run.output)
+    assert run.report["versions"]["images"] == "published"
+    gateways = [c["gateway_addresses"] for c in run.report["topology"]["clusters"]]
+    assert all(not address.endswith(":15443") for (address,) in gateways), gateways
+
+
+def _await_port(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens at {address}"
+            time.sleep(0.1)
+
+
+def test_a_second_run_finds_its_images_at_once(podman: Engine) -> None:
+    known = versions.load()
+    recipe = Recipe(known, known.istio(None))
+    entry = cache_root() / f"images-{recipe.key}"
+    assert Path(entry).is_dir()
+    assert podman.has_image(recipe.node)

@@ -1,0 +1,333 @@
+"""Each check passes on a sound mesh, and goes red, saying why, on each kind of bad news."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import pytest
+
+from splithorizon import checks
+from splithorizon.checks import CheckFailed, Evidence
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.observations.access_log import AccessLogLine
+from splithorizon.observations.client import Attempt, PodAddress
+from splithorizon.observations.joining import Joined, join
+from splithorizon.observations.replies import Reply
+from splithorizon.readiness import Readiness
+from splithorizon.route import ROUTES, Route
+from splithorizon.topology import Role
+
+OUT, BACK = ROUTES
+NEAR_POD, FAR_POD, GATEWAY = "10.10.0.7:5000", "10.20.0.7:5000", "172.18.0.9:15443"
+
+
+def reply(number: int, version: str) -> Reply:
+    body = f"Hello version: {version}, instance: helloworld-{version}-758dd55874-6x4t8"
+    return Reply(f"b-{number}", status=200, seconds=0.01, body=body)
+
+
+def replies(v1: int, v2: int, v3: int = 0) -> list[Reply]:
+    versions = ["v1"] * v1 + ["v2"] * v2 + ["v3"] * v3
+    return [reply(number, version) for number, version in enumerate(versions)]
+
+
+def line(request_id: str, upstream: str | None, flags: str | None = None) -> AccessLogLine:
+    raw = f'"{request_id}" "{upstream}"'
+    return AccessLogLine(
+        raw=raw, request_id=request_id, upstream_host=upstream, response_flags=flags
+    )
+
+
+def joined(*paths: tuple[int, str, str | None]) -> Joined:
+    """So many replies of a version by way of an upstream, each with its line."""
+    spread = [(version, upstream) for count, version, upstream in paths for _ in range(count)]
+    found = [reply(number, version) for number, (version, _) in enumerate(spread)]
+    upstreams = [upstream for _, upstream in spread]
+    return join(found, [line(r.request_id, u) for r, u in zip(found, upstreams, strict=True)])
+
+
+SOUND = joined((500, "v1", NEAR_POD), (500, "v2", GATEWAY))
+
+
+def path_proof(
+    found: Joined, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY
+) -> Evidence:
+    return checks.path_proof(found, route, near_pods={near}, far_gateway={far})
+
+
+POD = Readiness(
+    kind="Pod",
+    namespace="sample",
+    name="helloworld-v1-86f77cd7bd-cpxhv",
+    ready=True,
+    reason="",
+    images=("helloworld",),
+    containers=2,
+    containers_ready=2,
+    sidecar=True,
+    restarts=0,
+)
+WAITING = replace(POD, ready=False, reason="0 of 2 containers ready; ImagePullBackOff")
+BARE = replace(POD, sidecar=False)
+
+NEAR = Attempt(PodAddress("helloworld-v1", "10.10.0.7"), 200, 0.01, "")
+FAR = Attempt(PodAddress("helloworld-v2", "10.20.0.7"), 0, 0.01, "Failed to connect")
+
+EXPECTED = {"primary": "v1", "remote": "v2"}
+PLACED = {"primary": {"v1": 1}, "remote": {"v2": 1}}
+
+Check = Callable[[], Evidence]
+
+GREEN: dict[str, Check] = {
+    "all answered": lambda: checks.all_answered(replies(50, 50), OUT),
+    "both versions": lambda: checks.both_versions_answer(replies(423, 577), OUT),
+    "every reply joined": lambda: checks.every_reply_joined(SOUND, OUT),
+    "path": lambda: path_proof(SOUND),
+    "path, from the other side": lambda: path_proof(
+        joined((500, "v2", NEAR_POD), (500, "v1", GATEWAY)), BACK
+    ),
+    "path, two near pods": lambda: checks.path_proof(
+        joined((5, "v1", NEAR_POD), (5, "v1", "10.10.0.8:5000"), (5, "v2", GATEWAY)),
+        OUT,
+        near_pods={NEAR_POD, "10.10.0.8:5000"},
+        far_gateway={GATEWAY},
+    ),
+    "placement": lambda: checks.versions_run_only_in(PLACED, EXPECTED),
+    "ready": lambda: checks.ready([POD, POD]),
+    "ready without a side-car": lambda: checks.ready([BARE]),
+    "ready with a side-car": lambda: checks.ready([POD], sidecar=True),
+    "absent": lambda: checks.absent([]),
+    "separate": lambda: checks.networks_are_separate(OUT, near=NEAR, far=FAR),
+}
+
+LOST = Reply("b-x", error="curl 28: Operation timed out")
+BROKEN = Reply("b-y", status=503, body="no healthy upstream")
+STRANGER = Reply("b-z", status=200, body="<h1>It works!</h1>")
+ONCE = replies(1, 1)
+
+RED: dict[str, tuple[Check, str]] = {
+    "a reply lost": (
+        lambda: checks.all_answered([*replies(500, 499), LOST], OUT),
+        "999 answered; 1 x curl 28: Operation timed out",
+    ),
+    "a reply with an error": (
+        lambda: checks.all_answered([*replies(1, 0), BROKEN, BROKEN], OUT),
+        "1 answered; 2 x HTTP 503",
+    ),
+    "somebody else answered": (
+        lambda: checks.all_answered([*replies(1, 1), STRANGER], OUT),
+        "2 answered; 1 x HTTP 200",
+    ),
+    "only near answers": (
+        lambda: checks.both_versions_answer(replies(1000, 0), OUT),
+        "remote secret is missing",
+    ),
+    "only near answers, from the other side": (
+        lambda: checks.both_versions_answer(replies(0, 1000), BACK),
+        "remote secret is missing",
+    ),
+    "only far answers": (
+        lambda: checks.both_versions_answer(replies(0, 1000), OUT),
+        "v1 0, v2 1000",
+    ),
+    "a version that nobody deployed": (
+        lambda: checks.both_versions_answer(replies(480, 480, 40), OUT),
+        "pods of v3 are behind the service",
+    ),
+    "one too uneven": (
+        lambda: checks.both_versions_answer(replies(422, 578), OUT),
+        "each version 423 to 577 times",
+    ),
+    "a reply without a line": (
+        lambda: checks.every_reply_joined(join(ONCE, [line("b-0", NEAR_POD)]), OUT),
+        "1 joined, 1 without a line, 0 with several",
+    ),
+    "a reply with two lines": (
+        lambda: checks.every_reply_joined(
+            join(ONCE, [line("b-0", NEAR_POD), line("b-1", GATEWAY), line("b-1", GATEWAY)]), OUT
+        ),
+        "1 joined, 0 without a line, 1 with several",
+    ),
+    "far dialled at its pod": (
+        lambda: path_proof(joined((500, "v1", NEAR_POD), (500, "v2", FAR_POD))),
+        f"500 of 1000: v2 from {FAR_POD}",
+    ),
+    "one of a thousand dialled at its pod": (
+        lambda: path_proof(joined((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", FAR_POD))),
+        "topology.istio.io/network",
+    ),
+    "near by way of the far gateway": (
+        lambda: path_proof(joined((499, "v1", NEAR_POD), (500, "v2", GATEWAY), (1, "v1", GATEWAY))),
+        "both versions run in both clusters, or the gateway hairpins",
+    ),
+    "far behind a near pod": (
+        lambda: path_proof(joined((500, "v1", NEAR_POD), (500, "v2", NEAR_POD))),
+        "a pod of the near cluster answers as v2, or forwards",
+    ),
+    "a path proven for a part of the replies": (
+        lambda: path_proof(join(replies(5, 5), [line("b-0", NEAR_POD), line("b-5", GATEWAY)])),
+        "2 joined, 8 without a line",
+    ),
+    "another gateway": (
+        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", "172.18.0.99:15443"))),
+        "or the gateway's address changed",
+    ),
+    "another port of the gateway": (
+        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", "172.18.0.9:443"))),
+        "5 of 10: v2 from 172.18.0.9:443",
+    ),
+    "no upstream": (
+        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", None))),
+        "no endpoint to send to",
+    ),
+    "an error in place of an answer": (
+        lambda: path_proof(
+            join(
+                [*replies(1, 1), BROKEN],
+                [line("b-0", NEAR_POD), line("b-1", GATEWAY), line("b-y", FAR_POD, "UF,URX")],
+            )
+        ),
+        f"1 of 3: no answer from {FAR_POD} (UF,URX)",
+    ),
+    "no reply from far": (
+        lambda: path_proof(joined((1000, "v1", NEAR_POD))),
+        "1000 from v1, 0 from v2",
+    ),
+    "no reply from near": (
+        lambda: path_proof(joined((1000, "v2", GATEWAY))),
+        "0 from v1, 1000 from v2",
+    ),
+    "contexts swapped": (
+        lambda: path_proof(SOUND, BACK),
+        "500 of 1000: v1 from 10.10.0.7:5000",
+    ),
+    "both versions in a cluster": (
+        lambda: checks.versions_run_only_in(
+            {"primary": {"v1": 1, "v2": 1}, "remote": {"v2": 1}}, EXPECTED
+        ),
+        "primary: {'v1': 1, 'v2': 1}",
+    ),
+    "versions swapped": (
+        lambda: checks.versions_run_only_in({"primary": {"v2": 1}, "remote": {"v1": 1}}, EXPECTED),
+        "v1 only in primary, v2 only in remote",
+    ),
+    "a cluster without a pod": (
+        lambda: checks.versions_run_only_in({"primary": {"v1": 1}, "remote": {}}, EXPECTED),
+        "remote: none",
+    ),
+    "a cluster not looked at": (
+        lambda: checks.versions_run_only_in({"primary": {"v1": 1}}, EXPECTED),
+        "v2 only in remote",
+    ),
+    "a pod not ready": (
+        lambda: checks.ready([POD, WAITING]),
+        "1 ready; sample/helloworld-v1-86f77cd7bd-cpxhv: 0 of 2 containers ready; ImagePullBackOff",
+    ),
+    "a pod without its side-car": (
+        lambda: checks.ready([POD, BARE], sidecar=True),
+        "injection did not happen",
+    ),
+    "present": (lambda: checks.absent([POD]), "sample/helloworld-v1-86f77cd7bd-cpxhv"),
+    "packets that get lost": (
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, seconds=3.0)),
+        "until it was given up after 3.00 s",
+    ),
+    "one network": (
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=200)),
+        "pod helloworld-v2 answered 200 at 10.20.0.7",
+    ),
+}
+
+NOTHING: dict[str, Check] = {
+    "all answered": lambda: checks.all_answered([], OUT),
+    "both versions": lambda: checks.both_versions_answer([], OUT),
+    "both versions, but no answer": lambda: checks.both_versions_answer([LOST], OUT),
+    "both versions, but too few to tell": lambda: checks.both_versions_answer(replies(15, 0), OUT),
+    "every reply joined": lambda: checks.every_reply_joined(join([], []), OUT),
+    "every reply joined, access log off": lambda: checks.every_reply_joined(join(ONCE, []), OUT),
+    "path, one cluster given twice": lambda: path_proof(
+        joined((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY
+    ),
+    "path, no address known": lambda: checks.path_proof(
+        SOUND, OUT, near_pods=set(), far_gateway={GATEWAY}
+    ),
+    "path": lambda: path_proof(join([], [])),
+    "path, no line": lambda: path_proof(join(ONCE, [])),
+    "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
+    "ready": lambda: checks.ready([]),
+    "separate, but near is not reached either": lambda: checks.networks_are_separate(
+        OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR
+    ),
+}
+
+
+@pytest.mark.parametrize("check", GREEN.values(), ids=GREEN)
+def test_a_sound_mesh_passes(check: Check) -> None:
+    evidence = check()
+    assert evidence.claim
+    assert evidence.key_number
+    assert all(isinstance(value, int | float | str) for value in evidence.numbers.values())
+
+
+@pytest.mark.parametrize(("check", "words"), RED.values(), ids=RED)
+def test_a_broken_mesh_is_told_what_is_wrong(check: Check, words: str) -> None:
+    with pytest.raises(CheckFailed) as failed:
+        check()
+    error, text = failed.value, str(failed.value)
+    assert words in text
+    for part in (error.expected, error.seen, error.likely_cause, error.next_command):
+        assert part
+        assert part in text
+    assert error.samples >= 1
+    assert f"samples:  {error.samples}" in text
+    assert isinstance(error, AssertionError)
+
+
+@pytest.mark.parametrize("check", NOTHING.values(), ids=NOTHING)
+def test_nothing_seen_is_neither_a_pass_nor_a_failure(check: Check) -> None:
+    with pytest.raises(EnvironmentBroke):
+        check()
+
+
+def test_every_check_is_seen_green_and_red() -> None:
+    """A check added to the module without a test here is a check nobody saw fail."""
+    public = {
+        name
+        for name, value in vars(checks).items()
+        if callable(value)
+        and getattr(value, "__module__", "") == checks.__name__
+        and not name.startswith("_")
+        and not isinstance(value, type)
+    }
+    assert public == {
+        "absent",
+        "all_answered",
+        "both_versions_answer",
+        "every_reply_joined",
+        "networks_are_separate",
+        "path_proof",
+        "ready",
+        "versions_run_only_in",
+    }
+
+
+def test_the_evidence_of_a_path_shows_a_line_of_each() -> None:
+    evidence = path_proof(SOUND)
+    assert [GATEWAY in raw for raw in evidence.sample_lines] == [False, True]
+    assert set(evidence.addresses) == {NEAR_POD, GATEWAY}
+    assert asdict(evidence)["numbers"] == {"v2_through_gateway": 500, "v1_at_its_pod": 500}
+
+
+def test_the_error_probability_is_stated() -> None:
+    evidence = checks.both_versions_answer(replies(500, 500), OUT)
+    assert evidence.expected_interval == (423, 577)
+    assert evidence.numbers["false_alarm"] == 1e-6
+    assert evidence.numbers["v1"] == evidence.numbers["v2"] == 500
+
+
+@pytest.mark.parametrize(("route", "name"), [(OUT, "primary→remote"), (BACK, "remote→primary")])
+def test_a_failure_names_its_route(route: Route, name: str) -> None:
+    assert (route.near, route.far) in [(Role.PRIMARY, Role.REMOTE), (Role.REMOTE, Role.PRIMARY)]
+    with pytest.raises(CheckFailed, match=f"^{name}: "):
+        checks.all_answered([*replies(1, 1), LOST], route)
