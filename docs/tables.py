@@ -1,8 +1,8 @@
 """Writes the tables of the suites' README files from what the tests say of themselves.
 
-The claim and the fault come from a test's docstring, the likely causes from the checks that it calls:
-the very words of a failure. ``python docs/tables.py`` rewrites the tables; with ``--check`` it shows
-what would change, and ends with 1 if anything would.
+The claim and the fault come from a test's docstring, the likely causes from the checks that it
+calls: the very words of a failure. ``python docs/tables.py`` rewrites the tables; with ``--check``
+it shows what would change, and ends with 1 if anything would.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FAULT = re.compile(r"^Breaks when\s+(.*?)(?=\n\S|\Z)", re.MULTILINE | re.DOTALL
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the tables, or with ``--check`` compare them; the exit status says whether they were stale."""
+    """Rewrite the tables, or with ``--check`` compare them; return the exit status."""
     stale = [(readme, text) for readme, text in readmes() if readme.read_text() != text]
     for readme, text in stale:
         if "--check" not in arguments:
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def readmes() -> Iterator[tuple[Path, str]]:
-    """Each README with the text that it should have; raises ValueError where the marks are missing."""
+    """Each README with the text that it should have; raises ValueError where marks are missing."""
     areas = sorted({path.parent for path in SUITES.glob("*/test_*.py")})
     tables = {SUITES: overview(areas)} | {area: table(area) for area in areas}
     for folder, made in tables.items():
@@ -66,7 +66,10 @@ def table(area: Path) -> str:
         likely = [cause for check in checks_of(path) for cause in causes[check]]
         cells = [f"[{claim(path)}]({path.name})", fault(path), "<br>".join(dict.fromkeys(likely))]
         rows.append(f"| {' | '.join(cells)} |")
-    head = ["| claim | fault that must break it | likely causes, as a failure names them |", "|---|---|---|"]
+    head = [
+        "| claim | fault that must break it | likely causes, as a failure names them |",
+        "|---|---|---|",
+    ]
     return "\n".join([*head, *rows, ""])
 
 
@@ -105,14 +108,12 @@ def causes_by_check() -> dict[str, list[str]]:
 
 
 def _texts(value: ast.expr, functions: Mapping[str, ast.FunctionDef]) -> Iterator[str]:
-    """The texts an expression may come to: each branch of it, and what a function of ours may return."""
+    """The texts that an expression may come to, by any branch and any return."""
     match value:
         case ast.Constant(value=str(text)):
             yield text
         case ast.JoinedStr(values=parts):
-            yield "".join(
-                str(part.value) if isinstance(part, ast.Constant) else _name(part) for part in parts
-            )
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else _name(part) for part in parts)
         case ast.IfExp(body=one, orelse=other):
             yield from _texts(one, functions)
             yield from _texts(other, functions)
@@ -125,9 +126,12 @@ def _texts(value: ast.expr, functions: Mapping[str, ast.FunctionDef]) -> Iterato
 
 
 def _name(part: ast.expr) -> str:
-    """A placeholder in a table: what stands there is the near or the far version."""
-    assert isinstance(part, ast.FormattedValue)
-    return f"*{ast.unparse(part.value)}*"
+    """What stands for a value in a text: its variable's name, or dots for more than a name."""
+    match part:
+        case ast.FormattedValue(value=ast.Name(id=name)):
+            return f"*{name}*"
+        case _:
+            return "…"
 
 
 def _docstring(path: Path) -> str:

@@ -100,10 +100,7 @@ def side_by_side(**steps: Callable[[], T]) -> dict[str, T]:
             raise
 
     with ThreadPoolExecutor(max(1, len(steps))) as pool:
-        begun = {
-            name: pool.submit(contextvars.copy_context().run, attempt, name, step)
-            for name, step in steps.items()
-        }
+        begun = {name: pool.submit(contextvars.copy_context().run, attempt, name, step) for name, step in steps.items()}
         try:
             wait(begun.values())
         except BaseException:

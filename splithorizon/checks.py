@@ -67,9 +67,7 @@ def ready(found: Sequence[Readiness], *, sidecar: bool = False) -> Evidence:
     unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
     if unready:
         first = unready[0]
-        seen = "; ".join(
-            f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:_SHOWN]
-        )
+        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:_SHOWN])
         raise CheckFailed(
             "every pod is ready" + (" with its side-car" if sidecar else ""),
             expected=f"{len(found)} of {len(found)} ready",
@@ -99,29 +97,19 @@ def absent(found: Sequence[Readiness]) -> Evidence:
             likely_cause="a primary profile was installed into the remote",
             next_command=f"kubectl -n {first.namespace} get deployments",
         )
-    return Evidence(
-        "the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0}
-    )
+    return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})
 
 
-def versions_run_only_in(
-    running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]
-) -> Evidence:
+def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]) -> Evidence:
     """Each cluster runs pods of its own version and of no other."""
-    _require_samples(
-        [version for versions in running.values() for version in versions], "helloworld pods"
-    )
+    _require_samples([version for versions in running.values() for version in versions], "helloworld pods")
     if {cluster: set(versions) for cluster, versions in running.items()} != {
         cluster: {version} for cluster, version in expected.items()
     }:
         raise CheckFailed(
             "each version runs in exactly one cluster",
-            expected=", ".join(
-                f"{version} only in {cluster}" for cluster, version in expected.items()
-            ),
-            seen=", ".join(
-                f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()
-            ),
+            expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
+            seen=", ".join(f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()),
             samples=sum(sum(versions.values()) for versions in running.values()),
             likely_cause="helloworld.yaml was applied with -l app=helloworld, which selects both versions"
             if any(len(versions) > 1 for versions in running.values())
@@ -182,8 +170,8 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
             expected=f"{len(replies)} of {len(replies)} answered, none retried",
             seen=f"{len(replies) - len(lost)} answered; {seen}",
             samples=len(replies),
-            likely_cause="the side-car holds an endpoint that cannot be reached: a pod address of the other "
-            "network, or a wrong gateway address",
+            likely_cause="the side-car holds an endpoint that cannot be reached: "
+            "a pod address of the other network, or a wrong gateway address",
             next_command="istioctl proxy-config endpoints deploy/sleep -n sample "
             "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
         )
@@ -195,7 +183,7 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
 
 
 def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
-    """Both versions answer, each as often as two equal endpoints do but for one run in a million."""
+    """Both versions answer, each as often as equal endpoints do but for one run in a million."""
     answers = [reply.version for reply in replies if reply.version]
     _require_samples(answers, "answers")
     versions = sorted(VERSION_OF.values())
@@ -245,8 +233,8 @@ def every_reply_joined(joined: Joined, route: Route) -> Evidence:
         raise CheckFailed(
             f"{route}: every reply is joined to its own log line",
             expected=f"{joined.requests} of {joined.requests} joined",
-            seen=f"{len(joined.pairs)} joined, {len(joined.unjoined)} without a line, {len(joined.ambiguous)} "
-            "with several",
+            seen=f"{len(joined.pairs)} joined, {len(joined.unjoined)} without a line, "
+            f"{len(joined.ambiguous)} with several",
             samples=joined.requests,
             likely_cause="a second proxy on the way logs the same id, a side-car retried, or lines were dropped",
             next_command="kubectl -n sample logs deploy/sleep -c istio-proxy --tail 20",
@@ -258,10 +246,8 @@ def every_reply_joined(joined: Joined, route: Route) -> Evidence:
     )
 
 
-def path_proof(
-    joined: Joined, route: Route, *, near_pods: Collection[str], far_gateway: Collection[str]
-) -> Evidence:
-    """The far version went through the far gateway and the near version to a near pod: both ways round."""
+def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_gateway: Collection[str]) -> Evidence:
+    """The far version went through the far gateway, and the near version to a near pod."""
     _require_samples(joined.pairs, "joined replies")
     near, far = VERSION_OF[route.near], VERSION_OF[route.far]
     wanted = {near: frozenset(near_pods), far: frozenset(far_gateway)}
@@ -271,11 +257,7 @@ def path_proof(
             seen=f"{near} at {_either(near_pods)}, {far} through {_either(far_gateway)}",
         )
     every_reply_joined(joined, route)
-    strayed = [
-        pair
-        for pair in joined.pairs
-        if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
-    ]
+    strayed = [pair for pair in joined.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())]
     if strayed:
         raise CheckFailed(
             f"{route}: each version takes its own path",
@@ -298,10 +280,7 @@ def path_proof(
             likely_cause="only one network answers, so no path was proven",
             next_command="istioctl remote-clusters",
         )
-    samples = [
-        next(pair.line.raw for pair in joined.pairs if pair.reply.version == version)
-        for version in (near, far)
-    ]
+    samples = [next(pair.line.raw for pair in joined.pairs if pair.reply.version == version) for version in (near, far)]
     return Evidence(
         f"{route}: each version takes its own path",
         f"{counts[far]} via :{next(iter(far_gateway)).rpartition(':')[2]}, {counts[near]} direct",
@@ -333,31 +312,19 @@ def _paths(pairs: Iterable[JoinedReply], total: int) -> str:
     )
 
 
-def _swapped(
-    pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]
-) -> bool:
+def _swapped(pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]) -> bool:
     """Whether both versions came, and each, every time, by the path of the other."""
     crossed = {near: wanted[far], far: wanted[near]}
     seen = {pair.reply.version for pair in pairs}
-    return seen == {near, far} and all(
-        pair.line.upstream_host in crossed[pair.reply.version or ""] for pair in pairs
-    )
+    return seen == {near, far} and all(pair.line.upstream_host in crossed[pair.reply.version or ""] for pair in pairs)
 
 
-def _why_strayed(
-    strayed: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]
-) -> str:
+def _why_strayed(strayed: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]) -> str:
     hosts = {pair.line.upstream_host for pair in strayed}
-    if any(
-        pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed
-    ):
+    if any(pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed):
         return f"{near} answers behind the far gateway: both versions run in both clusters, or the gateway hairpins"
-    if any(
-        pair.reply.version == far and pair.line.upstream_host in wanted[near] for pair in strayed
-    ):
-        return (
-            f"a pod of the near cluster answers as {far}, or forwards to the other network itself"
-        )
+    if any(pair.reply.version == far and pair.line.upstream_host in wanted[near] for pair in strayed):
+        return f"a pod of the near cluster answers as {far}, or forwards to the other network itself"
     if all(host is None for host in hosts):
         return "the side-car had no endpoint to send to"
     if all(pair.reply.version == near for pair in strayed):

@@ -35,17 +35,13 @@ class StoppedHolding(EnvironmentBroke):
 class CommandFailed(EnvironmentBroke):
     """A program ended badly, or not in time, or could not be started."""
 
-    def __init__(
-        self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, why: str = ""
-    ) -> None:
+    def __init__(self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, why: str = "") -> None:
         """Keep the command and its exit status (None: it never gave one); show its last lines."""
         self.argv = tuple(argv)
         self.status = status
         shown = [_last_lines(text) for text in (stderr, stdout) if text.strip()]
         command = " ".join(argv) if len(argv) <= 4 else f"{' '.join(argv[:4])} …"
-        super().__init__(
-            f"`{command}` {why or f'ended with status {status}'}", seen=" | stdout: ".join(shown)
-        )
+        super().__init__(f"`{command}` {why or f'ended with status {status}'}", seen=" | stdout: ".join(shown))
 
 
 class Cancelled(Exception):

@@ -40,14 +40,11 @@ def runs_folder() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UsageProblem(
-            f"no folder for the run's own files: {error}; name a writable one with XDG_STATE_HOME. "
-            "Nothing was created."
+            f"no folder for the run's own files: {error}; name a writable one with XDG_STATE_HOME. Nothing was created."
         ) from None
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise UsageProblem(
-            f"{folder} must be this user's alone: chmod 700 {folder}. Nothing was created."
-        )
+        raise UsageProblem(f"{folder} must be this user's alone: chmod 700 {folder}. Nothing was created.")
     return folder
 
 

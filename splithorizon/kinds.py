@@ -10,15 +10,11 @@ _API_OF = {
     kind: api
     for api, kinds in {
         "v1": "ConfigMap Endpoints Event Namespace Node Pod Secret Service ServiceAccount",
-        "admissionregistration.k8s.io/v1": (
-            "MutatingWebhookConfiguration ValidatingWebhookConfiguration"
-        ),
+        "admissionregistration.k8s.io/v1": ("MutatingWebhookConfiguration ValidatingWebhookConfiguration"),
         "apiextensions.k8s.io/v1": "CustomResourceDefinition",
         "apps/v1": "DaemonSet Deployment ReplicaSet",
         "discovery.k8s.io/v1": "EndpointSlice",
-        "networking.istio.io/v1": (
-            "DestinationRule Gateway ServiceEntry Sidecar VirtualService WorkloadEntry"
-        ),
+        "networking.istio.io/v1": ("DestinationRule Gateway ServiceEntry Sidecar VirtualService WorkloadEntry"),
         "networking.istio.io/v1alpha3": "EnvoyFilter",
         "networking.k8s.io/v1": "NetworkPolicy",
         "rbac.authorization.k8s.io/v1": "ClusterRole ClusterRoleBinding Role RoleBinding",

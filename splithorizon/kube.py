@@ -48,9 +48,7 @@ class Kube:
                 return None
             raise
 
-    def list(
-        self, kind: str, namespace: str | None = None, labels: str = "", fields: str = ""
-    ) -> Objects:
+    def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Objects:
         """Read all objects of a kind that the selectors fit; of every namespace without one."""
         query = [("labelSelector", labels), ("fieldSelector", fields)]
         chosen = [(name, selector) for name, selector in query if selector]
@@ -75,9 +73,7 @@ class Kube:
             documents = [documents]
         return [self._apply(document, namespace, undo) for document in documents]
 
-    def delete(
-        self, kind: str, name: str, namespace: str | None = None, *, gone_within: float = 0
-    ) -> None:
+    def delete(self, kind: str, name: str, namespace: str | None = None, *, gone_within: float = 0) -> None:
         """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end."""
         path = path_of(kind, namespace, name)
         try:

@@ -59,8 +59,7 @@ def warn_of_limits(say: Callable[[str], None], *, proc: Path = Path("/proc")) ->
         mend = " ".join(f"fs.inotify.{name}={_INOTIFY[name]}" for name in low)
         sudo = "" if os.geteuid() == 0 else "sudo "
         say(
-            f"warning: inotify limits are below kind's recommendation ({seen}); "
-            f"raise them with: {sudo}sysctl -w {mend}"
+            f"warning: inotify limits are below kind's recommendation ({seen}); raise them with: {sudo}sysctl -w {mend}"
         )
 
 
@@ -70,9 +69,7 @@ def _available_memory(proc: Path) -> int:
         name, _, value = line.partition(":")
         if name == "MemAvailable":
             return int(value.split()[0]) * 1024
-    raise UsageProblem(
-        f"{proc / 'meminfo'} does not tell MemAvailable: this needs Linux 3.14 or newer."
-    )
+    raise UsageProblem(f"{proc / 'meminfo'} does not tell MemAvailable: this needs Linux 3.14 or newer.")
 
 
 def _existing(folder: Path) -> Path:

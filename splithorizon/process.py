@@ -24,13 +24,12 @@ from splithorizon.cancelling import (
     raise_if_cancelled,
     side_by_side,
 )
-from splithorizon.errors import CommandFailed, EnvironmentBroke
+from splithorizon.errors import CommandFailed
 
 __all__ = [
     "Completed",
     "cancel_all",
     "cleaning_up",
-    "end_those_naming",
     "raise_if_cancelled",
     "run",
     "side_by_side",
@@ -91,27 +90,6 @@ def run(
     return done
 
 
-def end_those_naming(*marks: str) -> None:
-    """End every program of this user that names one of the marks in its command line, and wait for it.
-
-    For what a killed run started; a mark must be nobody else's, such as the run's own folder.
-    Raises EnvironmentBroke for a program that SIGKILL does not end.
-    """
-    for path in Path("/proc").glob("[0-9]*"):
-        pid = int(path.name)
-        with suppress(OSError):
-            named = any(mark in (path / "cmdline").read_bytes().decode(errors="replace") for mark in marks)
-            if not named or pid == os.getpid() or path.stat().st_uid != os.geteuid():
-                continue
-            descriptor = os.pidfd_open(pid)
-            try:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                if not _readable(descriptor, GRACE * 5):
-                    raise EnvironmentBroke(f"process {pid} does not end, not even by SIGKILL")
-            finally:
-                os.close(descriptor)
-
-
 def _readable(descriptor: int, within: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -161,10 +139,7 @@ class _Child:
 def _append(log: Path, done: Completed) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(
-            f"$ {' '.join(done.argv)}\n{done.stdout}{done.stderr}"
-            f"[{done.status}, {done.seconds:.1f} s]\n"
-        )
+        file.write(f"$ {' '.join(done.argv)}\n{done.stdout}{done.stderr}[{done.status}, {done.seconds:.1f} s]\n")
 
 
 def _text(file: IO[bytes]) -> str:

@@ -86,9 +86,7 @@ class Progress:
             seconds = time.monotonic() - step.begun
             with self._lock:
                 self._running.remove(step)
-                self._finished.append(
-                    StepTime(name, role, step.begun - self._begun, seconds, outcome)
-                )
+                self._finished.append(StepTime(name, role, step.begun - self._begun, seconds, outcome))
                 glyph = _ENDED if outcome == "done" else _FAILED
                 self._line(glyph, f"{step.label} ({seconds:.1f} s)")
 

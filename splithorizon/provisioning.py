@@ -118,9 +118,7 @@ class Provisioning:
             reached_at = steps.begin(lambda: primary_gateway.result().host)
         else:
             reached_at = steps.begin(lambda: self._clusters[primary].address, created[primary])
-        joined = steps.begin(
-            lambda: installation.remote(reached_at.result()), prepared[remote], prepared[primary]
-        )
+        joined = steps.begin(lambda: installation.remote(reached_at.result()), prepared[remote], prepared[primary])
         injected = steps.begin(partial(installation.await_injection, remote), joined)
         # The remote's webhook calls istiod through the primary's gateway: a pod that is asked for earlier is
         # refused, and Kubernetes then waits longer and longer before it asks again.

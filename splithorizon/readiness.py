@@ -60,9 +60,7 @@ def of_pod(pod: Object, events: Iterable[Object] = ()) -> Readiness:
     )
 
 
-def of_deployment(
-    deployment: Object, pods: Iterable[Object], events: Iterable[Object] = ()
-) -> Readiness:
+def of_deployment(deployment: Object, pods: Iterable[Object], events: Iterable[Object] = ()) -> Readiness:
     """Judge a deployment by its rollout and by ``pods``, which are to be its own.
 
     One that is scaled to nothing is not ready: nothing of it could answer.

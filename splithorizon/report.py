@@ -186,6 +186,4 @@ def _require_valid(content: Any) -> None:
     errors = sorted(validator.iter_errors(content), key=relevance)
     if errors:
         said = "; ".join(f"{error.json_path}: {error.message}" for error in errors[:5])
-        raise InvalidReport(
-            f"the report breaks {SCHEMA.name} in {len(errors)} place(s): {said}"[:2000]
-        )
+        raise InvalidReport(f"the report breaks {SCHEMA.name} in {len(errors)} place(s): {said}"[:2000])

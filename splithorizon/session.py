@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from splithorizon import preflight, process, topology
+from splithorizon import orphans, preflight, process, topology
 from splithorizon.clusters.kind import KIND_LABEL
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
@@ -106,8 +106,8 @@ class Session:
             self._save_logs(journal)
         if not self.options.keep:
             journal.close()
-        elif self.facts is not None:
-            self._tell_kept(self.facts)
+        elif self.facts and self.engine:
+            self._tell_kept(self.facts, self.engine)
 
     def _save_logs(self, journal: Journal) -> None:
         """What kind and istioctl printed goes beside the report; nothing else of the folder does."""
@@ -116,18 +116,17 @@ class Session:
         for log in journal.folder.glob("*.log"):
             (self.report_folder / log.name).write_text(redact(log.read_text()))
 
-    def _tell_kept(self, facts: MeshFacts) -> None:
+    def _tell_kept(self, facts: MeshFacts, engine: Engine) -> None:
         for cluster in facts.clusters.values():
             self.progress.say(f"kept: export KUBECONFIG={cluster.kubeconfig}", role=cluster.role)
         names = " ".join(cluster.name for cluster in facts.clusters.values())
-        assert self.engine is not None
-        environment = shlex.join(f"{name}={value}" for name, value in self.engine.environment.items())
+        environment = shlex.join(f"{name}={value}" for name, value in engine.environment.items())
         self.progress.say(
             f"attach again with --reuse; remove them with: env {environment} {facts.kind} delete clusters {names}"
         )
 
     def _own_network(self, engine: Engine, journal: Journal) -> None:
-        """kind makes its network and leaves it; one that was not there before goes with this run."""
+        """Kind makes its network and leaves it; one that was not there before goes with this run."""
         if engine.has_network(engine.network) or self.options.keep:
             return
         journal.will_create("network", engine.network, engine=engine.to_json())
@@ -142,7 +141,7 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
         if entry.kind == "cluster":
             with progress.step(f"leftover cluster {entry.name} removed"):
                 # First what may still be making it: kind, and the engine's command that kind started.
-                process.end_those_naming(entry.facts["folder"], f"{KIND_LABEL}={entry.name}")
+                orphans.end({entry.facts["folder"], f"{KIND_LABEL}={entry.name}"})
                 for container in engine.containers(label=f"{KIND_LABEL}={entry.name}"):
                     engine.remove_container(container)
         elif entry.kind == "network":

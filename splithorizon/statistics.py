@@ -17,7 +17,7 @@ def probability(count: int, trials: int, share: float) -> float:
 
 
 def interval(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> tuple[int, int]:
-    """The counts to accept, both ends included: each tail outside has at most half the false alarm."""
+    """The counts to accept, ends included: each tail outside has at most half the false alarm."""
     low, below = 0, 0.0
     while (below := below + probability(low, trials, share)) <= false_alarm / 2:
         low += 1

@@ -38,9 +38,7 @@ _STEPS_SHOWN = 8
 _FAILURE_LINES = 8
 
 
-def summary(
-    report: RunReport, *, folder: PurePath | None = None, unicode: bool = True
-) -> list[str]:
+def summary(report: RunReport, *, folder: PurePath | None = None, unicode: bool = True) -> list[str]:
     """Give the lines to print at the end of a run, at most 110 columns wide.
 
     Only commands are longer where they must be: they are to be copied. ``folder`` is the run's, by
@@ -57,11 +55,7 @@ def summary(
         _next(report, folder),
     ]
     lines = [line.rstrip() for part in parts if part for line in ("", *part)]
-    return (
-        lines
-        if unicode
-        else [line.translate(_ASCII).encode("ascii", "replace").decode() for line in lines]
-    )
+    return lines if unicode else [line.translate(_ASCII).encode("ascii", "replace").decode() for line in lines]
 
 
 def markdown(report: RunReport) -> str:
@@ -88,10 +82,7 @@ def markdown(report: RunReport) -> str:
     again = "Run again what did not pass:" if _failed(report) else "Run again:"
     lines += [again, "", *_fenced(rerun_command(report), "sh"), ""]
     if report.steps:
-        rows = [
-            (_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}")
-            for step in report.steps
-        ]
+        rows = [(_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}") for step in report.steps]
         table = [_row(("step", "began after", "seconds")), "|---|---:|---:|"]
         lines += _folded(_phases(report).line(), [*table, *map(_row, rows)])
     lines += _lines([f"Not claimed: {out.behaviour} ({out.reason})" for out in report.not_claimed])
@@ -186,9 +177,7 @@ def _counts(report: RunReport) -> list[str]:
     lines = [f"of {total} {'check' if total == 1 else 'checks'} {counts}"]
     if sent := report.totals.requests:
         joined, unjoined = report.totals.joined, report.totals.unjoined
-        lines.append(
-            f"{sent:,} requests, {joined:,} joined to their own log line, {unjoined:,} not"
-        )
+        lines.append(f"{sent:,} requests, {joined:,} joined to their own log line, {unjoined:,} not")
     return lines
 
 
@@ -196,9 +185,7 @@ def _failures(report: RunReport) -> list[str]:
     lines: list[str] = []
     for result in _failed(report):
         lines += _wrapped(f"{_GLYPH[result.verdict]} {_title(result)}")
-        said = [
-            line for text in result.failure.splitlines() for line in _wrapped(text, indent="    ")
-        ]
+        said = [line for text in result.failure.splitlines() for line in _wrapped(text, indent="    ")]
         lines += said[:_FAILURE_LINES]
         if len(said) > _FAILURE_LINES:
             lines.append(f"    … {len(said) - _FAILURE_LINES} more lines in {reports.NAME}")
@@ -241,9 +228,7 @@ class _Phases:
 
     def line(self) -> str:
         parts = (("set-up", self.setup), ("checks", self.checks), ("removal", self.removal))
-        return f"{self.total:.1f} s = " + " + ".join(
-            f"{name} {seconds:.1f} s" for name, seconds in parts
-        )
+        return f"{self.total:.1f} s = " + " + ".join(f"{name} {seconds:.1f} s" for name, seconds in parts)
 
 
 def _phases(report: RunReport) -> _Phases:

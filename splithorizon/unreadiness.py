@@ -8,9 +8,7 @@ from typing import Any
 Object = dict[str, Any]
 
 
-def of_pod(
-    pod: Object, events: Iterable[Object], lasting: Sequence[Object], states: Mapping[str, Object]
-) -> str:
+def of_pod(pod: Object, events: Iterable[Object], lasting: Sequence[Object], states: Mapping[str, Object]) -> str:
     """Explain a pod: its first warning, then each container that holds it up.
 
     ``lasting`` are the containers that are to keep running, ``states`` all containers' by name.

@@ -50,9 +50,7 @@ class _Watch:
         return f"{self._last}, unchanged since {self._changed:.1f} s; at first: {self._first}"
 
 
-def eventually(
-    claim: str, probe: Callable[[], T], *, within: float, every: float = 0.5, successes: int = 1
-) -> T:
+def eventually(claim: str, probe: Callable[[], T], *, within: float, every: float = 0.5, successes: int = 1) -> T:
     """Look every ``every`` seconds until the probe answers; return its answer.
 
     With ``successes`` it has to answer that many times in a row. A probe raises NotYet with what

@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             if isinstance(frame, tuple):
                 self._frame(2, bytes([frame[0]]) + frame[1])
             else:
-                time.sleep(frame)  # noqa: TID251  # the silence is what is tested
+                time.sleep(frame)  # the silence is what is tested
         self._frame(8, struct.pack(">H", 1000))
         self.close_connection = True
 

@@ -8,6 +8,7 @@ into text values afterwards, as the Envoy of its time wrote them. Other files ar
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,7 @@ def test_every_generation_is_there() -> None:
 @pytest.mark.parametrize("stem", GENERATIONS)
 def test_a_generation_tells_the_same(stem: str) -> None:
     """Requests first: to the gateway, to a pod, traced, refused, untrusted, to nobody; then TCP."""
-    found = [
-        (line.request_id, line.response_code, line.response_flags, line.upstream_host)
-        for line in lines_of(stem)
-    ]
+    found = [(line.request_id, line.response_code, line.response_flags, line.upstream_host) for line in lines_of(stem)]
     assert found == [
         ("sh-5ac4e1d0-1", 200, None, "192.23.120.32:15443"),
         ("sh-5ac4e1d0-2", 200, None, "10.10.0.90:5000"),
@@ -95,6 +93,42 @@ def test_the_seeds_own_lines() -> None:
     ]
 
 
+@pytest.mark.parametrize("cluster", ["primary", "remote"])
+def test_every_field_of_a_client_in_a_real_mesh(cluster: str) -> None:
+    text = (DATA / f"1.29.1-{cluster}-sleep.txt").read_text()
+    agents = [raw for raw in text.splitlines() if not raw.startswith("[2026-11-23T")]
+    assert len(agents) > 20, "the agent's own lines are there to be passed over"
+    upstreams, client, service = {
+        "primary": ({"10.10.0.5:5000"}, "10.10.0.6", "10.110.53.59:5000"),
+        "remote": ({"10.20.0.4:5000", "10.89.0.5:15443"}, "10.20.0.5", "10.120.143.39:5000"),
+    }[cluster]
+    found = lines_of(f"1.29.1-{cluster}-sleep")
+    assert len(found) == len(text.splitlines()) - len(agents) == 4
+    for line in found:
+        assert line.start_time
+        assert line.start_time.startswith("2026-11-23T02:57:5")
+        assert (line.request, line.response_code) == ("GET /hello HTTP/1.1", 200)
+        assert (line.response_flags, line.transport_failure) == (None, None)
+        assert line.response_code_details == "via_upstream"
+        assert len(line.request_id or "") == 36
+        assert line.authority == "helloworld.sample:5000"
+        assert line.upstream_host in upstreams
+        assert line.upstream_cluster == SERVICE
+        assert line.downstream_local == service
+        assert (line.downstream_remote or "").startswith(f"{client}:")
+        assert (line.requested_server_name, line.route_name) == (None, "default")
+    assert len({line.request_id for line in found}) == 4
+
+
+def test_a_real_client_went_to_a_pod_and_to_the_gateway() -> None:
+    assert [line.upstream_host for line in lines_of("1.29.1-remote-sleep")] == [
+        "10.89.0.5:15443",
+        "10.20.0.4:5000",
+        "10.20.0.4:5000",
+        "10.89.0.5:15443",
+    ]
+
+
 @pytest.mark.parametrize("stem", REAL)
 def test_what_a_real_mesh_logged(stem: str) -> None:
     found = lines_of(stem)
@@ -112,13 +146,47 @@ def test_ipv6() -> None:
     assert line.upstream_host == "[fd00::9]:15443"
 
 
+def changed(old: str, new: str, raw: str = ONE) -> AccessLogLine:
+    assert raw.count(old) == 1
+    (line,) = parse(raw.replace(old, new) + "\n").lines
+    return line
+
+
+def test_a_reason_with_spaces_and_one_with_underscores() -> None:
+    for reason in ("delayed connect error: 111", "delayed_connect_error:_Connection_refused"):
+        line = changed('200 - via_upstream - "-"', f'503 UF,URX via_upstream - "{reason}"')
+        assert (line.response_code, line.response_flags) == (503, "UF,URX")
+        assert line.transport_failure == reason
+        assert line.upstream_host == "192.23.120.32:15443"
+
+
+@pytest.mark.parametrize("details", ["transport socket timeout was reached", "rbac_denied[none]"])
+def test_termination_details_with_spaces(details: str) -> None:
+    line = changed(' - via_upstream - "-" ', f' UF via_upstream {details} "a reason" ')
+    assert (line.response_flags, line.transport_failure) == ("UF", "a reason")
+    assert (line.response_code_details, line.route_name) == ("via_upstream", "default")
+
+
+def test_requests_without_a_route_of_istios_are_read() -> None:
+    (line,) = parse(ONE.replace(SERVICE, "PassthroughCluster") + "\n").lines
+    assert line.upstream_cluster == "PassthroughCluster"
+
+
+def test_a_json_line_of_a_real_generation_is_read_field_by_field() -> None:
+    first = lines_of("json-1.9-1.31")[0]
+    twin = lines_of("text-1.23-1.31")[0]
+    assert replace(first, raw="") == replace(twin, raw="")
+
+
 UNKNOWN = {
+    "a line cut off": ONE[: len(ONE) // 2],
+    "a line without its last field": ONE.removesuffix(" default"),
+    "a code that is no number": ONE.replace("200 -", "OK -"),
     "a field more": ONE.replace(" - default", " - default 4bf92f3577b34da6"),
     "a field less": ONE.replace(' "curl/7.88.1"', ""),
     "a format of one's own": '[2026-11-23T03:08:38.887Z] "GET /hello" 200 upstream=10.10.0.90:5000',
     "JSON with a status of one's own": json.dumps(
-        {"start_time": "-", "request_id": "b", "upstream_host": "h", "response_flags": "-"}
-        | {"response_code": "OK"}
+        {"start_time": "-", "request_id": "b", "upstream_host": "h", "response_flags": "-"} | {"response_code": "OK"}
     ),
     "JSON of one's own": json.dumps({"response_code": 200, "upstream": "10.10.0.90:5000"}),
 }
@@ -134,6 +202,17 @@ def test_a_line_about_a_request_that_is_looked_for_is_not_passed_over() -> None:
     raw = "GET /hello sh-5ac4e1d0-1 10.10.0.90:5000"
     assert parse(raw + "\n").unknown == ()
     assert parse(raw + "\n", request_ids=["sh-5ac4e1d0-1"]).unknown == (raw,)
+
+
+def test_json_with_other_keys_that_names_a_request_is_not_passed_over() -> None:
+    raw = json.dumps({"id": "sh-5ac4e1d0-1", "to": "10.10.0.90:5000"})
+    assert parse(raw + "\n") == parse("")
+    assert parse(raw + "\n", request_ids=["sh-5ac4e1d0-2", "sh-5ac4e1d0-1"]).unknown == (raw,)
+
+
+def test_what_the_agent_says_as_json_is_passed_over() -> None:
+    raw = '{"level":"info","time":"2026-11-23T03:08:37.123456Z","msg":"Envoy proxy is ready"}'
+    assert parse(f"{raw}\n{{not JSON\n", request_ids=["sh-5ac4e1d0-1"]) == parse("")
 
 
 def test_half_a_last_line_is_not_there_yet() -> None:

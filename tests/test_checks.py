@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
@@ -34,9 +35,7 @@ def replies(v1: int, v2: int, v3: int = 0) -> list[Reply]:
 
 def line(request_id: str, upstream: str | None, flags: str | None = None) -> AccessLogLine:
     raw = f'"{request_id}" "{upstream}"'
-    return AccessLogLine(
-        raw=raw, request_id=request_id, upstream_host=upstream, response_flags=flags
-    )
+    return AccessLogLine(raw=raw, request_id=request_id, upstream_host=upstream, response_flags=flags)
 
 
 def joined(*paths: tuple[int, str, str | None]) -> Joined:
@@ -50,9 +49,7 @@ def joined(*paths: tuple[int, str, str | None]) -> Joined:
 SOUND = joined((500, "v1", NEAR_POD), (500, "v2", GATEWAY))
 
 
-def path_proof(
-    found: Joined, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY
-) -> Evidence:
+def path_proof(found: Joined, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY) -> Evidence:
     return checks.path_proof(found, route, near_pods={near}, far_gateway={far})
 
 
@@ -84,9 +81,7 @@ GREEN: dict[str, Check] = {
     "both versions": lambda: checks.both_versions_answer(replies(423, 577), OUT),
     "every reply joined": lambda: checks.every_reply_joined(SOUND, OUT),
     "path": lambda: path_proof(SOUND),
-    "path, from the other side": lambda: path_proof(
-        joined((500, "v2", NEAR_POD), (500, "v1", GATEWAY)), BACK
-    ),
+    "path, from the other side": lambda: path_proof(joined((500, "v2", NEAR_POD), (500, "v1", GATEWAY)), BACK),
     "path, two near pods": lambda: checks.path_proof(
         joined((5, "v1", NEAR_POD), (5, "v1", "10.10.0.8:5000"), (5, "v2", GATEWAY)),
         OUT,
@@ -105,6 +100,10 @@ LOST = Reply("b-x", error="curl 28: Operation timed out")
 BROKEN = Reply("b-y", status=503, body="no healthy upstream")
 STRANGER = Reply("b-z", status=200, body="<h1>It works!</h1>")
 ONCE = replies(1, 1)
+SLOW = [
+    Reply(f"b-s{n}", error=f"curl 28: Operation timed out after {n} milliseconds with 0 bytes received")
+    for n in range(10_001, 10_021)
+]
 
 RED: dict[str, tuple[Check, str]] = {
     "a reply lost": (
@@ -117,7 +116,7 @@ RED: dict[str, tuple[Check, str]] = {
     ),
     "somebody else answered": (
         lambda: checks.all_answered([*replies(1, 1), STRANGER], OUT),
-        "2 answered; 1 x HTTP 200",
+        "2 answered; 1 x HTTP 200 not from helloworld",
     ),
     "only near answers": (
         lambda: checks.both_versions_answer(replies(1000, 0), OUT),
@@ -133,6 +132,10 @@ RED: dict[str, tuple[Check, str]] = {
     ),
     "a version that nobody deployed": (
         lambda: checks.both_versions_answer(replies(480, 480, 40), OUT),
+        "pods of v3 are behind the service",
+    ),
+    "a third version with an even share": (
+        lambda: checks.both_versions_answer(replies(10, 10, 10), OUT),
         "pods of v3 are behind the service",
     ),
     "one too uneven": (
@@ -202,15 +205,70 @@ RED: dict[str, tuple[Check, str]] = {
         lambda: path_proof(SOUND, BACK),
         "500 of 1000: v1 from 10.10.0.7:5000",
     ),
-    "both versions in a cluster": (
-        lambda: checks.versions_run_only_in(
-            {"primary": {"v1": 1, "v2": 1}, "remote": {"v2": 1}}, EXPECTED
+    "contexts swapped, and its cause": (
+        lambda: path_proof(joined((500, "v2", NEAR_POD), (500, "v1", GATEWAY))),
+        "the clusters are swapped",
+    ),
+    "both versions in both clusters": (
+        lambda: path_proof(joined((3, "v1", NEAR_POD), (3, "v2", NEAR_POD), (3, "v1", GATEWAY), (3, "v2", GATEWAY))),
+        "both versions run in both clusters",
+    ),
+    "a proxy in the primary forwards to the remote": (
+        lambda: path_proof(joined((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", NEAR_POD))),
+        f"1 of 1000: v2 from {NEAR_POD}",
+    ),
+    "near by way of its own gateway": (
+        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v1", "172.18.0.8:15443"))),
+        "a gateway of its own network",
+    ),
+    "a version that nobody deployed, by a known path": (
+        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v3", NEAR_POD))),
+        f"1 of 11: v3 from {NEAR_POD}",
+    ),
+    "an answer doubly logged": (
+        lambda: path_proof(
+            join(
+                replies(1, 1),
+                [line("b-0", NEAR_POD), line("b-1", GATEWAY), line("b-1", FAR_POD)],
+            )
         ),
+        "1 joined, 0 without a line, 1 with several",
+    ),
+    "one reply of a thousand unjoined": (
+        lambda: path_proof(replace(SOUND, pairs=SOUND.pairs[1:], unjoined=(reply(0, "v1"),))),
+        "999 joined, 1 without a line",
+    ),
+    "time-outs": (
+        lambda: checks.all_answered([*replies(5, 5), *SLOW], OUT),
+        "10 answered; 20 x curl 28: Operation timed out with 0 bytes received",
+    ),
+    "nothing answered": (
+        lambda: checks.all_answered([LOST, LOST], OUT),
+        "0 answered; 2 x curl 28",
+    ),
+    "half an answer": (
+        lambda: checks.all_answered([replace(reply(0, "v1"), error="curl 18: cut")], OUT),
+        "0 answered; 1 x curl 18: cut",
+    ),
+    "one of a thousand in the wrong place": (
+        lambda: checks.both_versions_answer(replies(499, 500, 1), OUT),
+        "v3 1",
+    ),
+    "both versions in a cluster": (
+        lambda: checks.versions_run_only_in({"primary": {"v1": 1, "v2": 1}, "remote": {"v2": 1}}, EXPECTED),
         "primary: {'v1': 1, 'v2': 1}",
+    ),
+    "both versions in both clusters, as the seed's selector deploys them": (
+        lambda: checks.versions_run_only_in({"primary": {"v1": 1, "v2": 1}, "remote": {"v1": 1, "v2": 1}}, EXPECTED),
+        "applied with -l app=helloworld, which selects both versions",
     ),
     "versions swapped": (
         lambda: checks.versions_run_only_in({"primary": {"v2": 1}, "remote": {"v1": 1}}, EXPECTED),
         "v1 only in primary, v2 only in remote",
+    ),
+    "versions swapped, and its cause": (
+        lambda: checks.versions_run_only_in({"primary": {"v2": 1}, "remote": {"v1": 1}}, EXPECTED),
+        "deployed into the wrong cluster",
     ),
     "a cluster without a pod": (
         lambda: checks.versions_run_only_in({"primary": {"v1": 1}, "remote": {}}, EXPECTED),
@@ -244,14 +302,11 @@ NOTHING: dict[str, Check] = {
     "both versions": lambda: checks.both_versions_answer([], OUT),
     "both versions, but no answer": lambda: checks.both_versions_answer([LOST], OUT),
     "both versions, but too few to tell": lambda: checks.both_versions_answer(replies(15, 0), OUT),
+    "both versions, the most that are too few": lambda: checks.both_versions_answer(replies(10, 10), OUT),
     "every reply joined": lambda: checks.every_reply_joined(join([], []), OUT),
     "every reply joined, access log off": lambda: checks.every_reply_joined(join(ONCE, []), OUT),
-    "path, one cluster given twice": lambda: path_proof(
-        joined((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY
-    ),
-    "path, no address known": lambda: checks.path_proof(
-        SOUND, OUT, near_pods=set(), far_gateway={GATEWAY}
-    ),
+    "path, one cluster given twice": lambda: path_proof(joined((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY),
+    "path, no address known": lambda: checks.path_proof(SOUND, OUT, near_pods=set(), far_gateway={GATEWAY}),
     "path": lambda: path_proof(join([], [])),
     "path, no line": lambda: path_proof(join(ONCE, [])),
     "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
@@ -276,11 +331,13 @@ def test_a_broken_mesh_is_told_what_is_wrong(check: Check, words: str) -> None:
         check()
     error, text = failed.value, str(failed.value)
     assert words in text
-    for part in (error.expected, error.seen, error.likely_cause, error.next_command):
-        assert part
-        assert part in text
+    parts = {"expected": error.expected, "seen": error.seen, "samples": str(error.samples)}
+    parts |= {"likely": error.likely_cause, "try": error.next_command}
+    for label, part in parts.items():
+        assert part.strip(), label
+        assert re.search(rf"^  {label}: +{re.escape(part)}$", text, re.MULTILINE), label
+    assert text.startswith(f"{error.claim}\n")
     assert error.samples >= 1
-    assert f"samples:  {error.samples}" in text
     assert isinstance(error, AssertionError)
 
 
@@ -324,6 +381,8 @@ def test_the_error_probability_is_stated() -> None:
     assert evidence.expected_interval == (423, 577)
     assert evidence.numbers["false_alarm"] == 1e-6
     assert evidence.numbers["v1"] == evidence.numbers["v2"] == 500
+    few = checks.both_versions_answer(replies(15, 15), OUT)
+    assert few.numbers["chance_of_missing_one"] == pytest.approx(2 * 0.5**30)
 
 
 @pytest.mark.parametrize(("route", "name"), [(OUT, "primary→remote"), (BACK, "remote→primary")])

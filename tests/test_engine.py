@@ -32,9 +32,7 @@ def test_the_probe_program_tells_this_process_own_bounding_set(tmp_path: Path) -
     path.write_bytes(probe.program(platform.machine()))
     path.chmod(0o755)
     has = _bounding_set() >> CAP_SYS_RESOURCE & 1
-    assert subprocess.run([path], timeout=10, check=False).returncode == (
-        probe.HAS if has else probe.LACKS
-    )
+    assert subprocess.run([path], timeout=10, check=False).returncode == (probe.HAS if has else probe.LACKS)
 
 
 @pytest.mark.parametrize(("machine", "number"), [("x86_64", 62), ("aarch64", 183)])
@@ -112,16 +110,12 @@ def test_no_engine_ends_in_one_line_with_the_command_that_mends_it(
     assert [path.name for path in tmp_path.iterdir()] == ["apt-get"]
 
 
-def test_an_engine_asked_for_by_name_is_tried_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_asked_for_by_name_is_tried_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "podman:" not in _refusal("docker", tmp_path)
 
 
-def test_a_docker_whose_daemon_is_down_is_told_how_to_start_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_docker_whose_daemon_is_down_is_told_how_to_start_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     down = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?"
     _program(
         tmp_path,
@@ -134,9 +128,7 @@ def test_a_docker_whose_daemon_is_down_is_told_how_to_start_it(
     assert said.endswith("service docker start")
 
 
-def test_podman_under_dockers_name_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_podman_under_dockers_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _program(tmp_path, "docker", "echo podman version 4.3.1")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "something else: 'podman version 4.3.1'" in _refusal("docker", tmp_path)
@@ -176,12 +168,8 @@ def test_the_bounded_runtime_rewrites_a_bundle_and_hands_everything_on(tmp_path:
     runtime.write_text(script.replace('RUNC = "/usr/sbin/runc"', 'RUNC = "/bin/echo"'))
     runtime.chmod(0o755)
     config = tmp_path / "config.json"
-    config.write_text(
-        '{"process": {"capabilities": {"bounding": ["CAP_NO_SUCH_THING"]}}, "hostname": "kept"}'
-    )
+    config.write_text('{"process": {"capabilities": {"bounding": ["CAP_NO_SUCH_THING"]}}, "hostname": "kept"}')
     argv = ["--root", "/r", "create", "--bundle", str(tmp_path), "name"]
     done = subprocess.run([runtime, *argv], capture_output=True, text=True, timeout=10, check=True)
     assert done.stdout.split() == argv
-    assert (
-        config.read_text() == '{"process": {"capabilities": {"bounding": []}}, "hostname": "kept"}'
-    )
+    assert config.read_text() == '{"process": {"capabilities": {"bounding": []}}, "hostname": "kept"}'

@@ -39,11 +39,7 @@ HOSTS = [
 
 
 def sources(*places: str) -> list[Path]:
-    found = [
-        path
-        for place in places
-        for path in ([REPOSITORY / place] if place.endswith(".py") else _below(place))
-    ]
+    found = [path for place in places for path in ([REPOSITORY / place] if place.endswith(".py") else _below(place))]
     assert found, f"no Python files in {places}"
     return found
 

@@ -148,9 +148,7 @@ def test_a_process_whose_name_looks_like_its_state_is_told_apart(tmp_path: Path)
     assert len(dead_journals(tmp_path)) == 1
 
 
-def test_runs_are_kept_where_a_logout_does_not_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_are_kept_where_a_logout_does_not_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert runs_folder() == tmp_path / "splithorizon" / "runs"
     assert stat.S_IMODE(runs_folder().stat().st_mode) == 0o700

@@ -60,9 +60,7 @@ def kube(api: SmallApi, tmp_path: Path) -> Kube:
         ),
     ],
 )
-def test_a_kind_is_found_where_kubernetes_keeps_it(
-    kind: str, namespace: str | None, path: str
-) -> None:
+def test_a_kind_is_found_where_kubernetes_keeps_it(kind: str, namespace: str | None, path: str) -> None:
     assert path_of(kind, namespace) == path
 
 
@@ -93,9 +91,7 @@ def test_apply_is_server_side_forced_and_ours(api: SmallApi, kube: Kube) -> None
     assert json.loads(body) == SERVICE
 
 
-def test_apply_takes_a_file_and_a_namespace_for_those_without(
-    api: SmallApi, kube: Kube, tmp_path: Path
-) -> None:
+def test_apply_takes_a_file_and_a_namespace_for_those_without(api: SmallApi, kube: Kube, tmp_path: Path) -> None:
     manifest = tmp_path / "two.yaml"
     manifest.write_text(
         "{apiVersion: v1, kind: Namespace, metadata: {name: n}}\n---\n"
@@ -119,9 +115,7 @@ def test_what_was_applied_is_undone_last_first(api: SmallApi, kube: Kube) -> Non
     assert deleted == ["sleep", "helloworld"]
 
 
-def test_a_failed_apply_is_undone_too_and_an_absent_object_is_no_problem(
-    api: SmallApi, kube: Kube
-) -> None:
+def test_a_failed_apply_is_undone_too_and_an_absent_object_is_no_problem(api: SmallApi, kube: Kube) -> None:
     api.answers[SERVICE_PATH] = (422, b'{"message": "spec.ports: Required value"}')
     undo = ExitStack()
     with pytest.raises(Refused, match=r"spec\.ports: Required value") as caught:
@@ -253,9 +247,7 @@ def test_a_command_gives_both_streams_and_its_status(api: SmallApi, kube: Kube) 
     assert headers["Authorization"] == "Bearer the-token"
 
 
-def test_a_command_may_answer_megabytes_that_cut_characters_apart(
-    api: SmallApi, kube: Kube
-) -> None:
+def test_a_command_may_answer_megabytes_that_cut_characters_apart(api: SmallApi, kube: Kube) -> None:
     text = "für Elise → 日本\n" * 200_000
     encoded = text.encode()
     assert len(encoded) > 4_000_000

@@ -62,9 +62,7 @@ def test_a_manifest_gives_every_object_its_real_name(path: Path) -> None:
 
 
 def deployment(name: str) -> dict[str, Any]:
-    found = [
-        one for one in manifests.load(WORKLOADS / f"{name}.yaml") if one["kind"] == "Deployment"
-    ]
+    found = [one for one in manifests.load(WORKLOADS / f"{name}.yaml") if one["kind"] == "Deployment"]
     assert len(found) == 1
     return found[0]
 

@@ -57,9 +57,7 @@ def test_steps_are_kept_with_their_times(progress: Progress) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_step_that_raises_has_failed(
-    progress: Progress, lines: list[str], error: type[BaseException]
-) -> None:
+def test_a_step_that_raises_has_failed(progress: Progress, lines: list[str], error: type[BaseException]) -> None:
     with pytest.raises(error), progress.step("istiod", role="primary"):
         raise error
     assert lines[-1].endswith("✗ [primary] istiod (0.0 s)")
@@ -84,9 +82,7 @@ def test_a_heartbeat_waits_for_silence(progress: Progress, lines: list[str]) -> 
     assert not [line for line in lines if "still:" in line]
 
 
-def test_nothing_is_said_between_steps_or_after_the_end(
-    progress: Progress, lines: list[str]
-) -> None:
+def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, lines: list[str]) -> None:
     with progress.step("short"):
         pass
     time.sleep(0.6)

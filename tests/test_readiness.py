@@ -126,9 +126,7 @@ def test_a_crash_tells_how_it_ended_and_how_often() -> None:
         "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         "lastState": {"terminated": {"reason": "Error", "exitCode": 3, "message": "no CA\n"}},
     }
-    found = readiness.of_pod(
-        pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")])
-    )
+    found = readiness.of_pod(pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")]))
     assert found.restarts == 4
     assert found.reason.endswith(
         "container helloworld (helloworld:1), waiting (CrashLoopBackOff), "
@@ -137,9 +135,7 @@ def test_a_crash_tells_how_it_ended_and_how_often() -> None:
 
 
 def test_an_init_container_that_blocks_is_named_before_those_it_blocks() -> None:
-    stuck = state("istio-init", ready=False) | {
-        "state": {"terminated": {"reason": "Error", "exitCode": 1}}
-    }
+    stuck = state("istio-init", ready=False) | {"state": {"terminated": {"reason": "Error", "exitCode": 1}}}
     waiting = [
         state(name, ready=False) | {"state": {"waiting": {"reason": "PodInitializing"}}}
         for name in ("helloworld", "istio-proxy")

@@ -14,9 +14,7 @@ from splithorizon.mesh import remote_secret
 from tests.small_api import SmallApi, small_api
 
 ACCOUNT = "/api/v1/namespaces/istio-system/serviceaccounts/istio-reader-service-account"
-TOKEN = (
-    "/api/v1/namespaces/istio-system/secrets/istio-reader-service-account-istio-remote-secret-token"
-)
+TOKEN = "/api/v1/namespaces/istio-system/secrets/istio-reader-service-account-istio-remote-secret-token"
 
 
 @pytest.fixture
@@ -57,9 +55,7 @@ def test_its_one_entry_is_a_kubeconfig_for_the_given_address(secret: dict[str, o
     assert remote_secret.token_of(secret) == b"the-bearer-token"
 
 
-def test_kubernetes_is_asked_for_a_token_of_the_reader_account(
-    api: SmallApi, secret: dict[str, object]
-) -> None:
+def test_kubernetes_is_asked_for_a_token_of_the_reader_account(api: SmallApi, secret: dict[str, object]) -> None:
     asked = api.objects[TOKEN]
     assert asked["type"] == "kubernetes.io/service-account-token"
     account = {"kubernetes.io/service-account.name": "istio-reader-service-account"}

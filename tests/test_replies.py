@@ -34,14 +34,19 @@ class Hello(BaseHTTPRequestHandler):
             server.asked[request_id] += 1
             server.connections.add(self.client_address)
         number = int(request_id.rpartition("-")[2])
-        if self.path == "/slow" and number == 2:
+        if self.path == "/stuck" or (self.path == "/slow" and number == 2):
             time.sleep(1.5)
+        if self.path == "/closed" and number == 2:
+            return
         status = 503 if self.path == "/broken" and number == 2 else 200
         body = f"Hello version: v{number % 2 + 1}, instance: helloworld-{number}\n".encode()
         if status == 503:
             body = b"no healthy upstream"
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        if self.path == "/forged" and number == 2:
+            body += f"\nbodies\nreply {BATCH}-3 200 0.1 0 \n./{BATCH}-3:Hello\nend 0\n".encode()
+        missing = 7 if self.path == "/cut" and number == 2 else 0
+        self.send_header("Content-Length", str(len(body) + missing))
         self.end_headers()
         self.wfile.write(body)
 
@@ -118,9 +123,7 @@ def test_the_shells_to_try_are_installed() -> None:
     assert "dash" in SHELLS
 
 
-def test_each_reply_is_paired_with_its_own_request(
-    server: Server, container: dict[str, str]
-) -> None:
+def test_each_reply_is_paired_with_its_own_request(server: Server, container: dict[str, str]) -> None:
     replies = send(container, server.url("/hello"), 200)
     assert [(reply.request_id, reply.version, reply.instance) for reply in replies] == [
         (f"{BATCH}-{n}", f"v{n % 2 + 1}", f"helloworld-{n}") for n in range(1, 201)
@@ -137,14 +140,40 @@ def test_an_error_status_is_a_reply(server: Server, container: dict[str, str]) -
     assert server.asked[second.request_id] == 1
 
 
-def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(
-    server: Server, container: dict[str, str]
-) -> None:
+def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(server: Server, container: dict[str, str]) -> None:
     first, second, third = send(container, server.url("/slow"), 3, timeout=0.5)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert (second.status, second.version) == (0, None)
     assert second.error.startswith("curl 28:")
     assert server.asked[second.request_id] == 1
+
+
+def test_a_connection_closed_without_an_answer_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+    first, second, third = send(container, server.url("/closed"), 3)
+    assert (first.answered, second.answered, third.answered) == (True, False, True)
+    assert second.error.startswith("curl 52:")
+    assert server.asked[second.request_id] == 1
+
+
+def test_half_an_answer_is_none(server: Server, container: dict[str, str]) -> None:
+    """Its status and its version came, and yet it is a reply that was lost on the way."""
+    first, second, third = send(container, server.url("/cut"), 3)
+    assert (first.answered, second.answered, third.answered) == (True, False, True)
+    assert (second.status, second.version) == (200, "v1")
+    assert second.error.startswith("curl 18:")
+
+
+def test_a_body_forges_no_other_reply(server: Server, container: dict[str, str]) -> None:
+    first, second, third = send(container, server.url("/forged"), 3)
+    assert [reply.instance for reply in (first, second, third)] == [f"helloworld-{n}" for n in (1, 2, 3)]
+    assert len(second.body.splitlines()) == 6
+    assert (third.body, third.answered) == ("Hello version: v2, instance: helloworld-3", True)
+
+
+def test_when_all_take_too_long_all_are_lost(server: Server, container: dict[str, str]) -> None:
+    replies = send(container, server.url("/stuck"), 3, timeout=0.3)
+    assert [reply.request_id for reply in replies] == request_ids(BATCH, 3)
+    assert [reply.error.partition(":")[0] for reply in replies] == ["curl 28"] * 3
 
 
 def test_no_connection_is_a_reply_too(container: dict[str, str]) -> None:
@@ -153,9 +182,7 @@ def test_no_connection_is_a_reply_too(container: dict[str, str]) -> None:
     assert all(reply.error.startswith("curl 7:") for reply in replies)
 
 
-def test_a_request_of_which_nothing_is_said_is_a_lost_reply(
-    server: Server, container: dict[str, str]
-) -> None:
+def test_a_request_of_which_nothing_is_said_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
     printed = run(container, server.url("/hello"), 2)
     *_, third = parse(printed, request_ids(BATCH, 3))
     assert not third.answered

@@ -92,9 +92,7 @@ def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path / "run")
     assert path == tmp_path / "run" / "report.json"
     assert report.load(path) == replace(REPORT, behaviours=(replace(RESULT, evidence=(EVIDENCE,)),))
-    assert "primary→remote" in path.read_text(encoding="utf-8"), (
-        "written for people too, so not escaped"
-    )
+    assert "primary→remote" in path.read_text(encoding="utf-8"), "written for people too, so not escaped"
 
 
 BREAKS: Mapping[str, tuple[RunReport, str]] = {
@@ -152,9 +150,7 @@ BREAKS: Mapping[str, tuple[RunReport, str]] = {
         "$.inconclusive_reason",
     ),
     "an accusation without a cause": (
-        replace(
-            REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(replace(FAILED, likely_cause=""),)
-        ),
+        replace(REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(replace(FAILED, likely_cause=""),)),
         "$.behaviours[0].likely_cause",
     ),
     "a failure that says nothing": (
@@ -178,15 +174,11 @@ def test_a_refused_report_leaves_the_last_one(tmp_path: Path) -> None:
     with pytest.raises(InvalidReport):
         report.write(replace(REPORT, run_id=""), tmp_path)
     assert report.load(path).run_id == REPORT.run_id
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"], (
-        "no temporary file stays"
-    )
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"], "no temporary file stays"
 
 
 def test_other_verdicts_are_taken(tmp_path: Path) -> None:
-    failed = replace(
-        REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(RESULT, FAILED), exit_status=1
-    )
+    failed = replace(REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(RESULT, FAILED), exit_status=1)
     broken = replace(
         REPORT,
         verdict=Verdict.INCONCLUSIVE,
@@ -273,18 +265,14 @@ def test_no_key_or_token_gets_into_the_file(tmp_path: Path) -> None:
     # The scan must be able to find what the writer is to keep out.
     planted = tmp_path / "planted" / "report.json"
     planted.parent.mkdir()
-    planted.write_text(
-        json.dumps({"failure": leaky.behaviours[0].failure, "command": leaky.command})
-    )
+    planted.write_text(json.dumps({"failure": leaky.behaviours[0].failure, "command": leaky.command}))
     secrets = [pem, token.encode(), b"0123456789abcdef-opaque"]
     assert redaction.leaks(planted.parent, secrets) == [planted]
 
     path = report.write(leaky, tmp_path / "run")
     assert redaction.leaks(path.parent, secrets) == []
     assert path.read_text().count(redaction.REDACTED) == 6
-    assert report.load(path).behaviours[0].failure.startswith("cacerts holds\n"), (
-        "only the secret is blanked"
-    )
+    assert report.load(path).behaviours[0].failure.startswith("cacerts holds\n"), "only the secret is blanked"
 
 
 def test_the_runs_own_redactor_can_be_given(tmp_path: Path) -> None:
@@ -317,11 +305,7 @@ def test_latest_is_replaced_without_a_moment_in_which_it_is_missing(tmp_path: Pa
     def read() -> None:
         while not stop.is_set():
             try:
-                seen.add(
-                    json.loads((tmp_path / "latest" / "report.json").read_text(encoding="utf-8"))[
-                        "run_id"
-                    ]
-                )
+                seen.add(json.loads((tmp_path / "latest" / "report.json").read_text(encoding="utf-8"))["run_id"])
             except OSError as error:
                 failures.append(error)
 

@@ -27,9 +27,7 @@ STEPS = (
 )
 
 
-def result(
-    stem: str, claim: str, *, area: str = "routing", route: str = "", key_number: str = ""
-) -> BehaviourResult:
+def result(stem: str, claim: str, *, area: str = "routing", route: str = "", key_number: str = "") -> BehaviourResult:
     """Make a conformant one."""
     case = f"[{route}]".replace("→", "\\u2192") if route else ""
     return BehaviourResult(
@@ -49,10 +47,7 @@ def words(command: str) -> list[str]:
     return shlex.split(command.replace("\\\n", ""))
 
 
-PATH_CLAIM = (
-    "The far version is reached through its network's gateway, "
-    "and the near version straight at its pod."
-)
+PATH_CLAIM = "The far version is reached through its network's gateway, and the near version straight at its pod."
 RESULTS = (
     result(
         "test_each_version_takes_its_own_path",
@@ -122,9 +117,7 @@ WRONG = replace(
     next_command="istioctl --kubeconfig /run/user/0/splithorizon-0/runs/run-1/primary.kubeconfig "
     "proxy-config endpoint sleep.sample",
 )
-RED = replace(
-    GREEN, verdict=Verdict.NOT_CONFORMANT, behaviours=(WRONG, *RESULTS[1:]), exit_status=1
-)
+RED = replace(GREEN, verdict=Verdict.NOT_CONFORMANT, behaviours=(WRONG, *RESULTS[1:]), exit_status=1)
 
 
 def test_a_conformant_run_at_a_glance() -> None:
@@ -132,10 +125,7 @@ def test_a_conformant_run_at_a_glance() -> None:
     text = "\n".join(lines)
     assert "CONFORMANT: of 4 checks 4 conformant" in lines
     assert "  2,000 requests, 2,000 joined to their own log line, 0 not" in lines
-    assert (
-        "Istio 1.29.1 in primary and remote · Kubernetes 1.34.4 · podman 4.3.1 · built images"
-        in lines
-    )
+    assert "Istio 1.29.1 in primary and remote · Kubernetes 1.34.4 · podman 4.3.1 · built images" in lines
     assert "primary-network: pods 10.10.0.0/16, gateway 172.18.0.2:15443" in lines
     assert "remote-network: pods 10.20.0.0/16, gateway 172.18.0.3:15443" in lines
     assert "reports/run-1/report.json" in text
@@ -154,11 +144,7 @@ def test_the_table_groups_routes_under_their_claim() -> None:
     ]
     placement = next(line for line in lines if line.startswith("placement"))
     assert "✓ conformant" in placement, "no route, so one line"
-    areas = [
-        line.split()[0]
-        for line in lines
-        if line.split(" ")[0] in {"placement", "readiness", "routing"}
-    ]
+    areas = [line.split()[0] for line in lines if line.split(" ")[0] in {"placement", "readiness", "routing"}]
     assert areas == ["placement", "readiness", "routing"]
 
 
@@ -172,10 +158,7 @@ def test_columns_are_aligned_and_narrow(run: RunReport) -> None:
     head = next(line for line in lines if line.startswith("area"))
     column = head.index("verdict")
     glyphs = [
-        line.index(glyph)
-        for line in lines
-        for glyph in "✓✗"
-        if f"{glyph} " in line and not line.startswith(glyph)
+        line.index(glyph) for line in lines for glyph in "✓✗" if f"{glyph} " in line and not line.startswith(glyph)
     ]
     assert set(glyphs) == {column}
     seconds = {len(line) for line in lines if line.endswith(" 4.6")}
@@ -194,19 +177,13 @@ def test_words_as_long_as_they_come_stay_in_their_column() -> None:
 
 def test_a_failure_says_what_why_and_what_next() -> None:
     lines = summary(RED)
-    assert any(
-        line == "NOT CONFORMANT: of 4 checks 1 not conformant, 3 conformant" for line in lines
-    )
-    start = next(
-        number for number, line in enumerate(lines) if line.startswith("✗ routing: The far version")
-    )
+    assert any(line == "NOT CONFORMANT: of 4 checks 1 not conformant, 3 conformant" for line in lines)
+    start = next(number for number, line in enumerate(lines) if line.startswith("✗ routing: The far version"))
     told = "\n".join(lines[start:])
     assert "towards 10.20.0.7:5000 (a pod IP)" in told
     assert 'likely: namespace istio-system in cluster "remote" lacks' in told
     assert f"look:   {WRONG.next_command}" in told, "in one piece, to be copied"
-    said_already = replace(
-        WRONG, failure=f"{WRONG.failure} Likely: {WRONG.likely_cause}. Try: {WRONG.next_command}"
-    )
+    said_already = replace(WRONG, failure=f"{WRONG.failure} Likely: {WRONG.likely_cause}. Try: {WRONG.next_command}")
     assert "likely:" not in "\n".join(summary(replace(RED, behaviours=(said_already,))))
 
 
@@ -240,10 +217,7 @@ def test_an_inconclusive_run_says_what_broke() -> None:
 
 def test_time_is_shown_by_phase_and_side_by_side() -> None:
     lines = summary(GREEN)
-    assert (
-        "time: 112.5 s = set-up 86.0 s + checks 15.0 s + removal 11.5 s; the longest steps:"
-        in lines
-    )
+    assert "time: 112.5 s = set-up 86.0 s + checks 15.0 s + removal 11.5 s; the longest steps:" in lines
     bars = {
         line[: line.index(" s |")].rstrip("0123456789. ").strip(): line.split("|")[1]
         for line in lines
@@ -253,9 +227,7 @@ def test_time_is_shown_by_phase_and_side_by_side() -> None:
     primary, remote = bars["[primary] kind cluster"], bars["[remote] kind cluster"]
     assert primary.index("█") == remote.index("█"), "they began together"
     assert remote.count("█") > primary.count("█")
-    assert bars["[primary] istiod"].index("█") >= primary.rindex("█"), (
-        "istiod came after its cluster"
-    )
+    assert bars["[primary] istiod"].index("█") >= primary.rindex("█"), "istiod came after its cluster"
     assert bars["[remote] kind cluster deleted"].endswith("█"), "with it the run ended"
 
 
@@ -272,12 +244,8 @@ def test_phases_where_one_is_missing(steps: tuple[StepTime, ...], line: str) -> 
 
 
 def test_a_failed_step_is_shown_however_short() -> None:
-    many = tuple(
-        StepTime(f"step {number}", None, number, 5.0 + number, "done") for number in range(20)
-    )
-    lines = summary(
-        replace(GREEN, steps=(*many, StepTime("istiod", "primary", 30.0, 0.2, "failed")))
-    )
+    many = tuple(StepTime(f"step {number}", None, number, 5.0 + number, "done") for number in range(20))
+    lines = summary(replace(GREEN, steps=(*many, StepTime("istiod", "primary", 30.0, 0.2, "failed"))))
     bars = [line for line in lines if line.endswith("|")]
     assert len(bars) == 8
     assert any(line.startswith("  [primary] istiod, failed ") for line in bars)
@@ -285,9 +253,7 @@ def test_a_failed_step_is_shown_however_short() -> None:
 
 def test_no_steps_and_no_time_at_all_still_sum_up() -> None:
     assert not any("time:" in line for line in summary(replace(GREEN, steps=())))
-    instant = replace(
-        GREEN, finished=GREEN.started, steps=(StepTime("podman", None, 0.0, 0.0, "done"),)
-    )
+    instant = replace(GREEN, finished=GREEN.started, steps=(StepTime("podman", None, 0.0, 0.0, "done"),))
     assert any("time: 0.0 s" in line for line in summary(instant))
 
 
@@ -319,20 +285,14 @@ def test_the_rerun_keeps_options_and_drops_what_passed() -> None:
         "pytest -n 2 --hub=127.0.0.1:5000/istio -k 'path or ready' \\",
         f"  '{WRONG.nodeid}'",
     ]
-    by_file = replace(
-        RED, command=("pytest", "./suites/routing/test_x.py::test_x", "/work/main/suites", "-v")
-    )
+    by_file = replace(RED, command=("pytest", "./suites/routing/test_x.py::test_x", "/work/main/suites", "-v"))
     assert words(rerun_command(by_file)) == ["pytest", "-v", WRONG.nodeid]
 
 
 def test_the_rerun_attaches_to_clusters_that_were_kept() -> None:
-    kept = replace(
-        RED, options={"keep": True, "reuse": False}, command=("pytest", "suites/", "--keep-cluster")
-    )
+    kept = replace(RED, options={"keep": True, "reuse": False}, command=("pytest", "suites/", "--keep-cluster"))
     assert words(rerun_command(kept))[:3] == ["pytest", "--keep-cluster", "--reuse"]
-    again = replace(
-        kept, options={"keep": True, "reuse": True}, command=("pytest", "--keep-cluster", "--reuse")
-    )
+    again = replace(kept, options={"keep": True, "reuse": True}, command=("pytest", "--keep-cluster", "--reuse"))
     assert words(rerun_command(again)).count("--reuse") == 1
 
 
@@ -346,26 +306,18 @@ def test_the_rerun_really_runs_the_failures_and_nothing_else(pytester: pytest.Py
         encoding="utf-8",
     )
     first = pytester.inline_run("suites/", "-q", "-p", "no:cacheprovider")
-    calls = [
-        found for found in first.getreports("pytest_runtest_logreport") if found.when == "call"
-    ]
+    calls = [found for found in first.getreports("pytest_runtest_logreport") if found.when == "call"]
     assert [found.outcome for found in calls] == ["passed", "failed", "passed"]
     verdicts = {"passed": Verdict.CONFORMANT, "failed": Verdict.NOT_CONFORMANT}
-    results = tuple(
-        replace(WRONG, nodeid=found.nodeid, verdict=verdicts[found.outcome]) for found in calls
-    )
-    run = replace(
-        RED, command=(sys.executable, "-m", "pytest", "suites/", "-v"), behaviours=results
-    )
+    results = tuple(replace(WRONG, nodeid=found.nodeid, verdict=verdicts[found.outcome]) for found in calls)
+    run = replace(RED, command=(sys.executable, "-m", "pytest", "suites/", "-v"), behaviours=results)
     second = pytester.run("sh", "-c", rerun_command(run))
     assert second.parseoutcomes() == {"failed": 1}
     second.stdout.fnmatch_lines(["*[[]remote\\u2192primary[]] FAILED*"])
 
 
 def test_the_folder_may_lie_elsewhere() -> None:
-    assert any(
-        "/srv/ci/r1/report.json" in line for line in summary(GREEN, folder=PurePath("/srv/ci/r1"))
-    )
+    assert any("/srv/ci/r1/report.json" in line for line in summary(GREEN, folder=PurePath("/srv/ci/r1")))
 
 
 def test_markdown_shows_the_same_and_lets_nothing_through() -> None:

@@ -106,9 +106,7 @@ def handshake(certificate: Path, root: bytes) -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_who_is_certified_in_one_cluster_is_trusted_in_the_other(
-    trust: Trust, role: Role, tmp_path: Path
-) -> None:
+def test_who_is_certified_in_one_cluster_is_trusted_in_the_other(trust: Trust, role: Role, tmp_path: Path) -> None:
     handshake(leaf(trust, role, tmp_path), trust.files[role.other]["root-cert.pem"])
 
 
@@ -175,18 +173,14 @@ def test_a_file_that_is_something_else_is_named(trust: Trust, tmp_path: Path, na
         ("root-cert.pem", "does not lead to root-cert.pem"),
     ],
 )
-def test_files_that_do_not_belong_together_are_refused(
-    trust: Trust, tmp_path: Path, name: str, why: str
-) -> None:
+def test_files_that_do_not_belong_together_are_refused(trust: Trust, tmp_path: Path, name: str, why: str) -> None:
     folder = write(tmp_path, trust, Role.PRIMARY)
     (folder / name).write_bytes(Trust.make().files[Role.PRIMARY][name])
     with pytest.raises(UsageProblem, match=why):
         Trust.read(folder)
 
 
-def self_signed(
-    folder: Path, *, authority: bool = True, days: tuple[int, int] = (-1, 1), passphrase: str = ""
-) -> Path:
+def self_signed(folder: Path, *, authority: bool = True, days: tuple[int, int] = (-1, 1), passphrase: str = "") -> Path:
     """Write an RSA CA as people make one by hand: signed by itself, its own root and chain."""
     key, now = rsa.generate_private_key(65537, 2048), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "by hand")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from splithorizon.verdict import Verdict, overall
@@ -26,6 +28,18 @@ PART, UNKNOWN = Verdict.PARTIAL, Verdict.INCONCLUSIVE
 )
 def test_overall(verdicts: list[Verdict], *, partial: bool, amounts_to: Verdict) -> None:
     assert overall(verdicts, partial=partial) is amounts_to
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize("verdicts", list(itertools.product(Verdict, repeat=3)), ids=", ".join)
+def test_nothing_outweighs_a_refutation_and_only_all_good_is_conformant(
+    verdicts: tuple[Verdict, ...], *, partial: bool
+) -> None:
+    found = overall(verdicts, partial=partial)
+    assert (found is BAD) == (BAD in verdicts)
+    assert (found is UNKNOWN) == (UNKNOWN in verdicts and BAD not in verdicts)
+    assert (found is GOOD) == (set(verdicts) == {GOOD} and not partial)
+    assert found is overall(reversed(verdicts), partial=partial)
 
 
 def test_verdicts_read_as_words() -> None:

@@ -29,9 +29,7 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
     the run's folder, because it makes a folder below the current one.
     """
 
-    def __init__(
-        self, plan: ClusterPlan, *, engine: Engine, images: ImageSet, folder: Path
-    ) -> None:
+    def __init__(self, plan: ClusterPlan, *, engine: Engine, images: ImageSet, folder: Path) -> None:
         """Describe the cluster; nothing is created yet."""
         kubeconfig = folder / f"{plan.role}.kubeconfig"
         with chdir(folder):
@@ -42,7 +40,8 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
                 kind_path=images.kind,
                 kubectl_path=images.kubectl,
             )
-        self.path = folder / self.path
+        # The base class's folder is open to others, and named relative to a place we have left again.
+        self.path: Path = folder / ".pytest-kind" / plan.name
         for made in (self.path, self.path.parent):
             made.chmod(0o700)
         self.plan = plan
@@ -90,7 +89,14 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
 
     def load_archive(self, archive: Path) -> None:
         """Import a tar of images into the node; works with docker and podman alike."""
-        self._kind("load", "image-archive", str(archive), "--name", self.name, within=durations().images_loaded)
+        self._kind(
+            "load",
+            "image-archive",
+            str(archive),
+            "--name",
+            self.name,
+            within=durations().images_loaded,
+        )
 
     def kubectl(self, *args: str, **_: Any) -> str:
         """Run our kubectl against the cluster and return what it printed."""
@@ -108,7 +114,12 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
 
     def _kind(self, *arguments: str, within: float) -> process.Completed:
         command = [str(self.kind_path), *arguments]
-        return process.run(command, within=within, env=self._environment, log=self._folder / f"{self.plan.role}.log")
+        return process.run(
+            command,
+            within=within,
+            env=self._environment,
+            log=self._folder / f"{self.plan.role}.log",
+        )
 
     def _config(self) -> Path:
         document = config(self.plan, own_node=self._own_node, engine=self._engine)

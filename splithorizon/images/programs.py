@@ -40,8 +40,10 @@ class Program:
         variables = " ".join(f"-X {name}={value}" for name, value in sorted(self.variables.items()))
         for name, package in self.packages.items():
             run(
-                ["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly"]
-                + ["-ldflags", f"-s -w {variables}", "-o", str(folder / name), package],
+                [
+                    *("go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly"),
+                    *("-ldflags", f"-s -w {variables}", "-o", str(folder / name), package),
+                ],
                 within=durations().go_build,
                 cwd=self.module,
                 env={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"},
@@ -132,7 +134,11 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
         written = (template / "go.mod").read_text()
         head, _, _ = written.partition(")\n\nrequire")
         (folder / "go.mod").write_text(head + f")\n\nrequire istio.io/istio {source.pseudo_version}\n")
-        environment = {"GONOSUMDB": _NOT_IN_CHECKSUM_DATABASE, "GOFLAGS": "-mod=mod", "GOWORK": "off"}
+        environment = {
+            "GONOSUMDB": _NOT_IN_CHECKSUM_DATABASE,
+            "GOFLAGS": "-mod=mod",
+            "GOWORK": "off",
+        }
         known = run(
             ["go", "list", "-m", f"istio.io/istio@{source.pseudo_version}"],
             within=durations().go_download, cwd=folder, env=environment, log=log, check=False,
@@ -142,6 +148,12 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
                 f"the Go module proxy does not serve Istio {source.pseudo_version}: "
                 f"{known.stderr.strip().splitlines()[-1]}. Nothing was created."
             )
-        run(["go", "mod", "tidy"], within=durations().go_download, cwd=folder, env=environment, log=log)
+        run(
+            ["go", "mod", "tidy"],
+            within=durations().go_download,
+            cwd=folder,
+            env=environment,
+            log=log,
+        )
 
     return cache.fill("istio-module", digest(source.pseudo_version, template / "go.mod"), make)

@@ -73,7 +73,11 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
     for reference in wanted:
         with progress.step(f"{reference} pulled"):
             pulled = engine.run(
-                "pull", *_insecure(reference, engine), reference, within=durations().image_pulled, check=False
+                "pull",
+                *_insecure(reference, engine),
+                reference,
+                within=durations().image_pulled,
+                check=False,
             )
         if pulled.status:
             last = (pulled.stderr.strip().splitlines() or ["no word why"])[-1]
@@ -97,7 +101,13 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
 
 def _istio_references(options: Options, programs: HostPrograms) -> tuple[str, str]:
     """Istio's two images as istioctl itself would name them."""
-    command = [str(programs.istioctl), "manifest", "generate", "--filename", str(MANIFESTS / "istio" / "primary.yaml")]
+    command = [
+        str(programs.istioctl),
+        "manifest",
+        "generate",
+        "--filename",
+        str(MANIFESTS / "istio" / "primary.yaml"),
+    ]
     for name, value in (("hub", options.hub), ("tag", options.istio_version)):
         command += ["--set", f"{name}={value}"] if value else []
     generated = process.run(command, within=durations().small_command).stdout

@@ -64,9 +64,7 @@ def authority(
     """Certify a key as an authority that may have ``path_length`` authorities below it."""
     now = datetime.now(UTC)
     return (
-        x509.CertificateBuilder(
-            subject_name=subject, issuer_name=issuer, public_key=key.public_key()
-        )
+        x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
         .not_valid_after(now + _VALID_FOR)
@@ -98,16 +96,12 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def leads_to(
-    certificate: x509.Certificate, chain: list[x509.Certificate], roots: list[x509.Certificate]
-) -> bool:
+def leads_to(certificate: x509.Certificate, chain: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
     """Whether issuer after issuer out of the chain ends at a root; each is tried once."""
     if any(_issued(certificate, root) for root in roots):
         return True
     issuers = [issuer for issuer in chain if issuer != certificate and _issued(certificate, issuer)]
-    return any(
-        leads_to(issuer, [other for other in chain if other != issuer], roots) for issuer in issuers
-    )
+    return any(leads_to(issuer, [other for other in chain if other != issuer], roots) for issuer in issuers)
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

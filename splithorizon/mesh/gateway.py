@@ -62,7 +62,11 @@ def give_address(kube: Kube, node_address: str, addressing: Addressing) -> Addre
     answers there. With NODE_PORT istiod is told by label to send to the node's port instead of 15443.
     """
     if addressing is not Addressing.LOAD_BALANCER:
-        eventually("the gateway's Service is there", lambda: _service(kube), within=durations().object_appears)
+        eventually(
+            "the gateway's Service is there",
+            lambda: _service(kube),
+            within=durations().object_appears,
+        )
         status = {"status": {"loadBalancer": {"ingress": [{"ip": node_address}]}}}
         kube.patch_status("Service", NAME, NAMESPACE, status)
     if addressing is Addressing.NODE_PORT:

@@ -56,7 +56,10 @@ class Installation:
         """Install istiod into the primary and wait until it is ready."""
         overlays = ["upstream-envoy"] if self._images.upstream_envoy else []
         overlays += ["json-access-log"] if self._encoding == "json" else []
-        files = [_ISTIO / "primary.yaml", *(_ISTIO / "overlays" / f"{name}.yaml" for name in overlays)]
+        files = [
+            _ISTIO / "primary.yaml",
+            *(_ISTIO / "overlays" / f"{name}.yaml" for name in overlays),
+        ]
         with self._progress.step("istiod", role=Role.PRIMARY):
             self._istioctl(Role.PRIMARY, files)
 
@@ -105,7 +108,11 @@ class Installation:
         command += ["--kubeconfig", str(self._clusters[role].kubeconfig_path)]
         for file in files:
             command += ["--filename", str(file)]
-        chosen = {"hub": self._images.istio_hub, "tag": self._images.istio_version, **(values or {})}
+        chosen = {
+            "hub": self._images.istio_hub,
+            "tag": self._images.istio_version,
+            **(values or {}),
+        }
         for name, value in chosen.items():
             command += ["--set", f"{name}={value}"]
         process.run(command, within=durations().istio_installed, log=self._log)

@@ -26,12 +26,13 @@ _TAIL = (
     r"(?P<downstream_remote>\S+) (?P<requested_server_name>\S+)"
 )
 _ROUTE = r" (?P<route_name>\S+)"
-# A Mixer status and a reason look alike: of the lines with one quoted field, only 1.8's names a route.
+# A Mixer status and a reason look alike: of the lines with one of them, only 1.8's names a route.
 _FORMATS = tuple(
     re.compile(_HEAD + shape)
     for shape in (
         # 1.9 and later; Envoy writes some termination details as a sentence, without quotes.
-        rf'(?P<response_code_details>\S+) (?P<termination>[^"]+|{_QUOTED}) {_REASON}{_TAIL}{_ROUTE}',
+        r"(?P<response_code_details>\S+) "
+        rf'(?P<termination>[^"]+|{_QUOTED}) {_REASON}{_TAIL}{_ROUTE}',
         # 1.8
         rf"{_REASON}{_TAIL}{_ROUTE}",
         # 1.2 to 1.7: Mixer's status first; the route's name from 1.3 on

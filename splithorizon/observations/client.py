@@ -93,9 +93,9 @@ class Client:
         """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""
         asked = f"http://{target.ip}:{_AGENT_PORT}/healthz/ready"
         result = "%{http_code} %{time_total} %{errormsg}"
+        script = 'curl -s -o /dev/null -m "$1" -w "$2" "$3" || true'
         printed = self._execute(
-            ["sh", "-c", 'curl -s -o /dev/null -m "$1" -w "$2" "$3" || true', "sh"]
-            + [f"{durations().dial:g}", result, asked],
+            ["sh", "-c", script, "sh", f"{durations().dial:g}", result, asked],
             within=durations().small_command,
         )
         status, seconds, *error = printed.split(maxsplit=2)
@@ -124,7 +124,10 @@ class Client:
         def read() -> Joined:
             nonlocal latest
             text = self.kube.logs(
-                self.pod, workloads.NAMESPACE, _SIDECAR, since_time=begun.isoformat(timespec="seconds")
+                self.pod,
+                workloads.NAMESPACE,
+                _SIDECAR,
+                since_time=begun.isoformat(timespec="seconds"),
             )
             log = access_log.parse(text, request_ids=expected[:1])
             if log.unknown:

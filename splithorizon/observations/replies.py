@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 from splithorizon.errors import EnvironmentBroke
 
-# One request at a time: with none in flight every choice of an endpoint is an independent draw, which
-# the statistics rely on, and it still makes 600 a second. A new connection each, from curl's side.
-# No retry; a reply that is lost is a result. Busybox and dash both run it, with curl 7.75 or newer.
-# The bodies go to files named by their request's id, since two transfers' output may interleave.
+# One request at a time: with none in flight every choice of an endpoint is an independent draw, on
+# which the statistics rely, and it still makes 600 a second. A new connection each, from curl's
+# side. No retry; a reply that is lost is a result. Busybox and dash both run it, with curl 7.75 or
+# newer. The bodies go to files named by their request's id: two transfers' output may interleave.
 BATCH_SCRIPT = r"""
 set -eu
 url=$1 count=$2 batch=$3 timeout=$4
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" -v timeout="$timeout" 'BEGIN {
+awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
+  -v timeout="$timeout" 'BEGIN {
   for (n = 1; n <= count; n++) {
     id = batch "-" n
     if (n > 1) print "next"
@@ -42,9 +43,7 @@ echo "end $status"
 
 # From 126 on the shell speaks, not curl: not executable, not found, killed.
 _END = re.compile(r"(?:^|\n)end (?:\d{1,2}|1[01]\d|12[0-5])\n$")
-_RESULT = re.compile(
-    r"reply (?P<id>\S+) (?P<code>\d{3}) (?P<seconds>[\d.]+) (?P<exit>\d+) ?(?P<error>.*)"
-)
+_RESULT = re.compile(r"reply (?P<id>\S+) (?P<code>\d{3}) (?P<seconds>[\d.]+) (?P<exit>\d+) ?(?P<error>.*)")
 _BODY = re.compile(r"\./(?P<id>[^:]+):(?P<text>.*)")
 _HELLO = re.compile(r"Hello version: (?P<version>[^,\s]+), instance: (?P<instance>\S+)")
 
@@ -99,9 +98,7 @@ def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
     for line in bodies.splitlines():
         if found := _BODY.fullmatch(line):
             texts.setdefault(found["id"], []).append(found["text"])
-    seen = {
-        found["id"]: found for line in results.splitlines() if (found := _RESULT.fullmatch(line))
-    }
+    seen = {found["id"]: found for line in results.splitlines() if (found := _RESULT.fullmatch(line))}
     replies = []
     for request_id in expected:
         result = seen.get(request_id)
@@ -110,7 +107,5 @@ def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
             continue
         error = "" if result["exit"] == "0" else f"curl {result['exit']}: {result['error']}"
         body = "\n".join(texts.get(request_id, []))
-        replies.append(
-            Reply(request_id, int(result["code"]), float(result["seconds"]), body, error)
-        )
+        replies.append(Reply(request_id, int(result["code"]), float(result["seconds"]), body, error))
     return replies

@@ -35,9 +35,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def image(engine: Engine, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "hello").write_text("hello")
     containerfile = tmp_path / "Containerfile"
-    containerfile.write_text(
-        "FROM scratch\nARG WORD=none\nCOPY hello /hello\nLABEL splithorizon.word=${WORD}\n"
-    )
+    containerfile.write_text("FROM scratch\nARG WORD=none\nCOPY hello /hello\nLABEL splithorizon.word=${WORD}\n")
     try:
         engine.build(tmp_path, containerfile, IMAGE, {"WORD": "yes"})
         yield IMAGE
@@ -71,30 +69,20 @@ def node(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def _archive_of(*programs: str) -> bytes:
-    listed = subprocess.run(
-        ["ldd", *programs], capture_output=True, text=True, check=True, timeout=10
-    ).stdout
+    listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True, timeout=10).stdout
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
-        for path in sorted(
-            {*programs, *re.findall(r"(?:=>\s*|^\s+)(/\S+)", listed, flags=re.MULTILINE)}
-        ):
+        for path in sorted({*programs, *re.findall(r"(?:=>\s*|^\s+)(/\S+)", listed, flags=re.MULTILINE)}):
             tar.add(path)
     return buffer.getvalue()
 
 
 def test_the_engine_found_measures_its_containers_capability(engine: Engine) -> None:
-    status = next(
-        line
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("CapBnd:")
-    )
+    status = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd:"))
     assert engine.lacks_resource_capability == (not int(status.split()[1], 16) >> 24 & 1)
 
 
-def test_finding_an_engine_leaves_nothing_and_clears_what_a_killed_search_left(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_finding_an_engine_leaves_nothing_and_clears_what_a_killed_search_left(engine: Engine, tmp_path: Path) -> None:
     engine.run("network", "create", probe.NAME, within=30)
     find_engine(engine.provider, run_folder=tmp_path, say=print)
     assert not engine.has_network(probe.NAME)
@@ -123,13 +111,9 @@ def test_an_image_survives_build_save_and_load(engine: Engine, image: str, tmp_p
         engine.run("rmi", "--force", second, within=30)
 
 
-def test_a_built_and_removed_image_leaves_nothing_in_the_store(
-    engine: Engine, tmp_path: Path
-) -> None:
+def test_a_built_and_removed_image_leaves_nothing_in_the_store(engine: Engine, tmp_path: Path) -> None:
     before = engine.run("images", "--all", "--quiet", within=30).stdout.split()
-    (tmp_path / "Containerfile").write_text(
-        "FROM scratch\nCOPY Containerfile /a\nCOPY Containerfile /b\n"
-    )
+    (tmp_path / "Containerfile").write_text("FROM scratch\nCOPY Containerfile /a\nCOPY Containerfile /b\n")
     engine.build(tmp_path, tmp_path / "Containerfile", IMAGE, {})
     engine.run("rmi", "--force", IMAGE, within=30)
     assert engine.run("images", "--all", "--quiet", within=30).stdout.split() == before
@@ -145,9 +129,7 @@ def test_a_running_container_has_an_address_and_takes_commands(engine: Engine, n
 def test_an_address_on_another_network_is_not_taken_for_kinds(
     engine: Engine, node: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(
-        f"KIND_EXPERIMENTAL_{engine.provider.upper()}_NETWORK", "splithorizon-elsewhere"
-    )
+    monkeypatch.setenv(f"KIND_EXPERIMENTAL_{engine.provider.upper()}_NETWORK", "splithorizon-elsewhere")
     with pytest.raises(EnvironmentBroke, match="no address on the network"):
         engine.address_of(node)
 

@@ -27,8 +27,7 @@ class Run:
         environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={folder}"]
-                + arguments,
+                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={folder}", *arguments],
                 cwd=CHECKOUT,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -33,7 +33,9 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def left(podman: Engine) -> list[str]:
     """Containers of the clusters, folders of runs, and programs that a run starts."""
     names = [podman.containers(label=f"{KIND_LABEL}=stopped-{role}") for role in ("primary", "remote")]
-    programs = subprocess.run(["pgrep", "-x", "kind|istioctl"], capture_output=True, text=True).stdout
+    programs = subprocess.run(
+        ["pgrep", "--runstates", "R,S,D", "-x", "kind|istioctl"], capture_output=True, text=True
+    ).stdout
     folders = [str(path) for path in runs_folder().iterdir() if path.is_dir()]
     return [*names[0], *names[1], *programs.split(), *folders]
 
@@ -67,9 +69,7 @@ def test_a_stopped_run_removes_everything_within_a_minute(
 
 
 @pytest.mark.parametrize("step", ["clusters", "workloads"])
-def test_a_killed_run_is_removed_by_a_sweep_and_nothing_else_is(
-    start: Starter, podman: Engine, step: str
-) -> None:
+def test_a_killed_run_is_removed_by_a_sweep_and_nothing_else_is(start: Starter, podman: Engine, step: str) -> None:
     label = f"{KIND_LABEL}=somebody-elses"
     foreign = "somebody-elses-control-plane"
     podman.remove_container(foreign)

@@ -1,0 +1,62 @@
+"""What travels to xdist's workers arrives as it was sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts
+from splithorizon.mesh.gateway import Address
+from splithorizon.topology import Role, plan
+
+
+def facts(folder: Path) -> MeshFacts:
+    clusters = {
+        cluster.role: ClusterFacts(
+            role=cluster.role,
+            name=cluster.name,
+            network=cluster.network,
+            cluster_id=cluster.cluster_id,
+            kubeconfig=folder / f"{cluster.role}.kubeconfig",
+            node_address=f"172.18.0.{number}",
+            pod_subnet=cluster.pod_subnet,
+            service_subnet=cluster.service_subnet,
+            gateway=Address(f"172.18.0.{number}", 15443),
+        )
+        for number, cluster in enumerate(plan("lab"), start=2)
+    }
+    return MeshFacts(
+        clusters=clusters,
+        istioctl=folder / "istioctl",
+        kind=folder / "kind",
+        kubectl=folder / "kubectl",
+        versions={"istio": "1.29.1", "kubernetes": "1.34.4"},
+        provider="podman",
+        images_mode="built",
+    )
+
+
+def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
+    sent = facts(tmp_path)
+    found = MeshFacts.from_json(sent.to_json())
+    assert found == sent
+    for role in Role:
+        cluster = found.clusters[role]
+        assert isinstance(cluster.role, Role)
+        assert isinstance(cluster.kubeconfig, Path)
+        assert str(cluster.gateway) == f"{cluster.node_address}:15443"
+    assert isinstance(found.istioctl, Path)
+
+
+def test_facts_are_plain_json_and_travel_twice(tmp_path: Path) -> None:
+    text = facts(tmp_path).to_json()
+    assert set(json.loads(text)["clusters"]) == {"primary", "remote"}
+    assert MeshFacts.from_json(text).to_json() == text
+
+
+def test_a_kubeconfig_goes_by_path_and_not_by_content(tmp_path: Path) -> None:
+    sent = facts(tmp_path)
+    for cluster in sent.clusters.values():
+        cluster.kubeconfig.write_text("client-key-data: c2VjcmV0")
+    assert "client-key-data" not in sent.to_json()
+    assert "c2VjcmV0" not in sent.to_json()
