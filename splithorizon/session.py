@@ -74,7 +74,7 @@ class Session:
             engine = find_engine(self.options.provider, run_folder=journal.folder, say=self.progress.say)
         self.engine = engine
         for line in sweep_dead(self.progress):
-            self.progress.say(f"removed what a dead run left: {line}")
+            self.progress.say(f"a dead run: {line}")
         if not self.options.reuse:
             _refuse_foreign(engine, plan)
         images = supply.supply(self.options, engine, self.progress)
@@ -134,7 +134,7 @@ class Session:
 
 
 def sweep_dead(progress: Progress) -> Iterator[str]:
-    """Remove what dead runs left, in both engines; yield each thing that went."""
+    """Remove what dead runs left, in both engines; yield what went and what could not."""
 
     def remove(entry: Entry) -> None:
         engine = Engine.from_json(entry.facts["engine"])
@@ -152,11 +152,11 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
 
 def sweep_all(options: Options, progress: Progress) -> Iterator[str]:
     """``--sweep``: dead runs' leftovers, then the sizes in the cache; with --rebuild the cache goes too."""
-    yield from (f"removed: {line}" for line in sweep_dead(progress))
+    yield from sweep_dead(progress)
     folder = cache_root()
     cache = Cache(folder, progress.say)
     if options.rebuild:
-        yield from (f"removed: {entry} ({freed / 2**20:.0f} MiB)" for entry, freed in cache.sweep(set()))
+        yield from (f"removed {entry} ({freed / 2**20:.0f} MiB)" for entry, freed in cache.sweep(set()))
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
             yield f"cached: {entry.name} ({size(entry) / 2**20:.0f} MiB)"

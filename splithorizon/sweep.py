@@ -34,10 +34,10 @@ def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
                     gone = False
                     yield f"{entry.kind} {entry.name} stays: {problem}"
                 else:
-                    yield f"{entry.kind} {entry.name}"
+                    yield f"removed {entry.kind} {entry.name}"
             if gone:
                 journal.close()
-                yield f"run folder {journal.folder}"
+                yield f"removed run folder {journal.folder}"
         _remove_stillborn(base)
 
 

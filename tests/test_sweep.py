@@ -46,10 +46,10 @@ def test_a_killed_run_is_undone_last_first_and_forgotten(tmp_path: Path) -> None
     ]
     assert removed[0].facts == {"engine": "podman"}
     assert told == [
-        "cluster a-remote",
-        "cluster a-primary",
-        "network kind",
-        f"run folder {folder}",
+        "removed cluster a-remote",
+        "removed cluster a-primary",
+        "removed network kind",
+        f"removed run folder {folder}",
     ]
     assert list(tmp_path.iterdir()) == []
     assert list(sweep(tmp_path, removed.append)) == []
@@ -81,12 +81,12 @@ def test_what_cannot_be_removed_stays_on_record_and_stops_nothing_else(tmp_path:
     told = list(sweep(tmp_path, docker_is_away))
     assert told == [
         "cluster two stays: no answer from docker",
-        "cluster one",
-        "cluster three",
-        f"run folder {second}",
+        "removed cluster one",
+        "removed cluster three",
+        f"removed run folder {second}",
     ]
     assert [journal.folder for journal in dead_journals(tmp_path)] == [first]
-    assert list(sweep(tmp_path, lambda _: None))[-1] == f"run folder {first}"
+    assert list(sweep(tmp_path, lambda _: None))[-1] == f"removed run folder {first}"
 
 
 def test_a_bug_in_the_removal_surfaces_and_forgets_nothing(tmp_path: Path) -> None:

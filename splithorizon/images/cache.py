@@ -78,6 +78,9 @@ class Cache:
                 continue
             name = entry.name.removeprefix(_HALF) if entry.name.startswith(_HALF) else None
             with self._alone(name or entry.name.rsplit("-", 1)[0]):
+                # A half-made one has become an entry where its builder was waited for.
+                if not entry.exists():
+                    continue
                 freed = size(entry)
                 shutil.rmtree(entry)
             yield entry, freed

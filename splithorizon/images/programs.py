@@ -102,6 +102,8 @@ def istio(source: IstioSource, module: Path) -> Program:
         {
             f"{version}.buildVersion": source.version,
             f"{version}.buildTag": source.version,
+            # As in Istio's releases; without it istioctl names a testing registry's images.
+            f"{version}.buildHub": "istio",
             f"{version}.buildGitRevision": source.revision,
             f"{version}.buildStatus": "Clean",
         },

@@ -44,19 +44,30 @@ def registry_answers(options: Options, engine: Engine) -> bool:
         return False
 
 
+def require_programs(options: Options) -> None:
+    """Raise UsageProblem where an option names a program that is not there."""
+    chosen = {
+        "--kind-bin": options.kind,
+        "--kind-kubectl-bin": options.kubectl,
+        "--istioctl": options.istioctl,
+    }
+    for option, path in chosen.items():
+        if path and not path.is_file():
+            raise UsageProblem(f"{option} {path}: there is no such file. Nothing was created.")
+
+
 def host_programs(options: Options, build: Callable[[str], Path]) -> HostPrograms:
     """Find each program by its option, then on PATH; ``build`` makes the ones that are nowhere."""
+    require_programs(options)
 
-    def find(name: str, chosen: Path | None, option: str) -> Path:
-        if chosen and not chosen.is_file():
-            raise UsageProblem(f"{option} {chosen}: there is no such file. Nothing was created.")
+    def find(name: str, chosen: Path | None) -> Path:
         found = chosen or shutil.which(name)
         return Path(found) if found else build(name)
 
     return HostPrograms(
-        kind=find("kind", options.kind, "--kind-bin"),
-        kubectl=find("kubectl", options.kubectl, "--kind-kubectl-bin"),
-        istioctl=find("istioctl", options.istioctl, "--istioctl"),
+        kind=find("kind", options.kind),
+        kubectl=find("kubectl", options.kubectl),
+        istioctl=find("istioctl", options.istioctl),
     )
 
 

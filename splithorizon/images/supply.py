@@ -16,10 +16,12 @@ from splithorizon.progress import Progress
 def check(options: Options) -> None:
     """Refuse what no mode can supply, before an engine is looked for.
 
-    Raises UsageProblem for an Istio version that is neither listed nor served.
+    Raises UsageProblem for an Istio version that is neither listed nor served, and for a program
+    that is not there.
     """
     if options.images == "built" or (options.images == "auto" and not options.hub):
         versions.load().istio(options.istio_version)
+    published.require_programs(options)
 
 
 def supply(options: Options, engine: Engine, progress: Progress) -> ImageSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,8 @@ from splithorizon.waiting import NotYet, eventually
 NAME = "istio-eastwestgateway"
 NAMESPACE = "istio-system"
 PORT = 15443
+
+_NODE_PORT = {"name": "tls-node", "port": 31443, "nodePort": 31443, "targetPort": PORT}
 
 
 class Addressing(StrEnum):
@@ -50,7 +53,11 @@ def _kind_load_balancer(engine: Engine) -> bool:
 
     It runs as a container or as a program of this machine.
     """
-    programs = [path.read_text().strip() for path in Path("/proc").glob("[0-9]*/comm") if path.exists()]
+    programs = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        # It may end while it is looked at.
+        with suppress(OSError):
+            programs.append(path.read_text().strip())
     # The kernel cuts a program's name after fifteen characters.
     return "cloud-provider-kind"[:15] in programs or "cloud-provider-kind" in engine.containers()
 
@@ -70,9 +77,10 @@ def give_address(kube: Kube, node_address: str, addressing: Addressing) -> Addre
         status = {"status": {"loadBalancer": {"ingress": [{"ip": node_address}]}}}
         kube.patch_status("Service", NAME, NAMESPACE, status)
     if addressing is Addressing.NODE_PORT:
-        ports = {port["port"]: port["nodePort"] for port in _service(kube)["spec"]["ports"]}
-        label = {"metadata": {"labels": {"networking.istio.io/gatewayPort": str(ports[PORT])}}}
-        kube.patch("Service", NAME, NAMESPACE, label)
+        # istiod takes the label's port only where the Service itself has it, so it becomes one of its ports.
+        ports = [*_service(kube)["spec"]["ports"], _NODE_PORT]
+        labels = {"networking.istio.io/gatewayPort": str(_NODE_PORT["port"])}
+        kube.patch("Service", NAME, NAMESPACE, {"metadata": {"labels": labels}, "spec": {"ports": ports}})
     return eventually("the gateway has an address", lambda: address(kube), within=durations().gateway_address)
 
 

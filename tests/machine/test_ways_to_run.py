@@ -8,7 +8,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from splithorizon.images import versions
 from splithorizon.images.build import Recipe
 from splithorizon.images.cache import root as cache_root
 from splithorizon.images.published import SAMPLES
+from splithorizon.progress import Progress
 from tests.machine.conftest import Starter
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -77,10 +77,18 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def hub(registry: str, podman: Engine) -> Iterator[str]:
+def recipe(podman: Engine) -> Recipe:
+    """The default images, built if no run has built them yet."""
+    known = versions.load()
+    found = Recipe(known, known.istio(None))
+    found.make(podman, Progress(print))
+    return found
+
+
+@pytest.fixture(scope="module")
+def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
     """The built images, pushed to the registry as a publisher would and gone from the engine."""
     known = versions.load()
-    recipe = Recipe(known, known.istio(None))
     entry = cache_root() / f"images-{recipe.key}"
     podman.load(entry / "images.tar")
     samples = recipe.image_set(entry).samples
@@ -99,9 +107,8 @@ def hub(registry: str, podman: Engine) -> Iterator[str]:
     podman.run("rmi", "--force", *published.values(), within=120, check=False)
 
 
-def test_published_images_and_node_ports(start: Starter, hub: str) -> None:
+def test_published_images_and_node_ports(start: Starter, hub: str, recipe: Recipe) -> None:
     known = versions.load()
-    recipe = Recipe(known, known.istio(None))
     programs = cache_root() / f"images-{recipe.key}" / "programs"
     run = start(
         "suites/", "--provider", "podman", "--images", "auto", "--cluster-name", "published",
@@ -129,9 +136,7 @@ def _await_port(address: str) -> None:
             time.sleep(0.1)
 
 
-def test_a_second_run_finds_its_images_at_once(podman: Engine) -> None:
-    known = versions.load()
-    recipe = Recipe(known, known.istio(None))
-    entry = cache_root() / f"images-{recipe.key}"
-    assert Path(entry).is_dir()
-    assert podman.has_image(recipe.node)
+def test_a_second_run_finds_its_images_and_takes_no_step(podman: Engine, recipe: Recipe) -> None:
+    progress = Progress(print)
+    recipe.make(podman, progress)
+    assert progress.steps == []

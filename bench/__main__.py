@@ -1,0 +1,214 @@
+"""``python -m bench``: measures, and prints; a half that fails gives no number at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import sys
+import types
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench import Half, Pair, as_json, median_run, steps_by_hand, steps_of_suite, table, where_time_went
+from splithorizon import process, report, topology
+from splithorizon.clusters import kind
+from splithorizon.durations import current as durations
+from splithorizon.engine import Engine
+from splithorizon.engine.find import find_engine
+from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.images import ImageSet, supply
+from splithorizon.journal import Journal
+from splithorizon.options import Options
+from splithorizon.progress import Progress
+from splithorizon.session import sweep_dead
+from splithorizon.topology import Topology
+from splithorizon.verdict import Verdict
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_REPORTS = _REPOSITORY / "reports"
+# Several times what a half takes on two noisy cores: one that hangs ends the measurement.
+_HALF_WITHIN = 1800.0
+_HEARTBEAT = 30.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Both halves on the same ground: one engine, one set of images and programs."""
+
+    options: Options
+    engine: Engine
+    images: ImageSet
+    plan: Topology
+    folder: Path
+    """Keys and kubeconfigs; goes with the measurement."""
+    reports: Path
+    """What the halves printed, and the suite's own reports; stays."""
+    progress: Progress
+
+    def by_hand(self, number: int) -> Half:
+        """Run the seed's procedure once; raises EnvironmentBroke where it does not succeed."""
+        folder = self.folder / f"by-hand-{number}"
+        folder.mkdir(mode=0o700)
+        environment = {
+            **self.engine.environment,
+            **what_by_hand_is_told(self.engine, self.images, self.plan, folder),
+        }
+        script = ["bash", str(_REPOSITORY / "bench" / "by_hand.sh")]
+        log = self.reports / f"by-hand-{number}.log"
+        with self.progress.step(f"by-hand-{number}"):
+            done = process.run(script, within=_HALF_WITHIN, env=environment, cwd=folder, log=log)
+        return Half(done.seconds, steps_by_hand(done.stdout))
+
+    def suite(self, name: str) -> Half:
+        """Run the suite once; raises EnvironmentBroke where it does not find the mesh conformant."""
+        reports = self.reports / name
+        command = [sys.executable, "-m", "pytest", "suites/", "--images", "built"]
+        command += ["--provider", self.options.provider, "--cluster-name", self.options.cluster_name]
+        command += ["--report-dir", str(reports)]
+        log = self.reports / f"{name}.log"
+        with self.progress.step(name):
+            done = process.run(command, within=_HALF_WITHIN, cwd=_REPOSITORY, log=log)
+        found = report.load(reports / report.LATEST / report.NAME)
+        if found.verdict is not Verdict.CONFORMANT:
+            raise EnvironmentBroke(f"the suite's verdict is {found.verdict}", next_command=f"cat {log}")
+        return Half(done.seconds, steps_of_suite(found))
+
+
+def what_by_hand_is_told(engine: Engine, images: ImageSet, plan: Topology, folder: Path) -> Mapping[str, str]:
+    """The environment of ``by_hand.sh``; writes kind's configuration of both clusters into its folder."""
+    told = {
+        "ENGINE": str(engine.command),
+        "KIND": str(images.kind),
+        "KUBECTL": str(images.kubectl),
+        "ISTIOCTL": str(images.istioctl),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "NODE_IMAGE": images.node,
+        "HUB": images.istio_hub,
+        "TAG": images.istio_version,
+    }
+    samples = {"HELLOWORLD_V1": "helloworld-v1:", "HELLOWORLD_V2": "helloworld-v2:", "CURL": "curl:"}
+    for variable, part in samples.items():
+        (told[variable],) = (ours for published, ours in images.samples.items() if part in published)
+    for cluster in plan:
+        file = folder / f"{cluster.role}.yaml"
+        file.write_text(yaml.safe_dump(kind.config(cluster, own_node=images.own_node, engine=engine)))
+        told[cluster.role.upper()] = cluster.name
+        told[f"{cluster.role.upper()}_CONFIG"] = str(file)
+    return told
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, write; 0, or 1 where a half failed, or 130 where the user stopped it."""
+    asked = _parser().parse_args(arguments)
+    started = datetime.now(UTC)
+    name = f"bench-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    progress = Progress(lambda line: print(line, file=sys.stderr, flush=True), heartbeat=_HEARTBEAT)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        pairs, facts = _measure(name, asked.runs, asked.provider, progress)
+    except KeyboardInterrupt:
+        print("\nstopped, nothing was measured", file=sys.stderr)
+        return 130
+    except (EnvironmentBroke, UsageProblem, ValueError) as problem:
+        print(f"\nFAILED, nothing was measured (both halves' output: {_REPORTS / name}): {problem}", file=sys.stderr)
+        return 1
+    finally:
+        progress.close()
+    file = _REPORTS / f"{name}.json"
+    measured = as_json(pairs, started=report.utc(started), finished=report.utc(), **facts)
+    file.write_text(json.dumps(measured, indent=2) + "\n")
+    by_hand, suite = median_run([pair.by_hand for pair in pairs]), median_run([pair.suite for pair in pairs])
+    print("\n".join(["", *table(pairs), "", *where_time_went("by hand, median run", by_hand), ""]))
+    print("\n".join([*where_time_went("pytest suites/, median run (steps overlap)", suite), "", str(file)]))
+    return 0
+
+
+def _measure(name: str, runs: int, provider: str, progress: Progress) -> tuple[list[Pair], dict[str, Any]]:
+    options = Options(provider=provider, images="built", cluster_name=f"{name}-suite")
+    plan = topology.plan(f"{name}-hand")
+    supply.check(options)
+    journal = Journal.open(name)
+    engine = None
+    try:
+        with progress.step("container engine"):
+            engine = find_engine(provider, run_folder=journal.folder, say=progress.say)
+        _note(journal, engine, plan)
+        images = supply.supply(options, engine, progress)
+        reports = _REPORTS / name
+        reports.mkdir()
+        bench = Bench(options, engine, images, plan, journal.folder, reports, progress)
+        # Not measured: it fills the page cache with all that both halves read.
+        bench.suite("suite-warm-up")
+        pairs = [Pair(bench.by_hand(number), bench.suite(f"suite-{number}")) for number in range(1, runs + 1)]
+    finally:
+        _undo(journal, engine, plan, progress)
+    facts = {"cores": os.cpu_count(), "provider": engine.provider, "versions": dict(images.versions)}
+    return pairs, facts
+
+
+def _note(journal: Journal, engine: Engine, plan: Topology) -> None:
+    """Write down what will be created, so that the next run removes it should this one be killed."""
+    facts = {"engine": engine.to_json(), "folder": str(journal.folder)}
+    if not engine.has_network(engine.network):
+        journal.will_create("network", engine.network, **facts)
+    for cluster in plan:
+        journal.will_create("cluster", cluster.name, **facts)
+
+
+def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Progress) -> None:
+    """Remove what either half left; the journal goes only once all of it is gone."""
+    _hear_no_more()
+    with process.cleaning_up(), progress.step("nothing left behind"):
+        if engine is not None:
+            for cluster in plan:
+                for container in engine.containers(label=f"{kind.KIND_LABEL}={cluster.name}"):
+                    engine.remove_container(container)
+        for line in sweep_dead(progress):
+            progress.say(f"removed what a dead run left: {line}")
+        for entry in journal.entries:
+            if engine is not None and entry.kind == "network":
+                # Another's cluster may be on it by now.
+                with suppress(EnvironmentBroke):
+                    engine.run("network", "rm", entry.name, within=durations().small_command)
+        journal.close()
+
+
+def _interrupt(number: int, _: types.FrameType | None) -> None:
+    # tox and the terminal both send the same Ctrl-C: the second would break off the cleaning up.
+    _hear_no_more()
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _hear_no_more() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A handler and not SIG_IGN, which children would inherit.
+        signal.signal(number, lambda *_: None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    said = "The seed's procedure by hand and this suite, measured side by side; a half that fails gives no number."
+    parser = argparse.ArgumentParser(prog="python -m bench", description=said)
+    parser.add_argument("--runs", type=_positive, default=3, help="pairs of runs, by hand and suite (default 3)")
+    parser.add_argument("--provider", choices=("auto", "podman", "docker"), default="auto", help="container engine")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
