@@ -28,7 +28,7 @@ class Durations:
     webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks
     workload_ready: float = 180  # images are there; scheduling, CNI and a first certificate
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
-    batch_sent: float = 180  # 1,000 requests take 4 s; each may time out on a broken path
+    batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
     heartbeat: float = 8  # a line at least every 10 s

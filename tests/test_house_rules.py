@@ -84,7 +84,7 @@ def kept_files() -> Iterator[Path]:
             and not (here / name / "pyvenv.cfg").exists()
             and here != REPOSITORY / "reports"
         ]
-        yield from (here / name for name in files)
+        yield from (here / name for name in files if (here / name).is_file())
 
 
 def test_the_rules_see_what_they_look_for(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """A container's PATH: one kind of userland and curl; and its own folder for temporary files."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    names = ("sh", "awk", "grep", "mktemp", "rm", "ls", "cat")
+    names = ("sh", "awk", "grep", "mktemp", "rm", "ls", "cat", "timeout")
     for name in names:
         real = "dash" if (request.param, name) == ("dash", "sh") else name
         found = shutil.which("busybox" if request.param == "busybox" else real)
@@ -99,8 +99,8 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
 
 
-def run(container: dict[str, str], url: str, times: int, timeout: float = 5) -> str:
-    argv = command(url, times=times, batch=BATCH, timeout=timeout)
+def run(container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60) -> str:
+    argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within)
     done = subprocess.run(
         [f"{container['PATH']}/{argv[0]}", *argv[1:]],
         env=container,
@@ -176,6 +176,16 @@ def test_when_all_take_too_long_all_are_lost(server: Server, container: dict[str
     assert [reply.error.partition(":")[0] for reply in replies] == ["curl 28"] * 3
 
 
+def test_when_the_batchs_time_is_up_what_was_not_sent_is_lost(server: Server, container: dict[str, str]) -> None:
+    printed = run(container, server.url("/stuck"), 50, timeout=0.4, within=2)
+    replies = parse(printed, request_ids(BATCH, 50))
+    assert len(replies) == 50
+    assert not any(reply.answered for reply in replies)
+    assert replies[0].error.startswith("curl 28:")
+    assert replies[-1].error.startswith("not sent")
+    assert server.asked[replies[-1].request_id] == 0
+
+
 def test_no_connection_is_a_reply_too(container: dict[str, str]) -> None:
     replies = send(container, "http://127.0.0.1:1/hello", 3)
     assert [(reply.status, reply.answered) for reply in replies] == [(0, False)] * 3
@@ -198,7 +208,7 @@ def test_output_that_is_cut_off_is_no_result(server: Server, container: dict[str
 
 def test_no_curl_is_no_result(container: dict[str, str]) -> None:
     (Path(container["PATH"]) / "curl").unlink()
-    argv = command("http://127.0.0.1:1/", times=1, batch=BATCH, timeout=1)
+    argv = command("http://127.0.0.1:1/", times=1, batch=BATCH, timeout=1, within=5)
     done = subprocess.run(
         [f"{container['PATH']}/sh", *argv[1:]],
         env=container,

@@ -47,7 +47,7 @@ _USERLAND_LINKS = {
     f"usr/bin/{name}": "busybox"
     for name in (
         *("sh", "awk", "cat", "env", "grep", "ls", "mkdir"),
-        *("mktemp", "printf", "rm", "seq", "sleep", "sort", "tail"),
+        *("mktemp", "printf", "rm", "seq", "sleep", "sort", "tail", "timeout"),
     )
 }
 

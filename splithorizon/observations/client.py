@@ -83,8 +83,8 @@ class Client:
         # The kubelet takes whole seconds, and its clock need not be ours.
         begun = datetime.now(UTC) - timedelta(seconds=2)
         printed = self._execute(
-            replies.command(url, times=times, batch=batch, timeout=durations().request),
-            within=durations().batch_sent,
+            replies.command(url, times=times, batch=batch, timeout=durations().request, within=durations().batch_sent),
+            within=durations().batch_sent + durations().small_command,
         )
         found = replies.parse(printed, expected)
         return Sample(route, tuple(found), self._join(found, expected, begun))

@@ -14,7 +14,7 @@ from splithorizon.errors import EnvironmentBroke
 # newer. The bodies go to files named by their request's id: two transfers' output may interleave.
 BATCH_SCRIPT = r"""
 set -eu
-url=$1 count=$2 batch=$3 timeout=$4
+url=$1 count=$2 batch=$3 timeout=$4 within=$5
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
@@ -29,12 +29,16 @@ awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
     print "silent"
     print "noproxy = \"*\""
     print "output = \"" folder "/" id "\""
-    print "write-out = \"reply " id " %{http_code} %{time_total} %{exitcode} %{errormsg}\\n\""
+    print "write-out = \"%{stderr}reply " id " %{http_code} %{time_total} %{exitcode} %{errormsg}\\n\""
   }
 }' >"$folder/requests"
 status=0
-curl -q --config "$folder/requests" || status=$?
-rm "$folder/requests"
+# Results go to standard error, which curl does not hold back: one that is out of time loses none.
+(timeout "$within" curl -q --config "$folder/requests") 2>"$folder/results" || status=$?
+# Out of time: 124 from coreutils, and from busybox what a terminated program leaves.
+[ "$status" != 143 ] || status=124
+cat "$folder/results"
+rm "$folder/requests" "$folder/results"
 cd "$folder"
 echo bodies
 grep -r '' . || true
@@ -76,9 +80,12 @@ class Reply:
         return self.status == 200 and self.version is not None and not self.error
 
 
-def command(url: str, *, times: int, batch: str, timeout: float) -> list[str]:
-    """The command that sends a batch; a request may take ``timeout`` seconds."""
-    return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}"]
+def command(url: str, *, times: int, batch: str, timeout: float, within: float) -> list[str]:
+    """The command that sends a batch; a request may take ``timeout`` seconds, all of them ``within``.
+
+    Where every second request hangs, the batch ends there, and what was not sent counts as lost.
+    """
+    return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}"]
 
 
 def request_ids(batch: str, times: int) -> list[str]:
@@ -103,7 +110,7 @@ def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
     for request_id in expected:
         result = seen.get(request_id)
         if result is None:
-            replies.append(Reply(request_id, error="the client reported nothing of it"))
+            replies.append(Reply(request_id, error="not sent or not ended when the batch's time was up"))
             continue
         error = "" if result["exit"] == "0" else f"curl {result['exit']}: {result['error']}"
         body = "\n".join(texts.get(request_id, []))
