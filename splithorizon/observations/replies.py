@@ -34,7 +34,7 @@ awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
 }' >"$folder/requests"
 status=0
 # Results go to standard error, which curl does not hold back: one that is out of time loses none.
-(timeout "$within" curl -q --config "$folder/requests") 2>"$folder/results" || status=$?
+(timeout "$within" curl -q --config "$folder/requests"; exit $?) 2>"$folder/results" || status=$?
 # Out of time: 124 from coreutils, and from busybox what a terminated program leaves.
 [ "$status" != 143 ] || status=124
 cat "$folder/results"
