@@ -78,7 +78,7 @@ class Session:
         if not self.options.reuse:
             _refuse_foreign(engine, plan)
         images = supply.supply(self.options, engine, self.progress)
-        if images.to_load:
+        if images.to_load and not self.options.reuse:
             engine.save(list(images.to_load), journal.folder / "images.tar")
         if self.options.keep:
             journal.keep()

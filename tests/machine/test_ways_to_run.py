@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from splithorizon.images import versions
 from splithorizon.images.build import Recipe
 from splithorizon.images.cache import root as cache_root
 from splithorizon.images.published import SAMPLES
+from splithorizon.journal import runs_folder
 from splithorizon.progress import Progress
 from tests.machine.conftest import Starter
 
@@ -107,21 +109,47 @@ def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
     podman.run("rmi", "--force", *published.values(), within=120, check=False)
 
 
-def test_published_images_and_node_ports(start: Starter, hub: str, recipe: Recipe) -> None:
+def test_published_images_node_ports_and_a_fault_that_is_found(
+    start: Starter, hub: str, recipe: Recipe, podman: Engine
+) -> None:
     known = versions.load()
     programs = cache_root() / f"images-{recipe.key}" / "programs"
-    run = start(
-        "suites/", "--provider", "podman", "--images", "auto", "--cluster-name", "published",
-        "--hub", f"{hub}/istio", "--sample-hub", f"{hub}/samples", "--istio-version", known.istio_default,
-        "--kind-image", f"{hub}/kind/node:v{known.kubernetes}", "--kind-bin", str(programs / "kind"),
-        "--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl"),
-        "--gateway-address", "nodeport",
-    )  # fmt: skip
-    assert run.ends(within=600) == 0, run.output
-    require_conformant(run.report, run.output)
-    assert run.report["versions"]["images"] == "published"
-    gateways = [c["gateway_addresses"] for c in run.report["topology"]["clusters"]]
-    assert all(not address.endswith(":15443") for (address,) in gateways), gateways
+    arguments = (
+        *("suites/", "--provider", "podman", "--images", "auto", "--cluster-name", "published"),
+        *("--hub", f"{hub}/istio", "--sample-hub", f"{hub}/samples", "--istio-version", known.istio_default),
+        *("--kind-image", f"{hub}/kind/node:v{known.kubernetes}", "--kind-bin", str(programs / "kind")),
+        *("--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl")),
+        *("--gateway-address", "nodeport", "--keep-cluster"),
+    )
+    try:
+        first = start(*arguments)
+        assert first.ends(within=600) == 0, first.output
+        require_conformant(first.report, first.output)
+        assert first.report["versions"]["images"] == "published"
+        gateways = [cluster["gateway_addresses"] for cluster in first.report["topology"]["clusters"]]
+        assert all(not address.endswith(":15443") for (address,) in gateways), gateways
+
+        # Without its network's label the remote's gateway is none: istiod hands out pod addresses.
+        kubeconfig = _kept_kubeconfig(first.output, "remote")
+        unlabel = ["-n", "istio-system", "label", "service", "istio-eastwestgateway", "topology.istio.io/network-"]
+        subprocess.run([programs / "kubectl", "--kubeconfig", kubeconfig, *unlabel], check=True)
+        second = start(*arguments, "--reuse", "--requests", "200")
+        assert second.ends(within=300) == 1, second.output
+        refuted = {b["route"] for b in second.report["behaviours"] if b["verdict"] == "not conformant"}
+        assert second.report["verdict"] == "not conformant"
+        assert refuted == {"primary→remote"}
+        assert all(b["verdict"] != "inconclusive" for b in second.report["behaviours"])
+    finally:
+        for role in ("primary", "remote"):
+            podman.remove_container(f"published-{role}-control-plane")
+        for folder in runs_folder().iterdir():
+            shutil.rmtree(folder)
+
+
+def _kept_kubeconfig(output: str, role: str) -> str:
+    found = re.search(rf"\[{role}\] kept: export KUBECONFIG=(\S+)", output)
+    assert found, output
+    return found[1]
 
 
 def _await_port(address: str) -> None:
