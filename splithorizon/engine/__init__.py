@@ -105,6 +105,16 @@ class Engine:
         """Upload an image; `insecure` as in pull()."""
         self._image("push", *self._plain_http(insecure), reference, within=durations().image_pulled)
 
+    def is_published(self, reference: str, *, insecure: bool, within: float) -> bool:
+        """Whether a registry has the image; nothing is fetched."""
+        if self.provider == "podman":
+            # Its `manifest inspect` knows no plain HTTP; listing a repository's tags does.
+            repository, _, _ = reference.rpartition(":")
+            asked = ["search", "--list-tags", "--limit", "1", *self._plain_http(insecure), repository]
+        else:
+            asked = ["manifest", "inspect", *(["--insecure"] if insecure else []), reference]
+        return self.run(*asked, within=within, check=False).status == 0
+
     def address_of(self, container: str) -> str:
         """The container's IPv4 address on kind's network, where the nodes reach one another."""
         networks = json.loads(

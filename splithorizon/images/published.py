@@ -12,7 +12,7 @@ import yaml
 from splithorizon import process
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
-from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.errors import CommandFailed, EnvironmentBroke, UsageProblem
 from splithorizon.images import ImageSet
 from splithorizon.options import Options
 from splithorizon.progress import Progress
@@ -35,11 +35,10 @@ class HostPrograms:
 
 
 def registry_answers(options: Options, engine: Engine) -> bool:
-    """Whether the engine can read a sample image's manifest within three seconds."""
+    """Whether the registry of the sample images answers the engine within three seconds."""
     reference = _samples(options)[SAMPLES[0]]
-    asked = ["manifest", "inspect", *_insecure(reference, engine), reference]
     try:
-        return engine.run(*asked, within=durations().registry_answers, check=False).status == 0
+        return engine.is_published(reference, insecure=_on_loopback(reference), within=durations().registry_answers)
     except EnvironmentBroke:
         return False
 
@@ -82,17 +81,11 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
     if options.kind_image:
         wanted.append(options.kind_image)
     for reference in wanted:
-        with progress.step(f"{reference} pulled"):
-            pulled = engine.run(
-                "pull",
-                *_insecure(reference, engine),
-                reference,
-                within=durations().image_pulled,
-                check=False,
-            )
-        if pulled.status:
-            last = (pulled.stderr.strip().splitlines() or ["no word why"])[-1]
-            raise UsageProblem(f"image {reference} cannot be pulled: {last}. Nothing was created.")
+        try:
+            with progress.step(f"{reference} pulled"):
+                engine.pull(reference, insecure=_on_loopback(reference))
+        except CommandFailed as failed:
+            raise UsageProblem(f"image {reference} cannot be pulled: {failed.seen}. Nothing was created.") from None
     hub, _, tag = pilot.rpartition("/pilot:")
     return ImageSet(
         mode="published",
@@ -136,7 +129,6 @@ def _samples(options: Options) -> dict[str, str]:
     return {reference: f"{options.sample_hub}/{reference.rpartition('/')[2]}" for reference in SAMPLES}
 
 
-def _insecure(reference: str, engine: Engine) -> list[str]:
-    """Podman wants to be told that a registry on loopback speaks plain HTTP; docker knows."""
-    loopback = reference.startswith(("127.", "localhost:"))
-    return ["--tls-verify=false"] if loopback and engine.provider == "podman" else []
+def _on_loopback(reference: str) -> bool:
+    """A registry on this machine speaks plain HTTP; podman wants to be told, docker knows."""
+    return reference.startswith(("127.", "localhost:"))
