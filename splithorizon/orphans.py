@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 from collections.abc import Collection
@@ -36,7 +37,12 @@ def _is_ours(folder: Path, marks: Collection[str]) -> bool:
     command = (folder / "cmdline").read_bytes().decode(errors="replace")
     name = (folder / "comm").read_text().strip()
     own = folder.stat().st_uid == os.geteuid()
-    return own and name in _STARTED_BY_RUNS and any(mark in command for mark in marks)
+    return own and name in _STARTED_BY_RUNS and any(_names(command, mark) for mark in marks)
+
+
+def _names(command: str, mark: str) -> bool:
+    """Whether the mark is there as a whole: not as the beginning of another cluster's longer name."""
+    return re.search(re.escape(mark) + r"(?![\w.-])", command) is not None
 
 
 def _kill(descriptor: int, pid: str) -> None:

@@ -64,12 +64,16 @@ class Session:
         supply.check(self.options)
         trust = Trust.read(self.options.ca_dir) if self.options.ca_dir else Trust.make()
         self.secrets += trust.secrets
-        preflight.require_memory(_MEMORY_GIB)
-        preflight.require_disk({cache_root(): _CACHE_DISK_GIB, Path("/var"): _RUN_DISK_GIB})
+        self._require_report_folder()
+        if not self.options.reuse:
+            # Kept clusters have their memory and disk already.
+            preflight.require_memory(_MEMORY_GIB)
+            preflight.require_disk({cache_root(): _CACHE_DISK_GIB, Path("/var"): _RUN_DISK_GIB})
         preflight.warn_of_limits(self.progress.say)
 
         journal = Journal.open(self.run_id)
-        self._undo.callback(self._close_journal, journal)
+        # With what went wrong before it: the record of what could not be removed stays for the next sweep.
+        self._undo.push(lambda _, error, __: self._close_journal(journal, gone=error is None))
         with self.progress.step("container engine"):
             engine = find_engine(self.options.provider, run_folder=journal.folder, say=self.progress.say)
         self.engine = engine
@@ -79,7 +83,11 @@ class Session:
             _refuse_foreign(engine, plan)
         images = supply.supply(self.options, engine, self.progress)
         if images.to_load and not self.options.reuse:
-            engine.save(list(images.to_load), journal.folder / "images.tar")
+            with self.progress.step("images saved for the nodes"):
+                engine.save(list(images.to_load), journal.folder / "images.tar")
+        if not self.options.reuse:
+            # Images may have taken minutes, in which another run took the name.
+            _refuse_foreign(engine, plan)
         if self.options.keep:
             journal.keep()
         self._own_network(engine, journal)
@@ -96,16 +104,29 @@ class Session:
         return self.facts
 
     def close(self) -> None:
-        """Undo everything that was created, newest first; a second call finds nothing to do."""
+        """Undo everything that was created, newest first; a second call finds nothing to do.
+
+        What cannot be removed makes the run inconclusive, and its record stays for the next sweep.
+        """
         with process.cleaning_up():
-            self._undo.close()
+            try:
+                self._undo.close()
+            except EnvironmentBroke as problem:
+                self.broken = self.broken or problem
         self.progress.close()
 
-    def _close_journal(self, journal: Journal) -> None:
+    def _require_report_folder(self) -> None:
+        try:
+            self.report_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageProblem(f"--report-dir {self.options.reports}: {error.strerror}. Nothing was created.") from None
+
+    def _close_journal(self, journal: Journal, *, gone: bool) -> None:
         if not self.misused:
             self._save_logs(journal)
         if not self.options.keep:
-            journal.close()
+            if gone:
+                journal.close()
         elif self.facts and self.engine:
             self._tell_kept(self.facts, self.engine)
 

@@ -198,3 +198,20 @@ def test_the_cache_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert root() == root() == tmp_path / "caches" / "splithorizon"
     assert root().stat().st_mode & 0o077 == 0
+
+
+def test_a_removal_that_is_cut_short_leaves_no_half_entry(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = cache.fill("thing", "0123", whole)
+
+    def killed(folder: Path, **_: object) -> None:
+        if folder.exists():
+            (folder / "first").unlink()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache.remove("thing", "0123")
+    assert not made.exists()
+    assert cache.find("thing", "0123") is None

@@ -45,3 +45,11 @@ def test_somebody_who_reads_its_log_is_not(kind: Path, started: list[subprocess.
     orphans.end({MARK})
     assert reader.poll() is None
     assert other.poll() is None
+
+
+def test_a_longer_name_that_begins_with_the_mark_is_not(kind: Path, started: list[subprocess.Popen[bytes]]) -> None:
+    (longer := kind.with_name("run-2")).mkdir()
+    shutil.copy(kind, longer / "kind")
+    started.append(other := subprocess.Popen([longer / "kind", "60"], env={}))
+    orphans.end({str(kind.with_name("run"))})
+    assert other.poll() is None

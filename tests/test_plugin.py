@@ -49,6 +49,8 @@ class Told(Session):
         return self.facts
 
     def undo(self):
+        if (HERE / "how").read_text() == "stuck":
+            raise EnvironmentBroke("kind could not delete", seen="busy")
         note("undone" + (" after the report" if list(HERE.glob("reports/*/report.json")) else ""))
 
 
@@ -314,3 +316,12 @@ def test_without_the_suites_nothing_is_provisioned_or_reported(small: Small) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (small.folder / "notes").exists()
     assert not small.reports.exists()
+
+
+@every_way
+def test_what_cannot_be_removed_ends_the_run_inconclusive(small: Small, workers: int) -> None:
+    small.how("stuck")
+    small.add(HOLDS)
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 10, done.stdout
+    assert small.report["inconclusive_reason"].startswith("kind could not delete")

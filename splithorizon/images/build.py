@@ -112,8 +112,8 @@ class Recipe:
         """Find the images in the cache or build them, and have the node image in the engine's store."""
         folder = cache_root()
         cache = Cache(folder, progress.say)
-        if rebuild and (old := cache.find("images", self.key)):
-            shutil.rmtree(old)
+        if rebuild and cache.find("images", self.key):
+            cache.remove("images", self.key)
             engine.run("rmi", "--force", self.node, within=durations().image_step, check=False)
         entry = cache.find("images", self.key)
         if entry is None:

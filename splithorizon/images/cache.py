@@ -82,8 +82,22 @@ class Cache:
                 if not entry.exists():
                     continue
                 freed = size(entry)
-                shutil.rmtree(entry)
+                self._remove(entry)
             yield entry, freed
+
+    def remove(self, name: str, key: str) -> None:
+        """Remove a finished entry; fine where there is none, and whole or gone where it is killed."""
+        with self._alone(name):
+            if entry := self.find(name, key):
+                self._remove(entry)
+
+    def _remove(self, entry: Path) -> None:
+        # A removal that is killed must not leave half an entry under a valid name.
+        if not entry.name.startswith(_HALF):
+            half = self._folder / f"{_HALF}{entry.name.rsplit('-', 1)[0]}"
+            shutil.rmtree(half, ignore_errors=True)
+            entry = entry.rename(half)
+        shutil.rmtree(entry)
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from splithorizon.engine import Engine
@@ -33,7 +34,13 @@ def supply(options: Options, engine: Engine, progress: Progress) -> ImageSet:
             mode = "published" if published.registry_answers(options, engine) else "built"
     if mode == "built":
         source = known.istio(options.istio_version)
-        return Recipe(known, source).make(engine, progress, rebuild=options.rebuild)
+        made = Recipe(known, source).make(engine, progress, rebuild=options.rebuild)
+        return replace(
+            made,
+            kind=options.kind or made.kind,
+            kubectl=options.kubectl or made.kubectl,
+            istioctl=options.istioctl or made.istioctl,
+        )
 
     def build(name: str) -> Path:
         """A host program from source, for a machine that has images to pull but no tools."""
