@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from splithorizon import orphans
+from splithorizon.waiting import NotYet, eventually
 
 MARK = f"mark-{os.getpid()}-of-this-test"
 
@@ -24,32 +25,48 @@ def kind(tmp_path: Path) -> Path:
     return program
 
 
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
 @pytest.fixture
-def started() -> Iterator[list[subprocess.Popen[bytes]]]:
+def start() -> Iterator[Start]:
     programs: list[subprocess.Popen[bytes]] = []
-    yield programs
+
+    def started(*command: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        programs.append(program := subprocess.Popen(command, env=env))
+        folder = Path("/proc", str(program.pid))
+
+        # Popen returns while the kernel still swaps the old program's name and command line for the new ones.
+        def seen() -> None:
+            if (folder / "cmdline").read_bytes().split(b"\0")[0] != bytes(Path(command[0])):
+                raise NotYet("the old command line")
+
+        eventually(f"{command[0]} has begun", seen, within=5, every=0.01)
+        return program
+
+    yield started
     for program in programs:
         program.kill()
         program.wait()
 
 
-def test_a_dead_runs_program_is_ended(kind: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    started.append(ours := subprocess.Popen([kind, "60"], env={}))
+def test_a_dead_runs_program_is_ended(kind: Path, start: Start) -> None:
+    ours = start(kind, "60", env={})
     orphans.end({str(kind.parent)})
     assert ours.wait(5) == -signal.SIGKILL
 
 
-def test_somebody_who_reads_its_log_is_not(kind: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    started.append(reader := subprocess.Popen(["sh", "-c", "sleep 60; :", str(kind.parent)]))
-    started.append(other := subprocess.Popen([kind, "60"]))
+def test_somebody_who_reads_its_log_is_not(kind: Path, start: Start) -> None:
+    reader = start("sh", "-c", "sleep 60; :", str(kind.parent))
+    other = start(kind, "60")
     orphans.end({MARK})
     assert reader.poll() is None
     assert other.poll() is None
 
 
-def test_a_longer_name_that_begins_with_the_mark_is_not(kind: Path, started: list[subprocess.Popen[bytes]]) -> None:
+def test_a_longer_name_that_begins_with_the_mark_is_not(kind: Path, start: Start) -> None:
     (longer := kind.with_name("run-2")).mkdir()
     shutil.copy(kind, longer / "kind")
-    started.append(other := subprocess.Popen([longer / "kind", "60"], env={}))
+    other = start(longer / "kind", "60", env={})
     orphans.end({str(kind.with_name("run"))})
     assert other.poll() is None
