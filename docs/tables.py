@@ -16,7 +16,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"
-CHECKS = REPOSITORY / "splithorizon" / "checks.py"
+CHECKS = REPOSITORY / "splithorizon" / "checks"
 
 _MARKED = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 _FAULT = re.compile(r"^Breaks when\s+(.*?)(?=\n\S|\Z)", re.MULTILINE | re.DOTALL)
@@ -93,9 +93,9 @@ def checks_of(path: Path) -> list[str]:
 
 
 def causes_by_check() -> dict[str, list[str]]:
-    """Every likely cause that each function of checks.py may name."""
-    tree = ast.parse(CHECKS.read_text())
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    """Every likely cause that each check may name; raises ValueError where it cannot be read off."""
+    bodies = [ast.parse(path.read_text()).body for path in sorted(CHECKS.glob("*.py"))]
+    functions = {node.name: node for body in bodies for node in body if isinstance(node, ast.FunctionDef)}
     return {
         name: [
             text
@@ -122,7 +122,7 @@ def _texts(value: ast.expr, functions: Mapping[str, ast.FunctionDef]) -> Iterato
                 if isinstance(node, ast.Return) and node.value is not None:
                     yield from _texts(node.value, functions)
         case _:
-            raise ValueError(f"checks.py, line {value.lineno}: not a text that can be read off")
+            raise ValueError(f"a check's likely cause, line {value.lineno}: not a text that can be read off")
 
 
 def _name(part: ast.expr) -> str:

@@ -129,9 +129,9 @@ def test_the_suites_tables_are_what_the_docstrings_say() -> None:
 
 def test_a_stale_table_is_noticed(tmp_path: Path) -> None:
     area = tmp_path / "suites" / "area"
-    for folder in (tmp_path / "docs", tmp_path / "splithorizon", area):
+    for folder in (tmp_path / "docs", tmp_path / "splithorizon" / "checks", area):
         folder.mkdir(parents=True)
-    for name in ("docs/tables.py", "splithorizon/checks.py"):
+    for name in ("docs/tables.py", "splithorizon/checks/readiness.py"):
         (tmp_path / name).write_text((REPOSITORY / name).read_text())
     for readme in (area / "README.md", area.parent / "README.md"):
         readme.write_text("# Area\n<!-- made by docs/tables.py -->\nold\n<!-- end -->\nkept\n")

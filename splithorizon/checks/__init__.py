@@ -1,0 +1,24 @@
+"""The only place that judges: each check states a claim, and refutes it with what was seen.
+
+A check returns its evidence, or raises CheckFailed with what was expected, what was seen, over how
+many samples, the likely cause and one command to look further. None of them passes on no samples.
+"""
+
+from splithorizon.checks.judging import CheckFailed, Evidence
+from splithorizon.checks.networks import networks_are_separate
+from splithorizon.checks.placement import versions_run_only_in
+from splithorizon.checks.readiness import absent, ready
+from splithorizon.checks.routing import all_answered, both_versions_answer, every_reply_joined, path_proof
+
+__all__ = [
+    "CheckFailed",
+    "Evidence",
+    "absent",
+    "all_answered",
+    "both_versions_answer",
+    "every_reply_joined",
+    "networks_are_separate",
+    "path_proof",
+    "ready",
+    "versions_run_only_in",
+]

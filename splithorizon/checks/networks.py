@@ -1,0 +1,43 @@
+"""Whether the two networks are two."""
+
+from __future__ import annotations
+
+from splithorizon import durations
+from splithorizon.checks.judging import CheckFailed, Evidence
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.observations.client import Attempt
+from splithorizon.route import Route
+
+
+def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evidence:
+    """The near pod answers at its own address, so the far pod's silence means something."""
+    if not near.reached:
+        raise EnvironmentBroke(
+            f"{route}: even the pod of the client's own network is not reached at its address",
+            seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
+            next_command="kubectl -n sample get pods -o wide",
+        )
+    if far.seconds >= durations.current().dial and not far.reached:
+        raise CheckFailed(
+            f"{route}: the networks are separate",
+            expected=f"{far.target.ip} refused at once",
+            seen=f"no answer from {far.target.ip} until it was given up after {far.seconds:.2f} s",
+            samples=2,
+            likely_cause="the packets leave the test network by a node's default route and are dropped",
+            next_command=f"ip route get {far.target.ip}",
+        )
+    if far.reached:
+        raise CheckFailed(
+            f"{route}: the networks are separate",
+            expected=f"no answer from {far.target.ip} but through a gateway",
+            seen=f"pod {far.target.name} answered {far.status} at {far.target.ip} after {far.seconds:.2f} s",
+            samples=2,
+            likely_cause="a route joins the two pod ranges: the clusters are on one network",
+            next_command=f"ip route get {far.target.ip}",
+        )
+    return Evidence(
+        f"{route}: the networks are separate",
+        f"refused in {far.seconds:.2f} s",
+        {"seconds": far.seconds, "status": far.status, "error": far.error},
+        addresses=(near.target.ip, far.target.ip),
+    )

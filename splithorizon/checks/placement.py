@@ -1,0 +1,31 @@
+"""Which version runs where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from splithorizon.checks.judging import CheckFailed, Evidence, require_samples
+
+
+def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]) -> Evidence:
+    """Each cluster runs pods of its own version and of no other."""
+    require_samples([version for versions in running.values() for version in versions], "helloworld pods")
+    if {cluster: set(versions) for cluster, versions in running.items()} != {
+        cluster: {version} for cluster, version in expected.items()
+    }:
+        raise CheckFailed(
+            "each version runs in exactly one cluster",
+            expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
+            seen=", ".join(f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()),
+            samples=sum(sum(versions.values()) for versions in running.values()),
+            likely_cause="helloworld.yaml was applied with -l app=helloworld, which selects both versions"
+            if any(len(versions) > 1 for versions in running.values())
+            else "a version was deployed into the wrong cluster, or not at all",
+            next_command="kubectl -n sample get pods -L version",
+        )
+    pods = sum(sum(versions.values()) for versions in running.values())
+    return Evidence(
+        "each version runs in exactly one cluster",
+        ", ".join(f"{version} in {cluster}" for cluster, version in expected.items()),
+        {"pods": pods},
+    )

@@ -1,0 +1,47 @@
+"""Readiness of pods, with the reason when not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.readiness import Readiness
+
+
+def ready(found: Sequence[Readiness], *, sidecar: bool = False) -> Evidence:
+    """Every one is ready with all its containers, and with a side-car where one belongs."""
+    require_samples(found, "pods")
+    unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
+    if unready:
+        first = unready[0]
+        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:SHOWN])
+        raise CheckFailed(
+            "every pod is ready" + (" with its side-car" if sidecar else ""),
+            expected=f"{len(found)} of {len(found)} ready",
+            seen=f"{len(found) - len(unready)} ready; {seen}",
+            samples=len(found),
+            likely_cause="injection did not happen: the webhook or the namespace's label"
+            if first.ready
+            else "the first bad event or container state above",
+            next_command=f"kubectl -n {first.namespace} describe pod {first.name}",
+        )
+    return Evidence(
+        "every pod is ready",
+        f"{len(found)} of {len(found)} ready",
+        {"pods": len(found), "restarts": sum(one.restarts for one in found)},
+    )
+
+
+def absent(found: Sequence[Readiness]) -> Evidence:
+    """There is none of them."""
+    if found:
+        first = found[0]
+        raise CheckFailed(
+            "the remote cluster runs no control plane of its own",
+            expected="no istiod pod in the remote",
+            seen=", ".join(f"{one.namespace}/{one.name}" for one in found[:SHOWN]),
+            samples=len(found),
+            likely_cause="a primary profile was installed into the remote",
+            next_command=f"kubectl -n {first.namespace} get deployments",
+        )
+    return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})
