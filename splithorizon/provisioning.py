@@ -177,17 +177,15 @@ class Provisioning:
                 node_address=cluster.address,
                 pod_subnet=cluster.plan.pod_subnet,
                 service_subnet=cluster.plan.service_subnet,
-                gateway=gateways[role],
+                gateways=(gateways[role],),
             )
             for role, cluster in self._clusters.items()
         }
         images = self._ground.images
         return MeshFacts(
             clusters=clusters,
-            istioctl=images.istioctl,
-            kind=images.kind,
-            kubectl=images.kubectl,
             versions=dict(images.versions),
+            kind=images.kind,
             provider=self._ground.engine.provider,
             images_mode=images.mode,
         )

@@ -21,15 +21,13 @@ def facts(folder: Path) -> MeshFacts:
             node_address=f"172.18.0.{number}",
             pod_subnet=cluster.pod_subnet,
             service_subnet=cluster.service_subnet,
-            gateway=Address(f"172.18.0.{number}", 15443),
+            gateways=(Address(f"172.18.0.{number}", 15443),),
         )
         for number, cluster in enumerate(plan("lab"), start=2)
     }
     return MeshFacts(
         clusters=clusters,
-        istioctl=folder / "istioctl",
         kind=folder / "kind",
-        kubectl=folder / "kubectl",
         versions={"istio": "1.29.1", "kubernetes": "1.34.4"},
         provider="podman",
         images_mode="built",
@@ -44,8 +42,8 @@ def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
         cluster = found.clusters[role]
         assert isinstance(cluster.role, Role)
         assert isinstance(cluster.kubeconfig, Path)
-        assert str(cluster.gateway) == f"{cluster.node_address}:15443"
-    assert isinstance(found.istioctl, Path)
+        assert list(map(str, cluster.gateways)) == [f"{cluster.node_address}:15443"]
+    assert isinstance(found.kind, Path)
 
 
 def test_facts_are_plain_json_and_travel_twice(tmp_path: Path) -> None:

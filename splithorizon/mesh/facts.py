@@ -5,39 +5,62 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from splithorizon import workloads
+from splithorizon.mesh.gateway import NAMESPACE as SYSTEM_NAMESPACE
 from splithorizon.mesh.gateway import Address
 from splithorizon.topology import Role
 
 
+class NetworkMode(StrEnum):
+    """How istiod learns which network is where: from labels, or from meshNetworks in its ConfigMap."""
+
+    LABELS = "labels"
+    MESH_NETWORKS = "mesh-networks"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Pods of a namespace, by a label selector."""
+
+    namespace: str
+    labels: str
+
+
 @dataclass(frozen=True)
 class ClusterFacts:
-    """One cluster of the mesh as the checks see it."""
+    """One cluster of the mesh as the checks see it; what a mesh of others does not tell is empty."""
 
     role: Role
     name: str
     network: str
     cluster_id: str
     kubeconfig: Path
-    node_address: str
-    pod_subnet: str
-    service_subnet: str
-    gateway: Address
+    gateways: tuple[Address, ...]
+    gateway_pods: tuple[Selection, ...] = (Selection(SYSTEM_NAMESPACE, "istio=eastwestgateway"),)
+    context: str | None = None
+    system_namespace: str = SYSTEM_NAMESPACE
+    node_address: str = ""
+    pod_subnet: str = ""
+    service_subnet: str = ""
 
 
 @dataclass(frozen=True)
 class MeshFacts:
-    """The whole mesh: both clusters, the tools to look at it with, and what it is made of."""
+    """The whole mesh: both clusters, what it is made of, and whether this run may do with it as it likes."""
 
     clusters: Mapping[Role, ClusterFacts]
-    istioctl: Path
-    kind: Path
-    kubectl: Path
     versions: Mapping[str, str]
-    provider: str
-    images_mode: str
+    kind: Path | None = None
+    namespace: str = workloads.NAMESPACE
+    revision: str = ""
+    network_mode: NetworkMode = NetworkMode.LABELS
+    owned: bool = True
+    provider: str = ""
+    images_mode: str = ""
 
     def to_json(self) -> str:
         """Serialise; the kubeconfigs go by path, never by content."""
@@ -51,8 +74,9 @@ class MeshFacts:
         for role, facts in found["clusters"].items():
             facts["role"] = Role(facts["role"])
             facts["kubeconfig"] = Path(facts["kubeconfig"])
-            facts["gateway"] = Address(**facts["gateway"])
+            facts["gateway_pods"] = tuple(Selection(**pods) for pods in facts["gateway_pods"])
+            facts["gateways"] = tuple(Address(**gateway) for gateway in facts["gateways"])
             clusters[Role(role)] = ClusterFacts(**facts)
-        programs = {name: Path(found[name]) for name in ("istioctl", "kind", "kubectl")}
-        found |= {"clusters": clusters, **programs}
+        kind = Path(found["kind"]) if found["kind"] else None
+        found |= {"clusters": clusters, "kind": kind, "network_mode": NetworkMode(found["network_mode"])}
         return cls(**found)

@@ -17,10 +17,12 @@ from splithorizon.topology import Role
 class Cluster:
     """One cluster of the mesh, looked at through its API server."""
 
-    def __init__(self, facts: ClusterFacts) -> None:
-        """Hold the facts; nothing is read yet."""
+    def __init__(self, facts: ClusterFacts, namespace: str) -> None:
+        """Hold the facts, and the namespace of our workloads; nothing is read yet."""
         self.facts = facts
-        self.kube = Kube(facts.kubeconfig, facts.role)
+        self.kube = Kube(facts.kubeconfig, facts.role, context=facts.context)
+        self.namespace = namespace
+        self.system_namespace = facts.system_namespace
 
     def readiness(self, *, namespace: str, labels: str) -> list[Readiness]:
         """Every pod that the labels select, with the reason where it is not ready."""
@@ -28,9 +30,25 @@ class Cluster:
         return [readiness.of_pod(pod, self.kube.events(namespace, pod["metadata"]["name"])) for pod in pods]
 
     @property
+    def gateways_readiness(self) -> list[Readiness]:
+        """Every pod of the network's east-west gateways."""
+        chosen = self.facts.gateway_pods
+        return [one for pods in chosen for one in self.readiness(namespace=pods.namespace, labels=pods.labels)]
+
+    @property
+    def control_plane_readiness(self) -> list[Readiness]:
+        """Every pod of an istiod in this cluster, of any revision."""
+        return self.readiness(namespace=self.system_namespace, labels="app=istiod")
+
+    @property
+    def workloads_readiness(self) -> list[Readiness]:
+        """Every pod of our own namespace."""
+        return self.readiness(namespace=self.namespace, labels="")
+
+    @property
     def helloworld_pods(self) -> list[dict[str, Any]]:
         """The running pods of the service, as the API server gives them."""
-        return self.kube.list("Pod", workloads.NAMESPACE, f"app={workloads.SERVICE}")
+        return self.kube.list("Pod", self.namespace, f"app={workloads.SERVICE}", "status.phase=Running")
 
     @property
     def helloworld_pod(self) -> PodAddress:
@@ -46,7 +64,7 @@ class Cluster:
     @property
     def gateway_addresses(self) -> frozenset[str]:
         """Where a request goes that comes from the other network."""
-        return frozenset({str(self.facts.gateway)})
+        return frozenset(map(str, self.facts.gateways))
 
 
 class Mesh:
@@ -55,7 +73,7 @@ class Mesh:
     def __init__(self, facts: MeshFacts) -> None:
         """Hold the facts; nothing is read yet."""
         self.facts = facts
-        self._clusters = {role: Cluster(facts.clusters[role]) for role in Role}
+        self._clusters = {role: Cluster(facts.clusters[role], facts.namespace) for role in Role}
 
     def __getitem__(self, role: Role) -> Cluster:
         """The cluster in that role."""
@@ -73,7 +91,7 @@ class Mesh:
 
     def client(self, role: Role) -> Client:
         """The sleep pod of a cluster, as something that sends requests."""
-        return Client.find(self._clusters[role].kube, role)
+        return Client.find(self._clusters[role].kube, self.facts.namespace, role)
 
     def versions_running(self) -> Mapping[str, Mapping[str, int]]:
         """For each cluster the number of helloworld pods of each version."""

@@ -59,27 +59,28 @@ class Client:
     """The sleep pod of one cluster."""
 
     kube: Kube
+    namespace: str
     role: Role
     pod: str
 
     @classmethod
-    def find(cls, kube: Kube, role: Role) -> Client:
+    def find(cls, kube: Kube, namespace: str, role: Role) -> Client:
         """Find the client's pod; raises EnvironmentBroke where there is none to send from."""
-        pods = kube.list("Pod", workloads.NAMESPACE, f"app={workloads.CLIENT}")
+        pods = kube.list("Pod", namespace, f"app={workloads.CLIENT}")
         running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
         if not running:
             raise EnvironmentBroke(
                 f"no running client in the {role} cluster",
-                seen=f"{len(pods)} pods with app={workloads.CLIENT} in {workloads.NAMESPACE}",
-                next_command=f"kubectl --kubeconfig {kube.kubeconfig} -n {workloads.NAMESPACE} get pods",
+                seen=f"{len(pods)} pods with app={workloads.CLIENT} in {namespace}",
+                next_command=f"{kube.kubectl} -n {namespace} get pods",
             )
-        return cls(kube, role, running[0]["metadata"]["name"])
+        return cls(kube, namespace, role, running[0]["metadata"]["name"])
 
     def sample(self, route: Route, *, times: int) -> Sample:
         """Send ``times`` requests to helloworld, each once, and join each to its log line."""
         batch = f"splithorizon-{secrets.token_hex(4)}"
         expected = replies.request_ids(batch, times)
-        url = f"http://{workloads.SERVICE}.{workloads.NAMESPACE}:{workloads.PORT}/hello"
+        url = f"http://{workloads.SERVICE}.{self.namespace}:{workloads.PORT}/hello"
         # The kubelet takes whole seconds, and its clock need not be ours.
         begun = datetime.now(UTC) - timedelta(seconds=2)
         printed = self._execute(
@@ -102,14 +103,12 @@ class Client:
         return Attempt(target, int(status), float(seconds), "".join(error))
 
     def _execute(self, command: list[str], *, within: float) -> str:
-        stdout, stderr, status = self.kube.execute(
-            self.pod, workloads.NAMESPACE, workloads.CLIENT, command, within=within
-        )
+        stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)
         if status:
             raise EnvironmentBroke(
                 f"the client in the {self.role} cluster could not send",
                 seen=f"exit status {status}: {stderr.strip()}",
-                next_command=f"kubectl --kubeconfig {self.kube.kubeconfig} -n {workloads.NAMESPACE} "
+                next_command=f"{self.kube.kubectl} -n {self.namespace} "
                 f"exec {self.pod} -c {workloads.CLIENT} -- curl --version",
             )
         return stdout
@@ -125,7 +124,7 @@ class Client:
             nonlocal latest
             text = self.kube.logs(
                 self.pod,
-                workloads.NAMESPACE,
+                self.namespace,
                 _SIDECAR,
                 since_time=begun.isoformat(timespec="seconds"),
             )
@@ -153,7 +152,4 @@ class Client:
             return latest
 
     def _log_command(self) -> str:
-        return (
-            f"kubectl --kubeconfig {self.kube.kubeconfig} -n {workloads.NAMESPACE} logs {self.pod} "
-            f"-c {_SIDECAR} --tail 5"
-        )
+        return f"{self.kube.kubectl} -n {self.namespace} logs {self.pod} -c {_SIDECAR} --tail 5"

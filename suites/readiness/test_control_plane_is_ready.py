@@ -14,6 +14,5 @@ from splithorizon import checks
 
 
 def test_control_plane_is_ready(mesh: Mesh, prove: Prove) -> None:
-    istiod = mesh.primary.readiness(namespace="istio-system", labels="app=istiod")
-    prove(checks.ready(istiod))
-    prove(checks.absent(mesh.remote.readiness(namespace="istio-system", labels="app=istiod")))
+    prove(checks.ready(mesh.primary.control_plane_readiness))
+    prove(checks.absent(mesh.remote.control_plane_readiness))

@@ -14,5 +14,4 @@ from splithorizon import checks
 
 
 def test_gateways_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
-    gateways = mesh[role].readiness(namespace="istio-system", labels="istio=eastwestgateway")
-    prove(checks.ready(gateways))
+    prove(checks.ready(mesh[role].gateways_readiness))

@@ -14,5 +14,4 @@ from splithorizon import checks
 
 
 def test_workloads_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
-    pods = mesh[role].readiness(namespace="sample", labels="")
-    prove(checks.ready(pods, sidecar=True))
+    prove(checks.ready(mesh[role].workloads_readiness, sidecar=True))
