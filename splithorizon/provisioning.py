@@ -24,8 +24,8 @@ from splithorizon.mesh.installation import Installation
 from splithorizon.mesh.trust import Trust
 from splithorizon.options import Options
 from splithorizon.progress import Progress
+from splithorizon.rollout import await_rollout
 from splithorizon.topology import Role
-from splithorizon.waiting import NotYet, eventually
 
 T = TypeVar("T")
 
@@ -111,19 +111,23 @@ class Provisioning:
         primary, remote = Role.PRIMARY, Role.REMOTE
         installation = self._installation
         prepared = {role: steps.begin(partial(installation.prepare, role), created[role]) for role in Role}
-        istiod = steps.begin(installation.control_plane, prepared[primary])
+        steps.begin(installation.control_plane, prepared[primary])
+        istiod = steps.begin(installation.await_control_plane, prepared[primary])
         exposed = steps.begin(installation.expose, istiod)
-        primary_gateway = steps.begin(partial(installation.gateway, primary), istiod)
+        steps.begin(partial(installation.gateway, primary), istiod)
+        primary_gateway = steps.begin(partial(installation.await_gateway, primary), istiod)
         if self._ground.addressing is Addressing.LOAD_BALANCER:
             reached_at = steps.begin(lambda: primary_gateway.result().host)
         else:
             reached_at = steps.begin(lambda: self._clusters[primary].address, created[primary])
-        joined = steps.begin(lambda: installation.remote(reached_at.result()), prepared[remote], prepared[primary])
+        steps.begin(lambda: installation.remote(reached_at.result()), prepared[remote])
+        joined = steps.begin(installation.remote_secret, prepared[remote], prepared[primary])
         injected = steps.begin(partial(installation.await_injection, remote), joined)
         # The remote's webhook calls istiod through the primary's gateway: a pod that is asked for earlier is
         # refused, and Kubernetes then waits longer and longer before it asks again.
         reachable = (injected, exposed, primary_gateway)
-        remote_gateway = steps.begin(partial(installation.gateway, remote), *reachable)
+        steps.begin(partial(installation.gateway, remote), *reachable)
+        remote_gateway = steps.begin(partial(installation.await_gateway, remote), *reachable)
         deployed = {
             primary: steps.begin(partial(self._deploy, primary), istiod),
             remote: steps.begin(partial(self._deploy, remote), *reachable),
@@ -155,16 +159,9 @@ class Provisioning:
 
     def _await_workloads(self, role: Role) -> None:
         """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""
-        kube = self._kubes[role]
-
-        def ready() -> None:
-            for name in (workloads.CLIENT, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"):
-                deployment = kube.get("Deployment", name, workloads.NAMESPACE) or {}
-                if not deployment.get("status", {}).get("readyReplicas"):
-                    raise NotYet(f"Deployment {workloads.NAMESPACE}/{name} has no ready pod")
-
         with self._ground.progress.step("workloads ready", role=role):
-            eventually(f"the {role}'s workloads are ready", ready, within=durations().workload_ready)
+            for name in (workloads.CLIENT, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"):
+                await_rollout(self._kubes[role], name, workloads.NAMESPACE, within=durations().workload_ready)
 
     def _facts(self, gateways: dict[Role, Address]) -> MeshFacts:
         clusters = {

@@ -11,8 +11,10 @@ from splithorizon.durations import current as durations
 from splithorizon.images import ImageSet
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway, remote_secret
+from splithorizon.mesh.gateway import Address
 from splithorizon.mesh.trust import Trust
 from splithorizon.progress import Progress
+from splithorizon.rollout import await_rollout
 from splithorizon.topology import MANIFESTS, Role
 from splithorizon.waiting import NotYet, eventually
 
@@ -53,15 +55,20 @@ class Installation:
             self._kubes[role].apply(self._trust.cacerts(role))
 
     def control_plane(self) -> None:
-        """Install istiod into the primary and wait until it is ready."""
+        """Install istiod into the primary."""
         overlays = ["upstream-envoy"] if self._images.upstream_envoy else []
         overlays += ["json-access-log"] if self._encoding == "json" else []
         files = [
             _ISTIO / "primary.yaml",
             *(_ISTIO / "overlays" / f"{name}.yaml" for name in overlays),
         ]
-        with self._progress.step("istiod", role=Role.PRIMARY):
+        with self._progress.step("istioctl installs istiod", role=Role.PRIMARY):
             self._istioctl(Role.PRIMARY, files)
+
+    def await_control_plane(self) -> None:
+        """Wait until istiod is ready; istioctl would say so seconds later."""
+        with self._progress.step("istiod ready", role=Role.PRIMARY):
+            self._await_rollout(Role.PRIMARY, "istiod")
 
     def expose(self) -> None:
         """Let the remote reach istiod, and both networks each other's services, under strict mTLS."""
@@ -69,17 +76,26 @@ class Installation:
             for name in ("expose-istiod", "cross-network-gateway", "strict-mtls"):
                 self._kubes[Role.PRIMARY].apply(manifests.load(_ISTIO / f"{name}.yaml"))
 
-    def gateway(self, role: Role) -> gateway.Address:
-        """Install a network's east-west gateway and return the address it is reached at."""
-        with self._progress.step("east-west gateway", role=role):
+    def gateway(self, role: Role) -> None:
+        """Install a network's east-west gateway."""
+        with self._progress.step("istioctl installs the gateway", role=role):
             self._istioctl(role, [_ISTIO / f"{role}-eastwest-gateway.yaml"])
-            return gateway.give_address(self._kubes[role], self._clusters[role].address, self._addressing)
+
+    def await_gateway(self, role: Role) -> Address:
+        """Wait until a network's gateway is ready, and return the address it is reached at."""
+        with self._progress.step("east-west gateway ready", role=role):
+            address = gateway.give_address(self._kubes[role], self._clusters[role].address, self._addressing)
+            self._await_rollout(role, gateway.NAME)
+            return address
 
     def remote(self, primary_address: str) -> None:
-        """Install the remote's part and let the primary's istiod watch the remote's API server."""
-        with self._progress.step("injection webhook and istiod's address", role=Role.REMOTE):
+        """Install the remote's part: its injection webhook, and the address of the primary's istiod."""
+        with self._progress.step("istioctl installs webhook and istiod's address", role=Role.REMOTE):
             values = {"values.global.remotePilotAddress": primary_address}
             self._istioctl(Role.REMOTE, [_ISTIO / "remote.yaml"], values)
+
+    def remote_secret(self) -> None:
+        """Let the primary's istiod watch the remote's API server, as soon as the remote has Istio's reader account."""
         remote = self._clusters[Role.REMOTE]
         with self._progress.step("remote secret", role=Role.PRIMARY):
             secret = remote_secret.build(
@@ -102,6 +118,9 @@ class Installation:
         with self._progress.step("injection enabled by the primary's istiod", role=role):
             claim = f"the {role}'s injection webhooks carry istiod's CA bundle"
             eventually(claim, enabled, within=durations().webhook_ready)
+
+    def _await_rollout(self, role: Role, name: str) -> None:
+        await_rollout(self._kubes[role], name, gateway.NAMESPACE, within=durations().istio_installed)
 
     def _istioctl(self, role: Role, files: Sequence[Path], values: Mapping[str, str] | None = None) -> None:
         command = [str(self._images.istioctl), "install", "--skip-confirmation"]

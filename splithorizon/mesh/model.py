@@ -9,8 +9,9 @@ from typing import Any
 from splithorizon import readiness, workloads
 from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts
-from splithorizon.observations.client import Client, PodAddress
+from splithorizon.observations.client import Client, PodAddress, Sample
 from splithorizon.readiness import Readiness
+from splithorizon.route import Route
 from splithorizon.topology import Role
 
 
@@ -92,6 +93,15 @@ class Mesh:
     def client(self, role: Role) -> Client:
         """The sleep pod of a cluster, as something that sends requests."""
         return Client.find(self._clusters[role].kube, self.facts.namespace, role)
+
+    def sample(self, route: Route, *, times: int) -> Sample:
+        """Send one batch from the near client; raises EnvironmentBroke where a cluster is gone.
+
+        Replies are lost as well where the far cluster is gone, and that says nothing about the mesh.
+        """
+        found = self.client(route.near).sample(route, times=times)
+        self[route.far].kube.request("/readyz")
+        return found
 
     def versions_running(self) -> Mapping[str, Mapping[str, int]]:
         """For each cluster the number of helloworld pods of each version."""

@@ -1,0 +1,25 @@
+"""Waits for a deployment, and says of its pods why it is not there yet."""
+
+from __future__ import annotations
+
+from splithorizon import readiness
+from splithorizon.kube import Kube
+from splithorizon.waiting import NotYet, eventually
+
+# An installation's next step waits for this one, so a look is short of what a person would notice.
+_LOOKS_EVERY = 0.2
+
+
+def await_rollout(kube: Kube, name: str, namespace: str, *, within: float) -> None:
+    """Wait until every pod of a deployment is ready; raises TimedOut with the reason of the first that is not."""
+
+    def rolled_out() -> None:
+        deployment = kube.get("Deployment", name, namespace)
+        if deployment is None:
+            raise NotYet(f"there is no Deployment {namespace}/{name}")
+        labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+        found = readiness.of_deployment(deployment, kube.list("Pod", namespace, labels), kube.events(namespace))
+        if not found.ready:
+            raise NotYet(found.reason)
+
+    eventually(f"the {kube.role}'s {name} is ready", rolled_out, within=within, every=_LOOKS_EVERY)
