@@ -244,6 +244,7 @@ class Recipe:
             engine.run(
                 "run", "--name", container, "--privileged", "--network", "none",
                 "--security-opt", "seccomp=unconfined",
+                "--volume", "/store",
                 "--volume", f"{archive}:/images.tar:ro",
                 "--volume", f"{IMAGES / 'node' / 'import-images'}:/import-images:ro",
                 "--entrypoint", "/bin/sh", bare, "/import-images",

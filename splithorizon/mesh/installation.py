@@ -8,6 +8,7 @@ from pathlib import Path
 from splithorizon import manifests, process
 from splithorizon.clusters.kind import MeshCluster
 from splithorizon.durations import current as durations
+from splithorizon.errors import CommandFailed
 from splithorizon.images import ImageSet
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway, remote_secret
@@ -19,6 +20,7 @@ from splithorizon.topology import MANIFESTS, Role
 from splithorizon.waiting import NotYet, eventually
 
 _ISTIO = MANIFESTS / "istio"
+_ISTIOD_PORT = 15012
 
 
 class Installation:
@@ -69,12 +71,24 @@ class Installation:
         """Wait until istiod is ready; istioctl would say so seconds later."""
         with self._progress.step("istiod ready", role=Role.PRIMARY):
             self._await_rollout(Role.PRIMARY, "istiod")
+            eventually("istiod answers at its Service", self._dial_istiod, within=durations().object_appears, every=0.2)
 
     def expose(self) -> None:
         """Let the remote reach istiod, and both networks each other's services, under strict mTLS."""
         with self._progress.step("istiod and services exposed, mTLS strict", role=Role.PRIMARY):
             for name in ("expose-istiod", "cross-network-gateway", "strict-mtls"):
                 self._kubes[Role.PRIMARY].apply(manifests.load(_ISTIO / f"{name}.yaml"))
+
+    def _dial_istiod(self) -> None:
+        """Raise NotYet while kube-proxy does not lead to it: a proxy that is refused asks again only seconds later."""
+        service = self._kubes[Role.PRIMARY].get("Service", "istiod", gateway.NAMESPACE)
+        if service is None:
+            raise NotYet(f"there is no Service {gateway.NAMESPACE}/istiod")
+        dial = f"exec 3<>/dev/tcp/{service['spec']['clusterIP']}/{_ISTIOD_PORT}"
+        try:
+            self._clusters[Role.PRIMARY].in_node("timeout", "2", "bash", "-c", dial)
+        except CommandFailed as refused:
+            raise NotYet(refused.seen) from None
 
     def gateway(self, role: Role) -> None:
         """Install a network's east-west gateway."""
