@@ -107,8 +107,8 @@ def test_an_istio_module_is_of_the_commit_that_the_file_names(release: str) -> N
 
 def test_a_built_node_is_told_the_tags_that_are_built() -> None:
     overlay = yaml.safe_load((MANIFESTS / "kind/overlays/built-node.yaml").read_text())
-    (patch,) = overlay["kubeadmConfigPatches"]
-    config: dict[str, Any] = yaml.safe_load(patch)
+    patches: list[dict[str, Any]] = [yaml.safe_load(patch) for patch in overlay["kubeadmConfigPatches"]]
+    (config,) = (patch for patch in patches if patch["kind"] == "ClusterConfiguration")
     assert config["imageRepository"] == HUB
     assert config["dns"]["imageTag"] == f"v{KNOWN.coredns}"
     assert config["etcd"]["local"]["imageTag"] == KNOWN.etcd
