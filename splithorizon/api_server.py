@@ -31,11 +31,11 @@ class Refused(EnvironmentBroke):
 class ApiServer:
     """One API server, as a kubeconfig names it. Safe to share between threads."""
 
-    def __init__(self, kubeconfig: Path, role: str, context: str | None = None) -> None:
-        """Name the server, by the current context where none is given; nothing is read before the first request."""
+    def __init__(self, kubeconfig: Path, role: str, kubectl: str = "") -> None:
+        """Name the server, and a person's command for it; nothing is read before the first request."""
         self._kubeconfig = kubeconfig
         self._role = role
-        self._context = context
+        self._kubectl = kubectl or f"kubectl --kubeconfig {kubeconfig}"
         self._client: Any = None
 
     @property
@@ -90,7 +90,7 @@ class ApiServer:
             # The library copies the client's key into a file (0600) of its own: next to the
             # kubeconfig, for in the temporary folder a killed run would leave it behind.
             config.load_kube_config(  # type: ignore[no-untyped-call]  # the library has few types
-                config_file=str(self._kubeconfig), context=self._context, client_configuration=configuration,
+                config_file=str(self._kubeconfig), client_configuration=configuration,
                 persist_config=False, temp_file_path=str(self._kubeconfig.parent),
             )  # fmt: skip
         except (config.ConfigException, OSError, ValueError, TypeError) as error:
@@ -109,7 +109,7 @@ class ApiServer:
         return EnvironmentBroke(
             f"the {self._role} cluster's API server does not answer",
             seen=str(error),
-            next_command=f"kubectl --kubeconfig {self._kubeconfig} get --raw /readyz",
+            next_command=f"{self._kubectl} get --raw /readyz",
         )
 
 

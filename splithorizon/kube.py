@@ -33,18 +33,12 @@ class Kube:
     Raises EnvironmentBroke where the API server does not answer, Refused where it says no.
     """
 
-    def __init__(self, kubeconfig: Path, role: str, *, context: str | None = None) -> None:
-        """Name the cluster, by the current context where none is given; nothing is read before the first request."""
+    def __init__(self, kubeconfig: Path, role: str, *, kubectl: str = "") -> None:
+        """Name the cluster, and how a person's command for it begins; nothing is read before the first request."""
         self.kubeconfig = kubeconfig
-        self.context = context
+        self.kubectl = kubectl or f"kubectl --kubeconfig {kubeconfig}"
         self.role = role
-        self._server = ApiServer(kubeconfig, role, context)
-
-    @property
-    def kubectl(self) -> str:
-        """How a person's command for this cluster begins."""
-        chosen = f" --context {self.context}" if self.context else ""
-        return f"kubectl --kubeconfig {self.kubeconfig}{chosen}"
+        self._server = ApiServer(kubeconfig, role, self.kubectl)
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """Read one object; None where there is none."""

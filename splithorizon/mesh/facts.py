@@ -41,7 +41,7 @@ class ClusterFacts:
     kubeconfig: Path
     gateways: tuple[Address, ...]
     gateway_pods: tuple[Selection, ...] = (Selection(SYSTEM_NAMESPACE, "istio=eastwestgateway"),)
-    context: str | None = None
+    kubectl: str = ""
     system_namespace: str = SYSTEM_NAMESPACE
     node_address: str = ""
     pod_subnet: str = ""

@@ -21,7 +21,7 @@ class Cluster:
     def __init__(self, facts: ClusterFacts, namespace: str) -> None:
         """Hold the facts, and the namespace of our workloads; nothing is read yet."""
         self.facts = facts
-        self.kube = Kube(facts.kubeconfig, facts.role, context=facts.context)
+        self.kube = Kube(facts.kubeconfig, facts.role, kubectl=facts.kubectl)
         self.namespace = namespace
         self.system_namespace = facts.system_namespace
 
