@@ -26,6 +26,7 @@ class Options:
     reuse: bool = False
     ca_dir: Path | None = None
     gateway_address: str = "auto"
+    network_mode: str = "labels"
     access_log_encoding: str = "text"
     requests: int = 1000
     timeout_scale: float = 1.0

@@ -18,7 +18,7 @@ from splithorizon.engine import Engine
 from splithorizon.images import ImageSet
 from splithorizon.journal import Journal
 from splithorizon.kube import Kube
-from splithorizon.mesh.facts import ClusterFacts, MeshFacts
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts, NetworkMode
 from splithorizon.mesh.gateway import Address, Addressing, address
 from splithorizon.mesh.installation import Installation
 from splithorizon.mesh.trust import Trust
@@ -67,9 +67,10 @@ class Provisioning:
             ground.images,
             ground.trust,
             addressing=ground.addressing,
+            network_mode=NetworkMode(ground.options.network_mode),
             access_log_encoding=ground.options.access_log_encoding,
             progress=ground.progress,
-            log=ground.journal.folder / "istioctl.log",
+            folder=ground.journal.folder,
             secrets=secrets,
         )
 
@@ -134,8 +135,13 @@ class Provisioning:
         }
         for role, deployment in deployed.items():
             steps.begin(partial(self._await_workloads, role), deployment)
+        addresses = {primary: primary_gateway, remote: remote_gateway}
+        steps.begin(
+            lambda: installation.tell_networks({role: found.result() for role, found in addresses.items()}),
+            *addresses.values(),
+        )
         steps.finish()
-        return {primary: primary_gateway.result(), remote: remote_gateway.result()}
+        return {role: found.result() for role, found in addresses.items()}
 
     def _create_cluster(self, cluster: MeshCluster) -> None:
         progress, role = self._ground.progress, cluster.plan.role
@@ -183,6 +189,7 @@ class Provisioning:
             clusters=clusters,
             versions=dict(images.versions),
             kind=images.kind,
+            network_mode=NetworkMode(self._ground.options.network_mode),
             provider=self._ground.engine.provider,
             images_mode=images.mode,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from splithorizon import manifests, process
 from splithorizon.clusters.kind import MeshCluster
 from splithorizon.durations import current as durations
@@ -12,6 +14,7 @@ from splithorizon.errors import CommandFailed
 from splithorizon.images import ImageSet
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway, remote_secret
+from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.gateway import Address
 from splithorizon.mesh.trust import Trust
 from splithorizon.progress import Progress
@@ -34,9 +37,10 @@ class Installation:
         trust: Trust,
         *,
         addressing: gateway.Addressing,
+        network_mode: NetworkMode,
         access_log_encoding: str,
         progress: Progress,
-        log: Path,
+        folder: Path,
         secrets: list[bytes],
     ) -> None:
         """Describe the installation; nothing is applied yet."""
@@ -45,15 +49,16 @@ class Installation:
         self._images = images
         self._trust = trust
         self._addressing = addressing
+        self._mode = network_mode
         self._encoding = access_log_encoding
         self._progress = progress
-        self._log = log
+        self._folder = folder
         self._secrets = secrets
 
     def prepare(self, role: Role) -> None:
         """Make the system namespace with its network, and the cluster's own CA below the common root."""
         with self._progress.step("system namespace and CA", role=role):
-            self._kubes[role].apply(manifests.load(_ISTIO / f"{role}-namespace.yaml"))
+            self._kubes[role].apply(self._for_mode(_ISTIO / f"{role}-namespace.yaml", "namespace"))
             self._kubes[role].apply(self._trust.cacerts(role))
 
     def control_plane(self) -> None:
@@ -93,7 +98,10 @@ class Installation:
     def gateway(self, role: Role) -> None:
         """Install a network's east-west gateway."""
         with self._progress.step("istioctl installs the gateway", role=role):
-            self._istioctl(role, [_ISTIO / f"{role}-eastwest-gateway.yaml"])
+            operator = self._for_mode(_ISTIO / f"{role}-eastwest-gateway.yaml", "eastwest-gateway")
+            file = self._folder / f"{role}-eastwest-gateway.yaml"
+            file.write_text(yaml.safe_dump(operator))
+            self._istioctl(role, [file])
 
     def await_gateway(self, role: Role) -> Address:
         """Wait until a network's gateway is ready, and return the address it is reached at."""
@@ -101,6 +109,19 @@ class Installation:
             address = gateway.give_address(self._kubes[role], self._clusters[role].address, self._addressing)
             self._await_rollout(role, gateway.NAME)
             return address
+
+    def tell_networks(self, gateways: Mapping[Role, Address]) -> None:
+        """Write both gateways' addresses into istiod's ConfigMap, where that is how it learns of networks."""
+        if self._mode is not NetworkMode.MESH_NETWORKS:
+            return
+        with self._progress.step("networks told in istiod's ConfigMap", role=Role.PRIMARY):
+            (document,) = manifests.load(_ISTIO / "mesh-networks.yaml")
+            networks = yaml.safe_load(document["data"]["meshNetworks"])
+            for role, address in gateways.items():
+                (told,) = networks["networks"][self._clusters[role].plan.network]["gateways"]
+                told |= {"address": address.host, "port": address.port}
+            metadata, data = document["metadata"], {"meshNetworks": yaml.safe_dump(networks)}
+            self._kubes[Role.PRIMARY].patch("ConfigMap", metadata["name"], metadata["namespace"], {"data": data})
 
     def remote(self, primary_address: str) -> None:
         """Install the remote's part: its injection webhook, and the address of the primary's istiod."""
@@ -133,6 +154,13 @@ class Installation:
             claim = f"the {role}'s injection webhooks carry istiod's CA bundle"
             eventually(claim, enabled, within=durations().webhook_ready)
 
+    def _for_mode(self, file: Path, overlay: str) -> manifests.Object:
+        (document,) = manifests.load(file)
+        if self._mode is NetworkMode.MESH_NETWORKS:
+            (patch,) = manifests.load(_ISTIO / "overlays" / "mesh-networks" / f"{overlay}.yaml")
+            document = manifests.overlay(document, patch)
+        return document
+
     def _await_rollout(self, role: Role, name: str) -> None:
         await_rollout(self._kubes[role], name, gateway.NAMESPACE, within=durations().istio_installed)
 
@@ -148,4 +176,4 @@ class Installation:
         }
         for name, value in chosen.items():
             command += ["--set", f"{name}={value}"]
-        process.run(command, within=durations().istio_installed, log=self._log)
+        process.run(command, within=durations().istio_installed, log=self._folder / "istioctl.log")
