@@ -18,6 +18,7 @@ class Durations:
     go_download: float = 600  # module downloads for one component
     go_build: float = 2400  # Kubernetes takes 8 minutes alone and shares both cores with Istio
     other_build: float = 3600  # another process builds everything, on the same two cores
+    tests_collected: float = 60  # another pytest imports every suite: 2 s, and the machine may be loaded
     other_sweep: float = 120  # another process removes what one or two dead runs left
     cluster_created: float = 180  # measured 13 s alone, 25 s side by side
     cluster_deleted: float = 45  # both at once have to be gone within a minute of Ctrl-C
@@ -30,6 +31,9 @@ class Durations:
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine
+    suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
+    fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
+    fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
     heartbeat: float = 8  # a line at least every 10 s
     poll: float = 0.5  # between two looks

@@ -23,6 +23,7 @@ class Options:
     istioctl: Path | None = None
     cluster_name: str = "splithorizon"
     keep: bool = False
+    mesh: Path | None = None
     reuse: bool = False
     ca_dir: Path | None = None
     gateway_address: str = "auto"

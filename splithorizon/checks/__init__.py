@@ -8,7 +8,13 @@ from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.readiness import absent, ready
-from splithorizon.checks.routing import all_answered, both_versions_answer, every_reply_joined, path_proof
+from splithorizon.checks.routing import (
+    all_answered,
+    both_versions_answer,
+    every_reply_joined,
+    local_traffic_stays,
+    path_proof,
+)
 
 __all__ = [
     "CheckFailed",
@@ -17,6 +23,7 @@ __all__ = [
     "all_answered",
     "both_versions_answer",
     "every_reply_joined",
+    "local_traffic_stays",
     "networks_are_separate",
     "path_proof",
     "ready",

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from splithorizon import statistics
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
 from splithorizon.errors import EnvironmentBroke
+from splithorizon.observations.client import Sample
 from splithorizon.observations.joining import Joined, JoinedReply
 from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
@@ -36,6 +37,44 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
         f"{route}: every request is answered",
         f"{len(replies)} answered",
         {"requests": len(replies)},
+    )
+
+
+def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Evidence:
+    """Every request to a service of the client's own cluster was answered, straight by one of its pods."""
+    require_samples(sample.replies, "requests")
+    require_samples(sorted(near_pods), "pods of the near cluster")
+    lost = [reply for reply in sample.replies if not reply.answered]
+    claim = f"within {sample.route.near}: every request is answered by a pod of its own cluster"
+    command = "kubectl -n sample logs deploy/sleep -c istio-proxy --tail 5"
+    if lost:
+        kinds = Counter(map(_why_lost, lost))
+        raise CheckFailed(
+            claim,
+            expected=f"{len(sample.replies)} of {len(sample.replies)} answered",
+            seen=f"{len(sample.replies) - len(lost)} answered; "
+            + ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(SHOWN)),
+            samples=len(sample.replies),
+            likely_cause="the near pods refuse it (a policy), or are not there: no other network is involved",
+            next_command=command,
+        )
+    every_reply_joined(sample.joined, sample.route)
+    strayed = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
+    if strayed:
+        raise CheckFailed(
+            claim,
+            expected=f"straight at {either(near_pods)}",
+            seen=_paths(strayed, len(sample.joined.pairs)),
+            samples=len(sample.joined.pairs),
+            likely_cause="another cluster has a Service of that name, or a gateway takes the network's own traffic",
+            next_command=command,
+        )
+    return Evidence(
+        claim,
+        f"{len(sample.joined.pairs)} stayed",
+        {"requests": len(sample.replies)},
+        sample_lines=(sample.joined.pairs[0].line.raw,),
+        addresses=tuple(sorted(near_pods)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from splithorizon import readiness, workloads
+from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts
 from splithorizon.observations.client import Client, PodAddress, Sample
@@ -26,8 +27,8 @@ class Cluster:
         self.system_namespace = facts.system_namespace
 
     def readiness(self, *, namespace: str, labels: str) -> list[Readiness]:
-        """Every pod that the labels select, with the reason where it is not ready."""
-        pods = self.kube.list("Pod", namespace, labels)
+        """Every pod that the labels select and that is to stay, with the reason where it is not ready."""
+        pods = [pod for pod in self.kube.list("Pod", namespace, labels) if "deletionTimestamp" not in pod["metadata"]]
         return [readiness.of_pod(pod, self.kube.events(namespace, pod["metadata"]["name"])) for pod in pods]
 
     @property
@@ -102,6 +103,18 @@ class Mesh:
         found = self.client(route.near).sample(route, times=times)
         self[route.far].kube.request("/readyz")
         return found
+
+    def local_sample(self, role: Role, *, times: int) -> Sample:
+        """Send one batch to the service that only the client's own cluster has."""
+        service = f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"
+        return self.client(role).sample(Route(role, role), times=times, service=service)
+
+    def image_of(self, deployment: str, role: Role) -> str:
+        """The image that a deployment of ours runs; raises EnvironmentBroke where it is not there."""
+        found = self[role].kube.get("Deployment", deployment, self.facts.namespace)
+        if found is None:
+            raise EnvironmentBroke(f"there is no Deployment {deployment} in the {role} cluster")
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
 
     def versions_running(self) -> Mapping[str, Mapping[str, int]]:
         """For each cluster the number of helloworld pods of each version."""

@@ -76,11 +76,11 @@ class Client:
             )
         return cls(kube, namespace, role, running[0]["metadata"]["name"])
 
-    def sample(self, route: Route, *, times: int) -> Sample:
-        """Send ``times`` requests to helloworld, each once, and join each to its log line."""
+    def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
+        """Send ``times`` requests to a service of our namespace, each once, and join each to its log line."""
         batch = f"splithorizon-{secrets.token_hex(4)}"
         expected = replies.request_ids(batch, times)
-        url = f"http://{workloads.SERVICE}.{self.namespace}:{workloads.PORT}/hello"
+        url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
         # The kubelet takes whole seconds, and its clock need not be ours.
         begun = datetime.now(UTC) - timedelta(seconds=2)
         printed = self._execute(

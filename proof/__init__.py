@@ -1,0 +1,112 @@
+"""Proves that the checks can fail: breaks a healthy mesh in every registered way, and demands what they then say.
+
+This module is what was seen and the table of it; ``python -m proof`` breaks and mends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from splithorizon.faults.registry import Fault
+from splithorizon.report import BehaviourResult, RunReport
+from splithorizon.verdict import Verdict
+
+CONTROL = "test_local_traffic_stays_local"
+
+_GLYPH = {
+    Verdict.CONFORMANT: "·",
+    Verdict.NOT_CONFORMANT: "✗",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.PARTIAL: "~",
+}
+# One glyph speaks for a behaviour's every route: the first of these that one of them came to.
+_WORST_FIRST = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE, Verdict.PARTIAL, Verdict.CONFORMANT)
+
+
+@dataclass(frozen=True)
+class Proven:
+    """One fault, and what every behaviour said while it was there."""
+
+    fault: Fault
+    verdicts: Mapping[str, Verdict]
+    detected_after: float
+    """Seconds from the fault to the end of the run that detected it."""
+    healed_after: float
+    """Seconds from the undo to the end of the run that was sound again."""
+    problems: tuple[str, ...]
+    """What was demanded and not seen; empty where the fault was detected as it must be."""
+
+
+def verdicts_of(report: RunReport) -> dict[str, Verdict]:
+    """Each behaviour's worst verdict over its routes."""
+    found: dict[str, list[Verdict]] = {}
+    for result in report.behaviours:
+        found.setdefault(result.behaviour, []).append(result.verdict)
+    return {name: next(worst for worst in _WORST_FIRST if worst in seen) for name, seen in found.items()}
+
+
+def missing(fault: Fault, report: RunReport) -> list[str]:
+    """What a report lacks to show that a fault was detected: verdict, cause, and local traffic left alone."""
+    lacking = []
+    for behaviour in fault.breaks:
+        results = [result for result in report.behaviours if result.behaviour == behaviour]
+        if not any(result.verdict is fault.verdict for result in results):
+            seen = ", ".join(result.verdict for result in results) or "not run"
+            lacking.append(f"{behaviour}: {seen}, where {fault.verdict} is demanded")
+        elif not any(_names_cause(result, fault) for result in results):
+            told = " | ".join(result.likely_cause or result.failure for result in results if result.failure)
+            lacking.append(f"{behaviour} does not name the cause {fault.cause!r}; it says: {told}")
+    if fault.spares_local and verdicts_of(report).get(CONTROL) is not Verdict.CONFORMANT:
+        lacking.append(f"{CONTROL}, the control, is not conformant")
+    return lacking
+
+
+def unsound(report: RunReport) -> list[str]:
+    """The behaviours that keep a report from calling the mesh sound."""
+    return [
+        f"{result.behaviour}{f' ({result.route})' if result.route else ''}: {result.verdict}"
+        for result in report.behaviours
+        if result.verdict is not Verdict.CONFORMANT
+    ]
+
+
+def table(proven: Sequence[Proven]) -> list[str]:
+    """Faults down, behaviours across: red, inconclusive or green, and which of them was demanded."""
+    behaviours = sorted({behaviour for one in proven for behaviour in one.verdicts})
+    keys = [f"{number:>3}  {name.removeprefix('test_')}" for number, name in enumerate(behaviours, start=1)]
+    width = max(len(one.fault.name) for one in proven)
+    head = (
+        " " * width + "".join(f"{number:>4}" for number in range(1, len(behaviours) + 1)) + "   red after  green after"
+    )
+    rows = []
+    for one in proven:
+        cells = "".join(f"{_cell(one, behaviour):>4}" for behaviour in behaviours)
+        times = f"{one.detected_after:>9.1f} s {one.healed_after:>10.1f} s"
+        rows.append(f"{one.fault.name:<{width}}{cells}   {times}{'  NOT PROVEN' if one.problems else ''}")
+    legend = "✗ not conformant, ? inconclusive, · conformant; (✗) or (?) is what the fault must come to"
+    return [*keys, "", head, *rows, "", legend]
+
+
+def as_json(one: Proven) -> dict[str, object]:
+    """One fault for a program that reads."""
+    return {
+        "fault": one.fault.name,
+        "story": one.fault.story,
+        "must_break": list(one.fault.breaks),
+        "demanded": one.fault.verdict,
+        "cause": one.fault.cause,
+        "verdicts": dict(one.verdicts),
+        "detected_after": round(one.detected_after, 1),
+        "healed_after": round(one.healed_after, 1),
+        "problems": list(one.problems),
+    }
+
+
+def _names_cause(result: BehaviourResult, fault: Fault) -> bool:
+    return result.verdict is fault.verdict and fault.cause in f"{result.failure}\n{result.likely_cause}"
+
+
+def _cell(one: Proven, behaviour: str) -> str:
+    glyph = _GLYPH[one.verdicts[behaviour]] if behaviour in one.verdicts else " "
+    return f"({glyph})" if behaviour in one.fault.breaks else f"{glyph} "

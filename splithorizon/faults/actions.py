@@ -1,0 +1,57 @@
+"""What a fault does to a cluster; each registers its undo before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from splithorizon import manifests
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.kube import Kube, Object
+
+_MADE_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+
+
+def patch(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
+    """Merge ``body`` into an object; the undo puts back exactly what it replaced."""
+    undo.callback(kube.patch, kind, name, namespace, inverse(_read(kube, kind, name, namespace), body))
+    kube.patch(kind, name, namespace, body)
+
+
+def remove_label(kube: Kube, kind: str, name: str, namespace: str | None, label: str, undo: ExitStack) -> None:
+    """Take one label away."""
+    patch(kube, kind, name, namespace, {"metadata": {"labels": {label: None}}}, undo)
+
+
+def delete(kube: Kube, kind: str, name: str, namespace: str | None, undo: ExitStack) -> None:
+    """Delete an object; the undo applies it again as it was."""
+    found = _read(kube, kind, name, namespace)
+    metadata = {key: value for key, value in found["metadata"].items() if key not in _MADE_BY_THE_SERVER}
+    again = {key: value for key, value in found.items() if key != "status"} | {"metadata": metadata}
+    undo.callback(kube.apply, again)
+    kube.delete(kind, name, namespace)
+
+
+def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: ExitStack) -> None:
+    """Apply documents; the undo deletes them."""
+    loaded = manifests.load(documents) if isinstance(documents, Path) else list(documents)
+    kube.apply(loaded, namespace=namespace, undo=undo)
+
+
+def inverse(before: Any, body: Object) -> Object:
+    """The merge patch that leads back to ``before`` once ``body`` has been merged into it."""
+    known = before if isinstance(before, dict) else {}
+    return {
+        key: inverse(known.get(key), value) if isinstance(value, dict) and isinstance(known.get(key), dict)
+        else known.get(key)
+        for key, value in body.items()
+    }  # fmt: skip
+
+
+def _read(kube: Kube, kind: str, name: str, namespace: str | None) -> Object:
+    found = kube.get(kind, name, namespace)
+    if found is None:
+        raise EnvironmentBroke(f"no {kind} {name} in the {kube.role} to break: the mesh is not as it should be before")
+    return found

@@ -1,0 +1,30 @@
+"""Faults of the two networks' separation."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from splithorizon import manifests, workloads
+from splithorizon.durations import current as durations
+from splithorizon.faults.registry import fault
+from splithorizon.mesh.model import Mesh
+from splithorizon.topology import MANIFESTS, Role
+
+_JOINED = MANIFESTS / "faults" / "networks-joined.yaml"
+
+
+@fault("test_networks_are_separate", cause="a route joins the two pod ranges")
+def networks_joined(mesh: Mesh, undo: ExitStack) -> None:
+    """Each node gets a route to the other's pods: they reach one another past every gateway."""
+    for role in Role:
+        far, kube = mesh[role.other].facts, mesh[role].kube
+        (pod,) = manifests.load(_JOINED)
+        (container,) = pod["spec"]["containers"]
+        container["image"] = mesh.image_of(workloads.CLIENT, role)
+        container["env"] = [
+            {"name": "FAR_PODS", "value": far.pod_subnet},
+            {"name": "FAR_NODE", "value": far.node_address},
+        ]
+        name, namespace = pod["metadata"]["name"], mesh.facts.namespace
+        undo.callback(kube.delete, "Pod", name, namespace, gone_within=durations().object_appears)
+        kube.apply(pod, namespace=namespace)

@@ -1,0 +1,46 @@
+"""Every fault: what it does, which behaviours it must turn red, and the cause that a failure must then name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from splithorizon.mesh.model import Mesh
+from splithorizon.verdict import Verdict
+
+Inject = Callable[[Mesh, ExitStack], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way to break a mesh. ``breaks`` names modules of the suites; one of their tests each must say ``verdict``.
+
+    ``cause`` is part of what it then says. ``spares_local`` tells whether traffic within each cluster
+    must stay sound meanwhile.
+    """
+
+    name: str
+    story: str
+    breaks: tuple[str, ...]
+    cause: str
+    inject: Inject
+    verdict: Verdict = Verdict.NOT_CONFORMANT
+    spares_local: bool = True
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(
+    *breaks: str, cause: str, verdict: Verdict = Verdict.NOT_CONFORMANT, spares_local: bool = True
+) -> Callable[[Inject], Inject]:
+    """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos."""
+
+    def register(inject: Inject) -> Inject:
+        name = inject.__name__.replace("_", "-")
+        story = " ".join((inject.__doc__ or "").split())
+        FAULTS.append(Fault(name, story, breaks, cause, inject, verdict, spares_local))
+        return inject
+
+    return register

@@ -1,0 +1,94 @@
+"""Faults of discovery and routing."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from splithorizon import manifests, workloads
+from splithorizon.faults import actions
+from splithorizon.faults.registry import fault
+from splithorizon.mesh import gateway
+from splithorizon.mesh.model import Mesh
+from splithorizon.topology import MANIFESTS, Role
+from splithorizon.verdict import Verdict
+
+_FAULTS = MANIFESTS / "faults"
+
+
+@fault(
+    "test_both_versions_answer",
+    cause="its remote secret is missing or refused",
+    spares_local=False,
+)
+def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote secret is deleted: istiod forgets the remote's endpoints, for the clients of both clusters."""
+    name = f"istio-remote-secret-{mesh.remote.facts.cluster_id}"
+    actions.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
+
+
+@fault("test_each_version_takes_its_own_path", cause="hands out pod addresses")
+def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
+    label = "topology.istio.io/network"
+    actions.remove_label(mesh.remote.kube, "Service", gateway.NAME, mesh.remote.system_namespace, label, undo)
+
+
+@fault("test_both_versions_answer", cause="an endpoint that cannot be reached")
+def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
+    """The AUTO_PASSTHROUGH gateway is deleted: port 15443 has no filter chain for any service."""
+    kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
+    actions.delete(kube, "Gateway", "cross-network-gateway", namespace, undo)
+
+
+@fault("test_both_versions_answer", cause="an endpoint that cannot be reached")
+def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote gateway's Service tells an address that nobody has."""
+    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    before = [{"ip": address.host} for address in mesh.remote.facts.gateways]
+    undo.callback(kube.patch_status, "Service", gateway.NAME, namespace, _ingress(before))
+    kube.patch_status("Service", gateway.NAME, namespace, _ingress([{"ip": "192.0.2.1"}]))
+
+
+@fault("test_each_version_runs_in_one_cluster", cause="-l app=helloworld, which selects both versions")
+def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
+    """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""
+    for role in Role:
+        version = workloads.VERSION_OF[role.other]
+        (deployment,) = (
+            document
+            for document in manifests.load(MANIFESTS / "workloads" / f"{workloads.SERVICE}-{version}.yaml")
+            if document["kind"] == "Deployment"
+        )
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        container["image"] = mesh.image_of(f"{workloads.SERVICE}-{version}", role.other)
+        deployment["metadata"]["namespace"] = mesh.facts.namespace
+        actions.apply(mesh[role].kube, [deployment], mesh.facts.namespace, undo)
+
+
+@fault("test_local_traffic_stays_local", cause="the near pods refuse it", spares_local=False)
+def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
+    """An authorization policy denies every request to helloworld, in both clusters."""
+    actions.apply(mesh.primary.kube, _FAULTS / "near-pods-refuse.yaml", mesh.facts.namespace, undo)
+
+
+@fault(
+    "test_each_version_takes_its_own_path",
+    cause="in no format that is known",
+    verdict=Verdict.INCONCLUSIVE,
+    spares_local=False,
+)
+def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
+    """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said."""
+    _mesh_config(mesh, "accessLogFormat: '[%START_TIME%] \"%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%\"\\n'", undo)
+
+
+def _mesh_config(mesh: Mesh, line: str, undo: ExitStack) -> None:
+    """Add a line to istiod's mesh configuration, which istiod reads again by itself."""
+    kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
+    found = kube.get("ConfigMap", "istio", namespace) or {"data": {}}
+    text = found["data"].get("mesh", "")
+    actions.patch(kube, "ConfigMap", "istio", namespace, {"data": {"mesh": f"{text.rstrip()}\n{line}\n"}}, undo)
+
+
+def _ingress(addresses: list[dict[str, str]]) -> dict[str, object]:
+    return {"status": {"loadBalancer": {"ingress": addresses}}}

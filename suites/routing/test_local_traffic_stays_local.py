@@ -1,0 +1,18 @@
+"""A client is answered within its own cluster by a service that only this cluster has, and nothing crosses a gateway.
+
+Given  a service of helloworld's pods that exists in the client's cluster alone
+When   the client sends a fixed number of requests to it, none of them sent again
+Then   every one is answered straight by a pod of its own cluster
+Why    the control of all other routing claims: where this fails, the fault is not between the networks
+Breaks when  the pods themselves refuse: an authorization policy, a broken side-car
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Mesh, Prove, Role
+from splithorizon import checks
+
+
+def test_local_traffic_stays_local(mesh: Mesh, role: Role, prove: Prove) -> None:
+    sample = mesh.local_sample(role, times=100)
+    prove(checks.local_traffic_stays(sample, near_pods=mesh[role].helloworld_addresses))

@@ -1,0 +1,118 @@
+"""What the proof demands of a run, and that no behaviour is left without a fault."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from proof import CONTROL, Proven, missing, table, unsound, verdicts_of
+from splithorizon.faults import every_fault
+from splithorizon.faults.actions import inverse
+from splithorizon.faults.registry import Fault
+from splithorizon.manifests import overlay
+from splithorizon.mesh.model import Mesh
+from splithorizon.report import BehaviourResult, RunReport
+from splithorizon.verdict import Verdict
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BEHAVIOURS = sorted(path.stem for path in (REPOSITORY / "suites").rglob("test_*.py"))
+
+
+def nothing(_: Mesh, __: ExitStack) -> None:
+    """No fault at all."""
+
+
+FAULT = Fault("secret-missing", "It is gone.", ("test_both_versions_answer",), "secret is missing", nothing)
+
+
+def result(behaviour: str, verdict: Verdict, *, route: str = "", cause: str = "") -> BehaviourResult:
+    failure = "it does not hold" if verdict is not Verdict.CONFORMANT else ""
+    return BehaviourResult(
+        area="routing", behaviour=behaviour, claim="It holds.", nodeid=f"{behaviour}[{route}]", verdict=verdict,
+        seconds=1.0, route=route, failure=failure, likely_cause=cause,
+    )  # fmt: skip
+
+
+def run(*results: BehaviourResult) -> RunReport:
+    return RunReport(
+        run_id="1", started="", finished="", command=("pytest",), versions={}, verdict=Verdict.CONFORMANT,
+        exit_status=0, options={}, topology={}, behaviours=results,
+    )  # fmt: skip
+
+
+SOUND = result(CONTROL, Verdict.CONFORMANT)
+GREEN = result("test_both_versions_answer", Verdict.CONFORMANT, route="remote→primary")
+RED = result("test_both_versions_answer", Verdict.NOT_CONFORMANT, route="primary→remote", cause="the secret is missing")
+
+
+def test_a_fault_is_detected_by_one_route_with_its_cause() -> None:
+    assert missing(FAULT, run(SOUND, GREEN, RED)) == []
+
+
+@pytest.mark.parametrize(
+    ("results", "told"),
+    [
+        ((SOUND, GREEN), "conformant, where not conformant is demanded"),
+        ((SOUND,), "not run"),
+        ((SOUND, result(FAULT.breaks[0], Verdict.INCONCLUSIVE, cause="secret is missing")), "inconclusive, where"),
+        ((SOUND, result(FAULT.breaks[0], Verdict.NOT_CONFORMANT, cause="something else")), "does not name the cause"),
+        ((RED,), "the control, is not conformant"),
+        ((RED, result(CONTROL, Verdict.NOT_CONFORMANT)), "the control, is not conformant"),
+    ],
+)
+def test_anything_less_is_no_proof(results: tuple[BehaviourResult, ...], told: str) -> None:
+    (problem,) = missing(FAULT, run(*results))
+    assert told in problem
+
+
+def test_one_route_that_is_red_makes_a_behaviour_red() -> None:
+    report = run(SOUND, GREEN, RED)
+    assert verdicts_of(report) == {CONTROL: Verdict.CONFORMANT, FAULT.breaks[0]: Verdict.NOT_CONFORMANT}
+    assert unsound(report) == ["test_both_versions_answer (primary→remote): not conformant"]
+
+
+def test_the_table_shows_who_was_to_break_and_what_was_not_proven() -> None:
+    verdicts = verdicts_of(run(SOUND, GREEN, RED))
+    lines = table(
+        [Proven(FAULT, verdicts, 4.2, 5.0, ()), Proven(FAULT, {CONTROL: Verdict.CONFORMANT}, 9.0, 1.0, ("no",))]
+    )
+    assert lines[0].split() == ["1", "both_versions_answer"]
+    proven, not_proven = (line for line in lines if line.startswith(FAULT.name))
+    assert proven.split()[:3] == ["secret-missing", "(✗)", "·"]
+    assert "NOT PROVEN" in not_proven
+    assert "NOT PROVEN" not in proven
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_every_behaviour_has_a_fault_that_breaks_it(behaviour: str) -> None:
+    assert [fault.name for fault in every_fault() if behaviour in fault.breaks]
+
+
+@pytest.mark.parametrize("fault", every_fault(), ids=lambda fault: fault.name)
+def test_a_fault_names_behaviours_that_there_are_and_says_what_it_does(fault: Fault) -> None:
+    assert fault.breaks
+    assert set(fault.breaks) <= set(BEHAVIOURS)
+    assert len(fault.story) > 40
+    assert fault.cause
+
+
+def test_faults_have_names_of_their_own() -> None:
+    names = [fault.name for fault in every_fault()]
+    assert len(set(names)) == len(names)
+
+
+def test_every_manifest_of_a_fault_is_used() -> None:
+    code = "".join(path.read_text() for path in (REPOSITORY / "splithorizon" / "faults").glob("*.py"))
+    manifests = list((REPOSITORY / "manifests" / "faults").glob("*.yaml"))
+    assert manifests
+    assert [path.name for path in manifests if path.name not in code] == []
+
+
+def test_an_inverse_leads_back() -> None:
+    before = {"a": {"kept": 1, "changed": 2, "removed": 3}, "list": [1, 2]}
+    body = {"a": {"changed": 5, "removed": None, "added": {"x": 1}}, "list": [9], "new": {"y": None}}
+    broken = overlay(before, body)
+    assert broken != before
+    assert overlay(broken, inverse(before, body)) == before
