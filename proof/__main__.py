@@ -27,7 +27,7 @@ from splithorizon.session import Session
 from splithorizon.waiting import NotYet, eventually
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_REQUESTS = "200"
+_REQUESTS = "100"
 
 
 class Prover:

@@ -24,6 +24,7 @@ class Durations:
     cluster_deleted: float = 45  # both at once have to be gone within a minute of Ctrl-C
     images_loaded: float = 180  # 700 MB into a node's containerd
     istio_installed: float = 180  # measured 5 s; istioctl waits for istiod within
+    namespace_gone: float = 60  # its pods end first; measured 5 to 12 s
     object_appears: float = 60  # an object that a controller makes once it has seen another
     gateway_address: float = 120  # a load balancer answers in seconds, a cloud's in a minute
     webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks

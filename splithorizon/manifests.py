@@ -52,6 +52,11 @@ def with_images(documents: Iterable[Object], images: Mapping[str, str]) -> list[
     return copies
 
 
+def images(documents: Iterable[Object]) -> set[str]:
+    """Every image that a container of the documents names."""
+    return {container["image"] for container in _containers(list(documents))}
+
+
 def _merge(base: Any, patch: Any) -> Any:
     if isinstance(patch, Mapping):
         return overlay(base if isinstance(base, dict) else {}, patch)

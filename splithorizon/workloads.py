@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from splithorizon import manifests
-from splithorizon.kube import Kube
+from splithorizon.kube import Kube, Object
 from splithorizon.topology import MANIFESTS, Role
 
 NAMESPACE = "sample"
@@ -17,8 +17,43 @@ VERSION_OF = {Role.PRIMARY: "v1", Role.REMOTE: "v2"}
 _WORKLOADS = MANIFESTS / "workloads"
 
 
-def deploy(kube: Kube, role: Role, images: Mapping[str, str]) -> None:
-    """Apply a cluster's workloads; ``images`` maps the published names to what this run uses."""
+def deploy(
+    kube: Kube,
+    role: Role,
+    images: Mapping[str, str],
+    *,
+    namespace: str = NAMESPACE,
+    labels: Mapping[str, str] | None = None,
+) -> None:
+    """Apply a cluster's workloads; ``images`` maps the published names to what this run uses.
+
+    ``labels`` take the place of the namespace's own, which ask the default revision for injection.
+    Raises NotAdmitted, which is a NotYet, where another try may succeed.
+    """
+    documents = manifests.with_images(_documents(role), images)
+    for document in documents:
+        if document["kind"] == "Namespace":
+            document["metadata"] |= {"name": namespace, "labels": labels or document["metadata"]["labels"]}
+        else:
+            document["metadata"]["namespace"] = namespace
+    kube.apply(documents)
+
+
+def images_for(kube: Kube, hub: str | None) -> dict[str, str]:
+    """Where a cluster of others gets each of our images: from ``hub``, or as its nodes have it, or as published."""
+    published = {image for role in Role for image in manifests.images(_documents(role))}
+    if hub is not None:
+        return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
+    held = [image for node in kube.list("Node") for image in node["status"].get("images", [])]
+    tagged = {_stem(name): name for image in held for name in image["names"] if "@" not in name}
+    return {image: tagged.get(_stem(image), image) for image in published}
+
+
+def _documents(role: Role) -> list[Object]:
     stems = ("namespace", "helloworld-service", f"helloworld-{VERSION_OF[role]}", "sleep")
-    documents = [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
-    kube.apply(manifests.with_images(documents, images))
+    return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
+
+
+def _stem(image: str) -> str:
+    """An image's name without its registry, its folder and its tag."""
+    return image.rpartition("/")[2].partition(":")[0]

@@ -88,7 +88,7 @@ class Client:
             within=durations().batch_sent + durations().small_command,
         )
         found = replies.parse(printed, expected)
-        return Sample(route, tuple(found), self._join(found, expected, begun))
+        return Sample(route, tuple(found), self._join([reply for reply in found if reply.ended], expected, begun))
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""

@@ -49,6 +49,7 @@ echo "end $status"
 _END = re.compile(r"(?:^|\n)end (?:\d{1,2}|1[01]\d|12[0-5])\n$")
 _RESULT = re.compile(r"reply (?P<id>\S+) (?P<code>\d{3}) (?P<seconds>[\d.]+) (?P<exit>\d+) ?(?P<error>.*)")
 _BODY = re.compile(r"\./(?P<id>[^:]+):(?P<text>.*)")
+_NOT_ENDED = "not sent or not ended when the batch's time was up"
 _HELLO = re.compile(r"Hello version: (?P<version>[^,\s]+), instance: (?P<instance>\S+)")
 
 
@@ -73,6 +74,11 @@ class Reply:
         """The pod that answered; None where none did."""
         found = _HELLO.search(self.body)
         return found["instance"] if found else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the request was sent and came to an end; one that did not has no line in a log either."""
+        return self.error != _NOT_ENDED
 
     @property
     def answered(self) -> bool:
@@ -110,7 +116,7 @@ def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
     for request_id in expected:
         result = seen.get(request_id)
         if result is None:
-            replies.append(Reply(request_id, error="not sent or not ended when the batch's time was up"))
+            replies.append(Reply(request_id, error=_NOT_ENDED))
             continue
         error = "" if result["exit"] == "0" else f"curl {result['exit']}: {result['error']}"
         body = "\n".join(texts.get(request_id, []))
