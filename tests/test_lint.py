@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
     [
         ("ruff", "check", "."),
         ("ruff", "format", "--check", "."),
-        ("mypy", "--strict", "splithorizon", "fixtures", "suites", "bench", "conftest.py"),
+        ("mypy", "--strict", "splithorizon", "fixtures", "suites", "bench", "proof", "conftest.py"),
     ],
     ids=" ".join,
 )

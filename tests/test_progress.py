@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -38,9 +39,11 @@ def test_a_step_is_a_line_at_each_end(progress: Progress, lines: list[str]) -> N
         "   N s    found podman",
         "   N s    [remote] closed",
     ]
-    assert lines[0].startswith("   0.0 s")
-    assert lines[1].startswith("   0.2 s")
-    assert lines[1].endswith("(0.2 s)")
+    first, second = (float(line.split()[0]) for line in lines[:2])
+    (step,) = progress.steps
+    assert first <= second
+    assert lines[1].endswith(f"({step.seconds:.1f} s)")
+    assert step.seconds >= 0.2
 
 
 def test_steps_are_kept_with_their_times(progress: Progress) -> None:
@@ -52,34 +55,42 @@ def test_steps_are_kept_with_their_times(progress: Progress) -> None:
     inner, outer = progress.steps
     assert (inner.name, inner.role, inner.outcome) == ("inner", "remote", "done")
     assert (outer.name, outer.role, outer.outcome) == ("outer", None, "done")
-    assert 0.1 <= outer.started_after <= inner.started_after < 0.2
-    assert 0.2 <= inner.seconds < 0.3 <= outer.seconds < 0.5
+    assert 0.1 <= outer.started_after <= inner.started_after
+    assert 0.2 <= inner.seconds < inner.seconds + 0.1 <= outer.seconds
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_step_that_raises_has_failed(progress: Progress, lines: list[str], error: type[BaseException]) -> None:
     with pytest.raises(error), progress.step("istiod", role="primary"):
         raise error
-    assert lines[-1].endswith("✗ [primary] istiod (0.0 s)")
+    assert re.search(r"✗ \[primary\] istiod \(\d\.\d s\)$", lines[-1])
     assert progress.steps[0].outcome == "failed"
 
 
 def test_a_long_step_is_never_silent(progress: Progress, lines: list[str]) -> None:
     with progress.step("kind cluster", role="primary"), progress.step("compiled"):
         begun = time.monotonic()
-        time.sleep(1.2)
-        beats = [line for line in lines if "still:" in line]
-        assert 2 <= len(beats) <= (time.monotonic() - begun) / 0.4
-        assert beats[0].endswith("… still: [primary] kind cluster (0 s), compiled (0 s)")
-        assert beats[-1].endswith("… still: [primary] kind cluster (1 s), compiled (1 s)")
+        beats = eventually("two heartbeats", lambda: _beats(lines, 2), within=30, every=0.1)
+        assert len(beats) <= (time.monotonic() - begun) / 0.4
+    assert re.search(r"… still: \[primary\] kind cluster \(\d+ s\), compiled \(\d+ s\)$", beats[0])
+
+
+def _beats(lines: list[str], wanted: int) -> list[str]:
+    beats = [line for line in lines if "still:" in line]
+    if len(beats) < wanted:
+        raise NotYet(f"{len(beats)} heartbeats")
+    return beats
 
 
 def test_a_heartbeat_waits_for_silence(progress: Progress, lines: list[str]) -> None:
+    spoken = []
     with progress.step("chatty"):
         for number in range(6):
             time.sleep(0.2)
             progress.say(f"word {number}")
-    assert not [line for line in lines if "still:" in line]
+            spoken.append(time.monotonic())
+    longest = max(after - before for before, after in pairwise(spoken))
+    assert not [line for line in lines if "still:" in line] or longest > 0.4
 
 
 def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, lines: list[str]) -> None:
@@ -95,8 +106,8 @@ def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[
         progress.close()
     before = threading.active_count()
     with progress.step("kind cluster deleted"):
-        time.sleep(0.6)
-    assert [line for line in lines if line.endswith("still: kind cluster deleted (0 s)")]
+        eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
+    assert "still: kind cluster deleted (" in "".join(lines)
     progress.close()
     progress.close()
     assert threading.active_count() == before
@@ -128,12 +139,12 @@ def test_ascii_where_the_stream_has_no_glyphs() -> None:
         progress.close()
     """
     with running(code, PYTHONIOENCODING="ascii") as child:
-        ascii_lines = [line_of(child) for _ in range(4)]
+        ascii_lines = [re.sub(r"\(\d\.\d s\)", "(N s)", line_of(child)) for _ in range(4)]
     assert ascii_lines == [
         "... primary->remote",
-        "ok primary->remote (0.0 s)",
+        "ok primary->remote (N s)",
         "... b",
-        "FAILED b (0.0 s)",
+        "FAILED b (N s)",
     ]
     with running(code, PYTHONIOENCODING="utf-8") as child:
         assert line_of(child) == "… primary→remote"
@@ -163,4 +174,4 @@ def test_the_heartbeat_keeps_no_process_alive() -> None:
                 raise NotYet("it runs")
             return status
 
-        assert eventually("the process ends", ended, within=5, every=0.05) == 0
+        assert eventually("the process ends", ended, within=30, every=0.05) == 0
