@@ -10,7 +10,6 @@ import signal
 import sys
 import types
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,6 @@ import yaml
 from bench import Half, Pair, as_json, median_run, steps_by_hand, steps_of_suite, table, where_time_went
 from splithorizon import process, report, topology
 from splithorizon.clusters import kind
-from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke, UsageProblem
@@ -177,9 +175,8 @@ def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Pro
             progress.say(f"removed what a dead run left: {line}")
         for entry in journal.entries:
             if engine is not None and entry.kind == "network":
-                # Another's cluster may be on it by now.
-                with suppress(EnvironmentBroke):
-                    engine.run("network", "rm", entry.name, within=durations().small_command)
+                # Another's cluster may be on it by now: then it stays.
+                engine.remove_network(entry.name)
         journal.close()
 
 

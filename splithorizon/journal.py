@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import socket
 import stat
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,12 @@ def runs_folder() -> Path:
     Not below XDG_RUNTIME_DIR, which goes with the login while kept clusters stay. Raises
     UsageProblem where the folder is not the user's alone: who writes there says what is swept.
     """
+    return _private("runs")
+
+
+def _private(name: str) -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(base) / "splithorizon" / "runs"
+    folder = Path(base) / "splithorizon" / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -82,10 +87,19 @@ class Journal:
 
         What runs on another host that shares this folder cannot be seen, so it counts as alive.
         """
+        return self._ended and not self._record["keep"]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the run's process is gone, as in ``dead``, and what it made was to be kept."""
+        return self._ended and bool(self._record["keep"])
+
+    @property
+    def _ended(self) -> bool:
         record = self._record
         here = record["host"] == socket.gethostname()
         alive = record["boot"] == _boot() and record["started"] == _started(record["pid"])
-        return here and not alive and not record["keep"]
+        return here and not alive
 
     def will_create(self, kind: str, name: str, /, **facts: str) -> None:
         """Note, durably, what is about to be created; steps that run side by side may."""
@@ -120,13 +134,43 @@ class Journal:
 
 def dead_journals(base: Path | None = None) -> list[Journal]:
     """The records of runs that ended without closing them, oldest first."""
-    dead = []
+    return [journal for journal in _journals(base) if journal.dead]
+
+
+def kept_journals(base: Path | None = None) -> list[Journal]:
+    """The records of runs that ended and kept what they made, oldest first."""
+    return [journal for journal in _journals(base) if journal.kept]
+
+
+@contextmanager
+def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
+    """Hold a cluster name for the life of a run; the lock goes with the process, however that ends.
+
+    Raises UsageProblem, which names the other run, where one on this machine holds it already.
+    """
+    file = _private("names") / cluster_name
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageProblem(
+                f"--cluster-name {cluster_name}: {file.read_text() or 'another run'} uses it now: wait for its end, "
+                "or choose another name. Nothing was created."
+            ) from None
+        # The file stays: whoever removed it could take it from under a run that has just opened it.
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"run {run_id} (process {os.getpid()})".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _journals(base: Path | None) -> Iterator[Journal]:
     for folder in sorted((base or runs_folder()).iterdir()):
         # A run that ends just now takes its record away, and one that begins has none yet.
         with suppress(FileNotFoundError, NotADirectoryError):
-            journal = Journal.read(folder)
-            dead += [journal] if journal.dead else []
-    return dead
+            yield Journal.read(folder)
 
 
 def _this_process() -> dict[str, Any]:

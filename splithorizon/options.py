@@ -24,6 +24,11 @@ class Options:
     cluster_name: str = "splithorizon"
     keep: bool = False
     mesh: Path | None = None
+    contexts: tuple[str, ...] = ()
+    kubeconfig_primary: Path | None = None
+    kubeconfig_remote: Path | None = None
+    revision: str = ""
+    allow_disruption: bool = False
     reuse: bool = False
     ca_dir: Path | None = None
     gateway_address: str = "auto"
@@ -35,4 +40,10 @@ class Options:
 
     def as_report(self) -> dict[str, Any]:
         """The options as JSON takes them."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value) if isinstance(value, Path) else value

@@ -15,6 +15,7 @@ from splithorizon.clusters import separation
 from splithorizon.clusters.kind import MeshCluster
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
+from splithorizon.errors import Cancelled
 from splithorizon.images import ImageSet
 from splithorizon.journal import Journal
 from splithorizon.kube import Kube
@@ -213,7 +214,12 @@ class _Steps:
         return begun
 
     def finish(self) -> None:
-        """Wait for all of them; the first failure ends the waiting and is raised."""
+        """Wait for all of them; the first failure ends the waiting.
+
+        Of several, the one that was begun first is raised, and Cancelled only where there is nothing else:
+        a step that was stopped because of another must not hide the other's reason.
+        """
         ended, _ = wait(self._begun, return_when=FIRST_EXCEPTION)
-        for step in ended:
-            step.result()
+        failures = [error for step in self._begun if step in ended and (error := step.exception())]
+        if failures:
+            raise min(failures, key=lambda error: isinstance(error, Cancelled))

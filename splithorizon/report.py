@@ -34,7 +34,8 @@ class BehaviourResult:
     """What one test found of one claim, on one route where the claim has routes.
 
     ``behaviour`` is the stem of the test's module; ``evidence`` holds each check's, as a dict.
-    The last three say what was expected and seen, why that may be, and how to look further.
+    The three texts after it say what was expected and seen, why that may be, and how to look further;
+    ``numbers`` is what the check that refuted the claim had counted, by name.
     """
 
     area: str
@@ -49,6 +50,7 @@ class BehaviourResult:
     failure: str = ""
     likely_cause: str = ""
     next_command: str = ""
+    numbers: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

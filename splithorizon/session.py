@@ -12,22 +12,23 @@ from pathlib import Path
 
 from splithorizon import orphans, preflight, process, topology
 from splithorizon.clusters.kind import KIND_LABEL
-from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke, UsageProblem
 from splithorizon.images import supply
 from splithorizon.images.cache import Cache, size
 from splithorizon.images.cache import root as cache_root
-from splithorizon.journal import Entry, Journal
-from splithorizon.mesh import gateway
+from splithorizon.journal import Entry, Journal, sole_use
+from splithorizon.kube import Kube
+from splithorizon.mesh import gateway, known_secrets
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.trust import Trust
 from splithorizon.options import Options
 from splithorizon.progress import Progress
 from splithorizon.provisioning import Ground, Provisioning
 from splithorizon.redaction import Redactor
-from splithorizon.sweep import sweep
+from splithorizon.sweep import sweep, sweep_kept
+from splithorizon.visit import leave, visit
 
 # Two clusters with a mesh each were measured at 3.3 GiB of memory and 4 GiB of disk; the images take 6 more.
 _MEMORY_GIB = 5.0
@@ -48,6 +49,7 @@ class Session:
     facts: MeshFacts | None = None
     engine: Engine | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
+    _ground: Ground | None = field(default=None, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -60,11 +62,18 @@ class Session:
 
         Raises UsageProblem while nothing is created yet, and EnvironmentBroke from then on.
         """
+        if self.options.mesh:
+            self._require_report_folder()
+            self.facts = MeshFacts.from_json(self.options.mesh.read_text())
+            return self.facts
+        if self.options.contexts:
+            return self._visit()
         plan = topology.plan(self.options.cluster_name)
         supply.check(self.options)
         trust = Trust.read(self.options.ca_dir) if self.options.ca_dir else Trust.make()
         self.secrets += trust.secrets
         self._require_report_folder()
+        self._undo.enter_context(sole_use(self.options.cluster_name, self.run_id))
         if not self.options.reuse:
             # Kept clusters have their memory and disk already.
             preflight.require_memory(_MEMORY_GIB)
@@ -85,13 +94,10 @@ class Session:
         if images.to_load and not self.options.reuse:
             with self.progress.step("images saved for the nodes"):
                 engine.save(list(images.to_load), journal.folder / "images.tar")
-        if not self.options.reuse:
-            # Images may have taken minutes, in which another run took the name.
-            _refuse_foreign(engine, plan)
         if self.options.keep:
-            journal.keep()
+            self._note_kept(journal, engine, plan)
         self._own_network(engine, journal)
-        ground = Ground(
+        self._ground = Ground(
             options=self.options,
             engine=engine,
             images=images,
@@ -100,7 +106,14 @@ class Session:
             journal=journal,
             progress=self.progress,
         )
-        self.facts = Provisioning(ground, self._undo, self.secrets).provision()
+        try:
+            self.facts = Provisioning(self._ground, self._undo, self.secrets).provision()
+        finally:
+            # Now: kind takes them out of the file when it deletes the cluster.
+            self.secrets += known_secrets.client_keys(journal.folder.glob("*.kubeconfig"))
+        if self.options.reuse:
+            for cluster in self.facts.clusters.values():
+                self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.role))
         return self.facts
 
     def close(self) -> None:
@@ -115,6 +128,18 @@ class Session:
                 self.broken = self.broken or problem
         self.progress.close()
 
+    def _visit(self) -> MeshFacts:
+        self._require_report_folder()
+        for line in sweep_dead(self.progress):
+            self.progress.say(f"a dead run: {line}")
+        journal = Journal.open(self.run_id)
+        self._undo.push(lambda _, error, __: self._close_journal(journal, gone=error is None))
+        try:
+            self.facts = visit(self.options, journal, self._undo, self.progress, run_id=self.run_id)
+        finally:
+            self.secrets += known_secrets.client_keys(journal.folder.glob("*.kubeconfig"))
+        return self.facts
+
     def _require_report_folder(self) -> None:
         try:
             self.report_folder.mkdir(parents=True, exist_ok=True)
@@ -124,11 +149,10 @@ class Session:
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
         if not self.misused:
             self._save_logs(journal)
-        if not self.options.keep:
-            if gone:
-                journal.close()
-        elif self.facts and self.engine:
-            self._tell_kept(self.facts, self.engine)
+        if self._ground and self.options.keep and not self.misused:
+            self._tell_kept(self._ground)
+        elif gone:
+            journal.close()
 
     def _save_logs(self, journal: Journal) -> None:
         """What kind and istioctl printed goes beside the report; nothing else of the folder does."""
@@ -137,36 +161,54 @@ class Session:
         for log in journal.folder.glob("*.log"):
             (self.report_folder / log.name).write_text(redact(log.read_text()))
 
-    def _tell_kept(self, facts: MeshFacts, engine: Engine) -> None:
-        for cluster in facts.clusters.values():
-            self.progress.say(f"kept: export KUBECONFIG={cluster.kubeconfig}", role=cluster.role)
-        names = " ".join(cluster.name for cluster in facts.clusters.values())
-        environment = shlex.join(f"{name}={value}" for name, value in engine.environment.items())
-        self.progress.say(
-            f"attach again with --reuse; remove them with: env {environment} {facts.kind} delete clusters {names}"
-        )
+    def _note_kept(self, journal: Journal, engine: Engine, plan: topology.Topology) -> None:
+        journal.keep()
+        if self.options.reuse:
+            # Its record names them too: the kubeconfigs beside it are of use for as long as they are there.
+            for cluster in plan:
+                journal.will_create("cluster", cluster.name, engine=engine.to_json(), folder=str(journal.folder))
+
+    def _tell_kept(self, ground: Ground) -> None:
+        """Say what stays and how it goes; the engine knows it also where the set-up failed."""
+        plan = topology.plan(self.options.cluster_name)
+        kept = [cluster for cluster in plan if _containers(ground.engine, cluster.name)]
+        for cluster in kept:
+            kubeconfig = ground.journal.folder / f"{cluster.role}.kubeconfig"
+            found = f"export KUBECONFIG={kubeconfig}" if kubeconfig.exists() else "a cluster without kubeconfig"
+            self.progress.say(f"kept: {found}", role=cluster.role)
+        if not kept:
+            self.progress.say("nothing was kept: no cluster had been made yet")
+            return
+        environment = shlex.join(f"{name}={value}" for name, value in ground.engine.environment.items())
+        names = " ".join(cluster.name for cluster in kept)
+        attach = "attach again with --reuse; " if self.facts else ""
+        self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
 
     def _own_network(self, engine: Engine, journal: Journal) -> None:
         """Kind makes its network and leaves it; one that was not there before goes with this run."""
         if engine.has_network(engine.network) or self.options.keep:
             return
         journal.will_create("network", engine.network, engine=engine.to_json())
-        self._undo.callback(_remove_network, engine, engine.network)
+        self._undo.callback(engine.remove_network, engine.network)
 
 
 def sweep_dead(progress: Progress) -> Iterator[str]:
     """Remove what dead runs left, in both engines; yield what went and what could not."""
 
     def remove(entry: Entry) -> None:
+        if entry.kind == "namespace":
+            with progress.step(f"leftover namespace {entry.name} removed", role=entry.facts["role"]):
+                leave(Kube(Path(entry.facts["kubeconfig"]), entry.facts["role"]), entry.name)
+            return
         engine = Engine.from_json(entry.facts["engine"])
         if entry.kind == "cluster":
             with progress.step(f"leftover cluster {entry.name} removed"):
                 # First what may still be making it: kind, and the engine's command that kind started.
                 orphans.end({entry.facts["folder"], f"{KIND_LABEL}={entry.name}"})
-                for container in engine.containers(label=f"{KIND_LABEL}={entry.name}"):
+                for container in _containers(engine, entry.name):
                     engine.remove_container(container)
         elif entry.kind == "network":
-            _remove_network(engine, entry.name)
+            engine.remove_network(entry.name)
 
     yield from sweep(None, remove)
 
@@ -174,6 +216,7 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
 def sweep_all(options: Options, progress: Progress) -> Iterator[str]:
     """``--sweep``: dead runs' leftovers, then the sizes in the cache; with --rebuild the cache goes too."""
     yield from sweep_dead(progress)
+    yield from sweep_kept(None, _stands)
     folder = cache_root()
     cache = Cache(folder, progress.say)
     if options.rebuild:
@@ -184,14 +227,17 @@ def sweep_all(options: Options, progress: Progress) -> Iterator[str]:
     yield f"cache: {folder} ({size(folder) / 2**20:.0f} MiB; remove it with --sweep --rebuild)"
 
 
-def _remove_network(engine: Engine, name: str) -> None:
-    if engine.has_network(name):
-        engine.run("network", "rm", name, within=durations().small_command, check=False)
+def _stands(entry: Entry) -> bool:
+    return entry.kind == "cluster" and bool(_containers(Engine.from_json(entry.facts["engine"]), entry.name))
+
+
+def _containers(engine: Engine, cluster_name: str) -> list[str]:
+    return engine.containers(label=f"{KIND_LABEL}={cluster_name}")
 
 
 def _refuse_foreign(engine: Engine, plan: topology.Topology) -> None:
     for cluster in plan:
-        if engine.containers(label=f"{KIND_LABEL}={cluster.name}"):
+        if _containers(engine, cluster.name):
             raise UsageProblem(
                 f"a kind cluster named {cluster.name!r} is already there: attach to it with --reuse if an earlier "
                 "run kept it, choose another --cluster-name, or remove it with: "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
-from splithorizon.journal import RECORD, Entry, dead_journals, runs_folder
+from splithorizon.journal import RECORD, Entry, Journal, dead_journals, kept_journals, runs_folder
 from splithorizon.waiting import NotYet, eventually
 
 _FIRST_WORD = 60.0  # seconds from a run's folder to its record: a millisecond, on a good day
@@ -39,6 +39,30 @@ def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
                 journal.close()
                 yield f"removed run folder {journal.folder}"
         _remove_stillborn(base)
+
+
+def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[str]:
+    """Forget every kept run of which nothing stands any more; yield its folder, or why it cannot be told.
+
+    A person removed its clusters: only the run's own folder, with kubeconfigs that lead nowhere, is left.
+    """
+    base = base or runs_folder()
+    with _alone(base):
+        for journal in kept_journals(base):
+            try:
+                forgotten = _forget(journal, stands)
+            except EnvironmentBroke as problem:
+                yield f"run folder {journal.folder} stays: {problem}"
+            else:
+                if forgotten:
+                    yield f"removed run folder {journal.folder}: the clusters that it kept are gone"
+
+
+def _forget(journal: Journal, stands: Callable[[Entry], bool]) -> bool:
+    if any(stands(entry) for entry in journal.entries):
+        return False
+    journal.close()
+    return True
 
 
 def _remove_stillborn(base: Path) -> None:

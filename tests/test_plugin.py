@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,14 @@ from tests.test_facts import facts
 CONFTEST = """
 from pathlib import Path
 
+import os
+import signal
+import time
+
 import pytest
 
 from fixtures.lifecycle import SESSION, is_worker
-from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.session import Session
 
@@ -39,18 +44,27 @@ def note(text):
 class Told(Session):
     def provision(self):
         note("provisioned")
+        self._require_report_folder()
         self._undo.callback(self.undo)
         how = (HERE / "how").read_text()
         if how == "misused":
             raise UsageProblem("the name is taken. Nothing was created.")
         if how == "broken":
             raise EnvironmentBroke("kind failed", seen="no node", next_command="kind get nodes")
+        if how == "cancelled":
+            raise Cancelled("the run is being stopped")
         self.facts = MeshFacts.from_json((HERE / "facts.json").read_text())
         return self.facts
 
     def undo(self):
-        if (HERE / "how").read_text() == "stuck":
+        how = (HERE / "how").read_text()
+        if how == "stuck":
             raise EnvironmentBroke("kind could not delete", seen="busy")
+        for word in how.split():
+            if word == "later":
+                time.sleep(2.1)
+            elif word.startswith("SIG"):
+                os.kill(os.getpid(), getattr(signal, word))
         note("undone" + (" after the report" if list(HERE.glob("reports/*/report.json")) else ""))
 
 
@@ -71,6 +85,10 @@ from splithorizon.errors import EnvironmentBroke, TimedOut
 
 FAILED = CheckFailed("it holds", expected="a", seen="b", samples=7, likely_cause="c", next_command="d")
 NUMBERS = {{"requests": 7, "joined": 7, "unjoined": 0}}
+COUNTED = {{"requests": 9, "joined": 6, "unjoined": 3}}
+UNJOINED = CheckFailed(
+    "it joins", expected="9", seen="6", samples=9, likely_cause="c", next_command="d", numbers=COUNTED
+)
 EVIDENCE = Evidence("it holds", "7 of 7", NUMBERS, (1, 6), ("line",), ("10.0.0.1:80",))
 
 @pytest.fixture
@@ -256,11 +274,52 @@ def test_a_selection_is_partial(small: Small) -> None:
     assert [entry["behaviour"] for entry in small.report["not_claimed"]] == ["test_it_holds"]
 
 
-def test_no_test_at_all_proves_nothing_and_creates_nothing(small: Small) -> None:
+@every_way
+def test_no_test_at_all_proves_nothing_and_creates_nothing(small: Small, workers: int) -> None:
     small.add(HOLDS)
-    assert small.run("-n0", "-k", "nothing_like_it").returncode == 10
-    assert small.report["verdict"] == "inconclusive"
+    done = small.run(f"-n{workers}", "-k", "nothing_like_it")
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout + done.stderr
+    assert (small.report["verdict"], small.report["exit_status"]) == ("inconclusive", 5)
+    assert small.report["inconclusive_reason"] == "no check was run"
     assert not (small.folder / "notes").exists()
+
+
+@every_way
+def test_a_suite_that_cannot_be_imported_is_named_and_creates_nothing(small: Small, workers: int) -> None:
+    small.add(HOLDS)
+    small.add("import no_such_module", name="test_another")
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert (small.report["verdict"], small.report["exit_status"]) == ("inconclusive", 10)
+    assert "test_another.py" in small.report["inconclusive_reason"]
+    assert "no_such_module" in small.report["inconclusive_reason"]
+    assert "interrupted" not in small.report["inconclusive_reason"]
+    assert not (small.folder / "notes").exists()
+
+
+def test_a_suite_that_cannot_be_imported_leaves_no_verdict_to_the_others(small: Small) -> None:
+    small.add(HOLDS)
+    small.add("import no_such_module", name="test_another")
+    assert small.run("-n0", "--continue-on-collection-errors").returncode == 10
+    assert "no_such_module" in small.report["inconclusive_reason"]
+    assert [found["verdict"] for found in small.report["behaviours"]] == ["conformant"]
+
+
+def test_a_path_that_is_not_there_is_misuse_before_workers_start(small: Small) -> None:
+    small.add(HOLDS)
+    done = small.run("-n2", "suites/area/test_mistyped.py")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "test_mistyped.py" in done.stderr
+    assert "Nothing was created." in done.stderr
+    assert not (small.folder / "notes").exists()
+    assert list(small.reports.rglob("*")) == []
+
+
+def test_the_tests_are_collected_first_without_writing_over_the_runs_own_junit(small: Small) -> None:
+    small.add(HOLDS)
+    mine = small.folder / "mine.xml"
+    assert small.run("-n2", f"--junitxml={mine}").returncode == 0
+    assert "test_it_holds" in mine.read_text()
 
 
 @every_way
@@ -297,6 +356,131 @@ def test_a_signal_undoes_everything_and_ends_as_interrupted(small: Small, number
     assert small.report["verdict"] == "inconclusive"
     assert "interrupted" in small.report["inconclusive_reason"]
     assert small.notes == ["provisioned", "undone"]
+
+
+# The second comes at once, as from tox and the terminal both.
+@pytest.mark.parametrize(("workers", "number"), [(0, "SIGTERM"), (2, "SIGINT SIGINT")], ids=["alone", "workers"])
+def test_a_signal_during_the_removal_breaks_nothing_off(small: Small, workers: int, number: str) -> None:
+    small.how(number)
+    small.add(HOLDS)
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert small.notes == ["provisioned", "undone"], "the removal went on after the signal"
+    assert (small.report["verdict"], small.report["exit_status"]) == ("inconclusive", 2)
+    assert "interrupted: while it was ending" in small.report["inconclusive_reason"]
+    assert [found["verdict"] for found in small.report["behaviours"]] == ["conformant"], "they are told of all the same"
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_second_signal_later_on_ends_at_once(small: Small) -> None:
+    small.how("SIGINT later SIGTERM")
+    small.add(HOLDS)
+    done = small.run("-n0")
+    assert done.returncode == 128 + signal.SIGTERM, done.stdout + done.stderr
+    assert small.notes == ["provisioned"]
+
+
+@every_way
+def test_a_set_up_that_was_stopped_is_an_interruption(small: Small, workers: int) -> None:
+    small.how("cancelled")
+    small.add(HOLDS)
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert (small.report["verdict"], small.report["exit_status"]) == ("inconclusive", 2)
+    assert small.report["inconclusive_reason"] == "the run was interrupted: the run is being stopped"
+    assert small.notes == ["provisioned", "undone"]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_replies_that_were_not_joined_are_in_the_totals(small: Small) -> None:
+    small.add("def test_it(): raise UNJOINED")
+    small.add(HOLDS, name="test_another")
+    assert small.run("-n0").returncode == 1
+    assert small.report["totals"] == {"requests": 16, "joined": 13, "unjoined": 3}
+    numbers = {found["behaviour"]: found["numbers"] for found in small.report["behaviours"]}
+    assert numbers == {"test_it_holds": {"requests": 9, "joined": 6, "unjoined": 3}, "test_another": {}}
+
+
+UNWRITABLE = {
+    "the link's name is taken": "Path('reports/latest').mkdir(parents=True)",
+    "the run's folder became a file": (
+        "(run,) = Path('reports').iterdir(); Path('moved').mkdir(); run.rename('moved/run'); run.touch()"
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", UNWRITABLE.values(), ids=UNWRITABLE)
+def test_a_report_that_cannot_be_written_is_inconclusive_and_says_so(small: Small, spoil: str) -> None:
+    small.add(f"from pathlib import Path\ndef test_it(prove): prove(EVIDENCE); {spoil}")
+    done = small.run("-n0")
+    assert done.returncode == 10, done.stdout + done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "INCONCLUSIVE" in line]
+    assert "could not be completed" in line
+    assert "Traceback" not in done.stdout + done.stderr
+    assert small.notes == ["provisioned", "undone"]
+    written = [json.loads(path.read_text()) for path in small.reports.glob("*/report.json")]
+    assert {(report["verdict"], report["exit_status"]) for report in written} <= {("inconclusive", 10)}
+
+
+def test_a_report_that_nothing_may_link_to_is_still_true(small: Small) -> None:
+    small.add(HOLDS)
+    (small.reports / "latest").mkdir(parents=True)
+    assert small.run("-n0").returncode == 10
+    (written,) = (path for path in small.reports.glob("*/report.json"))
+    report = json.loads(written.read_text())
+    assert (report["verdict"], report["exit_status"]) == ("inconclusive", 10)
+    assert "latest is no link" in report["inconclusive_reason"]
+
+
+@pytest.mark.parametrize("named", [(".",), ("tests", ".")], ids=["everything", "tests and everything"])
+def test_everything_at_once_is_refused(small: Small, named: tuple[str, ...]) -> None:
+    small.add(HOLDS)
+    (small.folder / "tests").mkdir()
+    (small.folder / "tests" / "test_own.py").write_text("def test_own(): pass\n")
+    done = pytest_in(small.folder, *named, home=small.home)
+    assert done.returncode == 4, done.stdout + done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    assert "`pytest suites/`" in line
+    assert "`pytest tests/`" in line
+    assert "Nothing was created." in line
+    assert not (small.folder / "notes").exists()
+    assert pytest_in(small.folder, "--collect-only", ".", home=small.home).returncode == 0
+
+
+SWEEPING = """
+from fixtures import lifecycle
+from splithorizon.errors import EnvironmentBroke, UsageProblem
+def sweep_all(options, progress):
+    yield "removed cluster a"
+    raise {error}
+lifecycle.sweep_all = sweep_all
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        ("EnvironmentBroke('no answer', seen='busy')", 10, "INCONCLUSIVE: no answer. Seen: busy"),
+        ("UsageProblem('chmod 700 it. Nothing was created.')", 4, "ERROR: chmod 700 it. Nothing was created."),
+    ],
+)
+def test_a_sweep_that_fails_says_so_in_one_line(small: Small, error: str, code: int, line: str) -> None:
+    conftest = small.folder / "conftest.py"
+    conftest.write_text(conftest.read_text() + SWEEPING.format(error=error))
+    done = small.run("--sweep")
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout.splitlines() == ["removed cluster a"]
+    assert [text for text in done.stderr.splitlines() if text] == [line]
+
+
+def test_a_sweep_of_a_state_folder_that_is_not_ours_is_refused(small: Small) -> None:
+    runs = small.home / ".local" / "state" / "splithorizon" / "runs"
+    runs.mkdir(parents=True)
+    runs.chmod(0o777)
+    done = small.run("--sweep")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"chmod 700 {runs}" in done.stderr
 
 
 def test_reports_lie_where_they_are_wanted(small: Small, tmp_path: Path) -> None:

@@ -149,6 +149,10 @@ BREAKS: Mapping[str, tuple[RunReport, str]] = {
         replace(REPORT, inconclusive_reason="node gone"),
         "$.inconclusive_reason",
     ),
+    "a count that is none": (
+        replace(REPORT, behaviours=(replace(RESULT, numbers=cast(Mapping[str, float], {"joined": [1]})),)),
+        "$.behaviours[0].numbers.joined",
+    ),
     "an accusation without a cause": (
         replace(REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(replace(FAILED, likely_cause=""),)),
         "$.behaviours[0].likely_cause",
@@ -194,6 +198,19 @@ def test_other_verdicts_are_taken(tmp_path: Path) -> None:
     )
     for content in (failed, broken, partial):
         assert report.load(report.write(content, tmp_path)) == content
+
+
+def test_what_a_refuted_check_had_counted_comes_back_and_may_be_missing(tmp_path: Path) -> None:
+    counted = replace(FAILED, numbers={"requests": 1000, "joined": 998, "unjoined": 2})
+    content = replace(
+        REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(counted,), totals=Totals(1000, 998, 2), exit_status=1
+    )
+    path = report.write(content, tmp_path)
+    assert report.load(path) == content
+    older = json.loads(path.read_text())
+    del older["behaviours"][0]["numbers"]
+    path.write_text(json.dumps(older))
+    assert report.load(path).behaviours[0].numbers == {}
 
 
 def test_times_are_rounded_and_probabilities_are_not(tmp_path: Path) -> None:

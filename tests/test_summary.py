@@ -187,6 +187,11 @@ def test_a_failure_says_what_why_and_what_next() -> None:
     assert "likely:" not in "\n".join(summary(replace(RED, behaviours=(said_already,))))
 
 
+def test_replies_that_were_not_joined_are_counted() -> None:
+    text = "\n".join(summary(replace(RED, totals=Totals(requests=1000, joined=998, unjoined=2))))
+    assert "1,000 requests, 998 joined to their own log line, 2 not" in text
+
+
 def test_a_long_failure_is_cut_and_the_rest_is_in_the_file() -> None:
     long = replace(WRONG, failure="\n".join(f"line {number}" for number in range(50)))
     text = "\n".join(summary(replace(RED, behaviours=(long,))))

@@ -11,7 +11,7 @@ import pytest
 
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.journal import Entry, Journal, dead_journals
-from splithorizon.sweep import sweep
+from splithorizon.sweep import sweep, sweep_kept
 from tests.child_python import line_of, running
 
 RUN = """
@@ -68,6 +68,50 @@ def test_living_and_kept_runs_are_not_touched(tmp_path: Path) -> None:
     assert not dead.exists()
     assert (kept.folder / "primary.kubeconfig").exists()
     assert alive.folder.exists()
+
+
+def kept(base: Path, run: str, *entries: str) -> Path:
+    """A run that kept what it made, and has ended; its folder."""
+    folder = killed(base, run, *entries)
+    Journal.read(folder).keep()
+    return folder
+
+
+def test_a_kept_run_is_forgotten_once_all_its_clusters_are_gone(tmp_path: Path) -> None:
+    gone = kept(tmp_path, "gone", "cluster=a-primary", "cluster=a-remote")
+    half = kept(tmp_path, "half", "cluster=b-primary", "cluster=b-remote")
+    told = list(sweep_kept(tmp_path, lambda entry: entry.name == "b-remote"))
+    assert told == [f"removed run folder {gone}: the clusters that it kept are gone"]
+    assert not gone.exists()
+    assert (half / "primary.kubeconfig").exists()
+    assert list(sweep_kept(tmp_path, lambda _: False)) == [
+        f"removed run folder {half}: the clusters that it kept are gone"
+    ]
+
+
+def test_only_a_kept_run_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    making = Journal.open("making", tmp_path)
+    making.keep()
+    making.will_create("cluster", "its-containers-are-not-there-yet")
+    dead = killed(tmp_path, "dead", "cluster=dead-primary")
+    assert list(sweep_kept(tmp_path, lambda _: False)) == []
+    assert making.folder.exists()
+    assert dead.exists(), "its entries are to be removed, not only forgotten"
+
+
+def test_a_kept_run_stays_where_the_engine_cannot_be_asked(tmp_path: Path) -> None:
+    first, second = kept(tmp_path, "1", "cluster=one"), kept(tmp_path, "2", "cluster=two")
+
+    def docker_is_away(entry: Entry) -> bool:
+        if entry.name == "one":
+            raise EnvironmentBroke("no answer from docker")
+        return False
+
+    assert list(sweep_kept(tmp_path, docker_is_away)) == [
+        f"run folder {first} stays: no answer from docker",
+        f"removed run folder {second}: the clusters that it kept are gone",
+    ]
+    assert first.exists()
 
 
 def test_what_cannot_be_removed_stays_on_record_and_stops_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""What a run says of the clusters it leaves; the engine is a program that answers from files."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from splithorizon.engine import Engine
+from splithorizon.errors import CommandFailed
+from splithorizon.images import ImageSet
+from splithorizon.journal import Journal
+from splithorizon.mesh.facts import MeshFacts
+from splithorizon.mesh.gateway import Addressing
+from splithorizon.mesh.trust import Trust
+from splithorizon.options import Options
+from splithorizon.progress import Progress
+from splithorizon.provisioning import Ground
+from splithorizon.session import Session, sweep_all
+from tests.test_facts import facts
+
+# Containers lie in a folder by their label's value, networks by their name; one in use cannot go.
+ENGINE = """#!/bin/sh
+cd "$(dirname "$0")"
+[ ! -e broken ] || { echo no answer >&2; exit 125; }
+case "$1 $2" in
+  "ps --all") cat "containers/${4##*=}" 2>/dev/null; exit 0;;
+  "network inspect") [ -e "networks/$3" ];;
+  "network rm") [ ! -e "networks/$3/used" ] && rm -r "networks/$3" || { echo in use >&2; exit 2; };;
+  *) exit 64;;
+esac
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    folder = tmp_path / "engine"
+    (folder / "containers").mkdir(parents=True)
+    (folder / "networks").mkdir()
+    program = folder / "podman"
+    program.write_text(ENGINE)
+    program.chmod(0o755)
+    environment = {"KIND_EXPERIMENTAL_PROVIDER": "podman", "CONTAINERS_CONF": "/a folder/conf"}
+    return Engine("podman", program, environment, lacks_resource_capability=False)
+
+
+@pytest.fixture
+def ground(engine: Engine, tmp_path: Path) -> Ground:
+    images = ImageSet(
+        mode="built", node="node", own_node=True, istio_hub="hub", istio_version="1.29.1", samples={}, to_load=(),
+        upstream_envoy=True, kind=Path("/cache/kind"), kubectl=Path("/cache/kubectl"),
+        istioctl=Path("/cache/istioctl"), versions={},
+    )  # fmt: skip
+    return Ground(
+        options=Options(),
+        engine=engine,
+        images=images,
+        trust=Trust.make(),
+        addressing=Addressing.NODE,
+        journal=Journal.open("run-1", tmp_path),
+        progress=Progress(print),
+    )
+
+
+def has_cluster(engine: Engine, name: str) -> None:
+    (engine.command.parent / "containers" / name).write_text(f"{name}-control-plane\n")
+
+
+def told(ground: Ground, found: MeshFacts | None) -> list[str]:
+    """What a run that kept its clusters says at its end."""
+    lines: list[str] = []
+    session = Session(Options(cluster_name="lab", keep=True), Progress(lines.append))
+    session.facts = found
+    session._tell_kept(ground)
+    return [line.split("s    ", 1)[1] for line in lines]
+
+
+def test_both_clusters_of_a_good_set_up_are_told(ground: Ground, engine: Engine, tmp_path: Path) -> None:
+    for role in ("primary", "remote"):
+        has_cluster(engine, f"lab-{role}")
+        (ground.journal.folder / f"{role}.kubeconfig").touch()
+    *kept, how = told(ground, facts(tmp_path))
+    assert kept == [
+        f"[{role}] kept: export KUBECONFIG={ground.journal.folder}/{role}.kubeconfig" for role in ("primary", "remote")
+    ]
+    said, _, command = how.partition("remove them with: ")
+    assert said == "attach again with --reuse; "
+    assert shlex.split(command) == [
+        "env", "KIND_EXPERIMENTAL_PROVIDER=podman", "CONTAINERS_CONF=/a folder/conf",
+        "/cache/kind", "delete", "clusters", "lab-primary", "lab-remote",
+    ]  # fmt: skip
+
+
+def test_a_set_up_that_failed_half_way_tells_of_the_half_that_is_there(ground: Ground, engine: Engine) -> None:
+    has_cluster(engine, "lab-remote")
+    kept, how = told(ground, None)
+    assert kept == "[remote] kept: a cluster without kubeconfig"
+    assert how.endswith("/cache/kind delete clusters lab-remote")
+    assert "--reuse" not in how, "there is nothing to attach to"
+
+
+def test_a_set_up_that_failed_before_any_cluster_says_so(ground: Ground) -> None:
+    assert told(ground, None) == ["nothing was kept: no cluster had been made yet"]
+
+
+def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_clusters(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    journal = Journal.open("run-1")
+    journal.keep()
+    journal.will_create("cluster", "lab-primary", engine=engine.to_json(), folder=str(journal.folder))
+    record = journal.folder / "run.json"
+    # As after the end of the machine: this process would count as one that still makes them.
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    record.write_text(record.read_text().replace(boot, "another"))
+
+    def swept() -> list[str]:
+        return [line for line in sweep_all(Options(), Progress(print)) if "run folder" in line]
+
+    has_cluster(engine, "lab-primary")
+    assert swept() == []
+    (engine.command.parent / "broken").touch()
+    (line,) = swept()
+    assert line.startswith(f"run folder {journal.folder} stays: ")
+    (engine.command.parent / "broken").unlink()
+    (engine.command.parent / "containers" / "lab-primary").unlink()
+    assert swept() == [f"removed run folder {journal.folder}: the clusters that it kept are gone"]
+    assert not journal.folder.exists()
+
+
+def test_a_network_in_use_stays_and_any_other_goes(engine: Engine) -> None:
+    networks = engine.command.parent / "networks"
+    for name in ("used", "free"):
+        (networks / name).mkdir()
+    (networks / "used" / "used").touch()
+    for name in ("used", "free", "missing"):
+        engine.remove_network(name)
+    assert [path.name for path in networks.iterdir()] == ["used"]
+    with pytest.raises(CommandFailed, match="in use"):
+        engine.run("network", "rm", "used", within=30)
