@@ -87,6 +87,8 @@ class Prover:
         command = [sys.executable, "-m", "pytest", "suites/", "--mesh", str(self._facts), "--requests", _REQUESTS]
         command += [f"--report-dir={folder}", "-m", "not engine and not disruptive"]
         process.run(command, within=durations().suite_run, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
+        if not (folder / report.LATEST / report.NAME).exists():
+            raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._reports}/runs.log")
         return report.load(folder / report.LATEST / report.NAME)
 
 
