@@ -7,4 +7,6 @@ pytest_plugins = [
     "fixtures.lifecycle",
     "fixtures.reporting",
     "fixtures.mesh",
+    "fixtures.claims",
+    "fixtures.changes",
 ]

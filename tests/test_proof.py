@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from proof import CONTROL, Proven, missing, table, unsound, verdicts_of
+from splithorizon.changes import inverse
 from splithorizon.faults import every_fault
-from splithorizon.faults.actions import inverse
 from splithorizon.faults.registry import Fault
 from splithorizon.manifests import overlay
 from splithorizon.mesh.model import Mesh

@@ -10,7 +10,7 @@ import pytest
 
 SUITES = Path(__file__).resolve().parents[1] / "suites"
 MODULES = sorted(SUITES.rglob("*.py"))
-SECTIONS = ["Given", "When", "Then", "Why", "Breaks when"]
+SECTIONS = ["Given", "When", "Then", "Why", "Breaks when", "Profile"]
 
 
 def name_of(path: Path) -> str:
@@ -37,9 +37,9 @@ def test_it_begins_with_one_sentence_that_is_the_claim(path: Path) -> None:
 
 
 @every_module
-def test_it_argues_in_five_sections(path: Path) -> None:
+def test_it_argues_in_six_sections(path: Path) -> None:
     _, _, argument = docstring(path).partition("\n\n")
-    found = re.findall(r"^(\S.*?) {2,}\S.{10}", argument, re.MULTILINE)
+    found = re.findall(r"^(\S.*?) {2,}\S.{3}", argument, re.MULTILINE)
     assert found[: len(SECTIONS)] == SECTIONS
     beginnings = [line for line in argument.splitlines() if not line.startswith("  ")]
     assert len(beginnings) == len(found), "each section begins with its name, and goes on indented"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from splithorizon import workloads
-from splithorizon.faults import actions
+from splithorizon import changes, workloads
 from splithorizon.faults.registry import fault
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway
@@ -29,9 +28,9 @@ def workload_not_injected(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's helloworld asks for no side-car."""
     refused = {"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}}}}
     name = f"{workloads.SERVICE}-{workloads.VERSION_OF[mesh.remote.facts.role]}"
-    actions.patch(mesh.remote.kube, "Deployment", name, mesh.facts.namespace, refused, undo)
+    changes.patch(mesh.remote.kube, "Deployment", name, mesh.facts.namespace, refused, undo)
 
 
 def _never_ready(kube: Kube, deployment: str, namespace: str, undo: ExitStack) -> None:
     gate = {"readinessGates": [{"conditionType": "splithorizon/never"}]}
-    actions.patch(kube, "Deployment", deployment, namespace, {"spec": {"template": {"spec": gate}}}, undo)
+    changes.patch(kube, "Deployment", deployment, namespace, {"spec": {"template": {"spec": gate}}}, undo)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from splithorizon import manifests, workloads
-from splithorizon.faults import actions
+from splithorizon import changes, manifests, workloads
 from splithorizon.faults.registry import fault
 from splithorizon.mesh import gateway
 from splithorizon.mesh.model import Mesh
@@ -23,21 +22,21 @@ _FAULTS = MANIFESTS / "faults"
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret is deleted: istiod forgets the remote's endpoints, for the clients of both clusters."""
     name = f"istio-remote-secret-{mesh.remote.facts.cluster_id}"
-    actions.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
+    changes.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
 
 
 @fault("test_each_version_takes_its_own_path", cause="hands out pod addresses")
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
     label = "topology.istio.io/network"
-    actions.remove_label(mesh.remote.kube, "Service", gateway.NAME, mesh.remote.system_namespace, label, undo)
+    changes.remove_label(mesh.remote.kube, "Service", gateway.NAME, mesh.remote.system_namespace, label, undo)
 
 
 @fault("test_both_versions_answer", cause="an endpoint that cannot be reached")
 def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     """The AUTO_PASSTHROUGH gateway is deleted: port 15443 has no filter chain for any service."""
     kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
-    actions.delete(kube, "Gateway", "cross-network-gateway", namespace, undo)
+    changes.delete(kube, "Gateway", "cross-network-gateway", namespace, undo)
 
 
 @fault("test_both_versions_answer", cause="an endpoint that cannot be reached")
@@ -62,13 +61,13 @@ def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["image"] = mesh.image_of(f"{workloads.SERVICE}-{version}", role.other)
         deployment["metadata"]["namespace"] = mesh.facts.namespace
-        actions.apply(mesh[role].kube, [deployment], mesh.facts.namespace, undo)
+        changes.apply(mesh[role].kube, [deployment], mesh.facts.namespace, undo)
 
 
 @fault("test_local_traffic_stays_local", cause="the near pods refuse it", spares_local=False)
 def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     """An authorization policy denies every request to helloworld, in both clusters."""
-    actions.apply(mesh.primary.kube, _FAULTS / "near-pods-refuse.yaml", mesh.facts.namespace, undo)
+    changes.apply(mesh.primary.kube, _FAULTS / "near-pods-refuse.yaml", mesh.facts.namespace, undo)
 
 
 @fault(
@@ -87,7 +86,7 @@ def _mesh_config(mesh: Mesh, line: str, undo: ExitStack) -> None:
     kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
     found = kube.get("ConfigMap", "istio", namespace) or {"data": {}}
     text = found["data"].get("mesh", "")
-    actions.patch(kube, "ConfigMap", "istio", namespace, {"data": {"mesh": f"{text.rstrip()}\n{line}\n"}}, undo)
+    changes.patch(kube, "ConfigMap", "istio", namespace, {"data": {"mesh": f"{text.rstrip()}\n{line}\n"}}, undo)
 
 
 def _ingress(addresses: list[dict[str, str]]) -> dict[str, object]:

@@ -5,6 +5,7 @@ When   the client asks both pods' agents directly, past every service
 Then   the pod of its own network answers, and that of the other network is refused at once
 Why    were the networks one, traffic could pass without any gateway and every other check would mean less
 Breaks when  a route between the pod ranges is added
+Profile  core
 """
 
 from __future__ import annotations

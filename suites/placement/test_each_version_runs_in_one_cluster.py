@@ -5,6 +5,7 @@ When   the helloworld pods of both clusters are counted by version
 Then   v1 is found only in the primary and v2 only in the remote
 Why    with both versions in both clusters, "saw v1 and v2" passes with no traffic between them at all
 Breaks when  both versions are deployed in both clusters (the seed's own label selector does that today)
+Profile  core
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ When   their system namespaces are read
 Then   every istiod pod of the primary is ready with all its containers, and the remote runs no istiod
 Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_multi-network/
 Breaks when  istiod cannot start: its image is missing, its CA is unreadable
+Profile  core
 """
 
 from __future__ import annotations

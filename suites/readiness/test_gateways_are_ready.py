@@ -5,6 +5,7 @@ When   its pods are read
 Then   there is at least one, and every one is ready with all its containers
 Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio/istio#49045
 Breaks when  the remote secret is missing: nothing then injects the remote's gateway
+Profile  core
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ When   its pods are read
 Then   every one is ready with all its containers, the side-car among them
 Why    the seed's "2/2 Running"; istio/istio#42327: a webhook without a CA bundle injects nothing
 Breaks when  injection is off in the namespace, or an image cannot be had
+Profile  core
 """
 
 from __future__ import annotations

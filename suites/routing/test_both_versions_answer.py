@@ -5,6 +5,7 @@ When   a client sends a fixed number of requests, none of them sent again
 Then   every request is answered, and both versions are among the answers
 Why    https://istio.io/latest/docs/setup/install/multicluster/verify/
 Breaks when  the remote secret is missing: then only the near version answers
+Profile  core
 """
 
 from __future__ import annotations

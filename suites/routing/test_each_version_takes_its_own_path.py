@@ -6,6 +6,7 @@ Then   every reply is joined to the one line its side-car logged for it, where a
        went to the other network's gateway and a reply from the near version to a pod of its own cluster
 Why    the seed's third claim; nothing upstream asserts it
 Breaks when  the system namespace of the other cluster has no network label: its pod addresses are dialled
+Profile  core
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ When   the client sends a fixed number of requests to it, none of them sent agai
 Then   every one is answered straight by a pod of its own cluster
 Why    the control of all other routing claims: where this fails, the fault is not between the networks
 Breaks when  the pods themselves refuse: an authorization policy, a broken side-car
+Profile  core
 """
 
 from __future__ import annotations

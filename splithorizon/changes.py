@@ -1,4 +1,4 @@
-"""What a fault does to a cluster; each registers its undo before it acts."""
+"""Changes of a cluster that can be taken back: each registers its undo before it acts."""
 
 from __future__ import annotations
 
