@@ -29,6 +29,7 @@ class Durations:
     gateway_address: float = 120  # a load balancer answers in seconds, a cloud's in a minute
     webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks
     workload_ready: float = 180  # images are there; scheduling, CNI and a first certificate
+    endpoints_told: float = 30  # a push follows a ready pod within a second; a broken mesh is not waited for longer
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine

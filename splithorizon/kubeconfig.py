@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from splithorizon import private
 from splithorizon.errors import UsageProblem
 
 Entry = dict[str, Any]
@@ -41,8 +42,7 @@ def extract(context: str, files: list[Path], target: Path) -> None:
         "clusters": [_entry("clusters", chosen["cluster"], files)],
         "users": [_entry("users", chosen["user"], files)],
     }
-    target.touch(mode=0o600)
-    target.write_text(yaml.safe_dump(content))
+    private.write(target, yaml.safe_dump(content))
 
 
 def _entry(kind: str, name: str, files: list[Path]) -> Entry:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from splithorizon import orphans, preflight, process, topology
+from splithorizon import orphans, preflight, process, soundness, topology
 from splithorizon.clusters.kind import KIND_LABEL
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
@@ -22,6 +22,7 @@ from splithorizon.journal import Entry, Journal, sole_use
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway, known_secrets
 from splithorizon.mesh.facts import MeshFacts
+from splithorizon.mesh.model import Mesh
 from splithorizon.mesh.trust import Trust
 from splithorizon.options import Options
 from splithorizon.progress import Progress
@@ -66,8 +67,12 @@ class Session:
             self._require_report_folder()
             self.facts = MeshFacts.from_json(self.options.mesh.read_text())
             return self.facts
-        if self.options.contexts:
-            return self._visit()
+        facts = self._visit() if self.options.contexts else self._make()
+        with self.progress.step("both clients know both versions"):
+            soundness.let_settle(Mesh(facts))
+        return facts
+
+    def _make(self) -> MeshFacts:
         plan = topology.plan(self.options.cluster_name)
         supply.check(self.options)
         trust = Trust.read(self.options.ca_dir) if self.options.ca_dir else Trust.make()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from splithorizon import private
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.topology import Role
 
@@ -36,6 +37,7 @@ class Turns:
         yield from self._held(fcntl.LOCK_EX)
 
     def _held(self, how: int) -> Iterator[None]:
-        with self.file.open("w") as file:
+        private.write(self.file, "")
+        with self.file.open() as file:
             fcntl.flock(file, how)
             yield

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from splithorizon import process
+from splithorizon import private, process
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine, Provider
 from splithorizon.engine.probe import CannotRun, lacks_resource_capability, one_line
@@ -111,7 +111,7 @@ def _podman(engine: Engine, run_folder: Path, say: Callable[[str], None]) -> Eng
     except CannotRun as refusal:
         own = str(refusal)
     path = run_folder / "containers.conf"
-    _write_privately(
+    private.write(
         path,
         containers_conf(
             files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
@@ -220,8 +220,3 @@ def _is_debian() -> bool:
 def _is_unified() -> bool:
     """Whether the machine has cgroup v2 alone."""
     return Path("/sys/fs/cgroup/cgroup.controllers").exists()
-
-
-def _write_privately(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)

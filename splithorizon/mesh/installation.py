@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from splithorizon import manifests, process
+from splithorizon import manifests, private, process
 from splithorizon.clusters.kind import MeshCluster
 from splithorizon.durations import current as durations
 from splithorizon.errors import CommandFailed
@@ -100,7 +100,7 @@ class Installation:
         with self._progress.step("istioctl installs the gateway", role=role):
             operator = self._for_mode(_ISTIO / f"{role}-eastwest-gateway.yaml", "eastwest-gateway")
             file = self._folder / f"{role}-eastwest-gateway.yaml"
-            file.write_text(yaml.safe_dump(operator))
+            private.write(file, yaml.safe_dump(operator))
             self._istioctl(role, [file])
 
     def await_gateway(self, role: Role) -> Address:

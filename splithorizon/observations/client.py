@@ -78,17 +78,21 @@ class Client:
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a service of our namespace, each once, and join each to its log line."""
-        batch = f"splithorizon-{secrets.token_hex(4)}"
-        expected = replies.request_ids(batch, times)
-        url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
         # The kubelet takes whole seconds, and its clock need not be ours.
         begun = datetime.now(UTC) - timedelta(seconds=2)
+        found = self.send(times=times, service=service)
+        expected = [reply.request_id for reply in found]
+        return Sample(route, found, self._join([reply for reply in found if reply.ended], expected, begun))
+
+    def send(self, *, times: int, service: str = workloads.SERVICE) -> tuple[Reply, ...]:
+        """Send ``times`` requests to a service of our namespace, each once: what became of each."""
+        batch = f"splithorizon-{secrets.token_hex(4)}"
+        url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
         printed = self._execute(
             replies.command(url, times=times, batch=batch, timeout=durations().request, within=durations().batch_sent),
             within=durations().batch_sent + durations().small_command,
         )
-        found = replies.parse(printed, expected)
-        return Sample(route, tuple(found), self._join([reply for reply in found if reply.ended], expected, begun))
+        return tuple(replies.parse(printed, replies.request_ids(batch, times)))
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""
