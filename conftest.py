@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 pytest_plugins = [
+    "fixtures.claims",
     "fixtures.options",
     "fixtures.lifecycle",
+    "fixtures.selection",
     "fixtures.reporting",
     "fixtures.mesh",
-    "fixtures.claims",
     "fixtures.changes",
 ]

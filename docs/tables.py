@@ -1,7 +1,7 @@
 """Writes the tables of the suites' README files from what the tests say of themselves.
 
 The claim and the fault come from a test's docstring, the likely causes from the checks that it
-calls: the very words of a failure. ``python docs/tables.py`` rewrites the tables; with ``--check``
+calls: the very words of a failure. ``python -m docs.tables`` rewrites the tables; with ``--check``
 it shows what would change, and ends with 1 if anything would.
 """
 
@@ -14,12 +14,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from splithorizon.catalogue import behaviour
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"
 CHECKS = REPOSITORY / "splithorizon" / "checks"
 
 _MARKED = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
-_FAULT = re.compile(r"^Breaks when\s+(.*?)(?=\n\S|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def main(arguments: list[str]) -> int:
@@ -51,11 +52,11 @@ def readmes() -> Iterator[tuple[Path, str]]:
 def overview(areas: list[Path]) -> str:
     """All claims, by area."""
     rows = [
-        f"| [{area.name}]({area.name}/README.md) | {claim(path)} |"
+        f"| [{one.area}]({one.area}/README.md) | {one.claim} | {one.profile} |"
         for area in areas
-        for path in sorted(area.glob("test_*.py"))
+        for one in map(behaviour, sorted(area.glob("test_*.py")))
     ]
-    return "\n".join(["| area | claim |", "|---|---|", *rows, ""])
+    return "\n".join(["| area | claim | profile |", "|---|---|---|", *rows, ""])
 
 
 def table(area: Path) -> str:
@@ -64,26 +65,14 @@ def table(area: Path) -> str:
     rows = []
     for path in sorted(area.glob("test_*.py")):
         likely = [cause for check in checks_of(path) for cause in causes[check]]
-        cells = [f"[{claim(path)}]({path.name})", fault(path), "<br>".join(dict.fromkeys(likely))]
+        one = behaviour(path)
+        cells = [f"[{one.claim}]({path.name})", one.profile, one.fault, "<br>".join(dict.fromkeys(likely))]
         rows.append(f"| {' | '.join(cells)} |")
     head = [
-        "| claim | fault that must break it | likely causes, as a failure names them |",
-        "|---|---|---|",
+        "| claim | profile | fault that must break it | likely causes, as a failure names them |",
+        "|---|---|---|---|",
     ]
     return "\n".join([*head, *rows, ""])
-
-
-def claim(path: Path) -> str:
-    """The first paragraph of a test's docstring, without its full stop."""
-    return _one_line(_docstring(path).partition("\n\n")[0]).rstrip(".")
-
-
-def fault(path: Path) -> str:
-    """What the docstring says the behaviour breaks by; raises ValueError where it says nothing."""
-    found = _FAULT.search(_docstring(path))
-    if found is None:
-        raise ValueError(f"{path}: the docstring has no 'Breaks when'")
-    return _one_line(found[1])
 
 
 def checks_of(path: Path) -> list[str]:
@@ -132,14 +121,6 @@ def _name(part: ast.expr) -> str:
             return f"*{name}*"
         case _:
             return "…"
-
-
-def _docstring(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text())) or ""
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 if __name__ == "__main__":

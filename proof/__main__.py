@@ -85,7 +85,7 @@ class Prover:
         self._runs += 1
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", "suites/", "--mesh", str(self._facts), "--requests", _REQUESTS]
-        command += [f"--report-dir={folder}", "-m", "not engine and not disruptive"]
+        command += [f"--report-dir={folder}"]
         process.run(command, within=durations().suite_run, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
         if not (folder / report.LATEST / report.NAME).exists():
             raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._reports}/runs.log")

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from splithorizon.catalogue import EVERYDAY
+
 
 @dataclass(frozen=True)
 class Options:
@@ -29,6 +31,8 @@ class Options:
     kubeconfig_remote: Path | None = None
     revision: str = ""
     allow_disruption: bool = False
+    profiles: tuple[str, ...] = EVERYDAY
+    exempt: tuple[str, ...] = ()
     reuse: bool = False
     ca_dir: Path | None = None
     gateway_address: str = "auto"

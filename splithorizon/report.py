@@ -45,6 +45,7 @@ class BehaviourResult:
     verdict: Verdict
     seconds: float
     route: str = ""
+    profile: str = ""
     key_number: str = ""
     evidence: tuple[Mapping[str, Any], ...] = ()
     failure: str = ""

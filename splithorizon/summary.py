@@ -85,7 +85,7 @@ def markdown(report: RunReport) -> str:
         rows = [(_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}") for step in report.steps]
         table = [_row(("step", "began after", "seconds")), "|---|---:|---:|"]
         lines += _folded(_phases(report).line(), [*table, *map(_row, rows)])
-    lines += _lines([f"Not claimed: {out.behaviour} ({out.reason})" for out in report.not_claimed])
+    lines += _lines([entry.capitalize() for entry in _not_claimed(report)])
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -161,9 +161,17 @@ def _verdict(report: RunReport) -> list[str]:
     lines = [*_wrapped(f"{report.verdict.upper()}: {counts}"), *(f"  {line}" for line in requests)]
     if report.inconclusive_reason:
         lines += _wrapped(f"because: {report.inconclusive_reason}", indent="  ")
-    for entry in report.not_claimed:
-        lines += _wrapped(f"not claimed: {entry.behaviour} ({entry.reason})", indent="  ")
+    for entry in _not_claimed(report):
+        lines += _wrapped(entry, indent="  ")
     return lines
+
+
+def _not_claimed(report: RunReport) -> list[str]:
+    """One line per reason: a profile that was not asked for has a dozen behaviours."""
+    reasons: dict[str, list[str]] = {}
+    for entry in report.not_claimed:
+        reasons.setdefault(entry.reason, []).append(entry.behaviour)
+    return [f"not claimed: {', '.join(names)} ({reason})" for reason, names in reasons.items()]
 
 
 def _counts(report: RunReport) -> list[str]:

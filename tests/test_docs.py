@@ -122,27 +122,29 @@ def test_prose_is_narrow_enough_to_read(page: Path) -> None:
 
 
 def test_the_suites_tables_are_what_the_docstrings_say() -> None:
-    command = [sys.executable, "docs/tables.py", "--check"]
+    command = [sys.executable, "-m", "docs.tables", "--check"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, f"run python docs/tables.py\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"run python -m docs.tables\n{done.stdout}{done.stderr}"
 
 
 def test_a_stale_table_is_noticed(tmp_path: Path) -> None:
     area = tmp_path / "suites" / "area"
     for folder in (tmp_path / "docs", tmp_path / "splithorizon" / "checks", area):
         folder.mkdir(parents=True)
-    for name in ("docs/tables.py", "splithorizon/checks/readiness.py"):
+    for name in ("docs/tables.py", "splithorizon/catalogue.py", "splithorizon/checks/readiness.py"):
         (tmp_path / name).write_text((REPOSITORY / name).read_text())
     for readme in (area / "README.md", area.parent / "README.md"):
         readme.write_text("# Area\n<!-- made by docs/tables.py -->\nold\n<!-- end -->\nkept\n")
-    (area / "test_x.py").write_text('"""It holds.\n\nBreaks when  it is\n    broken\n"""\nchecks.absent(())\n')
+    (area / "test_x.py").write_text(
+        '"""It holds.\n\nBreaks when  it is\n    broken\nProfile  core\n"""\nchecks.absent(())\n'
+    )
 
     def tables(*arguments: str) -> int:
-        command = [sys.executable, "docs/tables.py", *arguments]
+        command = [sys.executable, "-m", "docs.tables", *arguments]
         return subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode
 
     assert (tables("--check"), tables(), tables("--check")) == (1, 0, 0)
-    row = "| [It holds](test_x.py) | it is broken | a primary profile was installed into the remote |"
+    row = "| [It holds](test_x.py) | core | it is broken | a primary profile was installed into the remote |"
     assert row in (area / "README.md").read_text()
     assert "kept" in (area / "README.md").read_text()
 

@@ -32,7 +32,7 @@ from splithorizon.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.session import Session
 
-pytest_plugins = ["fixtures.options", "fixtures.lifecycle", "fixtures.reporting"]
+pytest_plugins = [f"fixtures.{name}" for name in ("claims", "options", "lifecycle", "selection", "reporting")]
 HERE = Path(__file__).parent
 
 
@@ -77,6 +77,8 @@ def pytest_configure(config):
 MODULE = '''"""{claim}
 
 Given  a small suite
+Breaks when  a test says so
+Profile  {profile}
 """
 import os, signal, time
 import pytest
@@ -127,10 +129,10 @@ class Small:
     def how(self, provisioning_ends: str) -> None:
         (self.folder / "how").write_text(provisioning_ends)
 
-    def add(self, test: str, *, claim: str = "It holds.", name: str = "test_it_holds") -> None:
+    def add(self, test: str, *, claim: str = "It holds.", name: str = "test_it_holds", profile: str = "core") -> None:
         module = self.folder / "suites" / "area" / f"{name}.py"
         module.parent.mkdir(parents=True, exist_ok=True)
-        module.write_text(MODULE.format(test=test, claim=claim))
+        module.write_text(MODULE.format(test=test, claim=claim, profile=profile))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return pytest_in(self.folder, "suites/", *arguments, home=self.home)
@@ -509,3 +511,95 @@ def test_what_cannot_be_removed_ends_the_run_inconclusive(small: Small, workers:
     done = small.run(f"-n{workers}")
     assert done.returncode == 10, done.stdout
     assert small.report["inconclusive_reason"].startswith("kind could not delete")
+
+
+def test_a_profile_that_was_not_asked_for_is_not_claimed(small: Small) -> None:
+    small.add(HOLDS)
+    small.add(HOLDS, name="test_away", profile="disruptive")
+    assert small.run("-n0").returncode == 0
+    assert small.report["verdict"] == "conformant"
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_it_holds"]
+    assert [found["profile"] for found in small.report["behaviours"]] == ["core"]
+    (out,) = small.report["not_claimed"]
+    assert out["behaviour"] == "test_away"
+    assert "of profile disruptive" in out["reason"]
+
+
+@pytest.mark.parametrize("asked", [("--profile", "all"), ("--profile", "core,disruptive")], ids=" ".join)
+def test_what_disrupts_comes_last(small: Small, asked: tuple[str, ...]) -> None:
+    small.add(HOLDS, name="test_away", profile="disruptive")
+    small.add(HOLDS)
+    assert small.run("-n0", *asked).returncode == 0
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_it_holds", "test_away"]
+    assert (small.report["verdict"], small.report["not_claimed"]) == ("conformant", [])
+
+
+def test_a_module_that_is_named_is_asked_for(small: Small) -> None:
+    small.add(HOLDS, name="test_away", profile="disruptive")
+    done = pytest_in(small.folder, "suites/area/test_away.py", "-n0", home=small.home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_away"]
+
+
+@every_way
+def test_nothing_disrupts_a_mesh_of_others_unless_it_is_allowed(small: Small, workers: int) -> None:
+    small.add(HOLDS)
+    small.add(HOLDS, name="test_away", profile="disruptive")
+    foreign = ("--contexts", "a,b", "--profile", "all", f"-n{workers}")
+    assert small.run(*foreign).returncode == 0
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_it_holds"]
+    (out,) = small.report["not_claimed"]
+    assert "--allow-disruption" in out["reason"]
+    assert small.run(*foreign, "--allow-disruption").returncode == 0
+    assert {found["behaviour"] for found in small.report["behaviours"]} == {"test_it_holds", "test_away"}
+
+
+def test_an_exempt_behaviour_is_told_with_its_reason_and_leaves_the_verdict_partial(small: Small) -> None:
+    small.add(HOLDS)
+    small.add(FAILS, name="test_weighed")
+    assert small.run("-n0", "--exempt", "test_weighed=our zones are weighted").returncode == 0
+    assert small.report["verdict"] == "partial"
+    assert small.report["not_claimed"] == [{"behaviour": "test_weighed", "reason": "exempt: our zones are weighted"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--exempt", "test_it_holds"), "a reason is needed"),
+        (("--exempt", "test_mistyped=because"), "no behaviour 'test_mistyped'"),
+        (("--profile", "core,fast"), "no profile 'fast'"),
+    ],
+    ids=["no reason", "no such behaviour", "no such profile"],
+)
+def test_what_cannot_be_chosen_is_refused(small: Small, arguments: tuple[str, ...], said: str) -> None:
+    small.add(HOLDS)
+    done = small.run("-n0", *arguments)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Nothing was created." in done.stderr
+    assert not (small.folder / "notes").exists()
+
+
+NOT_OFFERED = """
+@pytest.fixture
+def absent():
+    from fixtures.claims import not_claimed
+    not_claimed("the mesh has one network")
+def test_it(absent, prove): prove(EVIDENCE)
+"""
+
+
+@every_way
+def test_what_a_mesh_does_not_offer_is_not_claimed_of_it(small: Small, workers: int) -> None:
+    small.add(HOLDS)
+    small.add(NOT_OFFERED, name="test_absent")
+    assert small.run(f"-n{workers}").returncode == 0
+    assert small.report["verdict"] == "conformant"
+    assert small.report["not_claimed"] == [{"behaviour": "test_absent", "reason": "the mesh has one network"}]
+
+
+def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
+    small.add(HOLDS)
+    small.add("def test_it(): pytest.skip('not today')", name="test_skipped")
+    assert small.run("-n0").returncode == 0
+    assert small.report["verdict"] == "partial"
