@@ -101,7 +101,8 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
             expected=f"each version {low} to {high} times (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=shown,
             samples=len(answers),
-            likely_cause="istiod does not see the other cluster: its remote secret is missing or refused"
+            likely_cause="istiod does not see the other cluster (its remote secret is missing or refused), or it hands "
+            "out pod addresses of the other network, after which the side-car tries a near pod instead"
             if missing == [far]
             else f"pods of {', '.join(sorted(strangers))} are behind the service"
             if strangers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from splithorizon import changes, manifests, workloads
+from splithorizon.faults.networks import networks_joined
 from splithorizon.faults.registry import fault
 from splithorizon.mesh import gateway
 from splithorizon.mesh.model import Mesh
@@ -25,11 +26,18 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     changes.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
 
 
-@fault("test_each_version_takes_its_own_path", cause="hands out pod addresses")
+@fault("test_both_versions_answer", cause="pod addresses of the other network")
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
     label = "topology.istio.io/network"
     changes.remove_label(mesh.remote.kube, "Service", gateway.NAME, mesh.remote.system_namespace, label, undo)
+
+
+@fault("test_each_version_takes_its_own_path", cause="hands out pod addresses")
+def pods_dialled_past_the_gateway(mesh: Mesh, undo: ExitStack) -> None:
+    """What no count of answers shows: the networks are joined and no gateway is known; all is well but the path."""
+    networks_joined(mesh, undo)
+    gateway_service_without_network(mesh, undo)
 
 
 @fault("test_both_versions_answer", cause="an endpoint that cannot be reached")

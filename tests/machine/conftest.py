@@ -87,6 +87,12 @@ class Starter:
         return run
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs keep their journals here: those of the machine's user are neither swept nor counted."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Starter]:
     starter = Starter(tmp_path)

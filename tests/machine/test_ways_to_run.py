@@ -19,7 +19,6 @@ from splithorizon.images import versions
 from splithorizon.images.build import Recipe
 from splithorizon.images.cache import root as cache_root
 from splithorizon.images.published import SAMPLES
-from splithorizon.journal import runs_folder
 from splithorizon.progress import Progress
 from tests.machine.conftest import Starter
 
@@ -142,8 +141,6 @@ def test_published_images_node_ports_and_a_fault_that_is_found(
     finally:
         for role in ("primary", "remote"):
             podman.remove_container(f"published-{role}-control-plane")
-        for folder in runs_folder().iterdir():
-            shutil.rmtree(folder)
 
 
 def _kept_kubeconfig(output: str, role: str) -> str:

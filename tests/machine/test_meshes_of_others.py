@@ -1,0 +1,111 @@
+"""A mesh that a plain script installed, which knows nothing of this suite: judged, and left as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.__main__ import what_by_hand_is_told
+from splithorizon import topology
+from splithorizon.engine.find import find_engine
+from splithorizon.images import supply
+from splithorizon.options import Options
+from splithorizon.progress import Progress
+from tests.machine.conftest import CHECKOUT, Starter
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+CONTEXTS = ("kind-others-primary", "kind-others-remote")
+# They come and go by themselves.
+FLEETING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses", "pods.metrics.k8s.io"}
+KEPT_BY_THE_SERVER = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
+
+
+class Others:
+    """Their kubeconfig, and what is in their clusters."""
+
+    def __init__(self, kubectl: str, kubeconfig: Path) -> None:
+        self._kubectl = kubectl
+        self.kubeconfig = kubeconfig
+
+    def snapshot(self) -> dict[str, str]:
+        """Every object of both clusters, with a digest of what it says but for what only the server writes."""
+        return {f"{context} {_name(item)}": _digest(item) for context in CONTEXTS for item in self._items(context)}
+
+    def _items(self, context: str) -> list[dict[str, Any]]:
+        kinds = set(self._ask(context, "api-resources", "--verbs=list", "-o", "name").split()) - FLEETING
+        found = json.loads(self._ask(context, "get", ",".join(sorted(kinds)), "--all-namespaces", "-o", "json"))
+        items: list[dict[str, Any]] = found["items"]
+        return items
+
+    def _ask(self, context: str, *arguments: str) -> str:
+        command = [self._kubectl, "--kubeconfig", str(self.kubeconfig), "--context", context, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def _name(item: dict[str, Any]) -> str:
+    return f"{item['kind']} {item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
+
+
+def _digest(item: dict[str, Any]) -> str:
+    metadata = {name: value for name, value in item["metadata"].items() if name not in KEPT_BY_THE_SERVER}
+    said = {**item, "metadata": metadata, "status": None}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
+    """Two clusters and a mesh as ``bench/by_hand.sh`` makes them."""
+    folder = tmp_path_factory.mktemp("theirs")
+    engine = find_engine("podman", run_folder=folder, say=print)
+    images = supply.supply(Options(images="built"), engine, Progress(print))
+    plan = topology.plan("others")
+    told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), "MESH_ONLY": "yes"}
+    script = ["bash", str(CHECKOUT / "bench" / "by_hand.sh")]
+    try:
+        done = subprocess.run(
+            script, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        yield Others(str(images.kubectl), folder / "kubeconfig")
+    finally:
+        for cluster in plan:
+            engine.remove_container(f"{cluster.name}-control-plane")
+
+
+def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
+    start: Starter, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, text = others.snapshot(), others.kubeconfig.read_bytes()
+    monkeypatch.setenv("KUBECONFIG", str(others.kubeconfig))
+
+    run = start("suites/", "--contexts", ",".join(CONTEXTS), "--profile", "all")
+
+    assert run.ends(within=300) == 0, run.output
+    assert run.report["verdict"] == "conformant", run.output
+    assert run.report["totals"]["unjoined"] == 0
+    assert run.report["totals"]["requests"] >= 2000
+    reasons = {entry["reason"] for entry in run.report["not_claimed"]}
+    assert all("--allow-disruption" in reason for reason in reasons), reasons
+    assert "disruptive" not in {found["profile"] for found in run.report["behaviours"]}
+    assert others.kubeconfig.read_bytes() == text
+    after = others.snapshot()
+    assert {name: digest for name, digest in after.items() if before.get(name) != digest} == {}
+    assert before.keys() - after.keys() == set()
+
+
+def test_swapped_contexts_are_noticed_before_anything_is_created(
+    start: Starter, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(others.kubeconfig))
+    for wrong in (CONTEXTS[::-1], (CONTEXTS[0], CONTEXTS[0]), (CONTEXTS[0], "kind-nobodys")):
+        run = start("suites/", "--contexts", ",".join(wrong))
+        assert run.ends(within=60) == 4, run.output
+        assert "Nothing was created." in run.output
