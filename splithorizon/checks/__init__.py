@@ -4,6 +4,7 @@ A check returns its evidence, or raises CheckFailed with what was expected, what
 many samples, the likely cause and one command to look further. None of them passes on no samples.
 """
 
+from splithorizon.checks.discovery import endpoints_split_at_the_horizon
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
@@ -22,6 +23,7 @@ __all__ = [
     "absent",
     "all_answered",
     "both_versions_answer",
+    "endpoints_split_at_the_horizon",
     "every_reply_joined",
     "local_traffic_stays",
     "networks_are_separate",

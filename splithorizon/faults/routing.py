@@ -17,6 +17,7 @@ _FAULTS = MANIFESTS / "faults"
 
 @fault(
     "test_both_versions_answer",
+    "test_endpoints_are_near_pods_and_the_far_gateway",
     cause="its remote secret is missing or refused",
     spares_local=False,
 )
@@ -26,7 +27,11 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     changes.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
 
 
-@fault("test_both_versions_answer", cause="pod addresses of the other network")
+@fault(
+    "test_both_versions_answer",
+    "test_endpoints_are_near_pods_and_the_far_gateway",
+    cause="pod addresses of the other network",
+)
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
     label = "topology.istio.io/network"

@@ -12,6 +12,7 @@ from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
 from splithorizon.observations import access_log, joining, replies
 from splithorizon.observations.joining import Joined
+from splithorizon.observations.proxy import Endpoint, Proxy
 from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
 from splithorizon.topology import Role
@@ -75,6 +76,17 @@ class Client:
                 next_command=f"{kube.kubectl} -n {namespace} get pods",
             )
         return cls(kube, namespace, role, running[0]["metadata"]["name"])
+
+    @property
+    def proxy(self) -> Proxy:
+        """Its side-car."""
+        return Proxy(self.kube, self.namespace, self.pod)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where its side-car sends requests for helloworld, as the side-car has it."""
+        host = f"{workloads.SERVICE}.{self.namespace}.svc.cluster.local"
+        return self.proxy.endpoints(f"outbound|{workloads.PORT}||{host}")
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a service of our namespace, each once, and join each to its log line."""

@@ -1,0 +1,69 @@
+"""What istiod has found out, and what it has told the proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
+from splithorizon.observations.proxy import Endpoint
+from splithorizon.route import Route
+
+_ENDPOINTS = (
+    "istioctl proxy-config endpoints deploy/sleep -n sample "
+    "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'"
+)
+
+
+def endpoints_split_at_the_horizon(
+    endpoints: Sequence[Endpoint],
+    route: Route,
+    *,
+    near_pods: Collection[str],
+    far_pods: Collection[str],
+    far_gateway: Collection[str],
+) -> Evidence:
+    """The side-car's endpoints are the near pods and the far network's gateways: no more, no fewer, all healthy."""
+    require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
+    require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
+    require_samples(sorted(far_gateway), f"known gateway addresses of the {route.far}")
+    claim = f"{route}: the side-car's endpoints are the near pods and the far gateway"
+    addresses = {str(endpoint.address) for endpoint in endpoints}
+    wanted = {*near_pods, *far_gateway}
+    if addresses != wanted or any(endpoint.ailments for endpoint in endpoints):
+        raise CheckFailed(
+            claim,
+            expected=", ".join(sorted(wanted)) + ", all healthy",
+            seen=", ".join(map(str, endpoints)) or "no endpoint at all",
+            samples=len(endpoints),
+            likely_cause=_why_not_split(addresses, near_pods, far_pods, far_gateway),
+            next_command=_ENDPOINTS,
+        )
+    return Evidence(
+        claim,
+        f"{len(near_pods)} near, {len(far_gateway)} far",
+        {"endpoints": len(endpoints)},
+        sample_lines=tuple(map(str, endpoints)),
+        addresses=tuple(sorted(wanted)),
+    )
+
+
+def _why_not_split(
+    addresses: Collection[str], near_pods: Collection[str], far_pods: Collection[str], far_gateway: Collection[str]
+) -> str:
+    held = set(addresses)
+    if not held:
+        return "the side-car has not heard of the service: its namespace is not exported to it, or no push reached it"
+    if strange := held - {*near_pods, *far_pods, *far_gateway}:
+        return f"istiod tells of {either(strange)}: another gateway address, another workload, or a pod that is gone"
+    if held & set(far_pods):
+        return (
+            "istiod does not know the far pods' network or no gateway of it, and hands out pod addresses of the other "
+            "network (no topology.istio.io/network label on the gateway's Service, no meshNetworks)"
+        )
+    if not held & set(far_gateway):
+        return "istiod does not see the other cluster: its remote secret is missing or refused"
+    if not held & set(near_pods):
+        return "istiod does not see the client's own cluster: its remote secret is missing or refused"
+    if held != {*near_pods, *far_gateway}:
+        return "not every pod or gateway address has reached the side-car: a push is late, or a pod is not ready"
+    return "the side-car found an endpoint unhealthy: ejected after failures, or not ready"

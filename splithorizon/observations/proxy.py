@@ -1,0 +1,87 @@
+"""A pod's Envoy, as it describes itself: what it was told, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from splithorizon.kube import Kube
+from splithorizon.mesh.gateway import Address
+from splithorizon.observations.answers import Program
+
+_CONTAINER = "istio-proxy"
+_HEALTHY = {"eds_health_status": "HEALTHY"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a proxy sends requests for a service, its share in them, and what keeps it from being used."""
+
+    address: Address
+    weight: int
+    ailments: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """As a table has it."""
+        notes = [f"weight {self.weight}", *self.ailments]
+        return f"{self.address} ({', '.join(notes)})"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a proxy says it is when it asks istiod; what it does not say is empty."""
+
+    network: str
+    cluster_id: str
+    discovery_address: str
+
+
+class Proxy:
+    """The Envoy in a pod; raises EnvironmentBroke where it does not answer, or in a form that is not known."""
+
+    def __init__(self, kube: Kube, namespace: str, pod: str) -> None:
+        """Name the pod; nothing is asked yet."""
+        self.name = f"{pod}.{namespace}"
+        self._envoy = Program(kube, namespace, pod, _CONTAINER, ("pilot-agent", "request"))
+
+    def endpoints(self, cluster: str) -> tuple[Endpoint, ...]:
+        """The endpoints of one of its clusters; none where it has no such cluster."""
+        path = "clusters?format=json"
+        answer = self._envoy.get(path)
+        with self._envoy.known_form(path):
+            found = [one for one in answer["cluster_statuses"] if one["name"] == cluster]
+            return tuple(_endpoint(host) for one in found for host in one.get("host_statuses", []))
+
+    @property
+    def identity(self) -> Identity:
+        """What it was started with, and tells istiod."""
+        path = "server_info"
+        answer = self._envoy.get(path)
+        with self._envoy.known_form(path):
+            metadata = answer["node"]["metadata"]
+            return Identity(
+                network=metadata.get("NETWORK", ""),
+                cluster_id=metadata.get("CLUSTER_ID", ""),
+                discovery_address=metadata["PROXY_CONFIG"]["discoveryAddress"],
+            )
+
+    @property
+    def rejected_updates(self) -> Mapping[str, int]:
+        """How often it refused what istiod sent, since it was started, by the statistic that counts it."""
+        path = "stats?format=json&filter=update_rejected$"
+        answer = self._envoy.get(path)
+        with self._envoy.known_form(path):
+            return {one["name"]: one["value"] for one in answer["stats"] if one["name"].endswith("update_rejected")}
+
+
+def _endpoint(host: Mapping[str, Any]) -> Endpoint:
+    place = host["address"]["socket_address"]
+    health = host["health_status"]
+    return Endpoint(
+        Address(place["address"], place["port_value"]),
+        host["weight"],
+        tuple(sorted(name if value is True else f"{name} {value}" for name, value in health.items()))
+        if health != _HEALTHY
+        else (),
+    )
