@@ -32,6 +32,7 @@ class Durations:
     endpoints_told: float = 30  # a push follows a ready pod within a second; a broken mesh is not waited for longer
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
+    push_acknowledged: float = 10  # milliseconds; a proxy that changes its connection takes a second
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine
     suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
     fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more

@@ -4,7 +4,7 @@ A check returns its evidence, or raises CheckFailed with what was expected, what
 many samples, the likely cause and one command to look further. None of them passes on no samples.
 """
 
-from splithorizon.checks.discovery import endpoints_split_at_the_horizon
+from splithorizon.checks.discovery import endpoints_split_at_the_horizon, naming_chain_is_whole
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
@@ -26,6 +26,7 @@ __all__ = [
     "endpoints_split_at_the_horizon",
     "every_reply_joined",
     "local_traffic_stays",
+    "naming_chain_is_whole",
     "networks_are_separate",
     "path_proof",
     "ready",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.observations.chain import Link, Place
 from splithorizon.observations.proxy import Endpoint
 from splithorizon.route import Route
+from splithorizon.topology import Role
 
 _ENDPOINTS = (
     "istioctl proxy-config endpoints deploy/sleep -n sample "
@@ -45,6 +47,52 @@ def endpoints_split_at_the_horizon(
         sample_lines=tuple(map(str, endpoints)),
         addresses=tuple(sorted(wanted)),
     )
+
+
+def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
+    """Every place that names a cluster, or its network, gives it the one name that it has to have."""
+    require_samples(chain, f"links of the {role}'s configuration")
+    claim = f"{role}: every link from the network's label to istiod's gateways agrees"
+    table = tuple(map(str, chain))
+    broken = [link for link in chain if not link.whole]
+    if broken:
+        first, *others = broken
+        seen = f"{first}"
+        if others:
+            shown = "; ".join(map(str, others[:SHOWN]))
+            seen += f"; {len(others)} more after it: {shown}{' …' if len(others) > SHOWN else ''}"
+        raise CheckFailed(
+            claim,
+            expected=f"{first.place}, {first.of}: {first.expected or 'a name'}",
+            seen=seen,
+            samples=len(chain),
+            likely_cause=_why_broken(first),
+            next_command="istioctl x internal-debug networkz",
+            numbers={f"{link.place}, {link.of}": link.seen for link in chain},
+        )
+    return Evidence(claim, f"{len(chain)} links", {"links": len(chain)}, sample_lines=table)
+
+
+def _why_broken(link: Link) -> str:
+    match link.place:
+        case Place.NAMESPACE:
+            return "the system namespace lost its topology.istio.io/network label, or never had it"
+        case Place.MESH_NETWORKS:
+            return "meshNetworks has no such fromRegistry (it must be the cluster's id), or another gateway address"
+        case Place.SERVICE:
+            return "the gateway's Service lost its network label or port 15443, or its address is another one"
+        case Place.POD_LABEL:
+            return "the pod was injected before its network was known, or relabelled: restart it"
+        case Place.POD_NETWORK:
+            return "the injection webhook's path names another network, or the pod is older than its setting"
+        case Place.POD_CLUSTER:
+            return "the injection webhook's path names another cluster than the remote secret's data key"
+        case Place.REMOTE_KUBECONFIG:
+            return "the remote secret is missing, or its data key is not the id that the remote's proxies tell"
+        case Place.CLUSTERS:
+            return "istiod does not watch the cluster: its remote secret is missing or refused"
+        case Place.GATEWAYS:
+            return "istiod found no gateway of the network, or another address: cluster not synced, or Service pending"
 
 
 def _why_not_split(

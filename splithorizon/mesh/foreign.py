@@ -62,7 +62,7 @@ def explore(
     """
     _require_two_clusters(kubes, contexts)
     istiod = _choose(_istiods(kubes[Role.PRIMARY]), kubes, contexts, revision)
-    networks = _mesh_networks(kubes[Role.PRIMARY], istiod)
+    networks = mesh_networks(kubes[Role.PRIMARY], istiod.namespace, istiod.revision)
     systems = {
         Role.PRIMARY: istiod.namespace,
         Role.REMOTE: _system_namespace(kubes[Role.REMOTE], istiod),
@@ -72,8 +72,8 @@ def explore(
     mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
     clusters = {}
     for role, kube in kubes.items():
-        network = labels[role] or _network_of(ids[role], networks)
-        services = _gateway_services(kube, network, mode)
+        network = labels[role] or network_of(ids[role], networks)
+        services = gateway_services(kube, network, mode)
         clusters[role] = ClusterFacts(
             role=role,
             name=contexts[role],
@@ -83,9 +83,9 @@ def explore(
             kubectl=kube.kubectl,
             system_namespace=systems[role],
             gateways=tuple(
-                _configured(networks[network], services)
+                configured(networks[network], services)
                 if mode is NetworkMode.MESH_NETWORKS and network in networks
-                else dict.fromkeys(address for service in services for address in _addresses(service))
+                else dict.fromkeys(address for service in services for address in addresses(service))
             ),
             gateway_pods=tuple(
                 Selection(service["metadata"]["namespace"], _selector(service["spec"].get("selector", {})))
@@ -135,10 +135,10 @@ def _not_a_mesh(contexts: Mapping[Role, str], why: str) -> UsageProblem:
     return UsageProblem(f"--contexts {','.join(contexts.values())}: {why}. Nothing was created.")
 
 
-def _mesh_networks(kube: Kube, istiod: _Istiod) -> dict[str, Any]:
+def mesh_networks(kube: Kube, system_namespace: str, revision: str) -> dict[str, Any]:
     """The networks of istiod's ConfigMap, as Istio's ``MeshNetworks`` has them."""
-    name = "istio" if istiod.revision == "default" else f"istio-{istiod.revision}"
-    data = (kube.get("ConfigMap", name, istiod.namespace) or {}).get("data", {})
+    name = "istio" if revision in {"", "default"} else f"istio-{revision}"
+    data = (kube.get("ConfigMap", name, system_namespace) or {}).get("data", {})
     with suppress(yaml.YAMLError):
         return (yaml.safe_load(data.get("meshNetworks", "")) or {}).get("networks") or {}
     return {}
@@ -177,14 +177,15 @@ def _network_label(kube: Kube, system_namespace: str) -> str:
     return str(namespace["metadata"].get("labels", {}).get(NETWORK_LABEL, ""))
 
 
-def _network_of(cluster_id: str, networks: Mapping[str, Any]) -> str:
+def network_of(cluster_id: str, networks: Mapping[str, Any]) -> str:
+    """The network that a cluster is in by istiod's ConfigMap; empty where it does not say."""
     for name, network in networks.items():
         if any(endpoint.get("fromRegistry") == cluster_id for endpoint in network.get("endpoints") or []):
             return name
     return ""
 
 
-def _gateway_services(kube: Kube, network: str, mode: NetworkMode) -> list[Object]:
+def gateway_services(kube: Kube, network: str, mode: NetworkMode) -> list[Object]:
     """The Services of the network's east-west gateways; by label, as istiod finds them, where there are labels."""
     labels = f"{NETWORK_LABEL}={network}" if mode is NetworkMode.LABELS else ""
     return [service for service in kube.list("Service", labels=labels) if _port(service)]
@@ -197,14 +198,15 @@ def _port(service: Object) -> int:
     return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
 
 
-def _addresses(service: Object) -> Iterator[Address]:
+def addresses(service: Object) -> Iterator[Address]:
+    """Where other networks reach a gateway, as its Service has it."""
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     hosts = [entry.get("ip") or entry.get("hostname") for entry in ingress]
     for host in [*hosts, *(service["spec"].get("externalIPs") or [])]:
         yield Address(str(host), _port(service))
 
 
-def _configured(network: Mapping[str, Any], services: list[Object]) -> Iterator[Address]:
+def configured(network: Mapping[str, Any], services: list[Object]) -> Iterator[Address]:
     """The addresses that the ConfigMap gives for a network, Services named there looked up."""
     for gateway in network.get("gateways") or []:
         port = int(gateway.get("port", PORT))
@@ -214,7 +216,7 @@ def _configured(network: Mapping[str, Any], services: list[Object]) -> Iterator[
             for service in services:
                 metadata = service["metadata"]
                 if str(name).startswith(f"{metadata['name']}.{metadata['namespace']}."):
-                    yield from (Address(found.host, port) for found in _addresses(service))
+                    yield from (Address(found.host, port) for found in addresses(service))
 
 
 def _selector(labels: Mapping[str, str]) -> str:

@@ -9,8 +9,12 @@ from typing import Any
 from splithorizon import readiness, workloads
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
-from splithorizon.mesh.facts import ClusterFacts, MeshFacts
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection
+from splithorizon.observations import chain
+from splithorizon.observations.chain import Injected, Link
 from splithorizon.observations.client import Client, PodAddress, Sample
+from splithorizon.observations.control_plane import ControlPlane
+from splithorizon.observations.proxy import Proxy
 from splithorizon.readiness import Readiness
 from splithorizon.route import Route
 from splithorizon.topology import Role
@@ -68,6 +72,17 @@ class Cluster:
         """Where a request goes that comes from the other network."""
         return frozenset(map(str, self.facts.gateways))
 
+    @property
+    def injected_pods(self) -> list[Injected]:
+        """The running pods that have a proxy: our workloads', and the network's gateways."""
+        ours = Selection(self.namespace, "")
+        return [
+            Injected(pod, Proxy(self.kube, pods.namespace, pod["metadata"]["name"]), is_gateway=pods is not ours)
+            for pods in (ours, *self.facts.gateway_pods)
+            for pod in self.kube.list("Pod", pods.namespace, pods.labels, "status.phase=Running")
+            if readiness.of_pod(pod).sidecar and "deletionTimestamp" not in pod["metadata"]
+        ]
+
 
 class Mesh:
     """Both clusters, and the clients in them."""
@@ -90,6 +105,24 @@ class Mesh:
     def remote(self) -> Cluster:
         """The cluster that is managed from the primary."""
         return self._clusters[Role.REMOTE]
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """istiod, of the mesh's revision."""
+        return ControlPlane(self.primary.kube, self.primary.system_namespace, self.facts.revision)
+
+    def naming_chain(self, role: Role) -> list[Link]:
+        """Every place that has to give a cluster, and its network, the same name."""
+        cluster = self[role]
+        return list(
+            chain.links(
+                cluster.facts,
+                self.facts.network_mode,
+                kube=cluster.kube,
+                control_plane=self.control_plane,
+                pods=cluster.injected_pods,
+            )
+        )
 
     def client(self, role: Role) -> Client:
         """The sleep pod of a cluster, as something that sends requests."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from splithorizon.errors import EnvironmentBroke
+import yaml
+
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
+from splithorizon.mesh import foreign
 from splithorizon.mesh.gateway import Address
 from splithorizon.observations.answers import Program
+from splithorizon.waiting import NotYet, eventually
 
 _CONTAINER = "discovery"
 _COMMAND = ("/usr/local/bin/pilot-discovery", "request")
@@ -25,6 +32,15 @@ class RemoteCluster:
     cluster_id: str
     secret: str
     status: str
+
+
+@dataclass(frozen=True)
+class RemoteSecret:
+    """What tells istiod of another cluster: a Secret's data key, and the API server that it leads to."""
+
+    name: str
+    cluster_id: str
+    server: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,8 @@ class ControlPlane:
         """Name its namespace and revision; nothing is asked yet."""
         self._kube = kube
         self._namespace = namespace
-        self._labels = f"app=istiod,istio.io/rev={revision or 'default'}"
+        self._revision = revision or "default"
+        self._labels = f"app=istiod,{foreign.REVISION_LABEL}={self._revision}"
 
     @cached_property
     def _programs(self) -> Mapping[str, Program]:
@@ -71,6 +88,19 @@ class ControlPlane:
                 found[istiod] = {network: frozenset(addresses) for network, addresses in networks.items()}
         return found
 
+    def mesh_networks(self) -> Mapping[str, Any]:
+        """The networks of its ConfigMap, by name, as Istio's ``MeshNetworks`` has them."""
+        return foreign.mesh_networks(self._kube, self._namespace, self._revision)
+
+    def remote_secrets(self) -> tuple[RemoteSecret, ...]:
+        """Every data key of its remote secrets; one that cannot be read leads nowhere."""
+        secrets = self._kube.list("Secret", self._namespace, "istio/multiCluster=true")
+        return tuple(
+            RemoteSecret(secret["metadata"]["name"], cluster_id, _server(encoded))
+            for secret in secrets
+            for cluster_id, encoded in (secret.get("data") or {}).items()
+        )
+
     def clusters(self) -> tuple[RemoteCluster, ...]:
         """Every cluster that each istiod watches, its own too."""
         path = "/debug/clusterz"
@@ -80,6 +110,21 @@ class ControlPlane:
             with program.known_form(path):
                 found += [RemoteCluster(istiod, one["id"], one["secretName"], one["syncStatus"]) for one in answer]
         return tuple(found)
+
+    def settled_proxies(self, wanted: Collection[str]) -> tuple[ProxySync, ...]:
+        """Every proxy, once those wanted are there and no push is on its way; as they are when it is time."""
+        latest: tuple[ProxySync, ...] = ()
+
+        def look() -> None:
+            nonlocal latest
+            latest = self.proxies()
+            absent = set(wanted) - {one.proxy for one in latest}
+            if absent or any(one.unacknowledged for one in latest):
+                raise NotYet(f"{len(absent)} proxies not connected, or a push not acknowledged")
+
+        with suppress(TimedOut):
+            eventually("every proxy is synced", look, within=durations().push_acknowledged)
+        return latest
 
     def proxies(self) -> tuple[ProxySync, ...]:
         """Every proxy, by the istiod that it is connected to."""
@@ -91,6 +136,14 @@ class ControlPlane:
                 # Whoever asks for a debug page is listed too, for a while; a proxy names its cluster.
                 found += [_proxy(istiod, one) for one in answer if "cluster_id" in one]
         return tuple(found)
+
+
+def _server(encoded: str) -> str:
+    # The token in it is passed over: nothing of it may come into a report.
+    with suppress(ValueError, yaml.YAMLError, KeyError, TypeError, IndexError):
+        kubeconfig = yaml.safe_load(base64.b64decode(encoded))
+        return str(kubeconfig["clusters"][0]["cluster"]["server"])
+    return ""
 
 
 def _proxy(istiod: str, told: Mapping[str, Any]) -> ProxySync:
