@@ -4,7 +4,7 @@ A check returns its evidence, or raises CheckFailed with what was expected, what
 many samples, the likely cause and one command to look further. None of them passes on no samples.
 """
 
-from splithorizon.checks.discovery import endpoints_split_at_the_horizon, naming_chain_is_whole
+from splithorizon.checks.discovery import endpoints_split_at_the_horizon, every_proxy_synced, naming_chain_is_whole
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
@@ -24,6 +24,7 @@ __all__ = [
     "all_answered",
     "both_versions_answer",
     "endpoints_split_at_the_horizon",
+    "every_proxy_synced",
     "every_reply_joined",
     "local_traffic_stays",
     "naming_chain_is_whole",

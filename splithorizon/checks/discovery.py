@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
 from splithorizon.observations.chain import Link, Place
+from splithorizon.observations.control_plane import Synchronisation
 from splithorizon.observations.proxy import Endpoint
 from splithorizon.route import Route
 from splithorizon.topology import Role
@@ -71,6 +72,34 @@ def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
             numbers={f"{link.place}, {link.of}": link.seen for link in chain},
         )
     return Evidence(claim, f"{len(chain)} links", {"links": len(chain)}, sample_lines=table)
+
+
+def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
+    """Each proxy is connected to an istiod, and has accepted the latest of every kind that it was sent."""
+    require_samples(state.wanted, f"proxies in the {role}")
+    claim = f"{role}: every proxy has accepted all that istiod sent it"
+    absent = sorted(set(state.wanted) - {one.proxy for one in state.found})
+    lagging = [f"{one.proxy}: {', '.join(one.unacknowledged)}" for one in state.found if one.unacknowledged]
+    if absent or lagging:
+        kinds = {"not connected": absent, "not accepted": lagging}
+        refused = {
+            f"{proxy} {name}": count for proxy, counts in state.refused.items() for name, count in counts.items()
+        }
+        raise CheckFailed(
+            claim,
+            expected=f"{len(state.wanted)} proxies connected, and no push that is not accepted",
+            seen="; ".join(f"{what}: {', '.join(names[:SHOWN])}" for what, names in kinds.items() if names)
+            + (f"; refused: {', '.join(sorted(refused))}" if refused else ""),
+            samples=len(state.found),
+            likely_cause="istiod refuses the proxy (its cluster id is not a remote secret's), or it cannot be reached"
+            if absent
+            else "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)"
+            if refused
+            else "the proxy is overloaded or its connection hangs: the push is sent and not answered",
+            next_command="istioctl proxy-status",
+            numbers=refused,
+        )
+    return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
 
 
 def _why_broken(link: Link) -> str:

@@ -13,7 +13,7 @@ from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection
 from splithorizon.observations import chain
 from splithorizon.observations.chain import Injected, Link
 from splithorizon.observations.client import Client, PodAddress, Sample
-from splithorizon.observations.control_plane import ControlPlane
+from splithorizon.observations.control_plane import ControlPlane, Synchronisation
 from splithorizon.observations.proxy import Proxy
 from splithorizon.readiness import Readiness
 from splithorizon.route import Route
@@ -123,6 +123,18 @@ class Mesh:
                 pods=cluster.injected_pods,
             )
         )
+
+    def synchronisation(self, role: Role) -> Synchronisation:
+        """How the proxies of a cluster have taken what istiod sent them."""
+        cluster = self[role]
+        ours = {one.proxy.name: one.proxy for one in cluster.injected_pods}
+        found = tuple(
+            one
+            for one in self.control_plane.proxies(ours.keys())
+            if one.proxy in ours or one.cluster_id == cluster.facts.cluster_id
+        )
+        lagging = {one.proxy for one in found if one.unacknowledged} & ours.keys()
+        return Synchronisation(tuple(ours), found, {name: ours[name].refused_updates for name in sorted(lagging)})
 
     def client(self, role: Role) -> Client:
         """The sleep pod of a cluster, as something that sends requests."""

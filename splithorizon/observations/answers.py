@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
 
-_JSON_BEGINS = re.compile(r"^[{\[]", re.MULTILINE)
+T = TypeVar("T")
+
+# Go writes an empty list as null.
+_JSON_BEGINS = re.compile(r"^(?:[{\[]|null$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -26,47 +28,32 @@ class Program:
     container: str
     command: Sequence[str]
 
-    def get(self, path: str) -> Any:
-        """Ask for a path; raises EnvironmentBroke where the container gives no JSON."""
+    def get(self, path: str, read: Callable[[Any], T]) -> T:
+        """Ask for a path, and read the answer; raises EnvironmentBroke where it cannot be had or has another form."""
         argv = [*self.command, "GET", path]
+        by_hand = f"{self.kube.kubectl} -n {self.namespace} exec {self.pod} -c {self.container} -- {' '.join(argv)}"
         stdout, stderr, status = self.kube.execute(
             self.pod, self.namespace, self.container, argv, within=durations().small_command
         )
         if status:
-            raise EnvironmentBroke(
-                f"{self} does not answer {path}",
-                seen=f"exit status {status}: {(stderr or stdout).strip()[-200:]}",
-                next_command=self._by_hand(argv),
-            )
+            seen = f"exit status {status}: {(stderr or stdout).strip()[-200:]}"
+            raise EnvironmentBroke(f"{self} does not answer {path}", seen=seen, next_command=by_hand)
         try:
-            return read(stdout)
-        except ValueError:
-            raise EnvironmentBroke(
-                f"{self} answers {path} with no JSON", seen=stdout[-200:], next_command=self._by_hand(argv)
-            ) from None
-
-    @contextmanager
-    def known_form(self, path: str) -> Iterator[None]:
-        """Reads its answer to a path; raises EnvironmentBroke where that has another form than those known."""
-        try:
-            yield
+            return read(parse(stdout))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as unknown:
             raise EnvironmentBroke(
                 f"{self} answers {path} in a form that is not known",
                 seen=f"{type(unknown).__name__}: {unknown}",
-                next_command=self._by_hand([*self.command, "GET", path]),
+                next_command=by_hand,
             ) from None
 
     def __str__(self) -> str:
         """As a sentence has it."""
         return f"{self.container} of {self.namespace}/{self.pod} in the {self.kube.role}"
 
-    def _by_hand(self, argv: Sequence[str]) -> str:
-        return f"{self.kube.kubectl} -n {self.namespace} exec {self.pod} -c {self.container} -- {' '.join(argv)}"
 
-
-def read(printed: str) -> Any:
+def parse(printed: str) -> Any:
     """Read the JSON that follows the log lines which such a command may print first; raises ValueError."""
     if (begin := _JSON_BEGINS.search(printed)) is None:
-        raise ValueError("no line begins as JSON")
+        raise ValueError(f"no line begins as JSON: {printed[-200:]!r}")
     return json.loads(printed[begin.start() :])

@@ -77,9 +77,8 @@ def links(
     if facts.role is Role.REMOTE:
         keys = {secret.cluster_id for secret in control_plane.remote_secrets()}
         yield Link(Place.REMOTE_KUBECONFIG, of, facts.cluster_id, _one_of(facts.cluster_id, keys))
-    watched = control_plane.clusters()
-    for istiod in dict.fromkeys(cluster.istiod for cluster in watched):
-        ids = {cluster.cluster_id for cluster in watched if cluster.istiod == istiod}
+    for istiod, watched in control_plane.clusters().items():
+        ids = {cluster.cluster_id for cluster in watched}
         yield Link(Place.CLUSTERS, f"{of} by {istiod}", facts.cluster_id, _one_of(facts.cluster_id, ids))
     for istiod, found in control_plane.network_gateways().items():
         seen = found.get(facts.network, frozenset())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -19,18 +18,19 @@ from splithorizon.mesh.gateway import Address
 from splithorizon.observations.answers import Program
 from splithorizon.waiting import NotYet, eventually
 
+T = TypeVar("T")
+
+_ISTIOD = "app=istiod"
 _CONTAINER = "discovery"
 _COMMAND = ("/usr/local/bin/pilot-discovery", "request")
 _KINDS = ("cluster", "listener", "route", "endpoint")
 
 
 @dataclass(frozen=True)
-class RemoteCluster:
-    """A cluster as one istiod watches it; its own has no secret."""
+class WatchedCluster:
+    """A cluster as an istiod watches it: ``synced``, ``syncing``, ``timeout`` or ``closed``."""
 
-    istiod: str
     cluster_id: str
-    secret: str
     status: str
 
 
@@ -44,10 +44,21 @@ class RemoteSecret:
 
 
 @dataclass(frozen=True)
-class ProxySync:
-    """What one istiod sent to a proxy that is connected to it, and has no word of its taking it."""
+class Synchronisation:
+    """How the proxies of a cluster stand: those that have to be connected, all that are, and what was refused.
 
-    istiod: str
+    ``refused`` counts refusals since a proxy was started, of those among the first that lag behind.
+    """
+
+    wanted: tuple[str, ...]
+    found: tuple[ProxySync, ...]
+    refused: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class ProxySync:
+    """A connected proxy, and the kinds of configuration whose latest push it has not accepted."""
+
     proxy: str
     cluster_id: str
     unacknowledged: tuple[str, ...]
@@ -61,32 +72,10 @@ class ControlPlane:
         self._kube = kube
         self._namespace = namespace
         self._revision = revision or "default"
-        self._labels = f"app=istiod,{foreign.REVISION_LABEL}={self._revision}"
-
-    @cached_property
-    def _programs(self) -> Mapping[str, Program]:
-        pods = self._kube.list("Pod", self._namespace, self._labels, "status.phase=Running")
-        names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        if not names:
-            raise EnvironmentBroke(
-                f"no istiod runs in the {self._kube.role}",
-                seen=f"{len(pods)} pods with {self._labels} in {self._namespace}",
-                next_command=f"{self._kube.kubectl} -n {self._namespace} get pods",
-            )
-        return {name: Program(self._kube, self._namespace, name, _CONTAINER, _COMMAND) for name in names}
 
     def network_gateways(self) -> Mapping[str, Mapping[str, frozenset[Address]]]:
         """For each istiod the gateways that it found, by network."""
-        path = "/debug/networkz"
-        found: dict[str, Mapping[str, frozenset[Address]]] = {}
-        for istiod, program in self._programs.items():
-            answer = program.get(path)
-            with program.known_form(path):
-                networks: dict[str, set[Address]] = {}
-                for one in answer:
-                    networks.setdefault(one["Network"], set()).add(Address(one["Addr"], one["Port"]))
-                found[istiod] = {network: frozenset(addresses) for network, addresses in networks.items()}
-        return found
+        return self._ask("/debug/networkz", _gateways)
 
     def mesh_networks(self) -> Mapping[str, Any]:
         """The networks of its ConfigMap, by name, as Istio's ``MeshNetworks`` has them."""
@@ -101,23 +90,20 @@ class ControlPlane:
             for cluster_id, encoded in (secret.get("data") or {}).items()
         )
 
-    def clusters(self) -> tuple[RemoteCluster, ...]:
-        """Every cluster that each istiod watches, its own too."""
-        path = "/debug/clusterz"
-        found: list[RemoteCluster] = []
-        for istiod, program in self._programs.items():
-            answer = program.get(path)
-            with program.known_form(path):
-                found += [RemoteCluster(istiod, one["id"], one["secretName"], one["syncStatus"]) for one in answer]
-        return tuple(found)
+    def clusters(self) -> Mapping[str, tuple[WatchedCluster, ...]]:
+        """For each istiod every cluster that it watches, its own too."""
+        return self._ask("/debug/clusterz", _clusters)
 
-    def settled_proxies(self, wanted: Collection[str]) -> tuple[ProxySync, ...]:
-        """Every proxy, once those wanted are there and no push is on its way; as they are when it is time."""
+    def proxies(self, wanted: Collection[str]) -> tuple[ProxySync, ...]:
+        """Every proxy, by the istiod that it is connected to; of any revision, for a gateway may have another.
+
+        Read once those wanted are connected and no push is on its way; otherwise as it is when time is up.
+        """
         latest: tuple[ProxySync, ...] = ()
 
         def look() -> None:
             nonlocal latest
-            latest = self.proxies()
+            latest = self._proxies()
             absent = set(wanted) - {one.proxy for one in latest}
             if absent or any(one.unacknowledged for one in latest):
                 raise NotYet(f"{len(absent)} proxies not connected, or a push not acknowledged")
@@ -126,16 +112,27 @@ class ControlPlane:
             eventually("every proxy is synced", look, within=durations().push_acknowledged)
         return latest
 
-    def proxies(self) -> tuple[ProxySync, ...]:
-        """Every proxy, by the istiod that it is connected to."""
-        path = "/debug/syncz"
-        found: list[ProxySync] = []
-        for istiod, program in self._programs.items():
-            answer = program.get(path)
-            with program.known_form(path):
-                # Whoever asks for a debug page is listed too, for a while; a proxy names its cluster.
-                found += [_proxy(istiod, one) for one in answer if "cluster_id" in one]
-        return tuple(found)
+    def _proxies(self) -> tuple[ProxySync, ...]:
+        told = self._ask("/debug/syncz", _proxies, of_any_revision=True)
+        return tuple(proxy for proxies in told.values() for proxy in proxies)
+
+    def _ask(self, path: str, read: Callable[[Any], T], *, of_any_revision: bool = False) -> dict[str, T]:
+        labels = _ISTIOD if of_any_revision else f"{_ISTIOD},{foreign.REVISION_LABEL}={self._revision}"
+        return {
+            istiod: Program(self._kube, self._namespace, istiod, _CONTAINER, _COMMAND).get(path, read)
+            for istiod in self._istiods(labels)
+        }
+
+    def _istiods(self, labels: str) -> list[str]:
+        pods = self._kube.list("Pod", self._namespace, labels, "status.phase=Running")
+        names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        if not names:
+            raise EnvironmentBroke(
+                f"no istiod runs in the {self._kube.role}",
+                seen=f"{len(pods)} pods with {labels} in {self._namespace}",
+                next_command=f"{self._kube.kubectl} -n {self._namespace} get pods",
+            )
+        return names
 
 
 def _server(encoded: str) -> str:
@@ -146,7 +143,21 @@ def _server(encoded: str) -> str:
     return ""
 
 
-def _proxy(istiod: str, told: Mapping[str, Any]) -> ProxySync:
+def _gateways(networkz: Any) -> dict[str, frozenset[Address]]:
+    found = [(one["Network"], Address(one["Addr"], one["Port"])) for one in networkz or []]
+    return {name: frozenset(address for network, address in found if network == name) for name, _ in found}
+
+
+def _clusters(clusterz: Any) -> tuple[WatchedCluster, ...]:
+    return tuple(WatchedCluster(one["id"], one["syncStatus"]) for one in clusterz or [])
+
+
+def _proxies(syncz: Any) -> tuple[ProxySync, ...]:
+    # Whoever asks for a debug page is listed too, for a while; a proxy names its cluster.
+    return tuple(_proxy(one) for one in syncz or [] if "cluster_id" in one)
+
+
+def _proxy(told: Mapping[str, Any]) -> ProxySync:
     # Where both are missing, istiod has nothing of that kind for this proxy; a gateway has no routes, for one.
     unacknowledged = tuple(kind for kind in _KINDS if told.get(f"{kind}_sent", "") != told.get(f"{kind}_acked", ""))
-    return ProxySync(istiod, told["proxy"], told["cluster_id"], unacknowledged)
+    return ProxySync(told["proxy"], told["cluster_id"], unacknowledged)

@@ -47,32 +47,40 @@ class Proxy:
 
     def endpoints(self, cluster: str) -> tuple[Endpoint, ...]:
         """The endpoints of one of its clusters; none where it has no such cluster."""
-        path = "clusters?format=json"
-        answer = self._envoy.get(path)
-        with self._envoy.known_form(path):
-            found = [one for one in answer["cluster_statuses"] if one["name"] == cluster]
-            return tuple(_endpoint(host) for one in found for host in one.get("host_statuses", []))
+        clusters = self._envoy.get("clusters?format=json", _endpoints)
+        return clusters.get(cluster, ())
 
     @property
     def identity(self) -> Identity:
         """What it was started with, and tells istiod."""
-        path = "server_info"
-        answer = self._envoy.get(path)
-        with self._envoy.known_form(path):
-            metadata = answer["node"]["metadata"]
-            return Identity(
-                network=metadata.get("NETWORK", ""),
-                cluster_id=metadata.get("CLUSTER_ID", ""),
-                discovery_address=metadata["PROXY_CONFIG"]["discoveryAddress"],
-            )
+        return self._envoy.get("server_info", _identity)
 
     @property
-    def rejected_updates(self) -> Mapping[str, int]:
-        """How often it refused what istiod sent, since it was started, by the statistic that counts it."""
-        path = "stats?format=json&filter=update_rejected$"
-        answer = self._envoy.get(path)
-        with self._envoy.known_form(path):
-            return {one["name"]: one["value"] for one in answer["stats"] if one["name"].endswith("update_rejected")}
+    def refused_updates(self) -> Mapping[str, int]:
+        """How often, since it was started, it refused what istiod sent, by the statistic that counts it."""
+        counts = self._envoy.get("stats?format=json&filter=update_rejected$", _counts)
+        return {name: count for name, count in counts.items() if count}
+
+
+def _identity(server_info: Any) -> Identity:
+    metadata = server_info["node"]["metadata"]
+    return Identity(
+        network=metadata.get("NETWORK", ""),
+        cluster_id=metadata.get("CLUSTER_ID", ""),
+        discovery_address=metadata["PROXY_CONFIG"]["discoveryAddress"],
+    )
+
+
+def _counts(stats: Any) -> dict[str, int]:
+    return {one["name"]: int(one["value"]) for one in stats["stats"]}
+
+
+def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:
+    return {
+        one["name"]: tuple(_endpoint(host) for host in one.get("host_statuses", []))
+        for one in clusters["cluster_statuses"]
+        if one["name"].startswith("outbound|")
+    }
 
 
 def _endpoint(host: Mapping[str, Any]) -> Endpoint:
