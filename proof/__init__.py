@@ -56,7 +56,7 @@ def missing(fault: Fault, report: RunReport) -> list[str]:
             lacking.append(f"{behaviour}: {seen}, where {fault.verdict} is demanded")
         elif not any(_names_cause(result, fault) for result in results):
             told = " | ".join(result.likely_cause or result.failure for result in results if result.failure)
-            lacking.append(f"{behaviour} does not name the cause {fault.cause!r}; it says: {told}")
+            lacking.append(f"{behaviour} does not name the cause {fault.causes[behaviour]!r}; it says: {told}")
     if fault.spares_local and verdicts_of(report).get(CONTROL) is not Verdict.CONFORMANT:
         lacking.append(f"{CONTROL}, the control, is not conformant")
     return lacking
@@ -95,7 +95,7 @@ def as_json(one: Proven) -> dict[str, object]:
         "story": one.fault.story,
         "must_break": list(one.fault.breaks),
         "demanded": one.fault.verdict,
-        "cause": one.fault.cause,
+        "causes": dict(one.fault.causes),
         "verdicts": dict(one.verdicts),
         "detected_after": round(one.detected_after, 1),
         "healed_after": round(one.healed_after, 1),
@@ -104,7 +104,8 @@ def as_json(one: Proven) -> dict[str, object]:
 
 
 def _names_cause(result: BehaviourResult, fault: Fault) -> bool:
-    return result.verdict is fault.verdict and fault.cause in f"{result.failure}\n{result.likely_cause}"
+    said = f"{result.failure}\n{result.likely_cause}"
+    return result.verdict is fault.verdict and fault.causes[result.behaviour] in said
 
 
 def _cell(one: Proven, behaviour: str) -> str:

@@ -24,7 +24,7 @@ def nothing(_: Mesh, __: ExitStack) -> None:
     """No fault at all."""
 
 
-FAULT = Fault("secret-missing", "It is gone.", ("test_both_versions_answer",), "secret is missing", nothing)
+FAULT = Fault("secret-missing", "It is gone.", {"test_both_versions_answer": "secret is missing"}, nothing)
 
 
 def result(behaviour: str, verdict: Verdict, *, route: str = "", cause: str = "") -> BehaviourResult:
@@ -95,7 +95,7 @@ def test_a_fault_names_behaviours_that_there_are_and_says_what_it_does(fault: Fa
     assert fault.breaks
     assert set(fault.breaks) <= set(BEHAVIOURS)
     assert len(fault.story) > 40
-    assert fault.cause
+    assert all(fault.causes.values())
 
 
 def test_faults_have_names_of_their_own() -> None:

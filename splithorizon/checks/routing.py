@@ -101,8 +101,8 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
             expected=f"each version {low} to {high} times (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=shown,
             samples=len(answers),
-            likely_cause="istiod does not see the other cluster (its remote secret is missing or refused), or it hands "
-            "out pod addresses of the other network, after which the side-car tries a near pod instead"
+            likely_cause="the far version has no endpoint (its remote secret is missing or refused) or one that "
+            "cannot be reached (a gateway that is not there, a pod address): the side-car then tries a near pod instead"
             if missing == [far]
             else f"pods of {', '.join(sorted(strangers))} are behind the service"
             if strangers
@@ -180,7 +180,7 @@ def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_
             expected=f"replies from {near} and from {far}",
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
             samples=len(joined.pairs),
-            likely_cause="only one network answers, so no path was proven",
+            likely_cause="only one network answers, so no path was proven: the discovery checks name what is missing",
             next_command="istioctl remote-clusters",
         )
     samples = [next(pair.line.raw for pair in joined.pairs if pair.reply.version == version) for version in (near, far)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -16,31 +16,43 @@ Inject = Callable[[Mesh, ExitStack], None]
 class Fault:
     """One way to break a mesh. ``breaks`` names modules of the suites; one of their tests each must say ``verdict``.
 
-    ``cause`` is part of what it then says. ``spares_local`` tells whether traffic within each cluster
+    ``causes`` has for each a part of what it then says. ``spares_local`` tells whether traffic within each cluster
     must stay sound meanwhile.
     """
 
     name: str
     story: str
-    breaks: tuple[str, ...]
-    cause: str
+    causes: Mapping[str, str]
     inject: Inject
     verdict: Verdict = Verdict.NOT_CONFORMANT
     spares_local: bool = True
+
+    @property
+    def breaks(self) -> tuple[str, ...]:
+        """The behaviours that it must break."""
+        return tuple(self.causes)
 
 
 FAULTS: list[Fault] = []
 
 
 def fault(
-    *breaks: str, cause: str, verdict: Verdict = Verdict.NOT_CONFORMANT, spares_local: bool = True
+    *breaks: str,
+    cause: str = "",
+    causes: Mapping[str, str] | None = None,
+    verdict: Verdict = Verdict.NOT_CONFORMANT,
+    spares_local: bool = True,
 ) -> Callable[[Inject], Inject]:
-    """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos."""
+    """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
+
+    Those in ``breaks`` all say ``cause``; ``causes`` is for those that say something else.
+    """
 
     def register(inject: Inject) -> Inject:
         name = inject.__name__.replace("_", "-")
         story = " ".join((inject.__doc__ or "").split())
-        FAULTS.append(Fault(name, story, breaks, cause, inject, verdict, spares_local))
+        said = dict.fromkeys(breaks, cause) | dict(causes or {})
+        FAULTS.append(Fault(name, story, said, inject, verdict, spares_local))
         return inject
 
     return register

@@ -18,7 +18,7 @@ _FAULTS = MANIFESTS / "faults"
 @fault(
     "test_both_versions_answer",
     "test_endpoints_are_near_pods_and_the_far_gateway",
-    cause="its remote secret is missing or refused",
+    cause="remote secret is missing or refused",
     spares_local=False,
 )
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
@@ -28,9 +28,9 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
 
 
 @fault(
-    "test_both_versions_answer",
     "test_endpoints_are_near_pods_and_the_far_gateway",
     cause="pod addresses of the other network",
+    causes={"test_both_versions_answer": "cannot be reached"},
 )
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
@@ -45,14 +45,18 @@ def pods_dialled_past_the_gateway(mesh: Mesh, undo: ExitStack) -> None:
     gateway_service_without_network(mesh, undo)
 
 
-@fault("test_both_versions_answer", cause="an endpoint that cannot be reached")
+@fault("test_both_versions_answer", cause="cannot be reached")
 def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     """The AUTO_PASSTHROUGH gateway is deleted: port 15443 has no filter chain for any service."""
     kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
     changes.delete(kube, "Gateway", "cross-network-gateway", namespace, undo)
 
 
-@fault("test_both_versions_answer", cause="an endpoint that cannot be reached")
+@fault(
+    "test_both_versions_answer",
+    cause="cannot be reached",
+    causes={"test_endpoints_are_near_pods_and_the_far_gateway": "another gateway address"},
+)
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service tells an address that nobody has."""
     kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
