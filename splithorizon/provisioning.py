@@ -113,11 +113,13 @@ class Provisioning:
         primary, remote = Role.PRIMARY, Role.REMOTE
         installation = self._installation
         prepared = {role: steps.begin(partial(installation.prepare, role), created[role]) for role in Role}
-        steps.begin(installation.control_plane, prepared[primary])
+        installed = steps.begin(installation.control_plane, prepared[primary])
         istiod = steps.begin(installation.await_control_plane, prepared[primary])
         exposed = steps.begin(installation.expose, istiod)
-        steps.begin(partial(installation.gateway, primary), istiod)
-        primary_gateway = steps.begin(partial(installation.await_gateway, primary), istiod)
+        # istioctl replaces the injection webhooks last of all: a pod that is asked for meanwhile gets no side-car.
+        injecting = (istiod, installed)
+        steps.begin(partial(installation.gateway, primary), *injecting)
+        primary_gateway = steps.begin(partial(installation.await_gateway, primary), *injecting)
         if self._ground.addressing is Addressing.LOAD_BALANCER:
             reached_at = steps.begin(lambda: primary_gateway.result().host)
         else:
@@ -131,7 +133,7 @@ class Provisioning:
         steps.begin(partial(installation.gateway, remote), *reachable)
         remote_gateway = steps.begin(partial(installation.await_gateway, remote), *reachable)
         deployed = {
-            primary: steps.begin(partial(self._deploy, primary), istiod),
+            primary: steps.begin(partial(self._deploy, primary), *injecting),
             remote: steps.begin(partial(self._deploy, remote), *reachable),
         }
         for role, deployment in deployed.items():
