@@ -267,6 +267,10 @@ RED: dict[str, tuple[Check, str]] = {
         lambda: checks.both_versions_answer(replies(499, 500, 1), OUT),
         "v3 1",
     ),
+    "another workload behind the service": (
+        lambda: checks.versions_run_only_in({"primary": {"v1": 1, "forwarder": 1}, "remote": {"v2": 1}}, EXPECTED),
+        "another workload carries the service's label, as forwarder",
+    ),
     "both versions in a cluster": (
         lambda: checks.versions_run_only_in({"primary": {"v1": 1, "v2": 1}, "remote": {"v2": 1}}, EXPECTED),
         "primary: {'v1': 1, 'v2': 1}",

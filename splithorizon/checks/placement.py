@@ -10,6 +10,7 @@ from splithorizon.checks.judging import CheckFailed, Evidence, require_samples
 def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]) -> Evidence:
     """Each cluster runs pods of its own version and of no other."""
     require_samples([version for versions in running.values() for version in versions], "helloworld pods")
+    strangers = sorted({version for versions in running.values() for version in versions} - set(expected.values()))
     if {cluster: set(versions) for cluster, versions in running.items()} != {
         cluster: {version} for cluster, version in expected.items()
     }:
@@ -18,7 +19,9 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
             expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
             seen=", ".join(f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()),
             samples=sum(sum(versions.values()) for versions in running.values()),
-            likely_cause="helloworld.yaml was applied with -l app=helloworld, which selects both versions"
+            likely_cause=f"another workload carries the service's label, as {' and '.join(strangers)}"
+            if strangers
+            else "helloworld.yaml was applied with -l app=helloworld, which selects both versions"
             if any(len(versions) > 1 for versions in running.values())
             else "a version was deployed into the wrong cluster, or not at all",
             next_command="kubectl -n sample get pods -L version",

@@ -95,15 +95,24 @@ def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
 )
 def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said."""
-    _mesh_config(mesh, "accessLogFormat: '[%START_TIME%] \"%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%\"\\n'", undo)
+    own = '[%START_TIME%] "%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%"\n'
+    changes.mesh_config(mesh, {"accessLogFormat": own}, undo)
 
 
-def _mesh_config(mesh: Mesh, line: str, undo: ExitStack) -> None:
-    """Add a line to istiod's mesh configuration, which istiod reads again by itself."""
-    kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
-    found = kube.get("ConfigMap", "istio", namespace) or {"data": {}}
-    text = found["data"].get("mesh", "")
-    changes.patch(kube, "ConfigMap", "istio", namespace, {"data": {"mesh": f"{text.rstrip()}\n{line}\n"}}, undo)
+@fault("test_each_version_takes_its_own_path", cause="logged none of", verdict=Verdict.INCONCLUSIVE, spares_local=False)
+def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
+    """A trap: no access log is written at all, so that no path can be proven or refuted."""
+    changes.mesh_config(mesh, {"accessLogFile": ""}, undo)
+
+
+@fault("test_each_version_takes_its_own_path", cause="forwards to the other network itself")
+def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
+    """A trap: a pod of the primary answers as the far version, for it asks the other network itself."""
+    documents = manifests.load(_FAULTS / "forwarder.yaml")
+    (deployment,) = (document for document in documents if document["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["image"] = mesh.proxy_image(Role.PRIMARY)
+    changes.apply(mesh.primary.kube, documents, mesh.facts.namespace, undo)
 
 
 def _ingress(addresses: list[dict[str, str]]) -> dict[str, object]:

@@ -22,6 +22,11 @@ class NetworkMode(StrEnum):
     MESH_NETWORKS = "mesh-networks"
 
 
+def config_map_of(revision: str) -> str:
+    """The name of the ConfigMap that an istiod of this revision reads."""
+    return "istio" if revision in {"", "default"} else f"istio-{revision}"
+
+
 @dataclass(frozen=True)
 class Selection:
     """Pods of a namespace, by a label selector."""

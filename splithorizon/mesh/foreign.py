@@ -13,7 +13,7 @@ import yaml
 
 from splithorizon.errors import UsageProblem
 from splithorizon.kube import Kube, Object
-from splithorizon.mesh.facts import ClusterFacts, MeshFacts, NetworkMode, Selection
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts, NetworkMode, Selection, config_map_of
 from splithorizon.mesh.gateway import PORT, Address
 from splithorizon.topology import Role
 
@@ -137,8 +137,7 @@ def _not_a_mesh(contexts: Mapping[Role, str], why: str) -> UsageProblem:
 
 def mesh_networks(kube: Kube, system_namespace: str, revision: str) -> dict[str, Any]:
     """The networks of istiod's ConfigMap, as Istio's ``MeshNetworks`` has them."""
-    name = "istio" if revision in {"", "default"} else f"istio-{revision}"
-    data = (kube.get("ConfigMap", name, system_namespace) or {}).get("data", {})
+    data = (kube.get("ConfigMap", config_map_of(revision), system_namespace) or {}).get("data", {})
     with suppress(yaml.YAMLError):
         return (yaml.safe_load(data.get("meshNetworks", "")) or {}).get("networks") or {}
     return {}

@@ -48,8 +48,8 @@ class Cluster:
 
     @property
     def workloads_readiness(self) -> list[Readiness]:
-        """Every pod of our own namespace."""
-        return self.readiness(namespace=self.namespace, labels="")
+        """Every pod of helloworld and of the client."""
+        return self.readiness(namespace=self.namespace, labels=f"app in ({workloads.SERVICE},{workloads.CLIENT})")
 
     @property
     def helloworld_pods(self) -> list[dict[str, Any]]:
@@ -160,6 +160,13 @@ class Mesh:
         if found is None:
             raise EnvironmentBroke(f"there is no Deployment {deployment} in the {role} cluster")
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def proxy_image(self, role: Role) -> str:
+        """The image of the side-cars in a cluster."""
+        pod = self.client(role).pod
+        spec = (self[role].kube.get("Pod", pod, self.facts.namespace) or {"spec": {}})["spec"]
+        containers = [*spec.get("containers", []), *spec.get("initContainers", [])]
+        return next(str(one["image"]) for one in containers if one["name"] == "istio-proxy")
 
     def versions_running(self) -> Mapping[str, Mapping[str, int]]:
         """For each cluster the number of helloworld pods of each version."""
