@@ -4,7 +4,13 @@ A check returns its evidence, or raises CheckFailed with what was expected, what
 many samples, the likely cause and one command to look further. None of them passes on no samples.
 """
 
-from splithorizon.checks.discovery import endpoints_split_at_the_horizon, every_proxy_synced, naming_chain_is_whole
+from splithorizon.checks.discovery import (
+    answers_follow_weights,
+    endpoints_split_at_the_horizon,
+    every_proxy_synced,
+    naming_chain_is_whole,
+    weights_follow,
+)
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
@@ -22,6 +28,7 @@ __all__ = [
     "Evidence",
     "absent",
     "all_answered",
+    "answers_follow_weights",
     "both_versions_answer",
     "endpoints_split_at_the_horizon",
     "every_proxy_synced",
@@ -32,4 +39,5 @@ __all__ = [
     "path_proof",
     "ready",
     "versions_run_only_in",
+    "weights_follow",
 ]

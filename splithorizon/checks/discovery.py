@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from fractions import Fraction
 
+from splithorizon import statistics
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.chain import Link, Place
 from splithorizon.observations.control_plane import Synchronisation
-from splithorizon.observations.proxy import Endpoint
+from splithorizon.observations.proxy import Endpoint, share_of
+from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
 from splithorizon.topology import Role
+from splithorizon.workloads import VERSION_OF
 
 _ENDPOINTS = (
     "istioctl proxy-config endpoints deploy/sleep -n sample "
@@ -48,6 +53,79 @@ def endpoints_split_at_the_horizon(
         sample_lines=tuple(map(str, endpoints)),
         addresses=tuple(sorted(wanted)),
     )
+
+
+def weights_follow(
+    endpoints: Sequence[Endpoint],
+    route: Route,
+    *,
+    near_pods: Collection[str],
+    far_pods: Collection[str],
+    far_gateway: Collection[str],
+) -> Evidence:
+    """The far gateway weighs as much as the pods behind it, in units of a near pod, and near pods weigh the same."""
+    require_samples(endpoints, "endpoints of helloworld")
+    require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
+    require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
+    claim = f"{route}: the far gateway weighs as much as the pods behind it"
+    share, wanted = share_of(far_gateway, endpoints), Fraction(len(far_pods), len(far_pods) + len(near_pods))
+    near_weights = {endpoint.weight for endpoint in endpoints if str(endpoint.address) in near_pods}
+    if share != wanted or len(near_weights) != 1:
+        raise CheckFailed(
+            claim,
+            expected=f"{wanted} of all weight at {either(far_gateway)}: "
+            f"{len(far_pods)} pods are behind it, {len(near_pods)} near",
+            seen=", ".join(map(str, endpoints)),
+            samples=len(endpoints),
+            likely_cause="istiod counts fewer far pods than there are: one without a side-car is not reached "
+            "across networks, one is not ready, or its cluster is not synced"
+            if share < wanted
+            else "istiod counts more far pods than there are, or fewer near ones: a push is late, or pods are not ready"
+            if share > wanted
+            else "near pods weigh differently: a WorkloadEntry, or a locality, gives one of them a weight of its own",
+            next_command=_ENDPOINTS,
+        )
+    return Evidence(claim, f"{share} by weight", {"share": str(share)}, sample_lines=tuple(map(str, endpoints)))
+
+
+def answers_follow_weights(
+    replies: Sequence[Reply], route: Route, *, near_pods: Collection[str], far_pods: Collection[str]
+) -> Evidence:
+    """The far version answers as often as its number of pods says, but for one run in a million."""
+    answers = [reply.version for reply in replies if reply.version]
+    require_samples(answers, "answers")
+    require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
+    require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
+    near, far = VERSION_OF[route.near], VERSION_OF[route.far]
+    share = Fraction(len(far_pods), len(near_pods) + len(far_pods))
+    low, high = statistics.interval(len(answers), float(share))
+    if low < 1 or high >= len(answers):
+        raise EnvironmentBroke(
+            f"{route}: too few answers to tell a missing version from chance", seen=f"{len(answers)} answers"
+        )
+    count = answers.count(far)
+    claim = f"{route}: the far version answers as often as it has pods"
+    numbers: dict[str, float | str] = {
+        "answers": len(answers),
+        far: count,
+        "share": str(share),
+        "p_value": statistics.p_value(count, len(answers), float(share)),
+        "false_alarm": statistics.FALSE_ALARM,
+    }
+    if not low <= count <= high:
+        raise CheckFailed(
+            claim,
+            expected=f"{low} to {high} of {len(answers)} answers from {far}: {len(far_pods)} pods, {len(near_pods)} of "
+            f"{near} (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
+            seen=f"{count} from {far}",
+            samples=len(answers),
+            likely_cause="the side-car balances without weights: a DestinationRule with RANDOM or a consistent hash"
+            if 0 < count < len(answers)
+            else "one network gives no answer at all, or a locality is preferred",
+            next_command="kubectl get destinationrules -A -o yaml",
+            numbers=numbers,
+        )
+    return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
 
 
 def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
@@ -134,7 +212,7 @@ def _why_not_split(
         return f"istiod tells of {either(strange)}: another gateway address, another workload, or a pod that is gone"
     if held & set(far_pods):
         return (
-            "istiod does not know the far pods' network or no gateway of it, and hands out pod addresses of the other "
+            "istiod knows no network of the far pods, or no gateway of it, and hands out pod addresses of the other "
             "network (no topology.istio.io/network label on the gateway's Service, no meshNetworks)"
         )
     if not held & set(far_gateway):

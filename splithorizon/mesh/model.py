@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from fractions import Fraction
 from typing import Any
 
-from splithorizon import readiness, workloads
-from splithorizon.errors import EnvironmentBroke
+from splithorizon import changes, readiness, workloads
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection
 from splithorizon.observations import chain
 from splithorizon.observations.chain import Injected, Link
 from splithorizon.observations.client import Client, PodAddress, Sample
 from splithorizon.observations.control_plane import ControlPlane, Synchronisation
-from splithorizon.observations.proxy import Proxy
+from splithorizon.observations.proxy import Endpoint, Proxy, share_of
 from splithorizon.readiness import Readiness
 from splithorizon.route import Route
 from splithorizon.topology import Role
+from splithorizon.waiting import NotYet, eventually
 
 
 class Cluster:
@@ -83,6 +87,22 @@ class Cluster:
             if readiness.of_pod(pod).sidecar and "deletionTimestamp" not in pod["metadata"]
         ]
 
+    def scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
+        """Run so many pods of helloworld, all ready; the undo ends when those too many are gone."""
+        name = f"{workloads.SERVICE}-{workloads.VERSION_OF[self.facts.role]}"
+        undo.callback(self._await_helloworld, len(self.helloworld_pods))
+        changes.patch(self.kube, "Deployment", name, self.namespace, {"spec": {"replicas": replicas}}, undo)
+        self._await_helloworld(replicas)
+
+    def _await_helloworld(self, count: int) -> None:
+        def look() -> None:
+            found = [readiness.of_pod(pod) for pod in self.helloworld_pods]
+            if len(found) != count or not all(pod.ready for pod in found):
+                raise NotYet(f"{sum(pod.ready for pod in found)} of {len(found)} ready, {count} wanted")
+
+        claim = f"the {self.facts.role} has {count} pods of helloworld"
+        eventually(claim, look, within=durations().workload_ready)
+
 
 class Mesh:
     """Both clusters, and the clients in them."""
@@ -139,6 +159,24 @@ class Mesh:
     def client(self, role: Role) -> Client:
         """The sleep pod of a cluster, as something that sends requests."""
         return Client.find(self._clusters[role].kube, self.facts.namespace, role)
+
+    def endpoints_of_all_pods(self, route: Route) -> tuple[Endpoint, ...]:
+        """The near side-car's endpoints, once the far gateway weighs what it should; as they are when time is up."""
+        near, far = self[route.near], self[route.far]
+        pods = len(far.helloworld_addresses)
+        wanted = Fraction(pods, pods + len(near.helloworld_addresses))
+        client = self.client(route.near)
+        latest: tuple[Endpoint, ...] = ()
+
+        def look() -> None:
+            nonlocal latest
+            latest = client.endpoints
+            if (share := share_of(far.gateway_addresses, latest)) != wanted:
+                raise NotYet(f"{share} of all weight, not {wanted}")
+
+        with suppress(TimedOut):
+            eventually(f"{route}: the far gateway's weight is {wanted}", look, within=durations().push_acknowledged)
+        return latest
 
     def sample(self, route: Route, *, times: int) -> Sample:
         """Send one batch from the near client; raises EnvironmentBroke where a cluster is gone.

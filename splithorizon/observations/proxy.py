@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from splithorizon.kube import Kube
@@ -35,6 +36,13 @@ class Identity:
     network: str
     cluster_id: str
     discovery_address: str
+
+
+def share_of(addresses: Collection[str], endpoints: Collection[Endpoint]) -> Fraction:
+    """The part of all weight that lies at some addresses."""
+    total = sum(endpoint.weight for endpoint in endpoints)
+    there = sum(endpoint.weight for endpoint in endpoints if str(endpoint.address) in addresses)
+    return Fraction(there, total) if total else Fraction(0)
 
 
 class Proxy:
