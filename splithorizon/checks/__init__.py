@@ -7,8 +7,13 @@ many samples, the likely cause and one command to look further. None of them pas
 from splithorizon.checks.discovery import (
     answers_follow_weights,
     endpoints_split_at_the_horizon,
+    every_cluster_watched,
     every_proxy_synced,
+    istiod_found_behind,
     naming_chain_is_whole,
+    remote_secrets_usable,
+    roots_agree,
+    webhooks_hold_root,
     weights_follow,
 )
 from splithorizon.checks.judging import CheckFailed, Evidence
@@ -31,13 +36,18 @@ __all__ = [
     "answers_follow_weights",
     "both_versions_answer",
     "endpoints_split_at_the_horizon",
+    "every_cluster_watched",
     "every_proxy_synced",
     "every_reply_joined",
+    "istiod_found_behind",
     "local_traffic_stays",
     "naming_chain_is_whole",
     "networks_are_separate",
     "path_proof",
     "ready",
+    "remote_secrets_usable",
+    "roots_agree",
     "versions_run_only_in",
+    "webhooks_hold_root",
     "weights_follow",
 ]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from splithorizon import statistics
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
+from splithorizon.mesh.gateway import Address
+from splithorizon.observations.anchors import Bundle
 from splithorizon.observations.chain import Link, Place
-from splithorizon.observations.control_plane import Synchronisation
+from splithorizon.observations.control_plane import RemoteSecret, Synchronisation, WatchedCluster
 from splithorizon.observations.proxy import Endpoint, share_of
 from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
 from splithorizon.topology import Role
 from splithorizon.workloads import VERSION_OF
 
+_SYNCED = "synced"
 _ENDPOINTS = (
     "istioctl proxy-config endpoints deploy/sleep -n sample "
     "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'"
@@ -178,6 +185,142 @@ def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
             numbers=refused,
         )
     return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
+
+
+def istiod_found_behind(asked: str, found: Collection[Address], *, gateway: Collection[Address]) -> Evidence:
+    """Where the remote's proxies look for istiod is the primary's gateway, every address of it, at the port asked."""
+    require_samples(sorted(map(str, gateway)), "known gateway addresses of the primary")
+    port = int(asked.rpartition(":")[2])
+    wanted = {str(Address(address.host, port)) for address in gateway}
+    seen = {str(address) for address in found}
+    claim = f"remote: {asked} is the primary's gateway"
+    if seen != wanted:
+        raise CheckFailed(
+            claim,
+            expected=either(wanted),
+            seen=either(seen),
+            samples=len(seen),
+            likely_cause="the remote's Service for istiod has no endpoint: nothing of the remote was installed, "
+            "or its gateway address was not known then"
+            if not seen
+            else "the endpoints of the remote's Service for istiod name another address than the primary's gateway's: "
+            "remotePilotAddress is stale, or never was right",
+            next_command="kubectl -n istio-system get endpointslices -o yaml",
+        )
+    return Evidence(claim, either(seen), {"endpoints": len(seen)}, addresses=tuple(sorted(seen)))
+
+
+def remote_secrets_usable(secrets: Sequence[RemoteSecret], *, remote_id: str) -> Evidence:
+    """One of the remote secrets is the remote's, by its data key, and none leads to a loopback address."""
+    claim = "remote: istiod's secret for it has its id, and an address to reach it at"
+    shown = ", ".join(f"{one.name}: {one.cluster_id or 'no id'} at {one.server or 'no server'}" for one in secrets)
+    looped = [one for one in secrets if _is_loopback(one.server)]
+    if looped or remote_id not in {one.cluster_id for one in secrets} or not all(one.server for one in secrets):
+        raise CheckFailed(
+            claim,
+            expected=f"a secret with the data key {remote_id or 'of the remote'}, and no server at a loopback address",
+            seen=shown or "no remote secret",
+            samples=len(secrets),
+            likely_cause="the secret was made of a kubeconfig of the cluster's own machine: its server is a loopback "
+            "address, where istiod finds nothing but itself"
+            if looped
+            else "its remote secret is missing or refused: no data key is the cluster's id, or it holds no kubeconfig",
+            next_command="kubectl -n istio-system get secrets -l istio/multiCluster=true",
+        )
+    return Evidence(claim, f"{len(secrets)} usable", {"secrets": len(secrets)}, sample_lines=(shown,))
+
+
+def every_cluster_watched(watched: Mapping[str, Sequence[WatchedCluster]], wanted: Collection[str]) -> Evidence:
+    """Every istiod has every cluster of the mesh synced."""
+    require_samples(sorted(watched), "istiods")
+    require_samples(sorted(filter(None, wanted)), "clusters with an id")
+    claim = "every istiod watches every cluster"
+    states = {istiod: {one.cluster_id: one.status for one in clusters} for istiod, clusters in watched.items()}
+    wrong = [
+        f"{cluster} {found.get(cluster, 'not watched')} by {istiod}"
+        for istiod, found in states.items()
+        for cluster in sorted(wanted)
+        if found.get(cluster) != _SYNCED
+    ]
+    if wrong:
+        raise CheckFailed(
+            claim,
+            expected=f"{', '.join(sorted(wanted))} {_SYNCED} by {', '.join(states)}",
+            seen=", ".join(wrong),
+            samples=sum(map(len, states.values())),
+            likely_cause="istiod does not know the cluster: its remote secret is missing or refused"
+            if any("not watched" in one for one in wrong)
+            else "istiod let go of the cluster and did not take it up again: it lives on what it knew, until restarted"
+            if any("closed" in one for one in wrong)
+            else "istiod does not reach the cluster's API server, or may not read it: a stale token, a wrong address",
+            next_command="istioctl remote-clusters",
+        )
+    return Evidence(
+        claim, f"{len(wanted)} synced", {"clusters": len(wanted), "istiods": len(states)}, sample_lines=tuple(states)
+    )
+
+
+def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -> Evidence:
+    """Every webhook's bundle holds valid certificates, and a root that the mesh's workloads trust."""
+    require_samples(bundles, f"webhooks of the mesh's revision in the {role}")
+    require_samples(root.roots, f"roots in {root.place}")
+    claim = f"{role}: every webhook trusts the mesh's root"
+    wrong = [one for one in bundles if not one.fingerprints & root.fingerprints or not _all_valid(one)]
+    if wrong:
+        raise CheckFailed(
+            claim,
+            expected=f"{len(bundles)} webhooks with {str(root).partition(': ')[2]}",
+            seen="; ".join(map(str, wrong[:SHOWN])) + (f"; {len(wrong)} in all" if len(wrong) > SHOWN else ""),
+            samples=len(bundles),
+            likely_cause="istiod did not write its CA bundle there: it may not, it does not see the cluster, "
+            "or the webhook is of an istiod that is gone"
+            if any(one.problem for one in wrong)
+            else "a certificate in the bundle is not valid now: a root was not replaced in time, or a clock is wrong"
+            if all(one.fingerprints & root.fingerprints for one in wrong)
+            else "the webhook has the root of another istiod: the root was replaced, or revisions share a webhook",
+            next_command="kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml",
+        )
+    return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
+
+
+def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
+    """Each cluster's namespace has the same root certificates, and one of them stays valid for a while."""
+    require_samples(bundles, "root bundles")
+    claim = "both clusters trust the same root, valid for a week at least"
+    still_for = timedelta(seconds=durations().root_still_valid)
+    lasting = all(any(root.valid(still_for=still_for) for root in one.roots) for one in bundles)
+    unread = any(one.problem for one in bundles)
+    if unread or not lasting or len({one.fingerprints for one in bundles}) != 1:
+        raise CheckFailed(
+            claim,
+            expected=f"the same certificates in each, one of them valid until after {datetime.now(UTC) + still_for:%F}",
+            seen="; ".join(map(str, bundles)),
+            samples=len(bundles),
+            likely_cause="istiod does not write it: it may not, or does not see the cluster; pods cannot start without"
+            if unread
+            else "the clusters have certificates of different roots, or one root was replaced in one cluster alone"
+            if len({one.fingerprints for one in bundles}) != 1
+            else "the root's time is over, or nearly: then no proxy trusts another, and none trusts istiod",
+            next_command="kubectl -n sample get configmap istio-ca-root-cert -o yaml",
+        )
+    return Evidence(
+        claim,
+        f"until {max(root.ends for one in bundles for root in one.roots):%F}",
+        {"roots": len(bundles[0].roots)},
+        sample_lines=tuple(map(str, bundles)),
+    )
+
+
+def _all_valid(bundle: Bundle) -> bool:
+    return all(root.valid() for root in bundle.roots)
+
+
+def _is_loopback(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _why_broken(link: Link) -> str:

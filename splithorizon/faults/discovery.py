@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import ExitStack
+
+import yaml
 
 from splithorizon import changes, manifests, workloads
 from splithorizon.faults.registry import fault
 from splithorizon.mesh.foreign import NETWORK_LABEL
 from splithorizon.mesh.model import Mesh
+from splithorizon.observations.anchors import ROOT_CONFIG_MAP
 from splithorizon.topology import MANIFESTS, Role
 
 _FAULTS = MANIFESTS / "faults"
@@ -44,3 +48,52 @@ def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
 def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule has side-cars choose at random, where every endpoint counts for one."""
     changes.apply(mesh.primary.kube, _FAULTS / "balanced-without-weights.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_remote_finds_istiod_behind_the_gateway", cause="name another address than the primary's gateway's")
+def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote's Service for istiod leads to an address that nobody has; connections that there are go on."""
+    service, _, _ = mesh.remote_discovery_address.partition(".")
+    endpoints = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
+    changes.patch(mesh.remote.kube, "EndpointSlice", service, mesh.remote.system_namespace, endpoints, undo)
+
+
+@fault("test_every_cluster_is_watched", cause="its server is a loopback address", spares_local=False)
+def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote secret's kubeconfig leads to 127.0.0.1, as kind writes it for the machine that it runs on."""
+    kube, cluster_id = mesh.primary.kube, mesh.remote.facts.cluster_id
+    name, namespace = f"istio-remote-secret-{cluster_id}", mesh.primary.system_namespace
+    secret = kube.get("Secret", name, namespace) or {"data": {cluster_id: ""}}
+    kubeconfig = yaml.safe_load(base64.b64decode(secret["data"][cluster_id]))
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:6443"
+    looped = base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()
+    changes.patch(kube, "Secret", name, namespace, {"data": {cluster_id: looped}}, undo)
+
+
+@fault("test_webhooks_trust_the_mesh_root", cause="istiod did not write its CA bundle there")
+def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
+    kube = mesh.remote.kube
+    _forbid_writing("mutatingwebhookconfigurations", mesh, undo)
+    kind, empty = "MutatingWebhookConfiguration", {"caBundle": ""}
+    for found in kube.list(kind, labels="app=sidecar-injector"):
+        webhooks = [{**one, "clientConfig": one["clientConfig"] | empty} for one in found["webhooks"]]
+        changes.patch(kube, kind, found["metadata"]["name"], None, {"webhooks": webhooks}, undo)
+
+
+@fault("test_root_certificate_is_the_same", cause="pods cannot start without")
+def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
+    """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""
+    _forbid_writing("configmaps", mesh, undo)
+    changes.delete(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, undo)
+
+
+def _forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
+    """Leave the primary's istiod no more than the reading of something in the remote."""
+    kube, name = mesh.remote.kube, f"istio-reader-clusterrole-{mesh.remote.system_namespace}"
+    role = kube.get("ClusterRole", name) or {"rules": []}
+    rules = [
+        {**rule, "verbs": ["get", "list", "watch"]} if resource in rule.get("resources", []) else rule
+        for rule in role["rules"]
+    ]
+    changes.patch(kube, "ClusterRole", name, None, {"rules": rules}, undo)

@@ -13,7 +13,9 @@ from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection
-from splithorizon.observations import chain
+from splithorizon.mesh.gateway import Address
+from splithorizon.observations import anchors, chain, service_addresses
+from splithorizon.observations.anchors import Bundle
 from splithorizon.observations.chain import Injected, Link
 from splithorizon.observations.client import Client, PodAddress, Sample
 from splithorizon.observations.control_plane import ControlPlane, Synchronisation
@@ -130,6 +132,29 @@ class Mesh:
     def control_plane(self) -> ControlPlane:
         """istiod, of the mesh's revision."""
         return ControlPlane(self.primary.kube, self.primary.system_namespace, self.facts.revision)
+
+    @property
+    def cluster_ids(self) -> frozenset[str]:
+        """The ids of both clusters."""
+        return frozenset(cluster.facts.cluster_id for cluster in self._clusters.values())
+
+    @property
+    def remote_discovery_address(self) -> str:
+        """Where the remote's client was told to look for istiod, as host and port."""
+        return self.client(Role.REMOTE).proxy.identity.discovery_address
+
+    @property
+    def remote_discovery_endpoints(self) -> frozenset[Address]:
+        """Where it comes when it looks there."""
+        return service_addresses.resolve(self.remote.kube, self.remote_discovery_address)
+
+    def webhook_bundles(self, role: Role) -> list[Bundle]:
+        """What a cluster's API server trusts when it calls istiod."""
+        return anchors.of_webhooks(self[role].kube, self.facts.revision)
+
+    def root_bundle(self, role: Role) -> Bundle:
+        """What the pods of our namespace trust when they call istiod."""
+        return anchors.of_namespace(self[role].kube, self.facts.namespace)
 
     def naming_chain(self, role: Role) -> list[Link]:
         """Every place that has to give a cluster, and its network, the same name."""
