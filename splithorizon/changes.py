@@ -12,8 +12,6 @@ import yaml
 from splithorizon import manifests
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube, Object
-from splithorizon.mesh.facts import config_map_of
-from splithorizon.mesh.model import Mesh
 
 _MADE_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 
@@ -44,9 +42,8 @@ def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: 
     kube.apply(loaded, namespace=namespace, undo=undo)
 
 
-def mesh_config(mesh: Mesh, settings: Object, undo: ExitStack) -> None:
+def mesh_config(kube: Kube, name: str, namespace: str, settings: Object, undo: ExitStack) -> None:
     """Set fields of istiod's mesh configuration, which it reads again by itself; the undo puts back the very text."""
-    kube, namespace, name = mesh.primary.kube, mesh.primary.system_namespace, config_map_of(mesh.facts.revision)
     config = yaml.safe_load(_read(kube, "ConfigMap", name, namespace)["data"]["mesh"])
     patch(kube, "ConfigMap", name, namespace, {"data": {"mesh": yaml.safe_dump(config | settings)}}, undo)
 

@@ -96,13 +96,13 @@ def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
 def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said."""
     own = '[%START_TIME%] "%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%"\n'
-    changes.mesh_config(mesh, {"accessLogFormat": own}, undo)
+    mesh.configure({"accessLogFormat": own}, undo)
 
 
 @fault("test_each_version_takes_its_own_path", cause="logged none of", verdict=Verdict.INCONCLUSIVE, spares_local=False)
 def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: no access log is written at all, so that no path can be proven or refuted."""
-    changes.mesh_config(mesh, {"accessLogFile": ""}, undo)
+    mesh.configure({"accessLogFile": ""}, undo)
 
 
 @fault("test_each_version_takes_its_own_path", cause="forwards to the other network itself")

@@ -12,7 +12,7 @@ from splithorizon import changes, readiness, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
-from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection, config_map_of
 from splithorizon.mesh.gateway import Address
 from splithorizon.observations import anchors, chain, service_addresses
 from splithorizon.observations.anchors import Bundle
@@ -223,6 +223,11 @@ class Mesh:
         if found is None:
             raise EnvironmentBroke(f"there is no Deployment {deployment} in the {role} cluster")
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def configure(self, settings: dict[str, Any], undo: ExitStack) -> None:
+        """Set fields of the mesh configuration that istiod reads, until the undo."""
+        name = config_map_of(self.facts.revision)
+        changes.mesh_config(self.primary.kube, name, self.primary.system_namespace, settings, undo)
 
     def proxy_image(self, role: Role) -> str:
         """The image of the side-cars in a cluster."""
