@@ -16,6 +16,7 @@ from splithorizon.checks.discovery import (
     webhooks_hold_root,
     weights_follow,
 )
+from splithorizon.checks.gateway import gateway_passes_to_own_pods
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
@@ -39,6 +40,7 @@ __all__ = [
     "every_cluster_watched",
     "every_proxy_synced",
     "every_reply_joined",
+    "gateway_passes_to_own_pods",
     "istiod_found_behind",
     "local_traffic_stays",
     "naming_chain_is_whole",

@@ -65,6 +65,14 @@ def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     kube.patch_status("Service", gateway.NAME, namespace, _ingress([{"ip": "192.0.2.1"}]))
 
 
+@fault("test_gateway_passes_to_its_own_pods", cause="it is not exported to the gateway's namespace")
+def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
+    """The Service may be seen by its own namespace only; the gateways are in another, and open connections go on."""
+    private = {"metadata": {"annotations": {"networking.istio.io/exportTo": "."}}}
+    for role in Role:
+        changes.patch(mesh[role].kube, "Service", workloads.SERVICE, mesh.facts.namespace, private, undo)
+
+
 @fault("test_each_version_runs_in_one_cluster", cause="-l app=helloworld, which selects both versions")
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""

@@ -14,11 +14,12 @@ from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts, Selection, config_map_of
 from splithorizon.mesh.gateway import Address
-from splithorizon.observations import anchors, chain, service_addresses
+from splithorizon.observations import anchors, chain, passage, service_addresses
 from splithorizon.observations.anchors import Bundle
 from splithorizon.observations.chain import Injected, Link
 from splithorizon.observations.client import Client, PodAddress, Sample
 from splithorizon.observations.control_plane import ControlPlane, Synchronisation
+from splithorizon.observations.passage import Passage
 from splithorizon.observations.proxy import Endpoint, Proxy, share_of
 from splithorizon.readiness import Readiness
 from splithorizon.route import Route
@@ -88,6 +89,11 @@ class Cluster:
             for pod in self.kube.list("Pod", pods.namespace, pods.labels, "status.phase=Running")
             if readiness.of_pod(pod).sidecar and "deletionTimestamp" not in pod["metadata"]
         ]
+
+    @property
+    def gateway_proxies(self) -> list[Proxy]:
+        """The running pods of the network's gateways."""
+        return [one.proxy for one in self.injected_pods if one.is_gateway]
 
     def scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
         """Run so many pods of helloworld, all ready; the undo ends when those too many are gone."""
@@ -211,6 +217,15 @@ class Mesh:
         found = self.client(route.near).sample(route, times=times)
         self[route.far].kube.request("/readyz")
         return found
+
+    def passage(self, route: Route, *, times: int) -> Passage:
+        """Send one batch from the near client, and ask the far gateway what came of it."""
+        pods, name = self[route.far].gateway_proxies, passage.server_name(self.facts.namespace)
+        before = passage.Counts.read(pods, name)
+        replies = self.client(route.near).send(times=times)
+        counts = passage.Counts.read(pods, name).since(before)
+        upstreams = frozenset(str(one.address) for pod in pods for one in pod.endpoints(name))
+        return Passage(name, replies, upstreams, counts)
 
     def local_sample(self, role: Role, *, times: int) -> Sample:
         """Send one batch to the service that only the client's own cluster has."""

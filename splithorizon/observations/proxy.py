@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -58,6 +59,17 @@ class Proxy:
         clusters = self._envoy.get("clusters?format=json", _endpoints)
         return clusters.get(cluster, ())
 
+    def passed_through(self, server_name: str) -> int:
+        """How many bytes it has read, since it was started, on connections with this server name (SNI)."""
+        name = f"tcp.{server_name}.downstream_cx_rx_bytes_total"
+        counts = self._envoy.get(f"stats?format=json&filter=^{re.escape(name)}$", _counts)
+        return counts.get(name, 0)
+
+    def turned_away(self, port: int) -> int:
+        """How many connections to a port it has closed, since it was started, for it serves no such name (NR)."""
+        counts = self._envoy.get(f"stats?format=json&filter=_{port}\\.no_filter_chain_match$", _counts)
+        return sum(counts.values())
+
     @property
     def identity(self) -> Identity:
         """What it was started with, and tells istiod."""
@@ -87,7 +99,7 @@ def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:
     return {
         one["name"]: tuple(_endpoint(host) for host in one.get("host_statuses", []))
         for one in clusters["cluster_statuses"]
-        if one["name"].startswith("outbound|")
+        if one["name"].startswith("outbound")
     }
 
 

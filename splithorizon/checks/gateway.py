@@ -1,0 +1,49 @@
+"""What a network's gateway does with requests from the other network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
+from splithorizon.observations.passage import Passage
+from splithorizon.route import Route
+from splithorizon.workloads import VERSION_OF
+
+
+def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Collection[str]) -> Evidence:
+    """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone."""
+    require_samples(passage.replies, "requests")
+    require_samples(sorted(own_pods), f"helloworld pods in the {route.far}")
+    far = sum(reply.version == VERSION_OF[route.far] for reply in passage.replies)
+    counts = passage.counts
+    claim = f"{route}: the far gateway passes the service's connections to its own pods"
+    if passage.upstreams != frozenset(own_pods) or counts.turned_away or not (far and counts.passed):
+        raise CheckFailed(
+            claim,
+            expected=f"{passage.server_name} goes to {either(own_pods)}, and no connection is turned away",
+            seen=f"it goes to {either(passage.upstreams)}; {counts.passed} bytes came through, {far} answers, "
+            f"{counts.turned_away} connections turned away (NR)",
+            samples=len(passage.replies),
+            likely_cause=_why_not_passed(passage, own_pods),
+            next_command="istioctl proxy-config listeners deploy/istio-eastwestgateway -n istio-system --port 15443",
+            numbers={"passed_bytes": counts.passed, "turned_away": counts.turned_away},
+        )
+    return Evidence(
+        claim,
+        f"{counts.passed} bytes, {far} answers",
+        {"passed_bytes": counts.passed, "turned_away": 0, "answers": far},
+        sample_lines=(passage.server_name,),
+        addresses=tuple(sorted(own_pods)),
+    )
+
+
+def _why_not_passed(passage: Passage, own_pods: Collection[str]) -> str:
+    if not passage.upstreams:
+        return "the gateway does not know the service: it is not exported to the gateway's namespace"
+    if strange := passage.upstreams - frozenset(own_pods):
+        return f"the gateway hands requests on to {either(strange)}: it does not know its own network, or a pod is gone"
+    if passage.counts.turned_away:
+        return "the gateway has no filter chain for the name: no AUTO_PASSTHROUGH server for its host"
+    if not passage.counts.passed:
+        return "nothing comes to this gateway: no AUTO_PASSTHROUGH server on its port, or clients are sent elsewhere"
+    return "not every pod has reached the gateway: a push is late, or a pod is not ready"

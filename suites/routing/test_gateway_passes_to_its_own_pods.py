@@ -1,0 +1,20 @@
+"""The far network's gateway passes the service's connections to pods of its own cluster, and turns none away.
+
+Given  helloworld in both networks, and the gateways' own counters and upstreams
+When   the client sends a fixed number of requests, none of them sent again
+Then   bytes came through the far gateway under the service's name (SNI), its upstreams for that name are exactly
+       its own cluster's pods, so that nothing goes back or on, and no connection was turned away (NR)
+Why    istio/istio#40624, #32848: an unknown name is turned away; #26293: a gateway that hands on to another one
+Breaks when  the service is exported to its own namespace only, where the gateway is not
+Profile  core
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Mesh, Prove, Route
+from splithorizon import checks
+
+
+def test_gateway_passes_to_its_own_pods(mesh: Mesh, route: Route, prove: Prove) -> None:
+    passage = mesh.passage(route, times=100)
+    prove(checks.gateway_passes_to_own_pods(passage, route, own_pods=mesh[route.far].helloworld_addresses))

@@ -1,0 +1,72 @@
+"""The gateway's side of a request: seen sound, refuted for each cause, and silent on no samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from splithorizon import checks
+from splithorizon.checks import CheckFailed
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.observations.passage import Counts, Passage, server_name
+from splithorizon.observations.replies import Reply
+from splithorizon.route import Route
+from splithorizon.topology import Role
+
+OUT = Route(Role.PRIMARY, Role.REMOTE)
+PODS = frozenset({"10.20.0.4:5000"})
+
+
+def reply(number: int, version: str) -> Reply:
+    return Reply(f"batch-{number}", 200, 0.01, f"Hello version: {version}, instance: helloworld-{version}-x")
+
+
+SOUND = Passage(
+    server_name("sample"), tuple(reply(n, "v1" if n % 2 else "v2") for n in range(100)), PODS, Counts(14_000, 0)
+)
+
+
+def test_the_name_is_the_one_that_side_cars_ask_for() -> None:
+    assert server_name("sample") == "outbound_.5000_._.helloworld.sample.svc.cluster.local"
+
+
+def test_what_passes_is_told_with_its_numbers() -> None:
+    found = checks.gateway_passes_to_own_pods(SOUND, OUT, own_pods=PODS)
+    assert found.key_number == "14000 bytes, 50 answers"
+    assert found.numbers == {"passed_bytes": 14_000, "turned_away": 0, "answers": 50}
+    assert found.addresses == ("10.20.0.4:5000",)
+
+
+@pytest.mark.parametrize(
+    ("passage", "cause"),
+    [
+        (replace(SOUND, upstreams=frozenset()), "it is not exported to the gateway's namespace"),
+        (replace(SOUND, upstreams=PODS | {"10.89.0.2:15443"}), "hands requests on to 10.89.0.2:15443"),
+        (replace(SOUND, counts=Counts(14_000, 3)), "no filter chain for the name"),
+        (replace(SOUND, counts=Counts(0, 0)), "nothing comes to this gateway"),
+        (replace(SOUND, replies=SOUND.replies[1::2], counts=Counts(0, 0)), "nothing comes to this gateway"),
+    ],
+    ids=["unknown service", "hairpin", "turned away", "past the gateway", "no far answer"],
+)
+def test_what_does_not_pass_is_refuted_with_its_cause(passage: Passage, cause: str) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=PODS)
+    assert cause in caught.value.likely_cause
+    assert caught.value.samples == len(passage.replies)
+    assert caught.value.numbers == {"passed_bytes": passage.counts.passed, "turned_away": passage.counts.turned_away}
+
+
+def test_a_pod_that_the_gateway_has_not_heard_of_is_a_late_push() -> None:
+    with pytest.raises(CheckFailed, match="not every pod has reached the gateway"):
+        checks.gateway_passes_to_own_pods(SOUND, OUT, own_pods=PODS | {"10.20.0.9:5000"})
+
+
+@pytest.mark.parametrize(("passage", "pods"), [(replace(SOUND, replies=()), PODS), (SOUND, frozenset[str]())])
+def test_nothing_is_said_without_samples(passage: Passage, pods: frozenset[str]) -> None:
+    with pytest.raises(EnvironmentBroke):
+        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=pods)
+
+
+def test_counts_are_of_the_time_between() -> None:
+    assert Counts(15, 4).since(Counts(10, 4)) == Counts(5, 0)
