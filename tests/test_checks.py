@@ -86,7 +86,14 @@ def local(found: list[Reply], upstream: str = NEAR_POD, near_pods: frozenset[str
     return checks.local_traffic_stays(Sample(HOME, tuple(found), join(found, lines)), near_pods=near_pods)
 
 
+def kept(found: list[Reply], upstream: str = NEAR_POD, near_pods: frozenset[str] = frozenset({NEAR_POD})) -> Evidence:
+    lines = [line(one.request_id, upstream) for one in found]
+    sample = Sample(OUT, tuple(found), join(found, lines))
+    return checks.kept_at_home(sample, near_pods=near_pods, by="clusterLocal")
+
+
 GREEN: dict[str, Check] = {
+    "kept at home": lambda: kept(replies(100, 0)),
     "local": lambda: local(replies(100, 0)),
     "all answered": lambda: checks.all_answered(replies(50, 50), OUT),
     "both versions": lambda: checks.both_versions_answer(replies(423, 577), OUT),
@@ -117,6 +124,11 @@ SLOW = [
 ]
 
 RED: dict[str, tuple[Check, str]] = {
+    "not kept at home": (lambda: kept(replies(0, 100), GATEWAY), "clusterLocal did not reach the side-car"),
+    "kept at home and refused": (
+        lambda: kept([replace(one, status=403, body="") for one in replies(100, 0)]),
+        "100 x HTTP 403",
+    ),
     "local, refused": (lambda: local([*ONCE, BROKEN]), "2 answered; 1 x HTTP 503"),
     "local, through a gateway": (lambda: local(ONCE, GATEWAY), f"1 of 2: v1 from {GATEWAY}"),
     "a reply lost": (
@@ -316,6 +328,8 @@ RED: dict[str, tuple[Check, str]] = {
 
 NOTHING: dict[str, Check] = {
     "local": lambda: local([]),
+    "kept at home": lambda: kept([]),
+    "kept at home, no pods": lambda: kept(replies(5, 0), near_pods=frozenset()),
     "local, no pods": lambda: local(ONCE, near_pods=frozenset()),
     "all answered": lambda: checks.all_answered([], OUT),
     "both versions": lambda: checks.both_versions_answer([], OUT),

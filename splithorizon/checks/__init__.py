@@ -25,6 +25,7 @@ from splithorizon.checks.routing import (
     all_answered,
     both_versions_answer,
     every_reply_joined,
+    kept_at_home,
     local_traffic_stays,
     path_proof,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "every_reply_joined",
     "gateway_passes_to_own_pods",
     "istiod_found_behind",
+    "kept_at_home",
     "local_traffic_stays",
     "naming_chain_is_whole",
     "networks_are_separate",

@@ -46,4 +46,6 @@ def _why_not_passed(passage: Passage, own_pods: Collection[str]) -> str:
         return "the gateway has no filter chain for the name: no AUTO_PASSTHROUGH server for its host"
     if not passage.counts.passed:
         return "nothing comes to this gateway: no AUTO_PASSTHROUGH server on its port, or clients are sent elsewhere"
+    if passage.upstreams == frozenset(own_pods):
+        return "requests come through and no far answer returns: the far pods refuse them (a policy, their side-cars)"
     return "not every pod has reached the gateway: a push is late, or a pod is not ready"

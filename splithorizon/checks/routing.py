@@ -78,6 +78,37 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
     )
 
 
+def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evidence:
+    """Every request was answered, straight by a pod of the client's own cluster, as ``by`` demands."""
+    require_samples(sample.replies, "requests")
+    require_samples(sorted(near_pods), "pods of the near cluster")
+    every_reply_joined(sample.joined, sample.route)
+    strayed = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
+    lost = [reply for reply in sample.replies if not reply.answered]
+    claim = f"{sample.route}: {by} keeps every request in the client's own cluster"
+    if strayed or lost:
+        raise CheckFailed(
+            claim,
+            expected=f"{len(sample.replies)} answered, straight at {either(near_pods)}",
+            seen=_paths(strayed, len(sample.joined.pairs))
+            if strayed
+            else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(_why_lost, lost)).most_common(SHOWN)),
+            samples=len(sample.replies),
+            likely_cause=f"{by} did not reach the side-car: istiod cannot read its configuration (its log says so), or "
+            "an older rule for the same host is there"
+            if strayed
+            else "the near pods refuse it (a policy), or are not there",
+            next_command="istioctl proxy-config routes deploy/sleep -n sample --name 5000 -o yaml",
+        )
+    return Evidence(
+        claim,
+        f"{len(sample.replies)} kept at home",
+        {"requests": len(sample.replies)},
+        sample_lines=(sample.joined.pairs[0].line.raw,),
+        addresses=tuple(sorted(near_pods)),
+    )
+
+
 def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
     """Both versions answer, each as often as equal endpoints do but for one run in a million."""
     answers = [reply.version for reply in replies if reply.version]

@@ -73,6 +73,18 @@ def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
         changes.patch(mesh[role].kube, "Service", workloads.SERVICE, mesh.facts.namespace, private, undo)
 
 
+@fault("test_cluster_local_service_stays_at_home", cause="istiod cannot read its configuration")
+def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
+    """A field of the mesh configuration has a value of another kind: istiod goes on with what it had, and logs it."""
+    mesh.configure({"enablePrometheusMerge": "perhaps"}, undo)
+
+
+@fault("test_subsets_keep_clients_in_their_cluster", cause="an older rule for the same host")
+def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
+    """Another VirtualService for helloworld was there first: of two for one host, side-cars get the older."""
+    changes.apply(mesh.primary.kube, _FAULTS / "older-virtual-service.yaml", mesh.facts.namespace, undo)
+
+
 @fault("test_each_version_runs_in_one_cluster", cause="-l app=helloworld, which selects both versions")
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from fractions import Fraction
 from typing import Any
 
-from splithorizon import changes, readiness, workloads
+from splithorizon import changes, manifests, readiness, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
@@ -23,8 +23,13 @@ from splithorizon.observations.passage import Passage
 from splithorizon.observations.proxy import Endpoint, Proxy, share_of
 from splithorizon.readiness import Readiness
 from splithorizon.route import Route
-from splithorizon.topology import Role
+from splithorizon.topology import MANIFESTS, Role
 from splithorizon.waiting import NotYet, eventually
+
+_SUBSETS = MANIFESTS / "routing" / "per-cluster-subsets.yaml"
+CLUSTER_LABEL = "topology.istio.io/cluster"
+# That none of them leaves by chance, of two equal versions, happens once in 10^12.
+_ENOUGH_TO_TELL = 40
 
 
 class Cluster:
@@ -243,6 +248,33 @@ class Mesh:
         """Set fields of the mesh configuration that istiod reads, until the undo."""
         name = config_map_of(self.facts.revision)
         changes.mesh_config(self.primary.kube, name, self.primary.system_namespace, settings, undo)
+
+    def make_cluster_local(self, undo: ExitStack) -> None:
+        """Call helloworld cluster-local in the mesh configuration, until the undo."""
+        host = f"{workloads.SERVICE}.{self.facts.namespace}.svc.cluster.local"
+        self.configure({"serviceSettings": [{"settings": {"clusterLocal": True}, "hosts": [host]}]}, undo)
+
+    def keep_to_subsets(self, undo: ExitStack) -> None:
+        """Give each cluster's clients a subset of their own, until the undo."""
+        ids = {str(role): cluster.facts.cluster_id for role, cluster in self._clusters.items()}
+        rule, routes = manifests.load(_SUBSETS)
+        for subset in rule["spec"]["subsets"]:
+            subset["labels"][CLUSTER_LABEL] = ids[subset["name"]]
+        for route in routes["spec"]["http"]:
+            (match,) = route["match"]
+            match["sourceLabels"][CLUSTER_LABEL] = ids[route["route"][0]["destination"]["subset"]]
+        self.primary.kube.apply([rule, routes], namespace=self.facts.namespace, undo=undo)
+
+    def await_home(self, route: Route) -> None:
+        """Wait until the near client's answers all come from the near version; where they never do, go on."""
+        client, near = self.client(route.near), workloads.VERSION_OF[route.near]
+
+        def look() -> None:
+            if strays := sum(reply.version != near for reply in client.send(times=_ENOUGH_TO_TELL)):
+                raise NotYet(f"{strays} of {_ENOUGH_TO_TELL} not answered by {near}")
+
+        with suppress(TimedOut):
+            eventually(f"{route}: the client is kept at home", look, within=durations().endpoints_told)
 
     def proxy_image(self, role: Role) -> str:
         """The image of the side-cars in a cluster."""
