@@ -18,7 +18,9 @@ _FAULTS = MANIFESTS / "faults"
 @fault(
     "test_both_versions_answer",
     "test_endpoints_are_near_pods_and_the_far_gateway",
+    "test_every_cluster_is_watched",
     cause="remote secret is missing or refused",
+    causes={"test_networks_are_named_alike_everywhere": "the remote secret is missing, or its data key"},
     spares_local=False,
 )
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
@@ -30,7 +32,10 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
 @fault(
     "test_endpoints_are_near_pods_and_the_far_gateway",
     cause="pod addresses of the other network",
-    causes={"test_both_versions_answer": "cannot be reached"},
+    causes={
+        "test_both_versions_answer": "cannot be reached",
+        "test_networks_are_named_alike_everywhere": "the gateway's Service lost its network label",
+    },
 )
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
