@@ -1,0 +1,254 @@
+"""Each check of discovery passes on a sound mesh, names what is wrong with another, and judges nothing by nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from splithorizon import checks
+from splithorizon.checks import CheckFailed, Evidence
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.mesh import certificates
+from splithorizon.mesh.gateway import Address
+from splithorizon.observations import anchors
+from splithorizon.observations.anchors import Bundle, Root
+from splithorizon.observations.chain import Link, Place
+from splithorizon.observations.control_plane import ProxySync, RemoteSecret, Synchronisation, WatchedCluster
+from splithorizon.observations.proxy import Endpoint
+from splithorizon.observations.replies import Reply
+from splithorizon.route import ROUTES
+from splithorizon.topology import Role
+
+Check = Callable[[], Evidence]
+
+OUT = ROUTES[0]
+NEAR, FAR, GATEWAY, STRANGE = "10.10.0.7:5000", "10.20.0.7:5000", "172.18.0.9:15443", "192.0.2.1:15443"
+
+
+def endpoint(address: str, weight: int = 1, *ailments: str) -> Endpoint:
+    host, _, port = address.rpartition(":")
+    return Endpoint(Address(host, int(port)), weight, ailments)
+
+
+def split(*held: str | Endpoint, near: tuple[str, ...] = (NEAR,), gateway: tuple[str, ...] = (GATEWAY,)) -> Evidence:
+    endpoints = [one if isinstance(one, Endpoint) else endpoint(one) for one in held]
+    return checks.endpoints_split_at_the_horizon(endpoints, OUT, near_pods=near, far_pods=(FAR,), far_gateway=gateway)
+
+
+def weights(*held: Endpoint, near: tuple[str, ...] = (NEAR,), far: int = 3) -> Evidence:
+    far_pods = [f"10.20.0.{number}:5000" for number in range(far)]
+    return checks.weights_follow(held, OUT, near_pods=near, far_pods=far_pods, far_gateway=(GATEWAY,))
+
+
+def answers(v1: int, v2: int, *, far: int = 3) -> Evidence:
+    versions = ["v1"] * v1 + ["v2"] * v2
+    replies = [
+        Reply(f"b-{n}", 200, 0.01, f"Hello version: {v}, instance: helloworld-{v}-1") for n, v in enumerate(versions)
+    ]
+    return checks.answers_follow_weights(replies, OUT, near_pods=[NEAR], far_pods=[FAR] * far)
+
+
+WHOLE = [Link(place, "the remote", "remote-network", "remote-network") for place in Place]
+
+
+def broken_at(*places: Place) -> Evidence:
+    found = [replace(link, seen="") if link.place in places else link for link in WHOLE]
+    return checks.naming_chain_is_whole(found, Role.REMOTE)
+
+
+SLEEP, EASTWEST = "sleep-1.sample", "eastwest-1.istio-system"
+SYNCED = Synchronisation((SLEEP, EASTWEST), (ProxySync(SLEEP, "remote", ()), ProxySync(EASTWEST, "remote", ())), {})
+LAGGING = replace(SYNCED, found=(ProxySync(SLEEP, "remote", ()), ProxySync(EASTWEST, "remote", ("listener",))))
+REFUSED = replace(LAGGING, refused={EASTWEST: {"listener_manager.lds.update_rejected": 3}})
+
+ISTIOD, THERE = "istiod.istio-system.svc:15012", Address("172.18.0.9", 15443)
+
+
+def behind(*found: str) -> Evidence:
+    return checks.istiod_found_behind(ISTIOD, [endpoint(one).address for one in found], gateway=[THERE])
+
+
+SECRET = RemoteSecret("istio-remote-secret-remote", "remote", "https://172.18.0.9:6443")
+
+
+def usable(*secrets: RemoteSecret, remote_id: str = "remote") -> Evidence:
+    return checks.remote_secrets_usable(secrets, remote_id=remote_id)
+
+
+def watched(**statuses: str) -> Evidence:
+    found = [WatchedCluster(cluster_id, status) for cluster_id, status in statuses.items()]
+    whole = [WatchedCluster("primary", "synced"), WatchedCluster("remote", "synced")]
+    return checks.every_cluster_watched({"istiod-1": whole, "istiod-2": found}, {"primary", "remote"})
+
+
+NOW = datetime.now(UTC)
+ROOT = Root("AA:BB:CC:DD:EE", NOW - timedelta(days=1), NOW + timedelta(days=300))
+OTHER = replace(ROOT, fingerprint="11:22:33:44:55")
+ENDED = replace(OTHER, ends=NOW - timedelta(hours=1))
+ENDING = replace(ROOT, ends=NOW + timedelta(days=6))
+IN_PRIMARY, IN_REMOTE = Bundle("ConfigMap of the primary", (ROOT,)), Bundle("ConfigMap of the remote", (ROOT,))
+
+
+def webhooks(*bundles: Bundle, root: Bundle = IN_PRIMARY) -> Evidence:
+    return checks.webhooks_hold_root(bundles, Role.REMOTE, root=root)
+
+
+GREEN: dict[str, Check] = {
+    "split": lambda: split(NEAR, GATEWAY),
+    "split, two of each": lambda: split(
+        NEAR, "10.10.0.8:5000", GATEWAY, STRANGE, near=(NEAR, "10.10.0.8:5000"), gateway=(GATEWAY, STRANGE)
+    ),
+    "weights": lambda: weights(endpoint(NEAR), endpoint(GATEWAY, 3)),
+    # With two gateways of a network istiod multiplies all weights, so that each gateway's share is a whole number.
+    "weights in other units": lambda: weights(endpoint(NEAR, 2), endpoint(GATEWAY, 6)),
+    "answers": lambda: answers(125, 375),
+    "chain": lambda: checks.naming_chain_is_whole(WHOLE, Role.REMOTE),
+    "synced": lambda: checks.every_proxy_synced(SYNCED, Role.REMOTE),
+    "istiod behind the gateway": lambda: behind("172.18.0.9:15012"),
+    "usable": lambda: usable(SECRET),
+    "watched": lambda: watched(primary="synced", remote="synced", third="timeout"),
+    "webhooks": lambda: webhooks(IN_PRIMARY, replace(IN_REMOTE, roots=(OTHER, ROOT))),
+    "roots": lambda: checks.roots_agree([IN_PRIMARY, IN_REMOTE]),
+    "roots, one of two ending": lambda: checks.roots_agree(
+        [Bundle("primary", (OTHER, ENDING)), Bundle("remote", (ENDING, OTHER))]
+    ),
+}
+
+RED: dict[str, tuple[Check, str]] = {
+    "far pods": (lambda: split(NEAR, FAR), "hands out pod addresses of the other network"),
+    "near pods only": (lambda: split(NEAR), "does not see the other cluster: its remote secret is missing"),
+    "gateway only": (lambda: split(GATEWAY), "does not see the client's own cluster"),
+    "a strange address": (lambda: split(NEAR, STRANGE), f"istiod tells of {STRANGE}"),
+    "a gateway too few": (lambda: split(NEAR, GATEWAY, gateway=(GATEWAY, STRANGE)), "a push is late"),
+    "no endpoint": (lambda: split(), "has not heard of the service"),
+    "an ejected endpoint": (lambda: split(NEAR, endpoint(GATEWAY, 1, "failed_outlier_check")), "unhealthy: ejected"),
+    "a far pod not counted": (lambda: weights(endpoint(NEAR), endpoint(GATEWAY, 2)), "one without a side-car"),
+    "far pods counted that are gone": (lambda: weights(endpoint(NEAR), endpoint(GATEWAY, 4)), "more far pods than"),
+    "near pods of unequal weight": (
+        lambda: weights(endpoint(NEAR, 1), endpoint(STRANGE, 3), endpoint(GATEWAY, 4), near=(NEAR, STRANGE), far=2),
+        "near pods weigh differently",
+    ),
+    "answers without weights": (lambda: answers(250, 250), "a DestinationRule with RANDOM"),
+    "answers of the far version only": (lambda: answers(0, 500), "one network gives no answer at all"),
+    "not connected": (
+        lambda: checks.every_proxy_synced(replace(SYNCED, found=SYNCED.found[:1]), Role.REMOTE),
+        "istiod refuses the proxy",
+    ),
+    "not answered": (lambda: checks.every_proxy_synced(LAGGING, Role.REMOTE), "the push is sent and not answered"),
+    "refused": (lambda: checks.every_proxy_synced(REFUSED, Role.REMOTE), "Envoy refused what it was sent"),
+    "istiod elsewhere": (lambda: behind("192.0.2.1:15012"), "name another address"),
+    "istiod nowhere": (lambda: behind(), "has no endpoint"),
+    "istiod at another port": (lambda: behind("172.18.0.9:15017"), "name another address"),
+    "a loopback server": (lambda: usable(replace(SECRET, server="https://127.0.0.1:6443")), "is a loopback address"),
+    "a loopback server, by name": (
+        lambda: usable(SECRET, replace(SECRET, server="https://localhost:6443")),
+        "is a loopback address",
+    ),
+    "no remote secret": (lambda: usable(), "remote secret is missing or refused"),
+    "another data key": (lambda: usable(replace(SECRET, cluster_id="n2-k8s-config")), "no data key is the cluster's"),
+    "no known id": (lambda: usable(SECRET, remote_id=""), "no data key is the cluster's"),
+    "no kubeconfig": (lambda: usable(replace(SECRET, server="")), "it holds no kubeconfig"),
+    "not watched": (lambda: watched(primary="synced"), "remote secret is missing or refused"),
+    "closed": (lambda: watched(primary="synced", remote="closed"), "did not take it up again"),
+    "timed out": (lambda: watched(primary="synced", remote="timeout"), "does not reach the cluster's API server"),
+    "an empty bundle": (lambda: webhooks(IN_PRIMARY, Bundle("webhook", problem="empty")), "did not write its CA"),
+    "another root": (lambda: webhooks(Bundle("webhook", (OTHER,))), "the root of another istiod"),
+    "a root of the past": (lambda: webhooks(Bundle("webhook", (ROOT, ENDED))), "is not valid now"),
+    "no root": (lambda: checks.roots_agree([IN_PRIMARY, Bundle("remote", problem="not there")]), "pods cannot start"),
+    "unequal roots": (lambda: checks.roots_agree([IN_PRIMARY, Bundle("remote", (OTHER,))]), "of different roots"),
+    "a root that ends": (
+        lambda: checks.roots_agree([Bundle("primary", (ENDING,)), Bundle("remote", (ENDING,))]),
+        "the root's time is over, or nearly",
+    ),
+    **{
+        f"chain broken at {place.name}": (
+            partial(broken_at, place),
+            f"{place}, the remote: nothing, not remote-network",
+        )
+        for place in Place
+    },
+}
+
+NOTHING: dict[str, Check] = {
+    "no near pods": lambda: split(NEAR, GATEWAY, near=()),
+    "no known gateway": lambda: split(NEAR, GATEWAY, gateway=()),
+    "no endpoints": lambda: weights(),
+    "no far pods": lambda: weights(endpoint(NEAR), far=0),
+    "no answers": lambda: answers(0, 0),
+    "too few answers": lambda: answers(5, 15),
+    "no links": lambda: checks.naming_chain_is_whole([], Role.REMOTE),
+    "no proxies": lambda: checks.every_proxy_synced(Synchronisation((), (), {}), Role.REMOTE),
+    "no gateway of the primary": lambda: checks.istiod_found_behind(ISTIOD, [THERE], gateway=[]),
+    "no istiods": lambda: checks.every_cluster_watched({}, {"primary", "remote"}),
+    "no webhooks": lambda: webhooks(),
+    "no root to compare with": lambda: webhooks(IN_PRIMARY, root=Bundle("primary", problem="not there")),
+    "no bundles": lambda: checks.roots_agree([]),
+}
+
+
+@pytest.mark.parametrize("check", GREEN.values(), ids=GREEN)
+def test_a_sound_mesh_passes(check: Check) -> None:
+    evidence = check()
+    assert evidence.claim
+    assert evidence.key_number
+
+
+@pytest.mark.parametrize(("check", "words"), RED.values(), ids=RED)
+def test_a_broken_mesh_is_told_what_is_wrong(check: Check, words: str) -> None:
+    with pytest.raises(CheckFailed) as failed:
+        check()
+    assert words in str(failed.value)
+    assert failed.value.likely_cause
+    assert failed.value.next_command
+
+
+@pytest.mark.parametrize("check", NOTHING.values(), ids=NOTHING)
+def test_nothing_to_judge_by_is_inconclusive(check: Check) -> None:
+    with pytest.raises(EnvironmentBroke):
+        check()
+
+
+def test_the_first_broken_link_is_named_and_its_cause_is_its_own() -> None:
+    causes = set()
+    for place in Place:
+        with pytest.raises(CheckFailed) as failed:
+            broken_at(place, Place.GATEWAYS)
+        assert failed.value.expected.startswith(place)
+        assert failed.value.seen.startswith(place)
+        assert len(failed.value.numbers) == len(Place)
+        causes.add(failed.value.likely_cause)
+    assert len(causes) == len(Place)
+
+
+def test_of_many_broken_links_some_are_shown_and_all_are_counted() -> None:
+    with pytest.raises(CheckFailed, match=r"8 more after it: .* …"):
+        broken_at(*Place)
+
+
+def test_the_interval_of_three_to_one_is_stated() -> None:
+    evidence = answers(125, 375)
+    assert evidence.expected_interval == (326, 420)
+    assert evidence.numbers["false_alarm"] == 1e-6
+    assert evidence.numbers["v2"] == 375
+
+
+def test_certificates_are_read_with_their_time_and_fingerprint() -> None:
+    key, name = certificates.new_key(), certificates.name("Root CA")
+    certificate = certificates.authority(name, key, issuer=name, issuer_key=key)
+    pem = certificate.public_bytes(Encoding.PEM)
+    (one, two), problem = anchors.read(pem + pem)
+    assert (one, problem) == (two, "")
+    assert one.fingerprint == certificates.fingerprint(pem)
+    assert one.valid(still_for=timedelta(days=300))
+    assert not one.valid(still_for=timedelta(days=400))
+    assert str(Bundle("here", (one,))) == f"here: {one.fingerprint[:11]}… until {one.ends:%F}"
+
+
+@pytest.mark.parametrize(("text", "problem"), [("", "empty"), (" \n", "empty"), ("-----", "no certificate in PEM")])
+def test_what_is_no_certificate_is_a_problem(text: str, problem: str) -> None:
+    assert anchors.read(text.encode()) == ((), problem)
