@@ -37,14 +37,13 @@ class Durations:
     suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
     fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
     fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile
-    root_still_valid: float = 604800  # a week: who reads that it ends has the time to replace it
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
     heartbeat: float = 8  # a line at least every 10 s
     poll: float = 0.5  # between two looks
 
     def scaled(self, factor: float) -> Durations:
         """Every deadline times ``factor``; what the user sees and how often we look stay."""
-        fixed = {"registry_answers", "heartbeat", "poll", "dial", "root_still_valid"}
+        fixed = {"registry_answers", "heartbeat", "poll", "dial"}
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}
         return Durations(**{**scaled, **{name: getattr(self, name) for name in fixed}})
 
