@@ -10,4 +10,5 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.mesh",
     "fixtures.changes",
+    "fixtures.disruption",
 ]

@@ -37,6 +37,11 @@ class Durations:
     suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
     fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
     fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile
+    mesh_recovered: float = 60  # a push takes a second, but a side-car may wait 15 for endpoints; and back-off
+    secret_followed: float = 20  # istiod drops and lists a cluster within a second of its secret's change
+    istiod_replaced: float = 90  # a new istiod waits 30 s for a remote that is silent; it starts in 10
+    pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
+    traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
     heartbeat: float = 8  # a line at least every 10 s
     poll: float = 0.5  # between two looks

@@ -25,10 +25,10 @@ def build(kube: Kube, *, cluster_id: str, server: str) -> Object:
     soon = durations().object_appears
     # Kubernetes deletes a token Secret at once whose account is not there yet.
     eventually(f"the {kube.role} has Istio's reader account", partial(_reader, kube), within=soon)
-    kube.apply(_token_request())
+    kube.apply(token_request())
     claim = f"the {kube.role}'s reader account has a token"
-    authority, token = eventually(claim, partial(_token, kube), within=soon, every=0.1)
-    kubeconfig = yaml.safe_dump(_kubeconfig(cluster_id, server, authority, token))
+    authority, bearer = eventually(claim, partial(token, kube), within=soon, every=0.1)
+    kubeconfig = yaml.safe_dump(_kubeconfig(cluster_id, server, authority, bearer))
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -45,8 +45,8 @@ def build(kube: Kube, *, cluster_id: str, server: str) -> Object:
 def token_of(secret: Object) -> bytes:
     """Read the bearer token out of a remote secret, for the scan that must not find it anywhere."""
     (kubeconfig,) = secret["data"].values()
-    token: str = yaml.safe_load(base64.b64decode(kubeconfig))["users"][0]["user"]["token"]
-    return token.encode()
+    bearer: str = yaml.safe_load(base64.b64decode(kubeconfig))["users"][0]["user"]["token"]
+    return bearer.encode()
 
 
 def _reader(kube: Kube) -> None:
@@ -54,25 +54,25 @@ def _reader(kube: Kube) -> None:
         raise NotYet(f"no ServiceAccount {NAMESPACE}/{READER}")
 
 
-def _token_request() -> Object:
-    """A Secret that Kubernetes fills with a token; since 1.24 it makes none of its own accord."""
+def token_request(name: str = _TOKEN_SECRET, namespace: str = NAMESPACE) -> Object:
+    """Make a Secret that Kubernetes fills with a token; since 1.24 it makes none of its own accord."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/service-account-token",
         "metadata": {
-            "name": _TOKEN_SECRET,
-            "namespace": NAMESPACE,
+            "name": name,
+            "namespace": namespace,
             "annotations": {"kubernetes.io/service-account.name": READER},
         },
     }
 
 
-def _token(kube: Kube) -> tuple[str, str]:
-    """The cluster's CA, still in base64 as kubeconfigs want it, and the bearer token."""
-    data = (kube.get("Secret", _TOKEN_SECRET, NAMESPACE) or {}).get("data", {})
+def token(kube: Kube, name: str = _TOKEN_SECRET, namespace: str = NAMESPACE) -> tuple[str, str]:
+    """Read the cluster's CA, in base64 as kubeconfigs want it, and the bearer token; raises NotYet without."""
+    data = (kube.get("Secret", name, namespace) or {}).get("data", {})
     if not {"ca.crt", "token"} <= data.keys():
-        raise NotYet(f"Secret {NAMESPACE}/{_TOKEN_SECRET} holds {sorted(data) or 'nothing'}")
+        raise NotYet(f"Secret {namespace}/{name} holds {sorted(data) or 'nothing'}")
     return data["ca.crt"], base64.b64decode(data["token"]).decode()
 
 

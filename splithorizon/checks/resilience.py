@@ -1,0 +1,255 @@
+"""Whether a mesh gets over a loss: what goes on meanwhile, how soon all is back, and by which path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
+from splithorizon.workloads import VERSION_OF
+
+_ENDPOINTS = "istioctl proxy-config endpoints deploy/sleep -n sample"
+_REMOTES = "istioctl remote-clusters"
+
+
+def recovered(recovery: Recovery) -> Evidence:
+    """Both versions answered both clients again within the bound, and nothing was lost in a whole look."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="istiod does not follow what was given back: its watch of the remote hangs or is refused, "
+            "it tells its proxies late, or a gateway's Service leads to a pod that does not serve",
+            next_command=_REMOTES,
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def far_endpoints_left(recovery: Recovery) -> Evidence:
+    """The endpoints of a cluster that istiod no longer watches left both clients within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="another remote secret still names that cluster, or istiod tells its proxies late",
+            next_command=_REMOTES,
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def prefers_own_network(recovery: Recovery) -> Evidence:
+    """Each client was answered by its own cluster alone within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="no locality failover reaches the side-cars: outlierDetection is missing, "
+            "or another DestinationRule for the host takes its place",
+            next_command="istioctl x describe service helloworld -n sample",
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def failed_over(recovery: Recovery) -> Evidence:
+    """Both clients were answered by the one cluster that was left within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="the side-cars still hold pods that are gone, or the other network's gateway does not answer",
+            next_command=_ENDPOINTS,
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def wrong_address_followed(recovery: Recovery) -> Evidence:
+    """An address at which no gateway answers reached the side-cars within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="istiod does not follow a gateway's address, or tells its proxies late",
+            next_command=_ENDPOINTS,
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def goes_on_alone(recovery: Recovery) -> Evidence:
+    """A network whose way to the other is refused was answered by its own pods alone within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="side-cars do not try a refused connection again at a near pod: somebody's own retry policy, "
+            "or the gateway's address swallows packets where it should refuse them",
+            next_command=_ENDPOINTS,
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def istiod_started(recovery: Recovery) -> Evidence:
+    """A new istiod was ready within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT), "
+            "or may not read its own cluster",
+            next_command="kubectl -n istio-system logs deploy/istiod --tail 20",
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def scaled(recovery: Recovery) -> Evidence:
+    """As many pods as wanted were ready within the bound."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="new pods are not injected or not configured: their cluster does not reach istiod",
+            next_command="kubectl -n istio-system get events --sort-by .lastTimestamp",
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
+def nothing_lost(traffic: Traffic) -> Evidence:
+    """Every request that was sent from before a disruption until after it was answered; none was sent again."""
+    counts = {str(route): len(replies) for route, replies in traffic.replies.items()}
+    for route, replies in traffic.replies.items():
+        require_samples(replies, f"requests of {route}")
+    lost = {str(route): [one for one in replies if not one.answered] for route, replies in traffic.replies.items()}
+    numbers = {"requests": sum(counts.values()), "lost": sum(map(len, lost.values()))}
+    if numbers["lost"]:
+        kinds = Counter(one.error or f"HTTP {one.status}" for replies in lost.values() for one in replies)
+        raise CheckFailed(
+            "no request is lost meanwhile",
+            expected=f"{numbers['requests']} of {numbers['requests']} answered, none retried",
+            seen=", ".join(f"{len(replies)} of {counts[route]} lost {route}" for route, replies in lost.items())
+            + f"; {', '.join(f'{count} x {kind}' for kind, count in kinds.most_common(SHOWN))}",
+            samples=numbers["requests"],
+            likely_cause="endpoints went before the side-cars were told, or a proxy does not serve without istiod",
+            next_command="kubectl -n sample logs deploy/sleep -c istio-proxy --tail 20",
+            numbers=numbers,
+        )
+    return Evidence("no request is lost meanwhile", f"{numbers['requests']} answered, 0 lost", numbers)
+
+
+def losses_counted(traffic: Traffic) -> Evidence:
+    """How many requests were lost meanwhile: told, not judged; yet most have to be answered, or nothing was running."""
+    requests = sum(map(len, traffic.replies.values()))
+    lost = sum(not one.answered for replies in traffic.replies.values() for one in replies)
+    require_samples([one for replies in traffic.replies.values() for one in replies if one.answered], "answers")
+    return Evidence(
+        "requests lost meanwhile are counted", f"{lost} of {requests} lost", {"requests": requests, "lost": lost}
+    )
+
+
+def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
+    """Every request was answered, by every version that had to, and each answer came by its own path."""
+    require_samples([reply for batch in batches for reply in batch.sample.replies], "requests")
+    requests = sum(len(batch.sample.replies) for batch in batches)
+    claim = "every request is answered, by the right versions and paths"
+    if troubles := [trouble for batch in batches for trouble in _lost(batch)]:
+        raise CheckFailed(
+            claim,
+            expected=f"{requests} of {requests} answered, none retried",
+            seen="; ".join(troubles),
+            samples=requests,
+            likely_cause="the side-cars hold an endpoint that nobody serves, or a gateway's Service leads to one",
+            next_command=_ENDPOINTS,
+        )
+    if troubles := [trouble for batch in batches for trouble in _strayed(batch)]:
+        raise CheckFailed(
+            claim,
+            expected="; ".join(map(_wanted, batches)),
+            seen="; ".join(troubles),
+            samples=requests,
+            likely_cause="the side-cars hold endpoints of before, or lack those that are there again",
+            next_command=_ENDPOINTS,
+        )
+    return Evidence(
+        claim,
+        f"{requests} answered as they should",
+        {"requests": requests, "joined": requests, "unjoined": 0},
+        sample_lines=tuple(batch.sample.joined.pairs[0].line.raw for batch in batches),
+    )
+
+
+def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evidence:
+    """Every answer of a cluster's version came from the pod that took the place of another."""
+    version = VERSION_OF[replacement.role]
+    answers = [reply for batch in batches for reply in batch.sample.replies if reply.version == version]
+    require_samples(answers, f"answers of {version}")
+    others = Counter(str(reply.instance) for reply in answers if reply.instance != replacement.pod)
+    if others:
+        raise CheckFailed(
+            "a pod that took another's place answers",
+            expected=f"every answer of {version} from {replacement.pod}",
+            seen=", ".join(f"{count} from {pod}" for pod, count in others.most_common(SHOWN)),
+            samples=len(answers),
+            likely_cause=f"another pod than the one that was made answers as {version}",
+            next_command="kubectl -n sample get pods -o wide",
+        )
+    return Evidence("a pod that took another's place answers", f"{len(answers)} answers", {"answers": len(answers)})
+
+
+def _claim(recovery: Recovery) -> str:
+    return f"in time: {recovery.state}"
+
+
+def _numbers(recovery: Recovery) -> dict[str, float | str]:
+    return {"recovered_after": round(recovery.seconds, 2), "within": recovery.within, "state": recovery.state}
+
+
+def _came(recovery: Recovery) -> Evidence:
+    return Evidence(_claim(recovery), f"after {recovery.seconds:.1f} s", _numbers(recovery))
+
+
+def _lost(batch: Batch) -> Iterator[str]:
+    replies = batch.sample.replies
+    lost = Counter(reply.error or f"HTTP {reply.status}" for reply in replies if not reply.answered)
+    if lost:
+        kinds = ", ".join(f"{count} x {kind}" for kind, count in lost.most_common(SHOWN))
+        yield f"{batch.sample.route}: {sum(lost.values())} of {len(replies)} lost, {kinds}"
+
+
+def _strayed(batch: Batch) -> Iterator[str]:
+    route, joined = batch.sample.route, batch.sample.joined
+    if len(joined.pairs) < joined.requests:
+        yield f"{route}: {joined.requests - len(joined.pairs)} of {joined.requests} without a log line of their own"
+    ways = Counter((str(pair.reply.version), str(pair.line.upstream_host)) for pair in joined.pairs)
+    for (version, host), count in ways.most_common():
+        if host not in batch.paths.get(version, ()):
+            yield f"{route}: {count} from {version} at {host}"
+    for version in sorted(batch.paths.keys() - {version for version, _ in ways}):
+        yield f"{route}: none from {version}"
+
+
+def _wanted(batch: Batch) -> str:
+    ways = ", ".join(f"{version} at {either(addresses)}" for version, addresses in sorted(batch.paths.items()))
+    return f"{batch.sample.route}: {ways}"

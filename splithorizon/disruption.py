@@ -1,0 +1,400 @@
+"""Takes parts of a mesh away and gives them back, and tells how long it takes; each verb registers its undo first."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from copy import deepcopy
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
+from threading import Event
+from typing import Any, ParamSpec
+
+import yaml
+
+from splithorizon import changes, process, readiness, recovery, rollout, workloads
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke, TimedOut
+from splithorizon.kube import Kube, Object, Objects
+from splithorizon.mesh import remote_secret
+from splithorizon.mesh.facts import NetworkMode
+from splithorizon.mesh.model import Cluster, Mesh
+from splithorizon.observations.replies import Reply
+from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
+from splithorizon.route import ROUTES, Route
+from splithorizon.topology import MANIFESTS, Role
+from splithorizon.waiting import NotYet, eventually
+
+Acted = ParamSpec("Acted")
+
+# That all of them go to one of two versions by chance happens once in 10^11.
+_LOOK = 40
+# A third of a second: the next follows at once, so that the traffic has no long gap.
+_AT_A_TIME = 200
+_MANIFESTS = MANIFESTS / "resilience"
+_NEW_SECRET = "splithorizon-rotated"  # noqa: S105  # its name
+_RESTARTED = "kubectl.kubernetes.io/restartedAt"
+# Documentation's own range (RFC 5737): nobody answers there.
+_NOBODY = "192.0.2.1"
+# A side-car's own loopback: it refuses at once, where an address that nobody has would hang.
+_REFUSES = "127.0.0.9"
+
+
+class Answering(StrEnum):
+    """Whose helloworld each of the two clients is answered by."""
+
+    BOTH = "both clients are answered by both clusters"
+    PRIMARY = "both clients are answered by the primary alone"
+    REMOTE = "both clients are answered by the remote alone"
+    OWN = "each client is answered by its own cluster alone"
+    ONE_WAY = "the primary's client is answered by its own cluster alone, the remote's by both"
+
+    def clusters(self, client: Role) -> frozenset[Role]:
+        """The clusters that answer the client of a cluster."""
+        return {
+            Answering.BOTH: frozenset(Role),
+            Answering.PRIMARY: frozenset({Role.PRIMARY}),
+            Answering.REMOTE: frozenset({Role.REMOTE}),
+            Answering.OWN: frozenset({client}),
+            Answering.ONE_WAY: frozenset(Role) if client is Role.REMOTE else frozenset({client}),
+        }[self]
+
+
+class Flaw(StrEnum):
+    """What is wrong with a remote secret."""
+
+    LOOPBACK = "loopback-server"
+    REFUSED = "refused-token"
+    UNREACHABLE = "unreachable-server"
+
+
+class Disruption:
+    """What can happen to a mesh, and how it does then. One test holds it, alone with the mesh."""
+
+    def __init__(self, mesh: Mesh, undo: ExitStack, *, times: int) -> None:
+        """Take the stack that undoes at the test's end, and how many requests a judged batch has."""
+        self._mesh = mesh
+        self._undo = undo.enter_context(ExitStack())
+        self._times = times
+        self._acted = time.monotonic()
+        self._good: Object = {}
+        self._rollouts: set[tuple[str, str, str]] = set()
+
+    def restore(self) -> None:
+        """Undo everything so far, now."""
+        self._begin()
+        self._undo.close()
+        self._rollouts.clear()
+
+    def until(self, answering: Answering, *, within: float = 0) -> Recovery:
+        """Look until both clients are answered by exactly these clusters, and nothing is lost; since the last act."""
+
+        def look(client: Role) -> None:
+            wanted = {workloads.VERSION_OF[role] for role in answering.clusters(client)}
+            replies = self._mesh.client(client).send(times=_LOOK)
+            lost = sum(not reply.answered for reply in replies)
+            versions = {str(reply.version) for reply in replies if reply.answered}
+            if lost or versions != wanted:
+                told = ", ".join(sorted(versions)) or "nobody"
+                raise NotYet(f"the {client}'s client: {lost} of {len(replies)} lost, the others answered by {told}")
+
+        def looks() -> None:
+            process.side_by_side(**{str(role): partial(look, role) for role in Role})
+
+        return recovery.measure(
+            f"{answering}, without a loss", looks, since=self._acted, within=within or durations().mesh_recovered
+        )
+
+    def batches(self, answering: Answering) -> tuple[Batch, ...]:
+        """Send one batch from each client, each request once, to be judged by who answered and by which path."""
+        with ThreadPoolExecutor(len(ROUTES)) as pool:
+            return tuple(pool.map(partial(self._batch, answering), ROUTES))
+
+    def local_batches(self, *clients: Role) -> tuple[Batch, ...]:
+        """Send one batch from each of these clients to the service that only its own cluster has."""
+        return tuple(
+            Batch(self._mesh.local_sample(role, times=self._times), self._paths(Route(role, role.other), {role}))
+            for role in clients
+        )
+
+    def under_traffic(self, act: Callable[Acted, Recovery], *how: Acted.args, **named: Acted.kwargs) -> Traffic:
+        """Act while both clients send without a pause, and go on for some time after the recovery."""
+        stop = Event()
+
+        def send(route: Route) -> tuple[Reply, ...]:
+            found: list[Reply] = []
+            while not stop.is_set():
+                found += self._mesh.client(route.near).send(times=_AT_A_TIME)
+            return tuple(found)
+
+        with ThreadPoolExecutor(len(ROUTES)) as pool:
+            sent = {route: pool.submit(send, route) for route in ROUTES}
+            try:
+                back = act(*how, **named)
+                stop.wait(durations().traffic_watched)
+            finally:
+                stop.set()
+            return Traffic({route: future.result() for route, future in sent.items()}, back)
+
+    def remove_remote_secret(self) -> None:
+        """Delete the secret by which istiod watches the remote."""
+        name, namespace = self._remote_secret()["metadata"]["name"], self._mesh.primary.system_namespace
+        self._begin()
+        changes.delete(self._mesh.primary.kube, "Secret", name, namespace, self._undo)
+
+    def rotate_remote_secret(self) -> Recovery:
+        """Put a new token of the same account into the remote secret, as `kubectl apply` of a new one does.
+
+        Returns how long until both versions answer both clients.
+        """
+        token = self._new_token()
+        self._undo.callback(self._require_watched)
+        self._update_remote_secret(self._data(_with(self._kubeconfig(), token=token)))
+        return self.until(Answering.BOTH)
+
+    def spoil_remote_secret(self, flaw: Flaw) -> None:
+        """Delete the remote secret and make one that is of no use in its place."""
+        self._good = good = self._remote_secret()
+        spoiled = {
+            Flaw.LOOPBACK: partial(_with, server="https://127.0.0.1:6443"),
+            Flaw.REFUSED: partial(_with, token="x"),  # noqa: S106  # it is to be refused
+            Flaw.UNREACHABLE: partial(_with, server=f"https://{_NOBODY}:6443"),
+        }[flaw](self._kubeconfig())
+        metadata = {key: good["metadata"].get(key, {}) for key in ("name", "namespace", "labels", "annotations")}
+        bad = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": self._data(spoiled)}
+        self._undo.callback(self._require_watched)
+        self._begin()
+        changes.delete(self._mesh.primary.kube, "Secret", metadata["name"], metadata["namespace"], self._undo)
+        self._mesh.primary.kube.apply(bad)
+
+    def mend_remote_secret(self) -> None:
+        """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
+        self._update_remote_secret(self._good["data"])
+
+    def restart_istiod(self) -> Recovery:
+        """Start istiod anew as `kubectl rollout restart` does; how long until the new one is ready."""
+        name, namespace, kube = self._istiod(), self._mesh.primary.system_namespace, self._mesh.primary.kube
+        at = {_RESTARTED: datetime.now(UTC).isoformat(timespec="seconds")}
+        body = {"spec": {"template": {"metadata": {"annotations": at}}}}
+        self._await_at_the_end(kube, name, namespace)
+        self._begin()
+        changes.patch(kube, "Deployment", name, namespace, body, self._undo)
+        return self._ready(kube, name, namespace)
+
+    def replace_istiod(self) -> Recovery:
+        """Delete every istiod pod; how long until as many new ones are ready. There is nothing to undo."""
+        name, namespace, kube = self._istiod(), self._mesh.primary.system_namespace, self._mesh.primary.kube
+        self._begin()
+        for pod in self._pods_of(kube, name, namespace):
+            kube.delete("Pod", pod["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
+        return self._ready(kube, name, namespace)
+
+    def replace_helloworld(self, role: Role) -> Replacement:
+        """Delete a cluster's helloworld pod; the next one, and how long until it is ready."""
+        kube, name, namespace = self._helloworld(role)
+        (old,) = self._pods_of(kube, name, namespace)
+        self._begin()
+        kube.delete("Pod", old["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
+        came = self._ready(kube, name, namespace)
+        pods = self._pods_of(kube, name, namespace)
+        self._begin()
+        return Replacement(role, pods[0]["metadata"]["name"] if pods else "", came)
+
+    def scale_helloworld(self, role: Role, replicas: int) -> Recovery:
+        """Let a cluster run so many helloworld pods; how long until it does."""
+        return self._scale(*self._helloworld(role), replicas)
+
+    def scale_gateway(self, role: Role, replicas: int) -> Recovery:
+        """Let a network's east-west gateway have so many pods; how long until it does."""
+        return self._scale(*self._gateway(self._mesh[role]), replicas)
+
+    def lose_gateway_pod(self, role: Role) -> Recovery:
+        """Delete the gateway's oldest pod; how long until both versions answer both clients."""
+        kube, name, namespace = self._gateway(self._mesh[role])
+        pods = self._pods_of(kube, name, namespace)
+        oldest = min(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]["name"]
+        self._begin()
+        kube.delete("Pod", oldest, namespace, gone_within=durations().pod_replaced)
+        return self.until(Answering.BOTH)
+
+    def prefer_own_network(self) -> None:
+        """Let clients prefer endpoints of their own network, and fail over to the other: a DestinationRule."""
+        self._begin()
+        changes.apply(
+            self._mesh.primary.kube, _MANIFESTS / "prefer-own-network.yaml", self._mesh.facts.namespace, self._undo
+        )
+
+    def tell_wrong_gateway_address(self, role: Role) -> None:
+        """Tell istiod an address that refuses every connection, where this mesh tells it of the gateway's."""
+        if self._mesh.facts.network_mode is NetworkMode.MESH_NETWORKS:
+            self._tell_in_mesh_networks(role, _REFUSES)
+        else:
+            self._tell_in_status(role, _REFUSES)
+
+    def _batch(self, answering: Answering, route: Route) -> Batch:
+        paths = self._paths(route, answering.clusters(route.near))
+        return Batch(self._mesh.sample(route, times=self._times), paths)
+
+    def _paths(self, route: Route, answering: frozenset[Role] | set[Role]) -> dict[str, frozenset[str]]:
+        near, far = self._mesh[route.near], self._mesh[route.far]
+        ways = {route.near: near.helloworld_addresses, route.far: far.gateway_addresses}
+        return {workloads.VERSION_OF[role]: ways[role] for role in ways if role in answering}
+
+    def _begin(self) -> None:
+        self._acted = time.monotonic()
+
+    def _helloworld(self, role: Role) -> tuple[Kube, str, str]:
+        cluster = self._mesh[role]
+        return cluster.kube, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}", cluster.namespace
+
+    def _ready(self, kube: Kube, name: str, namespace: str) -> Recovery:
+        return recovery.measure(
+            f"{name} is ready",
+            partial(rollout.require_rolled_out, kube, name, namespace),
+            since=self._acted,
+            within=durations().istiod_replaced,
+        )
+
+    def _scale(self, kube: Kube, name: str, namespace: str, replicas: int) -> Recovery:
+        self._await_at_the_end(kube, name, namespace)
+        self._begin()
+        changes.patch(kube, "Deployment", name, namespace, {"spec": {"replicas": replicas}}, self._undo)
+
+        def scaled() -> None:
+            pods = self._pods_of(kube, name, namespace)
+            ready = [pod for pod in pods if readiness.of_pod(pod).ready]
+            if len(ready) != replicas or len(pods) != replicas:
+                reasons = sorted({readiness.of_pod(pod, kube.events(namespace)).reason for pod in pods} - {""})
+                raise NotYet(f"{len(ready)} of {len(pods)} pods ready; {' '.join(reasons) or 'others do not come'}")
+
+        state = f"the {kube.role}'s {name} has {replicas} ready pods"
+        return recovery.measure(state, scaled, since=self._acted, within=durations().pod_replaced)
+
+    def _pods_of(self, kube: Kube, name: str, namespace: str) -> Objects:
+        """Every pod of a deployment, also those on their way out."""
+        selector = self._deployment(kube, name, namespace)["spec"]["selector"]["matchLabels"]
+        return kube.list("Pod", namespace, ",".join(f"{key}={value}" for key, value in selector.items()))
+
+    def _deployment(self, kube: Kube, name: str, namespace: str) -> Object:
+        found = kube.get("Deployment", name, namespace)
+        if found is None:
+            raise EnvironmentBroke(f"there is no Deployment {namespace}/{name} in the {kube.role}")
+        return found
+
+    def _await_at_the_end(self, kube: Kube, name: str, namespace: str) -> None:
+        """Wait for a deployment once all changes of it are undone, and not after each of them."""
+        changed = (kube.role, name, namespace)
+        if changed not in self._rollouts:
+            self._rollouts.add(changed)
+            within = durations().workload_ready
+            self._undo.callback(rollout.await_rollout, kube, name, namespace, within=within)
+
+    def _gateway(self, cluster: Cluster) -> tuple[Kube, str, str]:
+        """The API, name and namespace of the network's first east-west gateway, found without its pods."""
+        pods = cluster.facts.gateway_pods[0]
+        wanted = dict(label.split("=", 1) for label in pods.labels.split(","))
+        for deployment in cluster.kube.list("Deployment", pods.namespace):
+            if wanted.items() <= deployment["spec"]["template"]["metadata"].get("labels", {}).items():
+                return cluster.kube, deployment["metadata"]["name"], pods.namespace
+        raise EnvironmentBroke(f"no Deployment makes the {cluster.facts.role}'s gateway pods, {pods.labels}")
+
+    def _istiod(self) -> str:
+        revision = self._mesh.facts.revision or "default"
+        primary = self._mesh.primary
+        found = primary.kube.list("Deployment", primary.system_namespace, f"app=istiod,istio.io/rev={revision}")
+        if not found:
+            raise EnvironmentBroke(f"the primary has no istiod of revision {revision}")
+        return str(found[0]["metadata"]["name"])
+
+    def _remote_secret(self) -> Object:
+        """The secret whose data has the remote's cluster id for a key."""
+        primary, cluster_id = self._mesh.primary, self._mesh.remote.facts.cluster_id
+        for secret in primary.kube.list("Secret", primary.system_namespace, "istio/multiCluster=true"):
+            if cluster_id in (secret.get("data") or {}):
+                return secret
+        raise EnvironmentBroke(f"the primary has no remote secret for the cluster {cluster_id}")
+
+    def _kubeconfig(self) -> Object:
+        encoded = self._remote_secret()["data"][self._mesh.remote.facts.cluster_id]
+        found: Object = yaml.safe_load(base64.b64decode(encoded))
+        return found
+
+    def _data(self, kubeconfig: Object) -> dict[str, str]:
+        encoded = base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()
+        return {self._mesh.remote.facts.cluster_id: encoded}
+
+    def _update_remote_secret(self, data: Mapping[str, str]) -> None:
+        metadata = self._remote_secret()["metadata"]
+        kube = self._mesh.primary.kube
+        self._begin()
+        changes.patch(kube, "Secret", metadata["name"], metadata["namespace"], {"data": dict(data)}, self._undo)
+
+    def _new_token(self) -> str:
+        kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace
+        request = remote_secret.token_request(_NEW_SECRET, namespace)
+        kube.apply(request, undo=self._undo)
+        claim = "the remote's reader account has a second token"
+        _, token = eventually(
+            claim, partial(remote_secret.token, kube, _NEW_SECRET, namespace), within=durations().object_appears
+        )
+        return token
+
+    def _require_watched(self) -> None:
+        """Start istiod anew where it stopped watching the remote: a mesh must be left as it was found.
+
+        Istio before 1.30 does, for good, when the secret of a remote that it manages is updated.
+        """
+        with suppress(TimedOut):
+            eventually("istiod watches the remote", self._watched, within=durations().secret_followed)
+            return
+        self.replace_istiod()
+        eventually("istiod watches the remote again", self._watched, within=durations().istiod_replaced)
+
+    def _watched(self) -> None:
+        for istiod, clusters in self._mesh.control_plane.clusters().items():
+            states = {cluster.cluster_id: cluster.status for cluster in clusters}
+            if states.get(self._mesh.remote.facts.cluster_id) != "synced":
+                raise NotYet(f"{istiod} says of its clusters: {states}")
+
+    def _tell_in_status(self, role: Role, host: str) -> None:
+        kube = self._mesh[role].kube
+        known = {address.host for address in self._mesh[role].facts.gateways}
+        for service in kube.list("Service"):
+            before = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+            if known & {entry.get("ip", "") for entry in before}:
+                metadata = service["metadata"]
+                tell = partial(kube.patch_status, "Service", metadata["name"], metadata["namespace"])
+                self._undo.callback(tell, _ingress(before))
+                self._begin()
+                tell(_ingress([{"ip": host}]))
+                return
+        raise EnvironmentBroke(f"no Service of the {role} has its gateway's address in its status: {sorted(known)}")
+
+    def _tell_in_mesh_networks(self, role: Role, host: str) -> None:
+        kube, namespace = self._mesh.primary.kube, self._mesh.primary.system_namespace
+        name = f"istio-{self._mesh.facts.revision}".removesuffix("-").removesuffix("-default")
+        found = kube.get("ConfigMap", name, namespace) or {"data": {}}
+        networks = yaml.safe_load(found["data"]["meshNetworks"])
+        for told in networks["networks"][self._mesh[role].facts.network]["gateways"]:
+            told["address"] = host
+        body = {"data": {"meshNetworks": yaml.safe_dump(networks)}}
+        self._begin()
+        changes.patch(kube, "ConfigMap", name, namespace, body, self._undo)
+
+
+def _with(kubeconfig: Object, *, server: str = "", token: str = "") -> Object:
+    """A copy of a kubeconfig with another server or another token."""
+    copy = deepcopy(kubeconfig)
+    if server:
+        copy["clusters"][0]["cluster"]["server"] = server
+    if token:
+        copy["users"][0]["user"]["token"] = token
+    return copy
+
+
+def _ingress(addresses: Sequence[Mapping[str, Any]]) -> Object:
+    return {"status": {"loadBalancer": {"ingress": list(addresses)}}}

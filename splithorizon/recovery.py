@@ -1,0 +1,67 @@
+"""How long a mesh took to come to a state: measured from the act that led there, and never a judgement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from splithorizon.errors import TimedOut
+from splithorizon.observations.client import Sample
+from splithorizon.observations.replies import Reply
+from splithorizon.route import Route
+from splithorizon.topology import Role
+from splithorizon.waiting import eventually
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A state that was waited for ``within`` seconds; ``seen`` is what was there in its stead, empty where it came."""
+
+    state: str
+    seconds: float
+    within: float
+    seen: str = ""
+
+    @property
+    def came(self) -> bool:
+        """Whether the state was there in time."""
+        return not self.seen
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A sample, and the addresses by which the answers of each version had to come when it was sent."""
+
+    sample: Sample
+    paths: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What became of every request that both clients sent from before a disruption until after the recovery."""
+
+    replies: Mapping[Route, tuple[Reply, ...]]
+    recovery: Recovery
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The pod that took another's place; its name is empty where none came."""
+
+    role: Role
+    pod: str
+    recovery: Recovery
+
+
+def measure(state: str, probe: Callable[[], object], *, since: float, within: float) -> Recovery:
+    """Look until the probe answers; ``since`` is when ``time.monotonic()`` said that it began.
+
+    A state that does not come is an answer too. Raises what else the probe raises.
+    """
+    left = since + within - time.monotonic()
+    try:
+        eventually(state, probe, within=max(left, 0))
+    except TimedOut as late:
+        return Recovery(state, time.monotonic() - since, within, late.seen)
+    return Recovery(state, time.monotonic() - since, within)

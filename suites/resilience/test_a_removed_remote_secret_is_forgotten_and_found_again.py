@@ -1,0 +1,23 @@
+"""A removed remote secret takes its cluster's endpoints away, without a loss, and brings them back with itself.
+
+Given  both versions answer both clients
+When   the primary's remote secret is deleted, and made again
+Then   meanwhile the primary's version alone answers, nothing is lost, and afterwards both do, each by its own path
+Why    https://github.com/istio/istio/issues/27187, 36365 and 39366: endpoints or watchers outlived their secret
+Breaks when  a second secret, of a name from before, still names the remote
+Profile  disruptive
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Answering, Disruption, Prove
+from splithorizon import checks
+
+
+def test_a_removed_remote_secret_is_forgotten_and_found_again(disruption: Disruption, prove: Prove) -> None:
+    disruption.remove_remote_secret()
+    prove(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
+    prove(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
+    disruption.restore()
+    prove(checks.recovered(disruption.until(Answering.BOTH)))
+    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))

@@ -1,0 +1,26 @@
+"""A remote secret gets a new token without a loss, and istiod watches the remote with it.
+
+Given  both clients send without a pause
+When   another token of the same account is written into the remote secret, and then a remote pod is replaced
+Then   no request is lost meanwhile, and the pod that istiod can only know by the new token is the one that answers
+Why    https://github.com/istio/istio/issues/60612 and 61043: fine at installation, broken by the first rotation
+Breaks when  the remote no longer lets Istio's reader account read
+Profile  disruptive
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Answering, Disruption, Prove, Role
+from splithorizon import checks
+
+
+def test_a_rotated_remote_secret_loses_nothing(disruption: Disruption, prove: Prove) -> None:
+    traffic = disruption.under_traffic(disruption.rotate_remote_secret)
+    prove(checks.recovered(traffic.recovery))
+    prove(checks.nothing_lost(traffic))
+    replacement = disruption.replace_helloworld(Role.REMOTE)
+    prove(checks.scaled(replacement.recovery))
+    prove(checks.recovered(disruption.until(Answering.BOTH)))
+    batches = disruption.batches(Answering.BOTH)
+    prove(checks.answered_as_it_should(batches))
+    prove(checks.new_pod_answers(replacement, batches))

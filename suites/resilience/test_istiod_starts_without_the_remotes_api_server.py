@@ -1,0 +1,25 @@
+"""An istiod that is started while the remote's API server is away gets ready, and local traffic goes on.
+
+Given  a remote secret whose server is an address that nobody has, and every packet to it is lost
+When   istiod is started anew
+Then   it is ready within the bound, local traffic is whole, and once the server is back so are both versions
+Why    https://github.com/istio/istio/issues/32102, 38440 and 45992: istiod was never ready, or without endpoints
+Breaks when  istiod waits for a silent remote without an end: PILOT_REMOTE_CLUSTER_TIMEOUT
+Profile  disruptive
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Answering, Disruption, Flaw, Prove, Role
+from splithorizon import checks
+
+
+def test_istiod_starts_without_the_remotes_api_server(disruption: Disruption, prove: Prove) -> None:
+    disruption.spoil_remote_secret(Flaw.UNREACHABLE)
+    prove(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
+    prove(checks.istiod_started(disruption.replace_istiod()))
+    prove(checks.answered_as_it_should(disruption.local_batches(*Role)))
+    prove(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
+    disruption.mend_remote_secret()
+    prove(checks.recovered(disruption.until(Answering.BOTH)))
+    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
