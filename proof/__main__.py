@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
-    chosen = [fault for fault in every_fault() if asked.only in fault.name]
+    chosen = [fault for fault in every_fault() if asked.only in fault.name and asked.network_mode in fault.modes]
     named = {behaviour for fault in chosen for behaviour in fault.breaks}
     options = Options(
         provider=asked.provider, cluster_name="proof", network_mode=asked.network_mode, reports=_REPOSITORY / "reports"

@@ -48,6 +48,13 @@ def mesh_config(kube: Kube, name: str, namespace: str, settings: Object, undo: E
     patch(kube, "ConfigMap", name, namespace, {"data": {"mesh": yaml.safe_dump(config | settings)}}, undo)
 
 
+def mesh_network(kube: Kube, name: str, namespace: str, network: str, told: Object, undo: ExitStack) -> None:
+    """Tell istiod something else of one network in its ConfigMap; the undo puts back the very text."""
+    networks = yaml.safe_load(_read(kube, "ConfigMap", name, namespace)["data"]["meshNetworks"])
+    networks["networks"][network] |= told
+    patch(kube, "ConfigMap", name, namespace, {"data": {"meshNetworks": yaml.safe_dump(networks)}}, undo)
+
+
 def inverse(before: Any, body: Object) -> Object:
     """The merge patch that leads back to ``before`` once ``body`` has been merged into it."""
     known = before if isinstance(before, dict) else {}

@@ -130,7 +130,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, list[str]
     folder = tmp_path_factory.mktemp("collection")
     began = time.monotonic()
     subprocess.run(
-        [sys.executable, "-c", COLLECT, folder / "found", "suites/", f"--report-dir={folder}/new"],
+        [sys.executable, "-c", COLLECT, folder / "found", "suites/", "--profile=all", f"--report-dir={folder}/new"],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,

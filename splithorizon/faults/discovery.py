@@ -10,6 +10,7 @@ import yaml
 from splithorizon import changes, manifests, workloads
 from splithorizon.durations import current as durations
 from splithorizon.faults.registry import fault
+from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.foreign import NETWORK_LABEL
 from splithorizon.mesh.model import Mesh
 from splithorizon.observations.anchors import ROOT_CONFIG_MAP
@@ -19,7 +20,11 @@ from splithorizon.topology import MANIFESTS, Role
 _FAULTS = MANIFESTS / "faults"
 
 
-@fault("test_networks_are_named_alike_everywhere", cause="the system namespace lost its")
+@fault(
+    "test_networks_are_named_alike_everywhere",
+    cause="the system namespace lost its",
+    modes=(NetworkMode.LABELS,),
+)
 def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's system namespace loses its network label: what runs goes on, for its pods have the label still."""
     changes.remove_label(mesh.remote.kube, "Namespace", mesh.remote.system_namespace, None, NETWORK_LABEL, undo)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.model import Mesh
 from splithorizon.verdict import Verdict
 
@@ -17,7 +18,7 @@ class Fault:
     """One way to break a mesh. ``breaks`` names modules of the suites; one of their tests each must say ``verdict``.
 
     ``causes`` has for each a part of what it then says. ``spares_local`` tells whether traffic within each cluster
-    must stay sound meanwhile.
+    must stay sound meanwhile, and ``modes`` in which network modes there is such a thing to break.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Fault:
     inject: Inject
     verdict: Verdict = Verdict.NOT_CONFORMANT
     spares_local: bool = True
+    modes: tuple[NetworkMode, ...] = tuple(NetworkMode)
 
     @property
     def breaks(self) -> tuple[str, ...]:
@@ -42,6 +44,7 @@ def fault(
     causes: Mapping[str, str] | None = None,
     verdict: Verdict = Verdict.NOT_CONFORMANT,
     spares_local: bool = True,
+    modes: tuple[NetworkMode, ...] = tuple(NetworkMode),
 ) -> Callable[[Inject], Inject]:
     """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
 
@@ -52,7 +55,7 @@ def fault(
         name = inject.__name__.replace("_", "-")
         story = " ".join((inject.__doc__ or "").split())
         said = dict.fromkeys(breaks, cause) | dict(causes or {})
-        FAULTS.append(Fault(name, story, said, inject, verdict, spares_local))
+        FAULTS.append(Fault(name, story, said, inject, verdict, spares_local, modes))
         return inject
 
     return register

@@ -8,6 +8,7 @@ from splithorizon import changes, manifests, workloads
 from splithorizon.faults.networks import networks_joined
 from splithorizon.faults.registry import fault
 from splithorizon.mesh import gateway
+from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.model import Mesh
 from splithorizon.topology import MANIFESTS, Role
 from splithorizon.verdict import Verdict
@@ -36,6 +37,7 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
         "test_both_versions_answer": "cannot be reached",
         "test_networks_are_named_alike_everywhere": "the gateway's Service lost its network label",
     },
+    modes=(NetworkMode.LABELS,),
 )
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
@@ -43,11 +45,26 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     changes.remove_label(mesh.remote.kube, "Service", gateway.NAME, mesh.remote.system_namespace, label, undo)
 
 
+@fault(
+    "test_endpoints_are_near_pods_and_the_far_gateway",
+    cause="pod addresses of the other network",
+    causes={
+        "test_both_versions_answer": "cannot be reached",
+        "test_networks_are_named_alike_everywhere": "meshNetworks has no such fromRegistry",
+    },
+    modes=(NetworkMode.MESH_NETWORKS,),
+)
+def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote's fromRegistry says Kubernetes, as it did before Istio 1.8, and not its cluster's id."""
+    mesh.tell_of_network(Role.REMOTE, {"endpoints": [{"fromRegistry": "Kubernetes"}]}, undo)
+
+
 @fault("test_each_version_takes_its_own_path", cause="hands out pod addresses")
 def pods_dialled_past_the_gateway(mesh: Mesh, undo: ExitStack) -> None:
     """What no count of answers shows: the networks are joined and no gateway is known; all is well but the path."""
     networks_joined(mesh, undo)
-    gateway_service_without_network(mesh, undo)
+    labelled = mesh.facts.network_mode is NetworkMode.LABELS
+    (gateway_service_without_network if labelled else registry_mistyped)(mesh, undo)
 
 
 @fault("test_both_versions_answer", cause="cannot be reached")
@@ -63,7 +80,10 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     causes={"test_endpoints_are_near_pods_and_the_far_gateway": "another gateway address"},
 )
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote gateway's Service tells an address that nobody has."""
+    """The remote gateway's Service, or meshNetworks, tells an address that nobody has."""
+    if mesh.facts.network_mode is NetworkMode.MESH_NETWORKS:
+        mesh.tell_of_network(Role.REMOTE, {"gateways": [{"address": "192.0.2.1", "port": gateway.PORT}]}, undo)
+        return
     kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
     before = [{"ip": address.host} for address in mesh.remote.facts.gateways]
     undo.callback(kube.patch_status, "Service", gateway.NAME, namespace, _ingress(before))

@@ -249,6 +249,11 @@ class Mesh:
         name = config_map_of(self.facts.revision)
         changes.mesh_config(self.primary.kube, name, self.primary.system_namespace, settings, undo)
 
+    def tell_of_network(self, role: Role, told: dict[str, Any], undo: ExitStack) -> None:
+        """Tell istiod something else of a cluster's network in meshNetworks, until the undo."""
+        name, network = config_map_of(self.facts.revision), self[role].facts.network
+        changes.mesh_network(self.primary.kube, name, self.primary.system_namespace, network, told, undo)
+
     def make_cluster_local(self, undo: ExitStack) -> None:
         """Call helloworld cluster-local in the mesh configuration, until the undo."""
         host = f"{workloads.SERVICE}.{self.facts.namespace}.svc.cluster.local"
