@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.selection",
     "fixtures.reporting",
     "fixtures.mesh",
+    "fixtures.protocols",
     "fixtures.changes",
     "fixtures.disruption",
 ]

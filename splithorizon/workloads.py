@@ -50,7 +50,7 @@ def images_for(kube: Kube, hub: str | None) -> dict[str, str]:
 
 
 def _documents(role: Role) -> list[Object]:
-    stems = ("namespace", "helloworld-service", f"helloworld-{VERSION_OF[role]}", "sleep")
+    stems = ("namespace", "helloworld-service", "echo-service", f"helloworld-{VERSION_OF[role]}", "sleep")
     return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
 
 

@@ -1,4 +1,5 @@
 // Command helloworld answers as Istio's sample of that name does: with its version and its instance.
+// Beside it, on ports of their own, it answers what the sample cannot be asked: see protocols.go.
 package main
 
 import (
@@ -13,33 +14,53 @@ import (
 	"time"
 )
 
+// Who answers: which version, in which pod.
+type greeter struct{ version, instance string }
+
+func (g greeter) String() string {
+	return fmt.Sprintf("Hello version: %s, instance: %s", g.version, g.instance)
+}
+
 func main() {
-	version := os.Getenv("SERVICE_VERSION")
 	instance, err := os.Hostname()
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "Hello version: %s, instance: %s\n", version, instance)
-	})
-	http.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "Helloworld is healthy")
-	})
-
-	server := &http.Server{Addr: ":5000", ReadHeaderTimeout: 10 * time.Second}
+	g := greeter{os.Getenv("SERVICE_VERSION"), instance}
 	stopping, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	drained := make(chan error, 1)
-	go func() {
-		<-stopping.Done()
-		deadline, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		drained <- server.Shutdown(deadline)
-	}()
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal(err)
+	ended := make(chan error)
+	serve := func(server interface {
+		ListenAndServe() error
+		Shutdown(context.Context) error
+	}) {
+		go func() { ended <- server.ListenAndServe() }()
+		go func() {
+			<-stopping.Done()
+			deadline, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			ended <- server.Shutdown(deadline)
+		}()
 	}
-	if err := <-drained; err != nil {
-		log.Fatal(err)
+	serve(&http.Server{Addr: ":5000", Handler: hello(g), ReadHeaderTimeout: 10 * time.Second})
+	serve(echo(g))
+	serve(newHealth(g, ":5003"))
+	// Of each server two words: that it stopped serving, and that it is drained.
+	for range 3 * 2 {
+		if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
+		}
 	}
+}
+
+func hello(g greeter) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("x-helloworld-protocols", "http,http2,tcp,grpc")
+		fmt.Fprintln(w, g)
+	})
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Helloworld is healthy")
+	})
+	return mux
 }

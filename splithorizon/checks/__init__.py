@@ -20,6 +20,7 @@ from splithorizon.checks.gateway import gateway_passes_to_own_pods
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
+from splithorizon.checks.protocols import carried
 from splithorizon.checks.readiness import absent, ready
 from splithorizon.checks.resilience import (
     answered_as_it_should,
@@ -52,6 +53,7 @@ __all__ = [
     "answered_as_it_should",
     "answers_follow_weights",
     "both_versions_answer",
+    "carried",
     "endpoints_split_at_the_horizon",
     "every_cluster_watched",
     "every_proxy_synced",

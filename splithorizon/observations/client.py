@@ -10,7 +10,8 @@ from splithorizon import workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
-from splithorizon.observations import access_log, joining, replies
+from splithorizon.observations import access_log, exchange, joining, replies
+from splithorizon.observations.exchange import Exchange, Protocol
 from splithorizon.observations.joining import Joined
 from splithorizon.observations.proxy import Endpoint, Proxy
 from splithorizon.observations.replies import Reply
@@ -105,6 +106,20 @@ class Client:
             within=durations().batch_sent + durations().small_command,
         )
         return tuple(replies.parse(printed, replies.request_ids(batch, times)))
+
+    def exchange(self, protocol: Protocol, *, times: int) -> tuple[Exchange, ...]:
+        """Have ``times`` exchanges with helloworld by a protocol of its own, each once: what became of each."""
+        longest = durations().request + exchange.WAIT_SECONDS
+        printed = self._execute(
+            exchange.command(protocol, self.namespace, times=times, timeout=longest), within=durations().batch_sent * 2
+        )
+        return exchange.parse(printed, times)
+
+    @property
+    def offered_protocols(self) -> bool:
+        """Whether helloworld says that it answers by other protocols as well; Istio's own sample does not."""
+        asked = f"http://{workloads.SERVICE}.{self.namespace}:{workloads.PORT}/hello"
+        return "x-helloworld-protocols" in self._execute(["curl", "-qsSi", asked], within=durations().small_command)
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""

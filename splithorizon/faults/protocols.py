@@ -1,0 +1,39 @@
+"""Faults of what is carried besides small requests."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from splithorizon import changes, manifests
+from splithorizon.faults.registry import fault
+from splithorizon.mesh.model import Mesh
+from splithorizon.topology import MANIFESTS, Role
+
+_FAULTS = MANIFESTS / "faults"
+
+
+@fault("test_large_bodies_arrive_whole", cause="a filter limits bodies")
+def bodies_limited(mesh: Mesh, undo: ExitStack) -> None:
+    """A filter in helloworld's side-cars refuses bodies of more than 64 KiB."""
+    changes.apply(mesh.primary.kube, _FAULTS / "bodies-limited.yaml", mesh.facts.namespace, undo)
+
+
+@fault(
+    "test_http2_stays_http2",
+    "test_tcp_is_passed_on_unread",
+    "test_grpc_calls_are_answered",
+    cause="the Service's port says another protocol",
+)
+def ports_misnamed(mesh: Mesh, undo: ExitStack) -> None:
+    """Every port of the Service echo says http in its name, in both clusters."""
+    (echo,) = manifests.load(MANIFESTS / "workloads" / "echo-service.yaml")
+    ports = [{**port, "name": f"http-{number}"} for number, port in enumerate(echo["spec"]["ports"])]
+    for role in Role:
+        name, namespace = echo["metadata"]["name"], mesh.facts.namespace
+        changes.patch(mesh[role].kube, "Service", name, namespace, {"spec": {"ports": ports}}, undo)
+
+
+@fault("test_long_waits_are_waited_out", cause="a rule limits how long a request may take")
+def requests_limited(mesh: Mesh, undo: ExitStack) -> None:
+    """A VirtualService gives requests to echo 5 seconds."""
+    changes.apply(mesh.primary.kube, _FAULTS / "requests-limited.yaml", mesh.facts.namespace, undo)
