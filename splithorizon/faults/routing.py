@@ -51,7 +51,7 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     modes=(NetworkMode.MESH_NETWORKS,),
 )
 def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote's fromRegistry says Kubernetes, not its cluster's id; pods that tell their network themselves go on."""
+    """The remote's fromRegistry says Kubernetes, not its cluster's id; pods that tell their network go on."""
     mesh.tell_of_network(Role.REMOTE, {"endpoints": [{"fromRegistry": "Kubernetes"}]}, undo)
 
 
