@@ -90,7 +90,7 @@ class Disruption:
         self._undo.close()
         self._rollouts.clear()
 
-    def until(self, answering: Answering, *, within: float = 0) -> Recovery:
+    def until(self, answering: Answering) -> Recovery:
         """Look until both clients are answered by exactly these clusters, and nothing is lost; since the last act."""
 
         def look(client: Role) -> None:
@@ -105,9 +105,8 @@ class Disruption:
         def looks() -> None:
             process.side_by_side(**{str(role): partial(look, role) for role in Role})
 
-        return recovery.measure(
-            f"{answering}, without a loss", looks, since=self._acted, within=within or durations().mesh_recovered
-        )
+        bound = durations().mesh_recovered
+        return recovery.measure(f"{answering}, without a loss", looks, since=self._acted, within=bound)
 
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
         """Send one batch from each client, each request once, to be judged by who answered and by which path."""
@@ -153,7 +152,10 @@ class Disruption:
         """
         token = self._new_token()
         self._undo.callback(self._require_watched)
-        self._update_remote_secret(self._data(_with(self._kubeconfig(), token=token)))
+        metadata, rotated = self._remote_secret()["metadata"], self._data(_with(self._kubeconfig(), token=token))
+        kube = self._mesh.primary.kube
+        self._begin()
+        changes.patch(kube, "Secret", metadata["name"], metadata["namespace"], {"data": rotated}, self._undo)
         return self.until(Answering.BOTH)
 
     def spoil_remote_secret(self, flaw: Flaw) -> None:
@@ -173,7 +175,9 @@ class Disruption:
 
     def mend_remote_secret(self) -> None:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
-        self._update_remote_secret(self._good["data"])
+        metadata = self._good["metadata"]
+        self._begin()
+        self._mesh.primary.kube.patch("Secret", metadata["name"], metadata["namespace"], {"data": self._good["data"]})
 
     def restart_istiod(self) -> Recovery:
         """Start istiod anew as `kubectl rollout restart` does; how long until the new one is ready."""
@@ -183,7 +187,7 @@ class Disruption:
         self._await_at_the_end(kube, name, namespace)
         self._begin()
         changes.patch(kube, "Deployment", name, namespace, body, self._undo)
-        return self._ready(kube, name, namespace)
+        return self._ready(kube, name, namespace, within=durations().istiod_replaced)
 
     def replace_istiod(self) -> Recovery:
         """Delete every istiod pod; how long until as many new ones are ready. There is nothing to undo."""
@@ -191,7 +195,7 @@ class Disruption:
         self._begin()
         for pod in self._pods_of(kube, name, namespace):
             kube.delete("Pod", pod["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
-        return self._ready(kube, name, namespace)
+        return self._ready(kube, name, namespace, within=durations().istiod_replaced)
 
     def replace_helloworld(self, role: Role) -> Replacement:
         """Delete a cluster's helloworld pod; the next one, and how long until it is ready."""
@@ -199,7 +203,7 @@ class Disruption:
         (old,) = self._pods_of(kube, name, namespace)
         self._begin()
         kube.delete("Pod", old["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
-        came = self._ready(kube, name, namespace)
+        came = self._ready(kube, name, namespace, within=durations().pod_replaced)
         pods = self._pods_of(kube, name, namespace)
         self._begin()
         return Replacement(role, pods[0]["metadata"]["name"] if pods else "", came)
@@ -251,12 +255,12 @@ class Disruption:
         cluster = self._mesh[role]
         return cluster.kube, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}", cluster.namespace
 
-    def _ready(self, kube: Kube, name: str, namespace: str) -> Recovery:
+    def _ready(self, kube: Kube, name: str, namespace: str, *, within: float) -> Recovery:
         return recovery.measure(
             f"{name} is ready",
             partial(rollout.require_rolled_out, kube, name, namespace),
             since=self._acted,
-            within=durations().istiod_replaced,
+            within=within,
         )
 
     def _scale(self, kube: Kube, name: str, namespace: str, replicas: int) -> Recovery:
@@ -326,12 +330,6 @@ class Disruption:
     def _data(self, kubeconfig: Object) -> dict[str, str]:
         encoded = base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()
         return {self._mesh.remote.facts.cluster_id: encoded}
-
-    def _update_remote_secret(self, data: Mapping[str, str]) -> None:
-        metadata = self._remote_secret()["metadata"]
-        kube = self._mesh.primary.kube
-        self._begin()
-        changes.patch(kube, "Secret", metadata["name"], metadata["namespace"], {"data": dict(data)}, self._undo)
 
     def _new_token(self) -> str:
         kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace

@@ -39,7 +39,7 @@ class Durations:
     fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile
     mesh_recovered: float = 60  # a push takes a second, but a side-car may wait 15 for endpoints; and back-off
     secret_followed: float = 20  # istiod drops and lists a cluster within a second of its secret's change
-    istiod_replaced: float = 90  # a new istiod waits 30 s for a remote that is silent; it starts in 10
+    istiod_replaced: float = 120  # a new istiod waits for a silent remote, by default 30 s and twice: measured 60
     pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
     traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
