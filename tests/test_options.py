@@ -170,6 +170,8 @@ def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
         )
     elif "role: Role" in signature:
         assert found == {"[primary]", "[remote]"}
+    elif "flaw: Flaw" in signature:
+        assert found == {"[loopback-server]", "[refused-token]"}
     else:
         assert found == {""}
 
