@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-from splithorizon import container_exec, manifests
+from splithorizon import container_exec, manifests, port_forward
 from splithorizon.api_server import ApiServer, Refused
 from splithorizon.kinds import CLUSTER_WIDE, path_of
 from splithorizon.waiting import NotYet, eventually
@@ -132,6 +132,17 @@ class Kube:
         what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.role} cluster"
         query = [("container", container), *(("command", argument) for argument in argv)]
         return container_exec.run(self._server.configuration, path, query, what=what, within=within)
+
+    def port_forward(
+        self, pod: str, namespace: str, port: int, *, within: float
+    ) -> AbstractContextManager[port_forward.Stream]:
+        """Connect to a port of a pod, wherever its network is; all of it ends ``within`` seconds.
+
+        Raises EnvironmentBroke where the API server or the kubelet does not let us.
+        """
+        path = f"{path_of('Pod', namespace, pod)}/portforward"
+        what = f"port {port} of {namespace}/{pod} of the {self.role} cluster"
+        return port_forward.opened(self._server.configuration, path, port, what=what, within=within)
 
     def events(self, namespace: str, involved: str = "") -> Objects:
         """Read a namespace's events, or those of the objects named ``involved``, oldest first."""
