@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.mesh",
     "fixtures.protocols",
+    "fixtures.security",
     "fixtures.changes",
     "fixtures.disruption",
 ]

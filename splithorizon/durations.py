@@ -33,6 +33,8 @@ class Durations:
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     push_acknowledged: float = 10  # milliseconds; a proxy that changes its connection takes a second
+    policy_enforced: float = 30  # a push takes a second; a mesh that never enforces it is not waited for longer
+    stranger_refused: float = 15  # milliseconds through the API server; the kubelet tells a reset a second later
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine
     suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
     fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
@@ -42,13 +44,14 @@ class Durations:
     istiod_replaced: float = 120  # a new istiod waits for a silent remote, by default 30 s and twice: measured 60
     pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
     traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
+    certificate_still_valid: float = 3600  # they live a day, and are renewed long before the last hour
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
     heartbeat: float = 8  # a line at least every 10 s
     poll: float = 0.5  # between two looks
 
     def scaled(self, factor: float) -> Durations:
         """Every deadline times ``factor``; what the user sees and how often we look stay."""
-        fixed = {"registry_answers", "heartbeat", "poll", "dial"}
+        fixed = {"registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid"}
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}
         return Durations(**{**scaled, **{name: getattr(self, name) for name in fixed}})
 

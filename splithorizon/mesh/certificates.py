@@ -22,6 +22,8 @@ Key: TypeAlias = ec.EllipticCurvePrivateKey
 
 # A cluster that is kept must not outlive its CA.
 _VALID_FOR = timedelta(days=365)
+# As istiod's own.
+_WORKLOAD_VALID_FOR = timedelta(days=1)
 # A node whose clock lags behind this machine's must not find the root not valid yet.
 _CLOCK_SKEW = timedelta(hours=1)
 _USAGE = x509.KeyUsage(
@@ -75,6 +77,19 @@ def authority(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
             critical=False,
         )
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
+def workload(identity: str, key: Key, *, issuer: x509.Name, issuer_key: Key) -> x509.Certificate:
+    """Certify a key as a workload's, known by a SPIFFE id."""
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder(subject_name=x509.Name([]), issuer_name=issuer, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _WORKLOAD_VALID_FOR)
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
         .sign(issuer_key, hashes.SHA256())
     )
 

@@ -123,7 +123,13 @@ class Client:
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""
-        asked = f"http://{target.ip}:{_AGENT_PORT}/healthz/ready"
+        return self._dial(target, f"http://{target.ip}:{_AGENT_PORT}/healthz/ready")
+
+    def ask_pod(self, target: PodAddress) -> Attempt:
+        """Ask a pod of helloworld at its own address; in plain text, where this client has no side-car."""
+        return self._dial(target, f"http://{target.ip}:{workloads.PORT}/hello")
+
+    def _dial(self, target: PodAddress, asked: str) -> Attempt:
         result = "%{http_code} %{time_total} %{errormsg}"
         script = 'curl -s -o /dev/null -m "$1" -w "$2" "$3" || true'
         printed = self._execute(

@@ -12,9 +12,9 @@ from splithorizon.observations.proxy import Proxy
 from splithorizon.observations.replies import Reply
 
 
-def server_name(namespace: str) -> str:
-    """The name (SNI) under which a side-car asks a gateway for helloworld, and the gateway's name for its upstream."""
-    return f"outbound_.{workloads.PORT}_._.{workloads.SERVICE}.{namespace}.svc.cluster.local"
+def server_name(namespace: str, service: str = workloads.SERVICE) -> str:
+    """The name (SNI) under which a side-car asks a gateway for a service, and the gateway's name for its upstream."""
+    return f"outbound_.{workloads.PORT}_._.{service}.{namespace}.svc.cluster.local"
 
 
 @dataclass(frozen=True)

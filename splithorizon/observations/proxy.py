@@ -11,6 +11,7 @@ from typing import Any
 from splithorizon.kube import Kube
 from splithorizon.mesh.gateway import Address
 from splithorizon.observations.answers import Program
+from splithorizon.observations.workload_certificate import WorkloadCertificate
 
 _CONTAINER = "istio-proxy"
 _HEALTHY = {"eds_health_status": "HEALTHY"}
@@ -76,6 +77,11 @@ class Proxy:
         return self._envoy.get("server_info", _identity)
 
     @property
+    def certificates(self) -> tuple[WorkloadCertificate, ...]:
+        """Those by which it is known to others; each once, however many of its clusters have it."""
+        return self._envoy.get("certs", _certificates)
+
+    @property
     def refused_updates(self) -> Mapping[str, int]:
         """How often, since it was started, it refused what istiod sent, by the statistic that counts it."""
         counts = self._envoy.get("stats?format=json&filter=update_rejected$", _counts)
@@ -93,6 +99,11 @@ def _identity(server_info: Any) -> Identity:
 
 def _counts(stats: Any) -> dict[str, int]:
     return {one["name"]: int(one["value"]) for one in stats["stats"]}
+
+
+def _certificates(certs: Any) -> tuple[WorkloadCertificate, ...]:
+    leaves = [leaf for one in certs["certificates"] for leaf in one.get("cert_chain", [])[:1]]
+    return tuple(dict.fromkeys(map(WorkloadCertificate.of_envoy, leaves)))
 
 
 def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:

@@ -1,0 +1,255 @@
+"""Whom the mesh knows by certificate, and whom it refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
+
+from cryptography import x509
+
+from splithorizon import durations
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.mesh.certificates import leads_to
+from splithorizon.mesh.secured import Known
+from splithorizon.observations.client import Attempt, Sample
+from splithorizon.observations.tls import Greeting
+from splithorizon.observations.workload_certificate import WorkloadCertificate
+from splithorizon.topology import Role
+
+_LISTENERS = "istioctl proxy-config listeners deploy/istio-eastwestgateway -n istio-system --port 15443"
+_INBOUND = "istioctl proxy-config listeners deploy/helloworld-v1 -n sample --port 15006 -o yaml"
+_POLICIES = "kubectl get peerauthentications,authorizationpolicies,envoyfilters -A"
+_OK, _FORBIDDEN = 200, 403
+# Which cluster a request went to, and what it was answered with.
+_Treatment: TypeAlias = Counter[tuple[str, int]]
+
+
+def chain_leads_to_root(
+    greeting: Greeting, role: Role, *, roots: Mapping[Role, Collection[x509.Certificate]], identity: str
+) -> Evidence:
+    """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of both clusters."""
+    for cluster, known in roots.items():
+        require_samples(list(known), f"roots that the {cluster} is told to trust")
+    require_samples(list(roots), "clusters")
+    claim = (
+        f"at the {role}'s gateway: helloworld is served by its own certificate, of the root that both clusters trust"
+    )
+    chain = list(greeting.chain)
+    if not chain:
+        raise CheckFailed(
+            claim,
+            expected=f"a chain for {identity}",
+            seen=str(greeting),
+            samples=1,
+            likely_cause=_why_nothing_served(greeting),
+            next_command=_LISTENERS,
+        )
+    leaf = WorkloadCertificate.of_served(chain[0])
+    strange = [cluster for cluster, known in roots.items() if not leads_to(chain[0], chain[1:], list(known))]
+    if strange or leaf.identities != (identity,) or not leaf.valid:
+        raise CheckFailed(
+            claim,
+            expected=f"{identity}, valid for {durations.current().certificate_still_valid:g} s more, of the root of both",
+            seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
+            + "".join(f"; leads to no root that the {cluster} trusts" for cluster in strange),
+            samples=len(chain),
+            likely_cause=_why_not_trusted(strange, leaf, identity),
+            next_command="istioctl proxy-config secret deploy/helloworld-v1 -n sample",
+        )
+    return Evidence(
+        claim,
+        f"{len(chain)} certificates, until {leaf.ends:%FT%RZ}",
+        {"certificates": len(chain), "identity": identity, "ends": leaf.ends.isoformat()},
+        sample_lines=tuple(one.subject.rfc4514_string() or str(leaf) for one in chain),
+    )
+
+
+def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evidence:
+    """Behind a gateway nobody is answered without a certificate, nor with one of another root."""
+    for greeting in (bare, foreign):
+        _require_served(greeting, role)
+    claim = f"behind the {role}'s gateway: only clients with a certificate of the mesh are answered"
+    if bare.answered or foreign.answered:
+        raise CheckFailed(
+            claim,
+            expected="no byte of an answer to either",
+            seen=f"without a certificate: {bare}; with one of a foreign root: {foreign}",
+            samples=2,
+            likely_cause="the side-cars demand no client certificate: an EnvoyFilter took that from them"
+            if bare.answered
+            else "the side-cars take a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
+            next_command=_INBOUND,
+        )
+    return Evidence(
+        claim,
+        bare.ending,
+        {"without_certificate": bare.ending, "foreign_certificate": foreign.ending},
+        sample_lines=(str(bare), str(foreign)),
+    )
+
+
+def gateway_knows_only_services(*, known: Greeting, unknown: Greeting, plain: Greeting, role: Role) -> Evidence:
+    """A gateway passes on what comes under a service's name, and nothing else."""
+    _require_served(known, role)
+    claim = f"the {role}'s gateway: what comes under no service's name goes nowhere"
+    passed_on = unknown.chain or unknown.answered
+    if passed_on or plain.answered:
+        raise CheckFailed(
+            claim,
+            expected="neither a certificate nor a byte of an answer",
+            seen=f"under a name that nobody has: {unknown}; in plain text: {plain}",
+            samples=2,
+            likely_cause="the gateway passes on whatever comes: a filter chain without a server name, by an EnvoyFilter"
+            if passed_on
+            else "the gateway takes plain text at this port: a second Gateway of another protocol, or an EnvoyFilter",
+            next_command=_LISTENERS,
+        )
+    return Evidence(
+        claim,
+        unknown.ending,
+        {"unknown_name": unknown.ending, "plain_text": plain.ending},
+        sample_lines=(str(known), str(unknown), str(plain)),
+    )
+
+
+def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evidence:
+    """Helloworld says nothing to a client of its own cluster that asks in plain text, and that can reach the pod."""
+    if not control.reached:
+        raise EnvironmentBroke(
+            f"{role}: the client outside the mesh does not even reach the pod, so that a refusal means nothing",
+            seen=f"{control.target.name} at {control.target.ip}: {control.error or control.status}",
+            next_command="kubectl -n sample get pods -o wide",
+        )
+    claim = f"within {role}: plain text from outside the mesh is refused"
+    if asked.status or asked.seconds >= durations.current().dial:
+        raise CheckFailed(
+            claim,
+            expected=f"{asked.target.ip} closes the connection at once",
+            seen=f"HTTP {asked.status} after {asked.seconds:.2f} s" if asked.status else "no answer, and no refusal",
+            samples=1,
+            likely_cause="helloworld takes plain text: a PeerAuthentication of its own is PERMISSIVE or DISABLE"
+            if asked.status
+            else "something on the way drops packets: a NetworkPolicy, not the mesh, keeps the client away",
+            next_command=_POLICIES,
+        )
+    return Evidence(
+        claim,
+        f"refused in {asked.seconds:.2f} s",
+        {"seconds": asked.seconds, "error": asked.error},
+        addresses=(asked.target.ip,),
+    )
+
+
+def admission_follows_identity(
+    *, stranger: Sample, client: Sample, near_pods: Collection[str], far_gateway: Collection[str]
+) -> Evidence:
+    """A policy that names another account refuses the client in both clusters; one that names its own lets it in."""
+    route = client.route
+    refused, admitted = (_treatment(sample, near_pods, far_gateway) for sample in (stranger, client))
+    claim = f"{route}: who may ask is decided by the client's certificate, across the gateway too"
+    seen = f"another account named: {_told(refused)}; the client's own: {_told(admitted)}"
+    if refused.keys() != _both(_FORBIDDEN) or admitted.keys() != _both(_OK):
+        raise CheckFailed(
+            claim,
+            expected=f"another account named: {_FORBIDDEN} from both clusters; the client's own: {_OK} from both",
+            seen=seen,
+            samples=len(stranger.replies) + len(client.replies),
+            likely_cause=_why_not_by_identity(refused, admitted),
+            next_command=_POLICIES,
+        )
+    return Evidence(
+        claim,
+        f"{refused.total()} refused, {admitted.total()} answered",
+        {"refused": _told(refused), "answered": _told(admitted)},
+    )
+
+
+def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence:
+    """Every proxy of a cluster has a valid certificate of its own account, and no other."""
+    require_samples(known, f"proxies in the {role}")
+    claim = f"{role}: every proxy has a valid certificate of its own account"
+    wrong = [one for one in known if _flaw(one)]
+    if wrong:
+        raise CheckFailed(
+            claim,
+            expected=f"each its own account's, valid for {durations.current().certificate_still_valid:g} s more",
+            seen="; ".join(
+                f"{one.pod}, {one.identity}: {', '.join(map(str, one.certificates)) or 'none'}" for one in wrong[:SHOWN]
+            ),
+            samples=len(known),
+            likely_cause=_flaw(wrong[0]),
+            next_command="istioctl proxy-config secret deploy/sleep -n sample",
+        )
+    first = min(leaf.ends for one in known for leaf in one.certificates)
+    return Evidence(
+        claim,
+        f"{len(known)} proxies, until {first:%FT%RZ}",
+        {"proxies": len(known), "first_ends": first.isoformat()},
+        sample_lines=tuple(f"{one.pod}: {one.certificates[0]}" for one in known),
+    )
+
+
+def _require_served(greeting: Greeting, role: Role) -> None:
+    if not greeting.chain:
+        raise EnvironmentBroke(
+            f"at the {role}'s gateway helloworld is not even served, so that a refusal means nothing",
+            seen=str(greeting),
+            next_command=_LISTENERS,
+        )
+
+
+def _why_nothing_served(greeting: Greeting) -> str:
+    if greeting.ending == "connection refused":
+        return "nobody listens there: the gateway has no server at port 15443"
+    if greeting.ending == "connection reset by peer":
+        return "the gateway has no filter chain for the service's name, or no pod for it"
+    return "the side-cars behind the gateway speak no TLS: a PeerAuthentication disables it"
+
+
+def _why_not_trusted(strange: Sequence[Role], leaf: WorkloadCertificate, identity: str) -> str:
+    if strange:
+        return (
+            "the clusters were given different roots, or a root was replaced and the workloads' certificates were not"
+        )
+    if leaf.identities != (identity,):
+        return "something else answers for helloworld, or the clusters' trust domains differ"
+    return "the certificate was not renewed in time, or a clock is wrong"
+
+
+def _treatment(sample: Sample, near_pods: Collection[str], far_gateway: Collection[str]) -> _Treatment:
+    require_samples(sample.replies, "requests")
+    if left := sample.joined.requests - len(sample.joined.pairs):
+        seen = f"{left} of {sample.joined.requests} without a line of their own"
+        raise EnvironmentBroke(f"{sample.route}: which cluster refused a request cannot be told", seen=seen)
+    sides = {**dict.fromkeys(near_pods, "near"), **dict.fromkeys(far_gateway, "far")}
+    return Counter(
+        (sides.get(str(one.line.upstream_host), "elsewhere"), one.reply.status) for one in sample.joined.pairs
+    )
+
+
+def _both(status: int) -> set[tuple[str, int]]:
+    return {("near", status), ("far", status)}
+
+
+def _told(treatment: _Treatment) -> str:
+    return ", ".join(f"{count} x {status} from {side}" for (side, status), count in sorted(treatment.items()))
+
+
+def _why_not_by_identity(refused: _Treatment, admitted: _Treatment) -> str:
+    if any(status == _OK for _, status in refused):
+        return "another ALLOW policy lets the client in, or the side-cars enforce no policy"
+    if any(status == _FORBIDDEN for _, status in admitted):
+        return "the client is not known by its certificate (no mutual TLS on the way), or another policy refuses it"
+    return "requests are lost or go to one cluster only, whoever may ask: the routing checks name what is missing"
+
+
+def _flaw(known: Known) -> str:
+    if not known.certificates:
+        return "the proxy has no certificate yet: istiod, or the agent beside it, does not certify it"
+    if any(leaf.identities != (known.identity,) for leaf in known.certificates):
+        return "it is certified as somebody else: another trust domain, or files of its own"
+    if not all(leaf.valid for leaf in known.certificates):
+        return "it was certified for a short time (SECRET_TTL), was not renewed, or a clock is wrong"
+    return ""

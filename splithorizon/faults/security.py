@@ -1,0 +1,72 @@
+"""Faults of who is trusted, known and let in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from splithorizon import changes, manifests, workloads
+from splithorizon.faults.discovery import forbid_writing
+from splithorizon.faults.registry import fault
+from splithorizon.mesh.model import Mesh
+from splithorizon.mesh.secured import Secured
+from splithorizon.observations.anchors import ROOT_CONFIG_MAP
+from splithorizon.topology import MANIFESTS, Role
+
+_FAULTS = MANIFESTS / "faults"
+
+
+@fault("test_one_root_is_served_by_both_gateways", cause="a root was replaced")
+def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote's workloads are told to trust another root, and istiod may not correct it; what runs goes on."""
+    forbid_writing("configmaps", mesh, undo)
+    _, root = Secured(mesh).impostor().chain
+    told = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
+    changes.patch(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, told, undo)
+
+
+@fault("test_one_root_is_served_by_both_gateways", cause="speak no TLS")
+def no_mutual_tls(mesh: Mesh, undo: ExitStack) -> None:
+    """Helloworld's side-cars speak no TLS: what a gateway passes on to them is taken for plain text."""
+    changes.apply(mesh.primary.kube, _FAULTS / "no-mutual-tls.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_strangers_are_refused", cause="demand no client certificate")
+def no_certificate_demanded(mesh: Mesh, undo: ExitStack) -> None:
+    """Helloworld's side-cars answer clients that have no certificate; those of the mesh notice nothing."""
+    changes.apply(mesh.primary.kube, _FAULTS / "no-certificate-demanded.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_strangers_are_refused", cause="of any root")
+def any_root_taken(mesh: Mesh, undo: ExitStack) -> None:
+    """Helloworld's side-cars answer clients with a certificate of any root; those of the mesh notice nothing."""
+    changes.apply(mesh.primary.kube, _FAULTS / "any-root-taken.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_gateway_knows_only_its_services", cause="passes on whatever comes")
+def any_name_passed(mesh: Mesh, undo: ExitStack) -> None:
+    """Both gateways pass on to helloworld whatever comes to 15443, by any name or none."""
+    changes.apply(mesh.primary.kube, _FAULTS / "any-name-passed.yaml", mesh.primary.system_namespace, undo)
+
+
+@fault("test_identity_crosses_the_gateway", cause="another ALLOW policy")
+def everyone_admitted(mesh: Mesh, undo: ExitStack) -> None:
+    """A second policy lets everyone ask helloworld: that of whoever named an account is worth nothing then."""
+    changes.apply(mesh.primary.kube, _FAULTS / "everyone-admitted.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_plain_text_is_refused", cause="takes plain text")
+def plain_text_admitted(mesh: Mesh, undo: ExitStack) -> None:
+    """Helloworld's own PeerAuthentication is PERMISSIVE, in a mesh that is STRICT; those of the mesh notice nothing."""
+    changes.apply(mesh.primary.kube, _FAULTS / "plain-text-admitted.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_workloads_are_known_by_their_own_certificates", cause="certified for a short time")
+def certificate_short_lived(mesh: Mesh, undo: ExitStack) -> None:
+    """A workload of the primary is certified for half an hour."""
+    (pod,) = manifests.load(_FAULTS / "short-lived-certificate.yaml")
+    (container,) = pod["spec"]["containers"]
+    container["image"] = mesh.image_of(workloads.CLIENT, Role.PRIMARY)
+    kube, namespace, name = mesh.primary.kube, mesh.facts.namespace, pod["metadata"]["name"]
+    changes.apply(kube, [pod], namespace, undo)

@@ -1,0 +1,20 @@
+"""A gateway passes on what comes under a service's name, and closes on any other name and on plain text.
+
+Given  the gateway of one network, which serves helloworld's chain to who asks for it by name
+When   a client asks for a service that there is not, and another sends an HTTP request without TLS
+Then   neither is served a certificate or a byte of an answer
+Why    https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings-TLSmode: AUTO_PASSTHROUGH
+Breaks when  a filter chain of the gateway takes whatever comes
+Profile  security
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Prove, Role, Secured
+from splithorizon import checks
+
+
+def test_gateway_knows_only_its_services(secured: Secured, role: Role, prove: Prove) -> None:
+    door = secured.doorway(role)
+    known, unknown, plain = door.greet(), door.greet_nobody(), door.ask_in_plain_text()
+    prove(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))

@@ -1,0 +1,27 @@
+"""A policy that names one account lets its client in from across the gateway, and refuses every other.
+
+Given  an AuthorizationPolicy for helloworld, applied where the mesh's istiod reads, that admits one service account
+When   it names an account that nobody has, and then the client's own
+Then   first both clusters' pods answer 403 and then both answer 200, which they can only tell by the client's certificate
+Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: principals need mutual TLS, end to end
+Breaks when  another policy lets everyone in
+Profile  security
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import ExitStack, Mesh, Prove, Route, Secured
+from splithorizon import checks
+
+
+def test_identity_crosses_the_gateway(
+    mesh: Mesh, secured: Secured, route: Route, changes: ExitStack, prove: Prove
+) -> None:
+    stranger = secured.sample_admitting("nobody", route, times=100, undo=changes)
+    client = secured.sample_admitting("sleep", route, times=100, undo=changes)
+    near_pods, far_gateway = mesh[route.near].helloworld_addresses, mesh[route.far].gateway_addresses
+    prove(
+        checks.admission_follows_identity(
+            stranger=stranger, client=client, near_pods=near_pods, far_gateway=far_gateway
+        )
+    )
