@@ -33,9 +33,7 @@ def chain_leads_to_root(
     for cluster, known in roots.items():
         require_samples(list(known), f"roots that the {cluster} is told to trust")
     require_samples(list(roots), "clusters")
-    claim = (
-        f"at the {role}'s gateway: helloworld is served by its own certificate, of the root that both clusters trust"
-    )
+    claim = f"at the {role}'s gateway: helloworld has its own certificate, of the root that both clusters trust"
     chain = list(greeting.chain)
     if not chain:
         raise CheckFailed(
@@ -51,7 +49,7 @@ def chain_leads_to_root(
     if strange or leaf.identities != (identity,) or not leaf.valid:
         raise CheckFailed(
             claim,
-            expected=f"{identity}, valid for {durations.current().certificate_still_valid:g} s more, of the root of both",
+            expected=f"{identity}, {_still_valid()}, of the root of both",
             seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
             + "".join(f"; leads to no root that the {cluster} trusts" for cluster in strange),
             samples=len(chain),
@@ -174,7 +172,7 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
     if wrong:
         raise CheckFailed(
             claim,
-            expected=f"each its own account's, valid for {durations.current().certificate_still_valid:g} s more",
+            expected=f"each its own account's, {_still_valid()}",
             seen="; ".join(
                 f"{one.pod}, {one.identity}: {', '.join(map(str, one.certificates)) or 'none'}" for one in wrong[:SHOWN]
             ),
@@ -189,6 +187,10 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
         {"proxies": len(known), "first_ends": first.isoformat()},
         sample_lines=tuple(f"{one.pod}: {one.certificates[0]}" for one in known),
     )
+
+
+def _still_valid() -> str:
+    return f"valid for {durations.current().certificate_still_valid:g} s more"
 
 
 def _require_served(greeting: Greeting, role: Role) -> None:
@@ -210,9 +212,7 @@ def _why_nothing_served(greeting: Greeting) -> str:
 
 def _why_not_trusted(strange: Sequence[Role], leaf: WorkloadCertificate, identity: str) -> str:
     if strange:
-        return (
-            "the clusters were given different roots, or a root was replaced and the workloads' certificates were not"
-        )
+        return "the clusters were given different roots, or a root was replaced and the workloads' certificates not"
     if leaf.identities != (identity,):
         return "something else answers for helloworld, or the clusters' trust domains differ"
     return "the certificate was not renewed in time, or a clock is wrong"

@@ -83,7 +83,7 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
 def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
     kube = mesh.remote.kube
-    _forbid_writing("mutatingwebhookconfigurations", mesh, undo)
+    forbid_writing("mutatingwebhookconfigurations", mesh, undo)
     kind, empty = "MutatingWebhookConfiguration", {"caBundle": ""}
     for found in kube.list(kind, labels="app=sidecar-injector"):
         webhooks = [{**one, "clientConfig": one["clientConfig"] | empty} for one in found["webhooks"]]
@@ -93,7 +93,7 @@ def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
 @fault("test_root_certificate_is_the_same", cause="pods cannot start without")
 def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""
-    _forbid_writing("configmaps", mesh, undo)
+    forbid_writing("configmaps", mesh, undo)
     changes.delete(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, undo)
 
 
@@ -104,7 +104,7 @@ def _restart_istiod(mesh: Mesh) -> None:
     await_rollout(kube, "istiod", namespace, within=durations().istio_installed)
 
 
-def _forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
+def forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
     """Leave the primary's istiod no more than the reading of something in the remote."""
     kube, name = mesh.remote.kube, f"istio-reader-clusterrole-{mesh.remote.system_namespace}"
     role = kube.get("ClusterRole", name) or {"rules": []}

@@ -68,5 +68,4 @@ def certificate_short_lived(mesh: Mesh, undo: ExitStack) -> None:
     (pod,) = manifests.load(_FAULTS / "short-lived-certificate.yaml")
     (container,) = pod["spec"]["containers"]
     container["image"] = mesh.image_of(workloads.CLIENT, Role.PRIMARY)
-    kube, namespace, name = mesh.primary.kube, mesh.facts.namespace, pod["metadata"]["name"]
-    changes.apply(kube, [pod], namespace, undo)
+    changes.apply(mesh.primary.kube, [pod], mesh.facts.namespace, undo)

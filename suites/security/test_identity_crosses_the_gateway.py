@@ -2,7 +2,7 @@
 
 Given  an AuthorizationPolicy for helloworld, applied where the mesh's istiod reads, that admits one service account
 When   it names an account that nobody has, and then the client's own
-Then   first both clusters' pods answer 403 and then both answer 200, which they can only tell by the client's certificate
+Then   first both clusters' pods answer 403, then both 200: they can only tell by the client's certificate
 Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: principals need mutual TLS, end to end
 Breaks when  another policy lets everyone in
 Profile  security
