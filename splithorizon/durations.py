@@ -30,6 +30,7 @@ class Durations:
     webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks
     workload_ready: float = 180  # images are there; scheduling, CNI and a first certificate
     endpoints_told: float = 30  # a push follows a ready pod within a second; a broken mesh is not waited for longer
+    drained: float = 60  # Istio lets a replaced listener live for 45 s; our own workloads say 5
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     push_acknowledged: float = 10  # milliseconds; a proxy that changes its connection takes a second

@@ -21,6 +21,7 @@ def await_sound(mesh: Mesh) -> None:
 
     Raises EnvironmentBroke where that does not come.
     """
+    mesh.await_drained()
     eventually("the mesh is as before the change", partial(_look, mesh), within=durations().fault_healed, successes=2)
 
 

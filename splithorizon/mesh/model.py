@@ -281,6 +281,20 @@ class Mesh:
         with suppress(TimedOut):
             eventually(f"{route}: the client is kept at home", look, within=durations().endpoints_told)
 
+    def await_drained(self) -> None:
+        """Wait until helloworld's side-cars have no connection from before their last change; go on if they never do.
+
+        What is sent on such a connection the moment that it ends is lost: Envoy does not send it again.
+        """
+
+        def look() -> None:
+            pods = [one for cluster in self._clusters.values() for one in cluster.injected_pods if not one.is_gateway]
+            if left := sum(one.proxy.draining for one in pods):
+                raise NotYet(f"{left} listeners and filter chains are draining")
+
+        with suppress(TimedOut):
+            eventually("helloworld's side-cars have drained", look, within=durations().drained)
+
     def proxy_image(self, role: Role) -> str:
         """The image of the side-cars in a cluster."""
         pod = self.client(role).pod

@@ -110,6 +110,7 @@ class Secured:
         policy["spec"]["rules"] = [{"from": [{"source": {"principals": [principal]}}]}]
         changes.apply(self.mesh.primary.kube, [policy], self.mesh.facts.namespace, undo)
         self._await_status(route, _OK if account == workloads.CLIENT else _FORBIDDEN)
+        self.mesh.await_drained()
         return self.mesh.sample(route, times=times)
 
     def plain_text_client(self, role: Role, undo: ExitStack) -> Client:

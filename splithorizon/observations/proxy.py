@@ -72,6 +72,11 @@ class Proxy:
         return sum(counts.values())
 
     @property
+    def draining(self) -> int:
+        """How many listeners and filter chains it has replaced and still lets live: their connections end with them."""
+        return sum(self._envoy.get("stats?format=json&filter=^listener_manager\\.total_.*_draining$", _counts).values())
+
+    @property
     def identity(self) -> Identity:
         """What it was started with, and tells istiod."""
         return self._envoy.get("server_info", _identity)
