@@ -359,18 +359,20 @@ class Disruption:
                 raise NotYet(f"{istiod} says of its clusters: {states}")
 
     def _tell_in_status(self, role: Role, host: str) -> None:
+        """Every Service that has an address of the network's gateways in its status gets another."""
         kube = self._mesh[role].kube
         known = {address.host for address in self._mesh[role].facts.gateways}
-        for service in kube.list("Service"):
-            before = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
-            if known & {entry.get("ip", "") for entry in before}:
-                metadata = service["metadata"]
-                tell = partial(kube.patch_status, "Service", metadata["name"], metadata["namespace"])
-                self._undo.callback(tell, _ingress(before))
-                self._begin()
-                tell(_ingress([{"ip": host}]))
-                return
-        raise EnvironmentBroke(f"no Service of the {role} has its gateway's address in its status: {sorted(known)}")
+        told = [
+            service for service in kube.list("Service") if known & {entry.get("ip", "") for entry in _told(service)}
+        ]
+        if not told:
+            raise EnvironmentBroke(f"no Service of the {role} has its gateway's address in its status: {sorted(known)}")
+        self._begin()
+        for service in told:
+            metadata = service["metadata"]
+            tell = partial(kube.patch_status, "Service", metadata["name"], metadata["namespace"])
+            self._undo.callback(tell, _ingress(_told(service)))
+            tell(_ingress([{"ip": host}]))
 
     def _tell_in_mesh_networks(self, role: Role, host: str) -> None:
         kube, namespace = self._mesh.primary.kube, self._mesh.primary.system_namespace
@@ -392,6 +394,11 @@ def _with(kubeconfig: Object, *, server: str = "", token: str = "") -> Object:
     if token:
         copy["users"][0]["user"]["token"] = token
     return copy
+
+
+def _told(service: Object) -> Objects:
+    found: Objects = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    return found
 
 
 def _ingress(addresses: Sequence[Mapping[str, Any]]) -> Object:

@@ -83,7 +83,8 @@ def wrong_address_followed(recovery: Recovery) -> Evidence:
             expected=f"within {recovery.within:g} s",
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
-            likely_cause="istiod does not follow a gateway's address, or tells its proxies late",
+            likely_cause="istiod does not follow a gateway's address, or "
+            "another Service of that network still tells the one before",
             next_command=_ENDPOINTS,
             numbers=_numbers(recovery),
         )

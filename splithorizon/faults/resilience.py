@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from splithorizon import changes, rollout
+from splithorizon import changes, manifests, rollout
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.faults.registry import fault
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway
+from splithorizon.mesh.foreign import NETWORK_LABEL
 from splithorizon.mesh.model import Mesh
 from splithorizon.topology import MANIFESTS
 
@@ -77,10 +78,14 @@ def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
     changes.apply(mesh.primary.kube, _FAULTS / "rule-without-outlier-detection.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_a_corrected_gateway_address_heals", cause="istiod does not follow a gateway's address")
-def istiod_tells_late(mesh: Mesh, undo: ExitStack) -> None:
-    """Istiod gathers changes for ten minutes before it tells its proxies: nothing that is lost leaves them in time."""
-    _istiod_with(mesh, {"PILOT_DEBOUNCE_AFTER": "10m", "PILOT_DEBOUNCE_MAX": "10m"}, undo)
+@fault("test_a_corrected_gateway_address_heals", cause="another Service of that network still tells the one before")
+def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
+    """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
+    facts = mesh.remote.facts
+    (service,) = manifests.load(_FAULTS / "second-gateway-service.yaml")
+    service["metadata"]["labels"][NETWORK_LABEL] = facts.network
+    service["spec"]["externalIPs"] = [address.host for address in facts.gateways]
+    changes.apply(mesh.remote.kube, [service], mesh.remote.system_namespace, undo)
 
 
 @fault("test_istiod_starts_without_the_remotes_api_server", cause="PILOT_REMOTE_CLUSTER_TIMEOUT")

@@ -4,7 +4,7 @@ Given  a mesh whose remote secret works
 When   it is replaced by one whose server is a loopback address, or whose token the remote refuses
 Then   the primary's version goes on answering both clients, istiod stays ready, and the good one brings all back
 Why    https://github.com/istio/istio/issues/58047 and 31081: istiod did not pick up the mended secret
-Breaks when  istiod tells its proxies late
+Breaks when  the remote no longer lets Istio's reader account read: the good secret is of no use either
 Profile  disruptive
 """
 

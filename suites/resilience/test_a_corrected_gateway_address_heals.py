@@ -4,7 +4,7 @@ Given  both versions answer
 When   istiod is told another address for the remote's gateway, at which nobody answers, and then the right one again
 Then   the side-cars follow it both ways, nothing is lost where the address refuses at once, and both versions are back
 Why    https://github.com/istio/istio/issues/11221 and 29359: an address was not resolved or read again until a restart
-Breaks when  istiod tells its proxies late
+Breaks when  a second Service of that network tells its gateway's address too
 Profile  disruptive
 """
 
