@@ -1,0 +1,55 @@
+"""What is carried besides small requests: seen sound, refuted for each cause, and silent on no samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from splithorizon import checks
+from splithorizon.checks import CheckFailed
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.observations.exchange import Exchange, Protocol
+from splithorizon.route import Route
+from splithorizon.topology import Role
+
+OUT = Route(Role.PRIMARY, Role.REMOTE)
+SOUND = tuple(Exchange(f"v{1 + number % 2}", True, f"answer {number}") for number in range(24))
+
+
+@pytest.mark.parametrize("protocol", list(Protocol), ids=lambda protocol: protocol.name)
+def test_what_is_carried_is_told_with_its_chance(protocol: Protocol) -> None:
+    found = checks.carried(SOUND, OUT, protocol)
+    assert found.key_number == "24 carried"
+    assert found.numbers == {"v1": 12, "v2": 12, "chance_of_missing_one": 2 * 0.5**24}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "cause"),
+    [
+        (Protocol.LARGE_BODY, "a filter limits bodies"),
+        (Protocol.HTTP2, "the Service's port says another protocol"),
+        (Protocol.TCP, "the Service's port says another protocol"),
+        (Protocol.GRPC, "the Service's port says another protocol"),
+        (Protocol.LONG_WAIT, "a rule limits how long"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Protocol) else "",
+)
+@pytest.mark.parametrize("spoilt", [{"sound": False}, {"version": ""}], ids=["unsound", "nobody"])
+def test_what_is_spoilt_is_refuted_with_its_cause(protocol: Protocol, cause: str, spoilt: dict[str, object]) -> None:
+    exchanges = [replace(SOUND[0], **spoilt), *SOUND[1:]]  # type: ignore[arg-type]  # a field and its value
+    with pytest.raises(CheckFailed) as caught:
+        checks.carried(exchanges, OUT, protocol)
+    assert cause in caught.value.likely_cause
+    assert "1 x" in caught.value.seen
+    assert caught.value.samples == 24
+
+
+def test_a_version_without_a_part_is_refuted() -> None:
+    with pytest.raises(CheckFailed, match="one version is not reached by this protocol"):
+        checks.carried(SOUND[::2], OUT, Protocol.TCP)
+
+
+def test_nothing_is_said_without_exchanges() -> None:
+    with pytest.raises(EnvironmentBroke, match="no exchanges"):
+        checks.carried((), OUT, Protocol.GRPC)
