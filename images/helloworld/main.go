@@ -43,10 +43,12 @@ func main() {
 		}()
 	}
 	serve(&http.Server{Addr: ":5000", Handler: hello(g), ReadHeaderTimeout: 10 * time.Second})
-	serve(echo(g))
+	for _, address := range []string{":5002", ":5012", ":5022"} {
+		serve(echo(g, address))
+	}
 	serve(newHealth(g, ":5003"))
 	// Of each server two words: that it stopped serving, and that it is drained.
-	for range 3 * 2 {
+	for range 5 * 2 {
 		if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
 			log.Fatal(err)
 		}

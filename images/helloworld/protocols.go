@@ -20,8 +20,9 @@ const (
 	longestWait = time.Minute
 )
 
-// echo serves HTTP/1.1 and unencrypted HTTP/2 at one port: a Service's port name decides what a side-car makes of it.
-func echo(g greeter) *http.Server {
+// echo serves HTTP/1.1 and unencrypted HTTP/2. The name of a Service's port decides what a side-car makes of it, on both
+// sides, so that each protocol has a port of its own.
+func echo(g greeter, address string) *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, largestBody))
@@ -53,7 +54,7 @@ func echo(g greeter) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{Addr: ":5002", Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
+	return &http.Server{Addr: address, Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
 }
 
 // health serves gRPC's own health service, and names its version in the header of each answer.
