@@ -16,7 +16,7 @@ from tests.machine.conftest import Starter
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(420)]
 
-SUITE = ("suites/", "--provider", "podman", "--images", "built", "--cluster-name", "stopped")
+SUITE = ("suites/", "--provider", "podman", "--images", "built", "--cluster-name", "stopped", "--profile", "core")
 STEPS = {
     "clusters": r"… \[remote\] kind cluster",
     "istiod": r"… \[primary\] istiod",

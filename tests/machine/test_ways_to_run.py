@@ -36,7 +36,7 @@ def test_docker_workers_and_json_logs(start: Starter) -> None:
     assert os.environ.get("DOCKER_HOST"), "CI starts a dockerd for this: .ci/dockerd start FOLDER"
     run = start(
         "suites/", "--provider", "docker", "--images", "built", "--cluster-name", "docker",
-        "--access-log-encoding", "json", "-n", "2",
+        "--access-log-encoding", "json", "-n", "2", "--profile", "core",
     )  # fmt: skip
     assert run.ends(within=600) == 0, run.output
     require_conformant(run.report, run.output)
@@ -118,7 +118,7 @@ def test_published_images_node_ports_and_a_fault_that_is_found(
         *("--hub", f"{hub}/istio", "--sample-hub", f"{hub}/samples", "--istio-version", known.istio_default),
         *("--kind-image", f"{hub}/kind/node:v{known.kubernetes}", "--kind-bin", str(programs / "kind")),
         *("--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl")),
-        *("--gateway-address", "nodeport", "--keep-cluster"),
+        *("--gateway-address", "nodeport", "--keep-cluster", "--profile", "core"),
     )
     try:
         first = start(*arguments)
