@@ -34,7 +34,7 @@ class Durations:
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     push_acknowledged: float = 10  # milliseconds; a proxy that changes its connection takes a second
-    policy_enforced: float = 30  # a push takes a second; a mesh that never enforces it is not waited for longer
+    policy_enforced: float = 10  # a push takes a second; a mesh that never enforces it is not waited for longer
     stranger_refused: float = 15  # milliseconds through the API server; the kubelet tells a reset a second later
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine
     suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang

@@ -279,7 +279,7 @@ class Mesh:
                 raise NotYet(f"{strays} of {_ENOUGH_TO_TELL} not answered by {near}")
 
         with suppress(TimedOut):
-            eventually(f"{route}: the client is kept at home", look, within=durations().endpoints_told)
+            eventually(f"{route}: the client is kept at home", look, within=durations().policy_enforced)
 
     def await_drained(self) -> None:
         """Wait until helloworld's side-cars have no connection from before their last change; go on if they never do.
