@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from copy import deepcopy
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -70,6 +69,13 @@ class Flaw(StrEnum):
     LOOPBACK = "loopback-server"
     REFUSED = "refused-token"
     UNREACHABLE = "unreachable-server"
+
+
+_SPOILED = {
+    Flaw.LOOPBACK: {"server": "https://127.0.0.1:6443"},
+    Flaw.REFUSED: {"token": "of-no-use"},
+    Flaw.UNREACHABLE: {"server": f"https://{_NOBODY}:6443"},
+}
 
 
 class Disruption:
@@ -146,32 +152,30 @@ class Disruption:
         changes.delete(self._mesh.primary.kube, "Secret", name, namespace, self._undo)
 
     def rotate_remote_secret(self) -> Recovery:
-        """Put a new token of the same account into the remote secret, as `kubectl apply` of a new one does.
+        """Write a new token of the same account into the remote secret, as `kubectl apply` of a new one does.
 
         Returns how long until both versions answer both clients.
         """
-        token = self._new_token()
+        secret, token = self._remote_secret(), self._new_token()
+        name, namespace, kube = secret["metadata"]["name"], secret["metadata"]["namespace"], self._mesh.primary.kube
         self._undo.callback(self._require_watched)
-        metadata, rotated = self._remote_secret()["metadata"], self._data(_with(self._kubeconfig(), token=token))
-        kube = self._mesh.primary.kube
         self._begin()
-        changes.patch(kube, "Secret", metadata["name"], metadata["namespace"], {"data": rotated}, self._undo)
+        changed = {"data": self._with(secret, token=token)["data"]}
+        changes.patch(kube, "Secret", name, namespace, changed, self._undo)
+        return self.until(Answering.BOTH)
+
+    def exchange_remote_secret(self) -> Recovery:
+        """Delete the remote secret and make it again with a new token of the same account.
+
+        Returns how long until both versions answer both clients.
+        """
+        self._replace_remote_secret(self._with(self._remote_secret(), token=self._new_token()))
         return self.until(Answering.BOTH)
 
     def spoil_remote_secret(self, flaw: Flaw) -> None:
         """Delete the remote secret and make one that is of no use in its place."""
-        self._good = good = self._remote_secret()
-        spoiled = {
-            Flaw.LOOPBACK: partial(_with, server="https://127.0.0.1:6443"),
-            Flaw.REFUSED: partial(_with, token="x"),  # noqa: S106  # it is to be refused
-            Flaw.UNREACHABLE: partial(_with, server=f"https://{_NOBODY}:6443"),
-        }[flaw](self._kubeconfig())
-        metadata = {key: good["metadata"].get(key, {}) for key in ("name", "namespace", "labels", "annotations")}
-        bad = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": self._data(spoiled)}
-        self._undo.callback(self._require_watched)
-        self._begin()
-        changes.delete(self._mesh.primary.kube, "Secret", metadata["name"], metadata["namespace"], self._undo)
-        self._mesh.primary.kube.apply(bad)
+        self._good = self._remote_secret()
+        self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]))
 
     def mend_remote_secret(self) -> None:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
@@ -322,14 +326,30 @@ class Disruption:
                 return secret
         raise EnvironmentBroke(f"the primary has no remote secret for the cluster {cluster_id}")
 
-    def _kubeconfig(self) -> Object:
-        encoded = self._remote_secret()["data"][self._mesh.remote.facts.cluster_id]
-        found: Object = yaml.safe_load(base64.b64decode(encoded))
-        return found
+    def _with(self, secret: Object, *, server: str = "", token: str = "") -> Object:
+        """The same remote secret, as one would write it, with another server or another token."""
+        cluster_id = self._mesh.remote.facts.cluster_id
+        kubeconfig: Object = yaml.safe_load(base64.b64decode(secret["data"][cluster_id]))
+        if server:
+            kubeconfig["clusters"][0]["cluster"]["server"] = server
+        if token:
+            kubeconfig["users"][0]["user"]["token"] = token
+        written = ("name", "namespace", "labels", "annotations")
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {key: secret["metadata"][key] for key in written if key in secret["metadata"]},
+            "data": {cluster_id: base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()},
+        }
 
-    def _data(self, kubeconfig: Object) -> dict[str, str]:
-        encoded = base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()
-        return {self._mesh.remote.facts.cluster_id: encoded}
+    def _replace_remote_secret(self, replacement: Object) -> None:
+        name, namespace = replacement["metadata"]["name"], replacement["metadata"]["namespace"]
+        kube = self._mesh.primary.kube
+        self._undo.callback(self._require_watched)
+        self._begin()
+        changes.delete(kube, "Secret", name, namespace, self._undo)
+        # Its undo is to delete it again: an istiod that hangs on an update follows that.
+        kube.apply(replacement, undo=self._undo)
 
     def _new_token(self) -> str:
         kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace
@@ -384,16 +404,6 @@ class Disruption:
         body = {"data": {"meshNetworks": yaml.safe_dump(networks)}}
         self._begin()
         changes.patch(kube, "ConfigMap", name, namespace, body, self._undo)
-
-
-def _with(kubeconfig: Object, *, server: str = "", token: str = "") -> Object:
-    """A copy of a kubeconfig with another server or another token."""
-    copy = deepcopy(kubeconfig)
-    if server:
-        copy["clusters"][0]["cluster"]["server"] = server
-    if token:
-        copy["users"][0]["user"]["token"] = token
-    return copy
 
 
 def _told(service: Object) -> Objects:

@@ -38,6 +38,7 @@ def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_a_rotated_remote_secret_loses_nothing",
+    "test_an_exchanged_remote_secret_loses_nothing",
     "test_a_bad_remote_secret_harms_nothing_near",
     cause="its watch of the remote hangs or is refused",
 )

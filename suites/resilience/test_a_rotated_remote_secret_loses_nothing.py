@@ -1,4 +1,4 @@
-"""A remote secret gets a new token without a loss, and istiod watches the remote with it.
+"""A new token that is written into the remote secret costs no request, and istiod watches the remote with it.
 
 Given  both clients send without a pause
 When   another token of the same account is written into the remote secret, and then a remote pod is replaced

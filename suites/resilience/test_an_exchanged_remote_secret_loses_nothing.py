@@ -1,0 +1,26 @@
+"""A remote secret that is deleted and made anew with a new token costs no request, and istiod watches with it.
+
+Given  both clients send without a pause
+When   the remote secret is deleted, made again with another token of the account, and then a remote pod is replaced
+Then   no request is lost meanwhile, and the pod that istiod can only know by the new token is the one that answers
+Why    https://github.com/istio/istio/issues/60612: the way to a new token where istiod does not follow an update
+Breaks when  the remote no longer lets Istio's reader account read
+Profile  disruptive
+"""
+
+from __future__ import annotations
+
+from fixtures.nouns import Answering, Disruption, Prove, Role
+from splithorizon import checks
+
+
+def test_an_exchanged_remote_secret_loses_nothing(disruption: Disruption, prove: Prove) -> None:
+    traffic = disruption.under_traffic(disruption.exchange_remote_secret)
+    prove(checks.recovered(traffic.recovery))
+    prove(checks.nothing_lost(traffic))
+    replacement = disruption.replace_helloworld(Role.REMOTE)
+    prove(checks.scaled(replacement.recovery))
+    prove(checks.recovered(disruption.until(Answering.BOTH)))
+    batches = disruption.batches(Answering.BOTH)
+    prove(checks.answered_as_it_should(batches))
+    prove(checks.new_pod_answers(replacement, batches))
