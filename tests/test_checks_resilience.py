@@ -61,6 +61,7 @@ NEW = Replacement(Role.REMOTE, "helloworld-new", CAME)
 
 TIMES: list[Callable[[Recovery], Evidence]] = [
     checks.recovered,
+    checks.new_token_followed,
     checks.far_endpoints_left,
     checks.prefers_own_network,
     checks.failed_over,
@@ -71,6 +72,7 @@ TIMES: list[Callable[[Recovery], Evidence]] = [
 ]
 CAUSES = [
     "its watch of the remote hangs or is refused",
+    "istiod does not watch with the new token",
     "another remote secret still names that cluster",
     "outlierDetection is missing, or another DestinationRule for the host takes its place",
     "the side-cars still hold pods that are gone",

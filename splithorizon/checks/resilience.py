@@ -29,6 +29,22 @@ def recovered(recovery: Recovery) -> Evidence:
     return _came(recovery)
 
 
+def new_token_followed(recovery: Recovery) -> Evidence:
+    """Both versions answered both clients within the bound, where istiod knows the remote by a new token alone."""
+    if not recovery.came:
+        raise CheckFailed(
+            _claim(recovery),
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause="istiod does not watch with the new token: the remote refuses it, or istiod hangs on an updated "
+            "remote secret until it is started anew (Istio before 1.30.3, its issue 60612)",
+            next_command=_REMOTES,
+            numbers=_numbers(recovery),
+        )
+    return _came(recovery)
+
+
 def far_endpoints_left(recovery: Recovery) -> Evidence:
     """The endpoints of a cluster that istiod no longer watches left both clients within the bound."""
     if not recovery.came:

@@ -16,11 +16,11 @@ from splithorizon import checks
 
 def test_an_exchanged_remote_secret_loses_nothing(disruption: Disruption, prove: Prove) -> None:
     traffic = disruption.under_traffic(disruption.exchange_remote_secret)
-    prove(checks.recovered(traffic.recovery))
+    prove(checks.new_token_followed(traffic.recovery))
     prove(checks.nothing_lost(traffic))
     replacement = disruption.replace_helloworld(Role.REMOTE)
     prove(checks.scaled(replacement.recovery))
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
+    prove(checks.new_token_followed(disruption.until(Answering.BOTH)))
     batches = disruption.batches(Answering.BOTH)
     prove(checks.answered_as_it_should(batches))
     prove(checks.new_pod_answers(replacement, batches))
