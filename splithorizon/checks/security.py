@@ -206,8 +206,8 @@ def _why_nothing_served(greeting: Greeting) -> str:
     if greeting.ending == "connection refused":
         return "nobody listens there: the gateway has no server at port 15443"
     if greeting.ending == "connection reset by peer":
-        return "the gateway has no filter chain for the service's name, or no pod for it"
-    return "the side-cars behind the gateway speak no TLS: a PeerAuthentication disables it"
+        return "the gateway has no filter chain for the service (it is not exposed), or no pod for it that speaks mutual TLS"
+    return "what answers at the gateway speaks no TLS"
 
 
 def _why_not_trusted(strange: Sequence[Role], leaf: WorkloadCertificate, identity: str) -> str:

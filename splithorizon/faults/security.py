@@ -26,9 +26,9 @@ def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, told, undo)
 
 
-@fault("test_one_root_is_served_by_both_gateways", cause="speak no TLS")
+@fault("test_one_root_is_served_by_both_gateways", cause="no pod for it that speaks mutual TLS")
 def no_mutual_tls(mesh: Mesh, undo: ExitStack) -> None:
-    """Helloworld's side-cars speak no TLS: what a gateway passes on to them is taken for plain text."""
+    """Helloworld's side-cars speak no TLS: no gateway passes anything on to them, and within a cluster all goes on."""
     changes.apply(mesh.primary.kube, _FAULTS / "no-mutual-tls.yaml", mesh.facts.namespace, undo)
 
 
