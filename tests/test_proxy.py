@@ -115,3 +115,23 @@ def test_a_share_is_of_all_weight() -> None:
     near, gateway = Endpoint(Address("10.10.0.7", 5000), 2), Endpoint(Address("172.18.0.9", 15443), 6)
     assert share_of({"172.18.0.9:15443"}, [near, gateway]) == Fraction(3, 4)
     assert share_of({"172.18.0.9:15443"}, []) == 0
+
+
+def test_its_certificates_are_told_once_each_with_their_identity_and_times(api: SmallApi, proxy: Proxy) -> None:
+    answer(api, (DATA / "certs.txt").read_text())
+    (found,) = proxy.certificates
+    assert str(found) == (
+        "spiffe://cluster.local/ns/sample/sa/sleep, valid from 2026-11-23T06:55Z to 2026-11-24T06:57Z"
+    )
+    assert api.asked[0][2]["command"] == ["pilot-agent", "request", "GET", "certs"]
+
+
+def test_a_proxy_that_is_not_certified_yet_has_no_certificate(api: SmallApi, proxy: Proxy) -> None:
+    answer(api, '{"certificates": [{"ca_cert": [], "cert_chain": []}, {"ca_cert": []}]}')
+    assert proxy.certificates == ()
+
+
+def test_certificates_of_an_unknown_form_are_told(api: SmallApi, proxy: Proxy) -> None:
+    answer(api, '{"certificates": [{"cert_chain": [{"path": "here"}]}]}')
+    with pytest.raises(EnvironmentBroke, match="in a form that is not known"):
+        _ = proxy.certificates

@@ -168,7 +168,7 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
     """Every proxy of a cluster has a valid certificate of its own account, and no other."""
     require_samples(known, f"proxies in the {role}")
     claim = f"{role}: every proxy has a valid certificate of its own account"
-    wrong = [one for one in known if _flaw(one)]
+    wrong = [one for one in known if not _sound(one)]
     if wrong:
         raise CheckFailed(
             claim,
@@ -177,7 +177,7 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
                 f"{one.pod}, {one.identity}: {', '.join(map(str, one.certificates)) or 'none'}" for one in wrong[:SHOWN]
             ),
             samples=len(known),
-            likely_cause=_flaw(wrong[0]),
+            likely_cause=_why_not_own(wrong[0]),
             next_command="istioctl proxy-config secret deploy/sleep -n sample",
         )
     first = min(leaf.ends for one in known for leaf in one.certificates)
@@ -206,7 +206,7 @@ def _why_nothing_served(greeting: Greeting) -> str:
     if greeting.ending == "connection refused":
         return "nobody listens there: the gateway has no server at port 15443"
     if greeting.ending == "connection reset by peer":
-        return "the gateway has no filter chain for the service (it is not exposed), or no pod for it that speaks mutual TLS"
+        return "the gateway has no filter chain for the service, or no pod for it that speaks mutual TLS"
     return "what answers at the gateway speaks no TLS"
 
 
@@ -245,11 +245,14 @@ def _why_not_by_identity(refused: _Treatment, admitted: _Treatment) -> str:
     return "requests are lost or go to one cluster only, whoever may ask: the routing checks name what is missing"
 
 
-def _flaw(known: Known) -> str:
+def _sound(known: Known) -> bool:
+    own = [leaf.valid and leaf.identities == (known.identity,) for leaf in known.certificates]
+    return bool(own) and all(own)
+
+
+def _why_not_own(known: Known) -> str:
     if not known.certificates:
         return "the proxy has no certificate yet: istiod, or the agent beside it, does not certify it"
     if any(leaf.identities != (known.identity,) for leaf in known.certificates):
         return "it is certified as somebody else: another trust domain, or files of its own"
-    if not all(leaf.valid for leaf in known.certificates):
-        return "it was certified for a short time (SECRET_TTL), was not renewed, or a clock is wrong"
-    return ""
+    return "it was certified for a short time (SECRET_TTL), was not renewed, or a clock is wrong"
