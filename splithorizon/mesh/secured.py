@@ -25,8 +25,6 @@ from splithorizon.route import Route
 from splithorizon.topology import MANIFESTS, Role
 from splithorizon.waiting import NotYet, eventually
 
-NOBODY = "nobody"
-
 _MANIFESTS = MANIFESTS / "security"
 _UNSAID = "cluster.local"
 _OK, _FORBIDDEN = 200, 403
@@ -58,9 +56,8 @@ class Secured:
     def strict(self) -> bool:
         """Whether the mesh says, for all of it, that nobody is asked in plain text."""
         root = str(self._configuration.get("rootNamespace") or self.mesh.primary.system_namespace)
-        policies = self.mesh.primary.kube.list("PeerAuthentication", root)
-        whole = [one["spec"] for one in policies if "selector" not in one["spec"]]
-        return any(spec.get("mtls", {}).get("mode") == "STRICT" for spec in whole)
+        policies = [one.get("spec", {}) for one in self.mesh.primary.kube.list("PeerAuthentication", root)]
+        return any(one.get("mtls", {}).get("mode") == "STRICT" for one in policies if "selector" not in one)
 
     def identity(self, account: str) -> str:
         """By which an account of our namespace is known."""
