@@ -165,17 +165,26 @@ class Disruption:
         return self.until(Answering.BOTH)
 
     def exchange_remote_secret(self) -> Recovery:
-        """Delete the remote secret and make it again with a new token of the same account.
+        """Delete the remote secret and, once its endpoints have left, make it again with a new token of the account.
 
         Returns how long until both versions answer both clients.
         """
-        self._replace_remote_secret(self._with(self._remote_secret(), token=self._new_token()))
+        exchanged = self._with(self._remote_secret(), token=self._new_token())
+        self._undo.callback(self._require_watched)
+        self.remove_remote_secret()
+        gone = self.until(Answering.PRIMARY)
+        if not gone.came:
+            return gone
+        self._begin()
+        self._mesh.primary.kube.apply(exchanged, undo=self._undo)
         return self.until(Answering.BOTH)
 
     def spoil_remote_secret(self, flaw: Flaw) -> None:
         """Delete the remote secret and make one that is of no use in its place."""
         self._good = self._remote_secret()
-        self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]))
+        self._undo.callback(self._require_watched)
+        self.remove_remote_secret()
+        self._mesh.primary.kube.apply(self._with(self._good, **_SPOILED[flaw]), undo=self._undo)
 
     def mend_remote_secret(self) -> None:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
@@ -341,15 +350,6 @@ class Disruption:
             "metadata": {key: secret["metadata"][key] for key in written if key in secret["metadata"]},
             "data": {cluster_id: base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()},
         }
-
-    def _replace_remote_secret(self, replacement: Object) -> None:
-        name, namespace = replacement["metadata"]["name"], replacement["metadata"]["namespace"]
-        kube = self._mesh.primary.kube
-        self._undo.callback(self._require_watched)
-        self._begin()
-        changes.delete(kube, "Secret", name, namespace, self._undo)
-        # Its undo is to delete it again: an istiod that hangs on an update follows that.
-        kube.apply(replacement, undo=self._undo)
 
     def _new_token(self) -> str:
         kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace

@@ -41,7 +41,7 @@ def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     cause="its watch of the remote hangs or is refused",
     causes={
         "test_a_rotated_remote_secret_loses_nothing": "istiod does not watch with the new token",
-        "test_an_exchanged_remote_secret_loses_nothing": "istiod does not watch with the new token",
+        "test_an_exchanged_remote_secret_is_followed": "istiod does not watch with the new token",
     },
 )
 def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:

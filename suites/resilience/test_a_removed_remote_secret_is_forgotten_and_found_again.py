@@ -1,8 +1,8 @@
-"""A removed remote secret takes its cluster's endpoints away, without a loss, and brings them back with itself.
+"""A removed remote secret takes its cluster's endpoints away, and brings them back with itself.
 
 Given  both versions answer both clients
 When   the primary's remote secret is deleted, and made again
-Then   meanwhile the primary's version alone answers, nothing is lost, and afterwards both do, each by its own path
+Then   once they are away the primary's version answers everything, and afterwards both do, each by its own path
 Why    https://github.com/istio/istio/issues/27187, 36365 and 39366: endpoints or watchers outlived their secret
 Breaks when  a second secret, of a name from before, still names the remote
 Profile  disruptive

@@ -18,6 +18,7 @@ def test_a_rotated_remote_secret_loses_nothing(disruption: Disruption, prove: Pr
     traffic = disruption.under_traffic(disruption.rotate_remote_secret)
     prove(checks.new_token_followed(traffic.recovery))
     prove(checks.nothing_lost(traffic))
+    prove(checks.new_token_followed(disruption.until(Answering.BOTH)))
     replacement = disruption.replace_helloworld(Role.REMOTE)
     prove(checks.scaled(replacement.recovery))
     prove(checks.new_token_followed(disruption.until(Answering.BOTH)))
