@@ -34,9 +34,13 @@ def visit(options: Options, journal: Journal, undo: ExitStack, progress: Progres
         facts = foreign.explore(kubes, contexts, namespace=namespace, revision=options.revision)
     for line in told(facts):
         progress.say(line)
-    undo.callback(_leave, kubes, namespace, progress)
-    for role, kube in kubes.items():
-        journal.will_create("namespace", namespace, kubeconfig=str(kube.kubeconfig), role=role)
+    if options.keep:
+        for role, kube in kubes.items():
+            progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", role=role)
+    else:
+        undo.callback(_leave, kubes, namespace, progress)
+        for role, kube in kubes.items():
+            journal.will_create("namespace", namespace, kubeconfig=str(kube.kubeconfig), role=role)
     settle = {str(role): partial(_settle, kube, role, facts, options, progress) for role, kube in kubes.items()}
     process.side_by_side(**settle)
     return facts

@@ -603,3 +603,18 @@ def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
     small.add("def test_it(): pytest.skip('not today')", name="test_skipped")
     assert small.run("-n0").returncode == 0
     assert small.report["verdict"] == "partial"
+
+
+def test_commands_name_the_namespace_that_our_workloads_are_in(small: Small) -> None:
+    told = json.loads((small.folder / "facts.json").read_text())
+    (small.folder / "facts.json").write_text(json.dumps({**told, "namespace": "splithorizon-1"}))
+    commands = "kubectl -n sample logs deploy/sleep; dig helloworld.sample.svc; ls samples"
+    small.add(
+        f"def test_it(): raise CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={commands!r})"
+    )
+    assert small.run("-n0").returncode == 1
+    (found,) = small.report["behaviours"]
+    assert found["next_command"] == (
+        "kubectl -n splithorizon-1 logs deploy/sleep; dig helloworld.splithorizon-1.svc; ls samples"
+    )
+    assert "-n splithorizon-1 logs" in found["failure"]
