@@ -609,9 +609,8 @@ def test_commands_name_the_namespace_that_our_workloads_are_in(small: Small) -> 
     told = json.loads((small.folder / "facts.json").read_text())
     (small.folder / "facts.json").write_text(json.dumps({**told, "namespace": "splithorizon-1"}))
     commands = "kubectl -n sample logs deploy/sleep; dig helloworld.sample.svc; ls samples"
-    small.add(
-        f"def test_it(): raise CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={commands!r})"
-    )
+    refuted = f"CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={commands!r})"
+    small.add(f"def test_it(): raise {refuted}")
     assert small.run("-n0").returncode == 1
     (found,) = small.report["behaviours"]
     assert found["next_command"] == (
