@@ -116,11 +116,13 @@ class Disruption:
 
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
         """Send one batch from each client, each request once, to be judged by who answered and by which path."""
+        self._mesh.await_drained()
         with ThreadPoolExecutor(len(ROUTES)) as pool:
             return tuple(pool.map(partial(self._batch, answering), ROUTES))
 
     def local_batches(self, *clients: Role) -> tuple[Batch, ...]:
         """Send one batch from each of these clients to the service that only its own cluster has."""
+        self._mesh.await_drained()
         return tuple(
             Batch(self._mesh.local_sample(role, times=self._times), self._paths(Route(role, role.other), {role}))
             for role in clients

@@ -37,8 +37,8 @@ def new_token_followed(recovery: Recovery) -> Evidence:
             expected=f"within {recovery.within:g} s",
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
-            likely_cause="istiod does not watch with the new token: the remote refuses it, or istiod hangs on a "
-            "changed remote secret until it is started anew (Istio before 1.30.3, its issue 60612)",
+            likely_cause="istiod does not watch with the new token, because the remote refuses it, or because "
+            "a changed remote secret lets istiod hang until it is started anew (Istio's issue 60612)",
             next_command=_REMOTES,
             numbers=_numbers(recovery),
         )

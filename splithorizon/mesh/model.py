@@ -289,7 +289,11 @@ class Mesh:
 
         def look() -> None:
             pods = [one for cluster in self._clusters.values() for one in cluster.injected_pods if not one.is_gateway]
-            if left := sum(one.proxy.draining for one in pods):
+            try:
+                left = sum(one.proxy.draining for one in pods)
+            except EnvironmentBroke as unanswered:
+                raise NotYet(str(unanswered)) from None
+            if left:
                 raise NotYet(f"{left} listeners and filter chains are draining")
 
         with suppress(TimedOut):
