@@ -397,15 +397,10 @@ class Disruption:
             tell(_ingress([{"ip": host}]))
 
     def _tell_in_mesh_networks(self, role: Role, host: str) -> None:
-        kube, namespace = self._mesh.primary.kube, self._mesh.primary.system_namespace
-        name = f"istio-{self._mesh.facts.revision}".removesuffix("-").removesuffix("-default")
-        found = kube.get("ConfigMap", name, namespace) or {"data": {}}
-        networks = yaml.safe_load(found["data"]["meshNetworks"])
-        for told in networks["networks"][self._mesh[role].facts.network]["gateways"]:
-            told["address"] = host
-        body = {"data": {"meshNetworks": yaml.safe_dump(networks)}}
+        ports = sorted({address.port for address in self._mesh[role].facts.gateways})
         self._begin()
-        changes.patch(kube, "ConfigMap", name, namespace, body, self._undo)
+        gateways = [{"address": host, "port": port} for port in ports]
+        self._mesh.tell_of_network(role, {"gateways": gateways}, self._undo)
 
 
 def _told(service: Object) -> Objects:
