@@ -1,4 +1,7 @@
-"""Who looks at a mesh and who changes it: many look at once, one changes alone, across processes."""
+"""Who looks at a mesh and who changes it: many look at once, one changes alone, across processes.
+
+And who sends from a client: one batch at a time, or the requests of two would meet in its side-car.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,20 @@ class Turns:
         yield from self._held(fcntl.LOCK_EX)
 
     def _held(self, how: int) -> Iterator[None]:
-        private.write(self.file, "")
-        with self.file.open() as file:
-            fcntl.flock(file, how)
-            yield
+        yield from _locked(self.file, how)
+
+
+@contextmanager
+def sending(kubeconfig: Path) -> Iterator[None]:
+    """Send from a cluster's client while nobody else does; waits for who does.
+
+    Side-cars prefer the endpoint with the fewest requests in flight: a second batch would weigh in the choice.
+    """
+    yield from _locked(kubeconfig.with_suffix(".sending"), fcntl.LOCK_EX)
+
+
+def _locked(path: Path, how: int) -> Iterator[None]:
+    private.write(path, "")
+    with path.open() as file:
+        fcntl.flock(file, how)
+        yield

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from splithorizon.turns import Turns
+from splithorizon.turns import Turns, sending
 from tests.child_python import line_of, running
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from splithorizon.turns import Turns
+from splithorizon.turns import Turns, sending
 with getattr(Turns(Path(sys.argv[1])), sys.argv[2])():
     print("has it", flush=True)
     time.sleep(600)
@@ -62,3 +62,35 @@ def test_a_change_waits_for_who_looks(tmp_path: Path) -> None:
         order.append("looked")
     waiting.join(30)
     assert order == ["looked", "changed"]
+
+
+SENDER = """
+import sys, time
+from pathlib import Path
+from splithorizon.turns import sending
+with sending(Path(sys.argv[1])):
+    print("sends", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_client_sends_one_batch_at_a_time_and_another_client_its_own(tmp_path: Path) -> None:
+    near, far = tmp_path / "primary.kubeconfig", tmp_path / "remote.kubeconfig"
+    order: list[str] = []
+
+    def send() -> None:
+        with sending(near):
+            order.append("sent")
+
+    with running(SENDER, str(near)) as other:
+        assert line_of(other) == "sends"
+        with sending(far):
+            order.append("the other client sent")
+        waiting = threading.Thread(target=send)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive(), "two batches met"
+        other.kill()
+        waiting.join(30)
+    assert order == ["the other client sent", "sent"]
+    assert not near.exists(), "the lock is a file of its own"

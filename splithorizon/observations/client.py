@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from splithorizon import workloads
+from splithorizon import turns, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
@@ -101,10 +101,10 @@ class Client:
         """Send ``times`` requests to a service of our namespace, each once: what became of each."""
         batch = f"splithorizon-{secrets.token_hex(4)}"
         url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
-        printed = self._execute(
-            replies.command(url, times=times, batch=batch, timeout=durations().request, within=durations().batch_sent),
-            within=durations().batch_sent + durations().small_command,
-        )
+        within = durations().batch_sent
+        command = replies.command(url, times=times, batch=batch, timeout=durations().request, within=within)
+        with turns.sending(self.kube.kubeconfig):
+            printed = self._execute(command, within=within + durations().small_command)
         return tuple(replies.parse(printed, replies.request_ids(batch, times)))
 
     def exchange(self, protocol: Protocol, *, times: int) -> tuple[Exchange, ...]:
