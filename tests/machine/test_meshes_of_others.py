@@ -56,6 +56,8 @@ def _name(item: dict[str, Any]) -> str:
 
 def _digest(item: dict[str, Any]) -> str:
     metadata = {name: value for name, value in item["metadata"].items() if name not in KEPT_BY_THE_SERVER}
+    # istiod renews its leadership every few seconds.
+    (metadata.get("annotations") or {}).pop("control-plane.alpha.kubernetes.io/leader", None)
     said = {**item, "metadata": metadata, "status": None}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
