@@ -41,8 +41,6 @@ class Durations:
     fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
     fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile
     mesh_recovered: float = 90  # a push takes a second; a watch that was refused is tried again after 30 to 60
-        90  # a push takes a second; a watch that was refused is tried again after 30, or 60 by chance
-    )
     secret_followed: float = 20  # istiod drops and lists a cluster within a second of its secret's change
     istiod_replaced: float = 120  # a new istiod waits for a silent remote, by default 30 s and twice: measured 60
     pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
