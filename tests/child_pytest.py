@@ -28,7 +28,6 @@ def pytest_in(folder: Path, *arguments: str, home: Path) -> subprocess.Completed
             # Neither docker nor podman nor apt-get: nothing can be created even by mistake.
             "PATH": str(bare),
             "PYTHONPATH": str(REPOSITORY),
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         capture_output=True,
         text=True,
