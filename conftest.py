@@ -5,12 +5,13 @@ from __future__ import annotations
 pytest_plugins = [
     "fixtures.claims",
     "fixtures.options",
-    "fixtures.lifecycle",
     "fixtures.selection",
+    "fixtures.lifecycle",
     "fixtures.reporting",
     "fixtures.mesh",
     "fixtures.protocols",
     "fixtures.security",
     "fixtures.changes",
     "fixtures.disruption",
+    "fixtures.cleanup",
 ]

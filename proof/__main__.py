@@ -53,7 +53,7 @@ class Prover:
 
         def detected() -> None:
             nonlocal last
-            last = self.look(_modules({*fault.breaks, *_of(Profile.CORE)}))
+            last = self.look(_beside(fault, _of(Profile.CORE)))
             if lacking := missing(fault, last):
                 raise NotYet("; ".join(lacking))
 
@@ -69,7 +69,7 @@ class Prover:
             detected_after = time.monotonic() - begun
         begun = time.monotonic()
         with self._progress.step(f"{fault.name} healed"):
-            self.require_sound(durations().fault_healed, _modules({*fault.breaks, CONTROL}))
+            self.require_sound(durations().fault_healed, _beside(fault, {CONTROL}))
         found = verdicts_of(last) if last else {}
         return Proven(fault, found, detected_after, time.monotonic() - begun, problems)
 
@@ -108,8 +108,13 @@ def main(arguments: list[str] | None = None) -> int:
         and asked.network_mode in fault.modes
         and (asked.disruptive or not _of(Profile.DISRUPTIVE).issuperset(fault.breaks))
     ]
+    ending = [fault for fault in chosen if _ends_the_mesh(fault)]
     options = Options(
-        provider=asked.provider, cluster_name="proof", network_mode=asked.network_mode, reports=_REPOSITORY / "reports"
+        provider=asked.provider,
+        cluster_name="proof",
+        look_before=bool(ending),
+        network_mode=asked.network_mode,
+        reports=_REPOSITORY / "reports",
     )
     session = Session(options, progress, run_id=f"proof-{time.strftime('%Y%m%d-%H%M%S')}")
     proven: list[Proven] = []
@@ -120,9 +125,12 @@ def main(arguments: list[str] | None = None) -> int:
         with progress.step("the mesh is sound"):
             prover.require_sound(durations().fault_healed, ["suites/", "--profile", Profile.CORE])
         for fault in chosen:
-            proven.append(prover.prove(fault))
+            if fault not in ending:
+                proven.append(prover.prove(fault))
         with progress.step("the mesh is sound, by every claim"):
             prover.require_sound(durations().fault_healed, ["suites/"])
+        for fault in ending:
+            proven.append(prover.prove(fault))
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
@@ -146,6 +154,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _of(profile: Profile) -> set[str]:
     return {one.name for one in catalogue.behaviours(_SUITES) if one.profile is profile}
+
+
+def _ends_the_mesh(fault: Fault) -> bool:
+    """Whether looking at it takes the mesh away, so that there is nothing else to look at then."""
+    return _of(Profile.CLEANUP).issuperset(fault.breaks)
+
+
+def _beside(fault: Fault, others: set[str]) -> list[str]:
+    return _modules({*fault.breaks} if _ends_the_mesh(fault) else {*fault.breaks, *others})
 
 
 def _modules(behaviours: Container[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,7 @@ class Profile(StrEnum):
     EXTENDED = "extended"
     SECURITY = "security"
     DISRUPTIVE = "disruptive"
+    CLEANUP = "cleanup"
 
 
 EVERYDAY = (Profile.CORE, Profile.EXTENDED, Profile.SECURITY)
@@ -70,16 +71,20 @@ def parse_profiles(text: str) -> tuple[Profile, ...]:
 
 
 def unclaimed(
-    known: Collection[Behaviour], profiles: Collection[Profile], *, named: Collection[Path], disruption: bool
+    known: Collection[Behaviour],
+    profiles: Collection[Profile],
+    *,
+    named: Collection[Path],
+    refused: Mapping[Profile, str],
 ) -> dict[str, str]:
     """The behaviours that a run makes no claim about, each with the reason; those in ``named`` were asked for.
 
-    Without ``disruption`` nobody gets a disruptive one, not even who asks for it by name.
+    What is ``refused``, each profile with the reason, nobody gets, not even who asks for it by name.
     """
     reasons = {}
     for one in known:
-        if one.profile is Profile.DISRUPTIVE and not disruption:
-            reasons[one.name] = "disruptive, and not allowed on a mesh of others without --allow-disruption"
+        if one.profile in refused:
+            reasons[one.name] = refused[one.profile]
         elif one.profile not in profiles and one.path not in named:
             reasons[one.name] = f"of profile {one.profile}, which was not asked for"
     return reasons

@@ -25,6 +25,7 @@ class Options:
     istioctl: Path | None = None
     cluster_name: str = "splithorizon"
     keep: bool = False
+    look_before: bool = False
     mesh: Path | None = None
     contexts: tuple[str, ...] = ()
     kubeconfig_primary: Path | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from splithorizon import process, topology, workloads
+from splithorizon import private, process, topology, workloads
 from splithorizon.clusters import separation
 from splithorizon.clusters.kind import MeshCluster
 from splithorizon.durations import current as durations
@@ -19,6 +20,7 @@ from splithorizon.errors import Cancelled
 from splithorizon.images import ImageSet
 from splithorizon.journal import Journal
 from splithorizon.kube import Kube
+from splithorizon.mesh import snapshot
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts, NetworkMode
 from splithorizon.mesh.gateway import Address, Addressing, address
 from splithorizon.mesh.installation import Installation
@@ -112,7 +114,8 @@ class Provisioning:
 
         primary, remote = Role.PRIMARY, Role.REMOTE
         installation = self._installation
-        prepared = {role: steps.begin(partial(installation.prepare, role), created[role]) for role in Role}
+        looked = {role: steps.begin(partial(self._look_before, role), created[role]) for role in Role}
+        prepared = {role: steps.begin(partial(installation.prepare, role), looked[role]) for role in Role}
         installed = steps.begin(installation.control_plane, prepared[primary])
         istiod = steps.begin(installation.await_control_plane, prepared[primary])
         exposed = steps.begin(installation.expose, istiod)
@@ -156,6 +159,17 @@ class Provisioning:
             with progress.step("images loaded into the node", role=role):
                 cluster.load_archive(archive)
 
+    def _look_before(self, role: Role) -> None:
+        """Write down what the bare cluster holds, for who is to compare what is left of an installation."""
+        if not self._ground.options.look_before:
+            return
+        with self._ground.progress.step("bare cluster looked at", role=role):
+            found = snapshot.of_a_bare_cluster(self._kubes[role], within=durations().at_rest)
+            private.write(self._bare(role), json.dumps(found))
+
+    def _bare(self, role: Role) -> Path:
+        return self._ground.journal.folder / f"{role}-bare.json"
+
     def _delete(self) -> None:
         if self._ground.options.keep:
             return
@@ -184,6 +198,7 @@ class Provisioning:
                 pod_subnet=cluster.plan.pod_subnet,
                 service_subnet=cluster.plan.service_subnet,
                 gateways=(gateways[role],),
+                bare=self._bare(role) if self._ground.options.look_before else None,
             )
             for role, cluster in self._clusters.items()
         }
@@ -192,6 +207,7 @@ class Provisioning:
             clusters=clusters,
             versions=dict(images.versions),
             kind=images.kind,
+            istioctl=images.istioctl,
             network_mode=NetworkMode(self._ground.options.network_mode),
             provider=self._ground.engine.provider,
             images_mode=images.mode,

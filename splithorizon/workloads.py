@@ -11,6 +11,7 @@ from splithorizon.topology import MANIFESTS, Role
 
 NAMESPACE = "sample"
 SERVICE = "helloworld"
+HEADLESS = "helloworld-headless"
 PORT = 5000
 CLIENT = "sleep"
 VERSION_OF = {Role.PRIMARY: "v1", Role.REMOTE: "v2"}
@@ -56,7 +57,14 @@ def in_namespace(text: str, namespace: str) -> str:
 
 
 def _documents(role: Role) -> list[Object]:
-    stems = ("namespace", "helloworld-service", "echo-service", f"helloworld-{VERSION_OF[role]}", "sleep")
+    stems = (
+        "namespace",
+        "helloworld-service",
+        "headless-service",
+        "echo-service",
+        f"helloworld-{VERSION_OF[role]}",
+        "sleep",
+    )
     return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
 
 

@@ -44,11 +44,12 @@ def test_profiles_are_named_or_all() -> None:
 def test_what_was_not_asked_for_is_unclaimed_with_its_reason(tmp_path: Path) -> None:
     core, away = (behaviour(module(tmp_path, name, p)) for name, p in [("test_a", "core"), ("test_b", "disruptive")])
     both = [core, away]
-    assert unclaimed(both, EVERYDAY, named=(), disruption=True) == {
+    assert unclaimed(both, EVERYDAY, named=(), refused={}) == {
         "test_b": "of profile disruptive, which was not asked for"
     }
-    assert unclaimed(both, EVERYDAY, named=(away.path,), disruption=True) == {}
-    assert unclaimed(both, tuple(Profile), named=(), disruption=True) == {}
-    refused = unclaimed(both, tuple(Profile), named=(away.path,), disruption=False)
-    assert list(refused) == ["test_b"]
-    assert "--allow-disruption" in refused["test_b"]
+    assert unclaimed(both, EVERYDAY, named=(away.path,), refused={}) == {}
+    assert unclaimed(both, tuple(Profile), named=(), refused={}) == {}
+    refused = {Profile.DISRUPTIVE: "its owner does not allow it"}
+    assert unclaimed(both, tuple(Profile), named=(away.path,), refused=refused) == {
+        "test_b": "its owner does not allow it"
+    }

@@ -124,7 +124,7 @@ SLOW = [
 ]
 
 RED: dict[str, tuple[Check, str]] = {
-    "not kept at home": (lambda: kept(replies(0, 100), GATEWAY), "clusterLocal did not reach the side-car"),
+    "not kept at home": (lambda: kept(replies(0, 100), GATEWAY), "clusterLocal does not rule there"),
     "kept at home and refused": (
         lambda: kept([replace(one, status=403, body="") for one in replies(100, 0)]),
         "100 x HTTP 403",

@@ -534,6 +534,27 @@ def test_what_disrupts_comes_last(small: Small, asked: tuple[str, ...]) -> None:
     assert (small.report["verdict"], small.report["not_claimed"]) == ("conformant", [])
 
 
+def test_what_takes_the_mesh_away_comes_last_of_all(small: Small) -> None:
+    small.add(HOLDS, name="test_a_cleanup", profile="cleanup")
+    small.add(HOLDS, name="test_b_away", profile="disruptive")
+    small.add(HOLDS)
+    assert small.run("-n0", "--profile", "all").returncode == 0
+    names = [found["behaviour"] for found in small.report["behaviours"]]
+    assert names == ["test_it_holds", "test_b_away", "test_a_cleanup"]
+    assert small.report["options"]["look_before"] is True
+
+
+@pytest.mark.parametrize("beside", [("--keep-cluster",), ("--reuse",), ("--contexts", "a,b"), ("-n2",)], ids=" ".join)
+def test_a_mesh_that_somebody_still_needs_is_not_taken_away(small: Small, beside: tuple[str, ...]) -> None:
+    small.add(HOLDS)
+    small.add(HOLDS, name="test_a_cleanup", profile="cleanup")
+    assert small.run("-n0", "--profile", "core,cleanup", *beside).returncode == 0
+    assert {found["behaviour"] for found in small.report["behaviours"]} == {"test_it_holds"}
+    (out,) = small.report["not_claimed"]
+    assert "takes the mesh away" in out["reason"]
+    assert small.report["options"]["look_before"] is False
+
+
 def test_a_module_that_is_named_is_asked_for(small: Small) -> None:
     small.add(HOLDS, name="test_away", profile="disruptive")
     done = pytest_in(small.folder, "suites/area/test_away.py", "-n0", home=small.home)

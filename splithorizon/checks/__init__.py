@@ -4,6 +4,7 @@ A check returns its evidence, or raises CheckFailed with what was expected, what
 many samples, the likely cause and one command to look further. None of them passes on no samples.
 """
 
+from splithorizon.checks.cleanup import as_before_installation
 from splithorizon.checks.discovery import (
     answers_follow_weights,
     endpoints_split_at_the_horizon,
@@ -62,6 +63,7 @@ __all__ = [
     "all_answered",
     "answered_as_it_should",
     "answers_follow_weights",
+    "as_before_installation",
     "both_versions_answer",
     "carried",
     "chain_leads_to_root",

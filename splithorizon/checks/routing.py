@@ -94,7 +94,7 @@ def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evid
             if strayed
             else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(_why_lost, lost)).most_common(SHOWN)),
             samples=len(sample.replies),
-            likely_cause=f"{by} did not reach the side-car: istiod cannot read its configuration (its log says so), or "
+            likely_cause=f"{by} does not rule there: istiod cannot read its configuration (its log says so), or "
             "an older rule for the same host is there"
             if strayed
             else "the near pods refuse it (a policy), or are not there",

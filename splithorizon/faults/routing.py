@@ -117,6 +117,12 @@ def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
     changes.apply(mesh.primary.kube, _FAULTS / "older-virtual-service.yaml", mesh.facts.namespace, undo)
 
 
+@fault("test_headless_service_stays_at_home", cause="an older rule for the same host")
+def headless_sent_on(mesh: Mesh, undo: ExitStack) -> None:
+    """A VirtualService sends the headless service's requests on to helloworld, whose endpoints are in both clusters."""
+    changes.apply(mesh.primary.kube, _FAULTS / "headless-sent-on.yaml", mesh.facts.namespace, undo)
+
+
 @fault("test_each_version_runs_in_one_cluster", cause="-l app=helloworld, which selects both versions")
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""

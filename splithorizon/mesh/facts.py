@@ -51,6 +51,8 @@ class ClusterFacts:
     node_address: str = ""
     pod_subnet: str = ""
     service_subnet: str = ""
+    bare: Path | None = None
+    """What the cluster held before anything was installed, where that was looked at."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class MeshFacts:
     clusters: Mapping[Role, ClusterFacts]
     versions: Mapping[str, str]
     kind: Path | None = None
+    istioctl: Path | None = None
     namespace: str = workloads.NAMESPACE
     revision: str = ""
     network_mode: NetworkMode = NetworkMode.LABELS
@@ -79,9 +82,14 @@ class MeshFacts:
         for role, facts in found["clusters"].items():
             facts["role"] = Role(facts["role"])
             facts["kubeconfig"] = Path(facts["kubeconfig"])
+            facts["bare"] = _path(facts["bare"])
             facts["gateway_pods"] = tuple(Selection(**pods) for pods in facts["gateway_pods"])
             facts["gateways"] = tuple(Address(**gateway) for gateway in facts["gateways"])
             clusters[Role(role)] = ClusterFacts(**facts)
-        kind = Path(found["kind"]) if found["kind"] else None
-        found |= {"clusters": clusters, "kind": kind, "network_mode": NetworkMode(found["network_mode"])}
+        found |= {name: _path(found[name]) for name in ("kind", "istioctl")}
+        found |= {"clusters": clusters, "network_mode": NetworkMode(found["network_mode"])}
         return cls(**found)
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -237,6 +237,10 @@ class Mesh:
         service = f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"
         return self.client(role).sample(Route(role, role), times=times, service=service)
 
+    def headless_sample(self, role: Role, *, times: int) -> Sample:
+        """Send one batch to the service that has no address of its own: its name leads to pods."""
+        return self.client(role).sample(Route(role, role.other), times=times, service=workloads.HEADLESS)
+
     def image_of(self, deployment: str, role: Role) -> str:
         """The image that a deployment of ours runs; raises EnvironmentBroke where it is not there."""
         found = self[role].kube.get("Deployment", deployment, self.facts.namespace)

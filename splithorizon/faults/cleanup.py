@@ -1,0 +1,34 @@
+"""Faults of what is left of a mesh."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from splithorizon import changes
+from splithorizon.faults.registry import fault
+from splithorizon.mesh.model import Cluster, Mesh
+from splithorizon.topology import MANIFESTS
+
+_FAULTS = MANIFESTS / "faults"
+
+
+@fault("test_uninstalling_leaves_nothing", cause="a finalizer whose controller is gone", spares_local=False)
+def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
+    """An object in the primary's system namespace waits for a controller that nobody runs, and keeps it."""
+    # Before the other: the proof mends no mesh that a look at this behaviour has taken away.
+    undo.callback(_let_go, mesh.primary)
+    mesh.primary.kube.apply(_FAULTS / "kept-by-a-finalizer.yaml", namespace=mesh.primary.system_namespace)
+
+
+@fault("test_uninstalling_leaves_nothing", cause="something else than istioctl made it", spares_local=False)
+def left_by_an_earlier_installation(mesh: Mesh, undo: ExitStack) -> None:
+    """A cluster role of an installation by other means stays in the remote."""
+    file = _FAULTS / "left-by-an-earlier-installation.yaml"
+    changes.apply(mesh.remote.kube, file, mesh.facts.namespace, undo)
+
+
+def _let_go(cluster: Cluster) -> None:
+    name, namespace = "kept-by-a-finalizer", cluster.system_namespace
+    if cluster.kube.get("ConfigMap", name, namespace):
+        cluster.kube.patch("ConfigMap", name, namespace, {"metadata": {"finalizers": None}})
+        cluster.kube.delete("ConfigMap", name, namespace)

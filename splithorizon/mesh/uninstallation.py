@@ -1,0 +1,92 @@
+"""Takes Istio and the workloads out of both clusters, as its documents say, and tells what is left then."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from splithorizon import process
+from splithorizon.durations import current as durations
+from splithorizon.errors import TimedOut
+from splithorizon.mesh import snapshot
+from splithorizon.mesh.model import Cluster, Mesh
+from splithorizon.mesh.snapshot import Snapshot
+from splithorizon.topology import Role
+from splithorizon.waiting import NotYet, eventually
+
+# On every root certificate that istiod copied into a namespace; istioctl leaves them (Istio's issue 23706).
+_COPIED = "istio.io/config=true"
+_GROUPS = ".istio.io"
+
+
+@dataclass(frozen=True)
+class Remains:
+    """How a cluster differs from what it was before the installation, after waiting ``within`` seconds at most."""
+
+    role: Role
+    objects: int
+    """How many it held before."""
+    differences: tuple[str, ...]
+    stuck: tuple[str, ...]
+    """Namespaces that are going and cannot, each with what holds it."""
+    within: float
+
+
+class Uninstallation:
+    """Ends a mesh for good. Its clusters were looked at before Istio came."""
+
+    def __init__(self, mesh: Mesh, istioctl: Path) -> None:
+        """Name the mesh and the istioctl of its version; nothing is deleted yet."""
+        self._mesh = mesh
+        self._istioctl = istioctl
+
+    def uninstall(self) -> None:
+        """Delete the workloads, the mesh and its kinds: in the remote, whose istiod is the primary's, then there.
+
+        Raises EnvironmentBroke where istioctl cannot.
+        """
+        for cluster in (self._mesh.remote, self._mesh.primary):
+            self._purge(cluster)
+        for cluster in (self._mesh.remote, self._mesh.primary):
+            self._sweep(cluster)
+
+    def remains(self, role: Role) -> Remains:
+        """Wait until a cluster is as it was before, and tell how it differs where it does not come to be."""
+        cluster, within = self._mesh[role], durations().uninstalled
+        before: Snapshot = json.loads(cluster.facts.bare.read_text()) if cluster.facts.bare else {}
+        found: list[str] = []
+
+        def as_before() -> None:
+            found[:] = snapshot.differences(before, snapshot.take(cluster.kube))
+            if found:
+                raise NotYet("; ".join(found[:3]))
+
+        try:
+            eventually(f"the {role} is as it was before Istio", as_before, within=within)
+        except TimedOut:
+            return Remains(role, len(before), tuple(found), _stuck(cluster), within)
+        return Remains(role, len(before), (), (), within)
+
+    def _purge(self, cluster: Cluster) -> None:
+        command = [str(self._istioctl), "uninstall", "--purge", "--skip-confirmation"]
+        command += ["--kubeconfig", str(cluster.facts.kubeconfig)]
+        process.run(command, within=durations().istio_installed)
+        for namespace in (self._mesh.facts.namespace, cluster.system_namespace):
+            cluster.kube.delete("Namespace", namespace)
+
+    def _sweep(self, cluster: Cluster) -> None:
+        for copy in cluster.kube.list("ConfigMap", labels=_COPIED):
+            cluster.kube.delete("ConfigMap", copy["metadata"]["name"], copy["metadata"]["namespace"])
+        for kind in cluster.kube.list("CustomResourceDefinition"):
+            if kind["spec"]["group"].endswith(_GROUPS):
+                cluster.kube.delete("CustomResourceDefinition", kind["metadata"]["name"])
+
+
+def _stuck(cluster: Cluster) -> tuple[str, ...]:
+    return tuple(
+        f"namespace {space['metadata']['name']}: {told['message']}"
+        for space in cluster.kube.list("Namespace")
+        for told in space["status"].get("conditions", ())
+        if told["status"] == "True"
+    )

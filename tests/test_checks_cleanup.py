@@ -1,0 +1,61 @@
+"""What is said of a cluster that Istio has left."""
+
+from __future__ import annotations
+
+import pytest
+
+from splithorizon import checks
+from splithorizon.checks import CheckFailed
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.mesh.uninstallation import Remains
+from splithorizon.topology import Role
+
+
+def remains(*differences: str, objects: int = 200, stuck: tuple[str, ...] = ()) -> Remains:
+    return Remains(Role.REMOTE, objects, differences, stuck, within=60)
+
+
+def test_a_cluster_that_holds_what_it_held_is_as_before() -> None:
+    evidence = checks.as_before_installation(remains())
+    assert evidence.key_number == "200 objects as before"
+    assert evidence.numbers == {"objects": 200, "differences": 0}
+
+
+@pytest.mark.parametrize(
+    ("found", "cause", "command"),
+    [
+        (
+            remains("left: ConfigMap default/istio-ca-root-cert", "left: ClusterRole istiod"),
+            "something else than istioctl made it",
+            "kubectl -n default get ConfigMap istio-ca-root-cert -o yaml",
+        ),
+        (
+            remains("left: Namespace istio-system", stuck=("namespace istio-system: finalizers remain",)),
+            "a finalizer whose controller is gone keeps it: namespace istio-system: finalizers remain",
+            "kubectl get Namespace istio-system -o yaml",
+        ),
+        (
+            remains("changed: Namespace default"),
+            "changed what was there before it",
+            "kubectl get Namespace default -o yaml",
+        ),
+    ],
+    ids=["left", "stuck", "changed"],
+)
+def test_what_differs_is_named_with_its_cause(found: Remains, cause: str, command: str) -> None:
+    with pytest.raises(CheckFailed) as refuted:
+        checks.as_before_installation(found)
+    assert cause in refuted.value.likely_cause
+    assert refuted.value.next_command == command
+    assert found.differences[0] in refuted.value.seen
+
+
+def test_of_many_differences_the_first_are_shown_and_all_are_counted() -> None:
+    with pytest.raises(CheckFailed, match="and 12 more") as refuted:
+        checks.as_before_installation(remains(*(f"left: ConfigMap a/{number:02}" for number in range(20))))
+    assert refuted.value.numbers == {"objects": 200, "differences": 20}
+
+
+def test_without_a_look_before_nothing_is_said() -> None:
+    with pytest.raises(EnvironmentBroke, match="0 objects"):
+        checks.as_before_installation(remains(objects=0))
