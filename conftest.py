@@ -10,8 +10,8 @@ pytest_plugins = [
     "fixtures.reporting",
     "fixtures.mesh",
     "fixtures.protocols",
-    "fixtures.security",
     "fixtures.changes",
+    "fixtures.security",
     "fixtures.disruption",
     "fixtures.cleanup",
 ]

@@ -12,7 +12,7 @@ from splithorizon import checks
 from splithorizon.checks import CheckFailed
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh import certificates
-from splithorizon.mesh.secured import Known
+from splithorizon.mesh.secured import Admission, Known
 from splithorizon.observations.access_log import AccessLogLine
 from splithorizon.observations.client import Attempt, PodAddress, Sample
 from splithorizon.observations.joining import join
@@ -208,7 +208,7 @@ def sample(near: int, far: int, *, far_host: str = FAR, lines: int = 100) -> Sam
 
 
 def judge(stranger: Sample, client: Sample) -> checks.Evidence:
-    return checks.admission_follows_identity(stranger=stranger, client=client, near_pods={NEAR}, far_gateway={FAR})
+    return checks.admission_follows_identity(Admission(stranger, client), near_pods={NEAR}, far_gateway={FAR})
 
 
 def test_an_admission_by_identity_on_both_sides_is_proof() -> None:

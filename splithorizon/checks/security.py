@@ -12,7 +12,7 @@ from splithorizon import durations
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh.certificates import leads_to
-from splithorizon.mesh.secured import Known
+from splithorizon.mesh.secured import Admission, Known
 from splithorizon.observations.client import Attempt, Sample
 from splithorizon.observations.tls import Greeting
 from splithorizon.observations.workload_certificate import WorkloadCertificate
@@ -141,9 +141,10 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
 
 
 def admission_follows_identity(
-    *, stranger: Sample, client: Sample, near_pods: Collection[str], far_gateway: Collection[str]
+    admission: Admission, *, near_pods: Collection[str], far_gateway: Collection[str]
 ) -> Evidence:
     """A policy that names another account refuses the client in both clusters; one that names its own lets it in."""
+    stranger, client = admission.stranger, admission.client
     route = client.route
     refused, admitted = (_treatment(sample, near_pods, far_gateway) for sample in (stranger, client))
     claim = f"{route}: who may ask is decided by the client's certificate, across the gateway too"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import yaml
 from cryptography import x509
@@ -21,7 +23,7 @@ from splithorizon.observations.doorway import Doorway
 from splithorizon.observations.tls import Credentials
 from splithorizon.observations.workload_certificate import WorkloadCertificate, identity_of
 from splithorizon.readiness import of_pod
-from splithorizon.route import Route
+from splithorizon.route import ROUTES, Route
 from splithorizon.topology import MANIFESTS, Role
 from splithorizon.waiting import NotYet, eventually
 
@@ -39,6 +41,14 @@ class Known:
     pod: str
     identity: str
     certificates: tuple[WorkloadCertificate, ...]
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What became of one client: under a policy that names another account, and under one that names its own."""
+
+    stranger: Sample
+    client: Sample
 
 
 @dataclass(frozen=True)
@@ -97,18 +107,20 @@ class Secured:
             for one in self.mesh[role].injected_pods
         ]
 
-    def sample_admitting(self, account: str, route: Route, *, times: int, undo: ExitStack) -> Sample:
-        """Let one account of our namespace alone ask helloworld, wait until that holds, and send one batch.
+    def samples_admitting(self, account: str, *, times: int, undo: ExitStack) -> Mapping[Route, Sample]:
+        """Let one account of our namespace alone ask helloworld, wait until that holds, and send one batch each way.
 
-        What the wait sees is never judged; where it never holds, the batch will say so.
+        What the wait sees is never judged; where it never holds, the batches will say so.
         """
         (policy,) = manifests.load(_MANIFESTS / "admitted-by-principal.yaml")
         principal = self.identity(account).removeprefix("spiffe://")
         policy["spec"]["rules"] = [{"from": [{"source": {"principals": [principal]}}]}]
         changes.apply(self.mesh.primary.kube, [policy], self.mesh.facts.namespace, undo)
-        self._await_status(route, _OK if account == workloads.CLIENT else _FORBIDDEN)
-        self.mesh.await_drained()
-        return self.mesh.sample(route, times=times)
+        wanted = _OK if account == workloads.CLIENT else _FORBIDDEN
+        with ThreadPoolExecutor(len(ROUTES)) as pool:
+            list(pool.map(partial(self._await_status, wanted=wanted), ROUTES))
+            self.mesh.await_drained()
+            return dict(zip(ROUTES, pool.map(partial(self.mesh.sample, times=times), ROUTES), strict=True))
 
     def plain_text_client(self, role: Role, undo: ExitStack) -> Client:
         """A client outside the mesh, beside ours; the undo takes it away."""

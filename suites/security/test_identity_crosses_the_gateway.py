@@ -10,18 +10,10 @@ Profile  security
 
 from __future__ import annotations
 
-from fixtures.nouns import ExitStack, Mesh, Prove, Route, Secured
+from fixtures.nouns import Admission, Mesh, Prove, Route
 from splithorizon import checks
 
 
-def test_identity_crosses_the_gateway(
-    mesh: Mesh, secured: Secured, route: Route, changes: ExitStack, prove: Prove
-) -> None:
-    stranger = secured.sample_admitting("nobody", route, times=100, undo=changes)
-    client = secured.sample_admitting("sleep", route, times=100, undo=changes)
+def test_identity_crosses_the_gateway(mesh: Mesh, route: Route, admission: Admission, prove: Prove) -> None:
     near_pods, far_gateway = mesh[route.near].helloworld_addresses, mesh[route.far].gateway_addresses
-    prove(
-        checks.admission_follows_identity(
-            stranger=stranger, client=client, near_pods=near_pods, far_gateway=far_gateway
-        )
-    )
+    prove(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))

@@ -24,7 +24,7 @@ class Run:
     def __init__(self, arguments: list[str], folder: Path) -> None:
         self.folder = folder
         self._log = folder / "output"
-        environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--report-dir={folder}", *arguments],

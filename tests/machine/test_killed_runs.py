@@ -33,8 +33,9 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def left(podman: Engine) -> list[str]:
     """Containers of the clusters, folders of runs, and programs that a run starts."""
     names = [podman.containers(label=f"{KIND_LABEL}=stopped-{role}") for role in ("primary", "remote")]
+    # kind and istioctl are told of the run's folder; other tests' runs may have programs of their own.
     programs = subprocess.run(
-        ["pgrep", "--runstates", "R,S,D", "-x", "kind|istioctl"], capture_output=True, text=True
+        ["pgrep", "--runstates", "R,S,D", "--full", str(runs_folder())], capture_output=True, text=True
     ).stdout
     folders = [str(path) for path in runs_folder().iterdir() if path.is_dir()]
     return [*names[0], *names[1], *programs.split(), *folders]
