@@ -165,7 +165,7 @@ networks:
 def links(kube: Kube, istiod: ControlPlane, facts: ClusterFacts, mode: NetworkMode) -> dict[Place, list[Link]]:
     """The chain without istiod's own pages, which all would answer the same here."""
     found: dict[Place, list[Link]] = {}
-    for link in chain.links(facts, mode, kube=kube, control_plane=istiod, pods=[]):
+    for link in chain.links(facts, mode, kube=kube, control_plane=istiod, pods=[], gateways=facts.gateways):
         found.setdefault(link.place, []).append(link)
     return found
 

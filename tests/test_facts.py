@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts
 from splithorizon.mesh.gateway import Address
+from splithorizon.mesh.model import Cluster
 from splithorizon.topology import Role, plan
 
 
@@ -58,3 +60,16 @@ def test_a_kubeconfig_goes_by_path_and_not_by_content(tmp_path: Path) -> None:
         cluster.kubeconfig.write_text("client-key-data: c2VjcmV0")
     assert "client-key-data" not in sent.to_json()
     assert "c2VjcmV0" not in sent.to_json()
+
+
+def test_a_gateway_that_has_a_name_alone_is_known_by_the_names_addresses(tmp_path: Path) -> None:
+    known = facts(tmp_path).clusters[Role.REMOTE]
+    told = replace(known, gateways=(Address("load-balancer.test", 15443), Address("10.0.0.9", 443)))
+    asked: list[str] = []
+
+    def resolve(name: str) -> list[str]:
+        asked.append(name)
+        return ["10.0.0.1", "fd00::1"]
+
+    assert Cluster(told, "sample", resolve).gateway_addresses == {"10.0.0.1:15443", "[fd00::1]:15443", "10.0.0.9:443"}
+    assert asked == ["load-balancer.test"]

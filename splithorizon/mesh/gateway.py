@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 
 from splithorizon.durations import current as durations
@@ -35,6 +36,15 @@ class Address:
 
     host: str
     port: int
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it has to be looked up first: some load balancers have a name alone."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return True
+        return False
 
     def __str__(self) -> str:
         """As Envoy logs it."""

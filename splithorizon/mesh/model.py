@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from typing import Any
@@ -35,9 +35,10 @@ _ENOUGH_TO_TELL = 40
 class Cluster:
     """One cluster of the mesh, looked at through its API server."""
 
-    def __init__(self, facts: ClusterFacts, namespace: str) -> None:
-        """Hold the facts, and the namespace of our workloads; nothing is read yet."""
+    def __init__(self, facts: ClusterFacts, namespace: str, resolve: Callable[[str], Iterable[str]]) -> None:
+        """Hold the facts, the namespace of our workloads, and who knows a name's addresses; nothing is read yet."""
         self.facts = facts
+        self._resolve = resolve
         self.kube = Kube(facts.kubeconfig, facts.role, kubectl=facts.kubectl)
         self.namespace = namespace
         self.system_namespace = facts.system_namespace
@@ -80,9 +81,18 @@ class Cluster:
         return frozenset(f"{pod['status']['podIP']}:{workloads.PORT}" for pod in self.helloworld_pods)
 
     @property
+    def gateways(self) -> frozenset[Address]:
+        """Where the other network's side-cars reach this one: of a load balancer's name they get the addresses."""
+        return frozenset(
+            Address(host, gateway.port)
+            for gateway in self.facts.gateways
+            for host in (self._resolve(gateway.host) if gateway.is_name else [gateway.host])
+        )
+
+    @property
     def gateway_addresses(self) -> frozenset[str]:
-        """Where a request goes that comes from the other network."""
-        return frozenset(map(str, self.facts.gateways))
+        """Where a request goes that comes from the other network, as Envoy logs it."""
+        return frozenset(map(str, self.gateways))
 
     @property
     def injected_pods(self) -> list[Injected]:
@@ -123,7 +133,7 @@ class Mesh:
     def __init__(self, facts: MeshFacts) -> None:
         """Hold the facts; nothing is read yet."""
         self.facts = facts
-        self._clusters = {role: Cluster(facts.clusters[role], facts.namespace) for role in Role}
+        self._clusters = {role: Cluster(facts.clusters[role], facts.namespace, self._resolve) for role in Role}
 
     def __getitem__(self, role: Role) -> Cluster:
         """The cluster in that role."""
@@ -177,6 +187,7 @@ class Mesh:
                 kube=cluster.kube,
                 control_plane=self.control_plane,
                 pods=cluster.injected_pods,
+                gateways=cluster.gateways,
             )
         )
 
@@ -195,6 +206,10 @@ class Mesh:
     def client(self, role: Role) -> Client:
         """The sleep pod of a cluster, as something that sends requests."""
         return Client.find(self._clusters[role].kube, self.facts.namespace, role)
+
+    def _resolve(self, host: str) -> frozenset[str]:
+        """The addresses of a name where istiod asks for them: in the primary."""
+        return self.client(Role.PRIMARY).resolve(host)
 
     def endpoints_of_all_pods(self, route: Route) -> tuple[Endpoint, ...]:
         """The near side-car's endpoints, once the far gateway weighs what it should; as they are when time is up."""

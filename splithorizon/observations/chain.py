@@ -10,6 +10,7 @@ from typing import Any
 from splithorizon.kube import Kube, Object
 from splithorizon.mesh import foreign
 from splithorizon.mesh.facts import ClusterFacts, NetworkMode
+from splithorizon.mesh.gateway import Address
 from splithorizon.observations.control_plane import ControlPlane
 from splithorizon.observations.proxy import Proxy
 from splithorizon.topology import Role
@@ -65,8 +66,12 @@ def links(
     kube: Kube,
     control_plane: ControlPlane,
     pods: Iterable[Injected],
+    gateways: Iterable[Address],
 ) -> Iterator[Link]:
-    """The chain of one cluster, link by link; where a place knows several names, all of them are shown."""
+    """The chain of one cluster, link by link; where a place knows several names, all of them are shown.
+
+    ``gateways`` are the addresses that istiod has to have found, also where a gateway's is told by a name.
+    """
     of = f"the {facts.role}"
     if mode is NetworkMode.LABELS:
         yield from _labelled(facts, kube, of)
@@ -82,7 +87,7 @@ def links(
         yield Link(Place.CLUSTERS, f"{of} by {istiod}", facts.cluster_id, _one_of(facts.cluster_id, ids))
     for istiod, found in control_plane.network_gateways().items():
         seen = found.get(facts.network, frozenset())
-        yield Link(Place.GATEWAYS, f"{of} by {istiod}", _several(facts.gateways), _several(seen))
+        yield Link(Place.GATEWAYS, f"{of} by {istiod}", _several(gateways), _several(seen))
 
 
 def _labelled(facts: ClusterFacts, kube: Kube, of: str) -> Iterator[Link]:

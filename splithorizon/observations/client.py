@@ -139,6 +139,13 @@ class Client:
         status, seconds, *error = printed.split(maxsplit=2)
         return Attempt(target, int(status), float(seconds), "".join(error))
 
+    def resolve(self, host: str) -> frozenset[str]:
+        """The addresses of a name as this cluster's DNS tells them; none where it knows none."""
+        printed = self._execute(
+            ["sh", "-c", 'getent ahosts "$1" || true', "sh", host], within=durations().small_command
+        )
+        return frozenset(line.split()[0] for line in printed.splitlines() if line.strip())
+
     def _execute(self, command: list[str], *, within: float) -> str:
         stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)
         if status:
