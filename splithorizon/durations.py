@@ -44,7 +44,7 @@ class Durations:
     secret_followed: float = 20  # istiod drops and lists a cluster within a second of its secret's change
     istiod_replaced: float = 120  # a new istiod waits for a silent remote, by default 30 s and twice: measured 60
     at_rest: float = 90  # a bare cluster: its node is ready after 15 s, and what kind adds is there by then
-    uninstalled: float = 90  # the namespaces are empty after 10 to 30 s: a gateway takes its time to go
+    uninstalled: float = 60  # the namespaces are empty after 10 to 30 s: a gateway takes its time to go
     pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
     traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
     certificate_still_valid: float = 3600  # they live a day, and are renewed long before the last hour
