@@ -20,7 +20,7 @@ from splithorizon.errors import Cancelled
 from splithorizon.images import ImageSet
 from splithorizon.journal import Journal
 from splithorizon.kube import Kube
-from splithorizon.mesh import snapshot
+from splithorizon.mesh import foreign, gateway, snapshot
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts, NetworkMode
 from splithorizon.mesh.gateway import Address, Addressing, address
 from splithorizon.mesh.installation import Installation
@@ -208,10 +208,17 @@ class Provisioning:
             versions=dict(images.versions),
             kind=images.kind,
             istioctl=images.istioctl,
-            network_mode=NetworkMode(self._ground.options.network_mode),
+            network_mode=self._network_mode(),
             provider=self._ground.engine.provider,
             images_mode=images.mode,
         )
+
+    def _network_mode(self) -> NetworkMode:
+        """As it was installed; kept clusters may be of the other mode than the one that is asked for."""
+        if not self._ground.options.reuse:
+            return NetworkMode(self._ground.options.network_mode)
+        told = foreign.mesh_networks(self._kubes[Role.PRIMARY], gateway.NAMESPACE, revision="")
+        return NetworkMode.MESH_NETWORKS if told else NetworkMode.LABELS
 
 
 class _Steps:

@@ -6,10 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts
 from splithorizon.mesh.gateway import Address
 from splithorizon.mesh.model import Cluster
+from splithorizon.observations.client import Client
 from splithorizon.topology import Role, plan
+from tests.small_api import small_api
 
 
 def facts(folder: Path) -> MeshFacts:
@@ -73,3 +78,33 @@ def test_a_gateway_that_has_a_name_alone_is_known_by_the_names_addresses(tmp_pat
 
     assert Cluster(told, "sample", resolve).gateway_addresses == {"10.0.0.1:15443", "[fd00::1]:15443", "10.0.0.9:443"}
     assert asked == ["load-balancer.test"]
+
+
+NSLOOKUP = """Server:\t\t10.110.0.10
+Address:\t10.110.0.10:53
+
+Name:\tgateway.test
+Address: 10.0.0.1
+Name:\tgateway.test
+Address: 10.0.0.2
+
+Name:\tgateway.test
+Address: fd00::1
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "found"),
+    [
+        (NSLOOKUP, {"10.0.0.1", "10.0.0.2", "fd00::1"}),
+        (NSLOOKUP.replace("Address: ", "Address 1: "), {"10.0.0.1", "10.0.0.2", "fd00::1"}),
+        ("Server:\t\t10.110.0.10\nAddress:\t10.110.0.10:53\n\n** server can't find it: NXDOMAIN\n", set()),
+    ],
+    ids=["today's busybox", "an older one", "nobody"],
+)
+def test_a_name_is_looked_up_where_the_client_is(tmp_path: Path, printed: str, found: set[str]) -> None:
+    with small_api(tmp_path / "kubeconfig") as api:
+        api.frames = [(1, printed.encode()), (3, b'{"status":"Success"}')]
+        client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", Role.PRIMARY, "sleep-1")
+        assert client.resolve("gateway.test") == found

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from splithorizon.kube import Kube
+from splithorizon.kube import Kube, Object
 from splithorizon.mesh.foreign import REVISION_LABEL
+from splithorizon.topology import Role
 
 ROOT_CONFIG_MAP = "istio-ca-root-cert"
 _ROOT_KEY = "root-cert.pem"
-_WEBHOOKS = {"MutatingWebhookConfiguration": "sidecar-injector", "ValidatingWebhookConfiguration": "istiod"}
+_VALIDATING = "ValidatingWebhookConfiguration"
+_WEBHOOKS = {"MutatingWebhookConfiguration": "sidecar-injector", _VALIDATING: "istiod"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,22 @@ class Bundle:
 
 
 def of_webhooks(kube: Kube, revision: str) -> list[Bundle]:
-    """The bundle of every webhook of a revision by which the cluster's API server knows its istiod."""
+    """The bundle of every webhook of a revision by which the cluster's API server knows its istiod.
+
+    Without those of the remote that are as they were installed: istiod validates in its own cluster alone, and until
+    it has written its bundle there such a webhook says itself that it is not to be heeded.
+    """
     return [
         Bundle(f"{kind} {configuration['metadata']['name']}, {webhook['name']}", *_decoded(webhook["clientConfig"]))
         for kind, app in _WEBHOOKS.items()
         for configuration in kube.list(kind, labels=f"app={app},{REVISION_LABEL}={revision or 'default'}")
         for webhook in configuration.get("webhooks") or []
+        if not (kube.role == Role.REMOTE and kind == _VALIDATING and _idle(webhook))
     ]
+
+
+def _idle(webhook: Object) -> bool:
+    return webhook.get("failurePolicy") == "Ignore" and not webhook["clientConfig"].get("caBundle")
 
 
 def of_namespace(kube: Kube, namespace: str) -> Bundle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from splithorizon.waiting import NotYet, eventually
 _SIDECAR = "istio-proxy"
 # The agent's own port. 15021 would not do: the client's Envoy listens there and answers for any address.
 _AGENT_PORT = 15020
+_ADDRESS = re.compile(r"^Address[^:]*:\s*(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,10 @@ class Client:
 
     def resolve(self, host: str) -> frozenset[str]:
         """The addresses of a name as this cluster's DNS tells them; none where it knows none."""
-        printed = self._execute(
-            ["sh", "-c", 'getent ahosts "$1" || true', "sh", host], within=durations().small_command
-        )
-        return frozenset(line.split()[0] for line in printed.splitlines() if line.strip())
+        command = ["sh", "-c", 'busybox nslookup "$1" 2>&1 || true', "sh", host]
+        # Before the first name it tells whom it asked.
+        _, _, answer = self._execute(command, within=durations().small_command).partition("Name:")
+        return frozenset(_ADDRESS.findall(answer))
 
     def _execute(self, command: list[str], *, within: float) -> str:
         stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,15 +63,31 @@ def _digest(item: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
+def with_other_names(folder: Path) -> Path:
+    """The script and its manifests for a revision, in a system namespace that is not Istio's usual one."""
+    shutil.copytree(CHECKOUT / "manifests", folder / "manifests")
+    script = folder / "bench" / "by_hand.sh"
+    script.parent.mkdir()
+    shutil.copy(CHECKOUT / "bench" / "by_hand.sh", script)
+    for file in [script, *(folder / "manifests" / "istio").rglob("*.yaml")]:
+        text = file.read_text().replace("istiod.istio-system", "istiod-canary.istio-system")
+        text = text.replace("create-remote-secret", "create-remote-secret --istioNamespace=mesh-system")
+        if "kind: IstioOperator" in text:
+            text = text.replace("spec:\n", "spec:\n  revision: canary\n", 1)
+            text = text.replace("    global:\n", "    global:\n      istioNamespace: mesh-system\n", 1)
+        file.write_text(text.replace("istio-system", "mesh-system"))
+    return script
+
+
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
-    """Two clusters and a mesh as ``bench/by_hand.sh`` makes them."""
+    """Two clusters and a mesh as ``bench/by_hand.sh`` makes them, of a revision and in a namespace of its own."""
     folder = tmp_path_factory.mktemp("theirs")
     engine = find_engine("podman", run_folder=folder, say=print)
     images = supply.supply(Options(images="built"), engine, Progress(print))
     plan = topology.plan("others")
     told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), "MESH_ONLY": "yes"}
-    script = ["bash", str(CHECKOUT / "bench" / "by_hand.sh")]
+    script = ["bash", str(with_other_names(tmp_path_factory.mktemp("scripts")))]
     try:
         done = subprocess.run(
             script, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
