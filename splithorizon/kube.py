@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,13 @@ class Kube:
         query = [(name, str(value)) for name, value in asked.items() if value is not None]
         path = f"{path_of('Pod', namespace, pod)}/log"
         return self._server.send("GET", path, query=query).decode(errors="replace")
+
+    def log_begins(self, pod: str, namespace: str, container: str) -> datetime | None:
+        """When the first line was written that is still read: a log that grew too long is begun anew. None if empty."""
+        query = [("container", container), ("timestamps", "true"), ("limitBytes", "64")]
+        path = f"{path_of('Pod', namespace, pod)}/log"
+        first, _, _ = self._server.send("GET", path, query=query).decode(errors="replace").partition(" ")
+        return datetime.fromisoformat(first) if first else None
 
     def execute(
         self, pod: str, namespace: str, container: str, argv: Sequence[str], *, within: float

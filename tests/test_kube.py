@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -277,3 +278,12 @@ def test_a_command_that_cannot_start_says_why(api: SmallApi, kube: Kube) -> None
     api.answers[EXEC_PATH] = (404, b'{"message":"pods \\"sleep-1\\" not found"}')
     with pytest.raises(EnvironmentBroke, match='pods "sleep-1" not found'):
         kube.execute("sleep-1", "sample", "x", ["id"], within=5)
+
+
+def test_when_a_log_begins_is_told_by_its_first_line(api: SmallApi, kube: Kube) -> None:
+    path = "/api/v1/namespaces/sample/pods/sleep-1/log"
+    api.answers[path] = (200, b"2026-11-23T12:58:29.123456789Z [2026-11-23T12:58:28.1Z] GET")
+    assert kube.log_begins("sleep-1", "sample", "istio-proxy") == datetime(2026, 11, 23, 12, 58, 29, 123456, tzinfo=UTC)
+    assert api.asked[0][2]["timestamps"] == ["true"]
+    api.answers[path] = (200, b"")
+    assert kube.log_begins("sleep-1", "sample", "istio-proxy") is None

@@ -162,7 +162,8 @@ class Client:
     def _join(self, found: list[Reply], expected: list[str], begun: datetime) -> Joined:
         """Read the log until it holds the batch; it is flushed once a second.
 
-        Raises EnvironmentBroke for a log in no known format, or with nothing of the batch at all.
+        Raises EnvironmentBroke for a log in no known format, with nothing of the batch at all, or that was begun
+        anew meanwhile.
         """
         latest: Joined | None = None
 
@@ -195,7 +196,18 @@ class Client:
                     seen=late.seen,
                     next_command=self._log_command(),
                 ) from None
+            self._require_whole_log(begun)
             return latest
+
+    def _require_whole_log(self, since: datetime) -> None:
+        """The kubelet reads the newest file alone: what was written into the one before is not to be had."""
+        first = self.kube.log_begins(self.pod, self.namespace, _SIDECAR)
+        if first and first > since:
+            raise EnvironmentBroke(
+                f"the {self.role} client's log was begun anew while a batch was sent",
+                seen=f"its first line is of {first:%T} UTC; the kubelet keeps 10 MiB by default (containerLogMaxSize)",
+                next_command=f"{self.kube.kubectl} -n {self.namespace} delete pod {self.pod}",
+            )
 
     def _log_command(self) -> str:
         return f"{self.kube.kubectl} -n {self.namespace} logs {self.pod} -c {_SIDECAR} --tail 5"
