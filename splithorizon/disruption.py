@@ -12,15 +12,17 @@ from enum import StrEnum
 from functools import partial
 from threading import Event
 from typing import Any, ParamSpec
+from urllib.parse import urlsplit
 
 import yaml
 
-from splithorizon import changes, process, readiness, recovery, rollout, workloads
+from splithorizon import changes, manifests, process, readiness, recovery, rollout, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube, Object, Objects
 from splithorizon.mesh import remote_secret
 from splithorizon.mesh.facts import NetworkMode
+from splithorizon.mesh.gateway import is_address
 from splithorizon.mesh.model import Cluster, Mesh
 from splithorizon.observations.replies import Reply
 from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
@@ -37,8 +39,6 @@ _AT_A_TIME = 200
 _MANIFESTS = MANIFESTS / "resilience"
 _NEW_SECRET = "splithorizon-rotated"  # noqa: S105  # its name
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
-# Documentation's own range (RFC 5737): nobody answers there.
-_NOBODY = "192.0.2.1"
 # A side-car's own loopback: it refuses at once, where an address that nobody has would hang.
 _REFUSES = "127.0.0.9"
 
@@ -68,13 +68,11 @@ class Flaw(StrEnum):
 
     LOOPBACK = "loopback-server"
     REFUSED = "refused-token"
-    UNREACHABLE = "unreachable-server"
 
 
 _SPOILED = {
     Flaw.LOOPBACK: {"server": "https://127.0.0.1:6443"},
     Flaw.REFUSED: {"token": "of-no-use"},
-    Flaw.UNREACHABLE: {"server": f"https://{_NOBODY}:6443"},
 }
 
 
@@ -88,6 +86,7 @@ class Disruption:
         self._times = times
         self._acted = time.monotonic()
         self._good: Object = {}
+        self._api_server_is_back: Callable[[], object] = lambda: None
         self._rollouts: set[tuple[str, str, str]] = set()
 
     def restore(self) -> None:
@@ -193,6 +192,36 @@ class Disruption:
         metadata = self._good["metadata"]
         self._begin()
         self._mesh.primary.kube.patch("Secret", metadata["name"], metadata["namespace"], {"data": self._good["data"]})
+
+    def lose_remote_api_server(self) -> None:
+        """Lead istiod to the remote's API server by a way of our own, and let that lead nowhere.
+
+        Raises EnvironmentBroke where the remote secret tells of no server with an address.
+        """
+        secret, kube, namespace = self._remote_secret(), self._mesh.primary.kube, self._mesh.primary.system_namespace
+        server = urlsplit(self._kubeconfig(secret)["clusters"][0]["cluster"]["server"])
+        host, port = server.hostname or "", server.port or 443
+        client = self._mesh.client(Role.PRIMARY)
+        found = [host] if is_address(host) else sorted(client.resolve(host))
+        addresses = [address for address in found if ":" not in address]
+        if not addresses:
+            raise EnvironmentBroke("the remote secret tells of no server with an IPv4 address", seen=server.geturl())
+        self._undo.callback(self._require_watched)
+        self.remove_remote_secret()
+        service, slice_ = manifests.load(_MANIFESTS / "remote-api-server.yaml")
+        name = service["metadata"]["name"]
+        service["spec"]["ports"][0]["port"] = slice_["ports"][0]["port"] = port
+        changes.apply(kube, [service, slice_], namespace, self._undo)
+        self._api_server_is_back = partial(
+            kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": addresses[:1]}]}
+        )
+        detour = self._with(secret, server=f"https://{name}.{namespace}.svc:{port}", certified_for=host)
+        kube.apply(detour, undo=self._undo)
+
+    def give_remote_api_server_back(self) -> None:
+        """Let the way lead to the remote's API server again; the secret stays as it is."""
+        self._begin()
+        self._api_server_is_back()
 
     def restart_istiod(self) -> Recovery:
         """Start istiod anew as `kubectl rollout restart` does; how long until the new one is ready."""
@@ -337,12 +366,17 @@ class Disruption:
                 return secret
         raise EnvironmentBroke(f"the primary has no remote secret for the cluster {cluster_id}")
 
-    def _with(self, secret: Object, *, server: str = "", token: str = "") -> Object:
+    def _kubeconfig(self, secret: Object) -> Object:
+        content: Object = yaml.safe_load(base64.b64decode(secret["data"][self._mesh.remote.facts.cluster_id]))
+        return content
+
+    def _with(self, secret: Object, *, server: str = "", certified_for: str = "", token: str = "") -> Object:
         """The same remote secret, as one would write it, with another server or another token."""
-        cluster_id = self._mesh.remote.facts.cluster_id
-        kubeconfig: Object = yaml.safe_load(base64.b64decode(secret["data"][cluster_id]))
+        cluster_id, kubeconfig = self._mesh.remote.facts.cluster_id, self._kubeconfig(secret)
         if server:
             kubeconfig["clusters"][0]["cluster"]["server"] = server
+        if certified_for:
+            kubeconfig["clusters"][0]["cluster"].setdefault("tls-server-name", certified_for)
         if token:
             kubeconfig["users"][0]["user"]["token"] = token
         written = ("name", "namespace", "labels", "annotations")

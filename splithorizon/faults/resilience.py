@@ -20,7 +20,9 @@ _PINNED = "splithorizon/pinned"
 
 
 @fault(
-    "test_a_removed_remote_secret_is_forgotten_and_found_again", cause="another remote secret still names that cluster"
+    "test_a_removed_remote_secret_is_forgotten_and_found_again",
+    "test_a_bad_remote_secret_harms_nothing_near",
+    cause="another remote secret still names that cluster",
 )
 def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second remote secret leads to the remote too, under a name from before."""
@@ -37,7 +39,7 @@ def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
 
 
 @fault(
-    "test_a_bad_remote_secret_harms_nothing_near",
+    "test_a_mended_remote_secret_is_followed",
     cause="its watch of the remote hangs or is refused",
     causes={
         "test_a_rotated_remote_secret_loses_nothing": "istiod does not watch with the new token",

@@ -40,15 +40,20 @@ class Address:
     @property
     def is_name(self) -> bool:
         """Whether it has to be looked up first: some load balancers have a name alone."""
-        try:
-            ip_address(self.host)
-        except ValueError:
-            return True
-        return False
+        return not is_address(self.host)
 
     def __str__(self) -> str:
         """As Envoy logs it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def choose(wanted: str, engine: Engine) -> Addressing:
