@@ -183,7 +183,7 @@ class Disruption:
     def spoil_remote_secret(self, flaw: Flaw) -> None:
         """Delete the remote secret and make one that is of no use in its place."""
         self._good = self._remote_secret()
-        self._undo.callback(self._require_watched)
+        self._undo.callback(self._begin_istiod_anew)
         self.remove_remote_secret()
         self._mesh.primary.kube.apply(self._with(self._good, **_SPOILED[flaw]), undo=self._undo)
 
@@ -206,7 +206,7 @@ class Disruption:
         addresses = [address for address in found if ":" not in address]
         if not addresses:
             raise EnvironmentBroke("the remote secret tells of no server with an IPv4 address", seen=server.geturl())
-        self._undo.callback(self._require_watched)
+        self._undo.callback(self._begin_istiod_anew)
         self.remove_remote_secret()
         service, slice_ = manifests.load(_MANIFESTS / "remote-api-server.yaml")
         name = service["metadata"]["name"]
@@ -405,6 +405,13 @@ class Disruption:
         with suppress(TimedOut):
             eventually("istiod watches the remote", self._watched, within=durations().secret_followed)
             return
+        self._begin_istiod_anew()
+
+    def _begin_istiod_anew(self) -> None:
+        """Let nothing stay of a cluster that istiod never got to know.
+
+        Istio 1.29 goes on registering a cluster that was taken away meanwhile, and has its gateways and pods twice.
+        """
         self.replace_istiod()
         eventually("istiod watches the remote again", self._watched, within=durations().istiod_replaced)
 

@@ -301,13 +301,13 @@ class Mesh:
             eventually(f"{route}: the client is kept at home", look, within=durations().policy_enforced)
 
     def await_drained(self) -> None:
-        """Wait until helloworld's side-cars have no connection from before their last change; go on if they never do.
+        """Wait until no proxy has a connection from before its last change; go on if one never comes to that.
 
         What is sent on such a connection the moment that it ends is lost: Envoy does not send it again.
         """
 
         def look() -> None:
-            pods = [one for cluster in self._clusters.values() for one in cluster.injected_pods if not one.is_gateway]
+            pods = [one for cluster in self._clusters.values() for one in cluster.injected_pods]
             try:
                 left = sum(one.proxy.draining for one in pods)
             except EnvironmentBroke as unanswered:
@@ -316,7 +316,7 @@ class Mesh:
                 raise NotYet(f"{left} listeners and filter chains are draining")
 
         with suppress(TimedOut):
-            eventually("helloworld's side-cars have drained", look, within=durations().drained)
+            eventually("every proxy has drained", look, within=durations().drained)
 
     def proxy_image(self, role: Role) -> str:
         """The image of the side-cars in a cluster."""
