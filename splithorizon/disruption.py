@@ -309,6 +309,7 @@ class Disruption:
 
     def _scale(self, kube: Kube, name: str, namespace: str, replicas: int) -> Recovery:
         self._await_at_the_end(kube, name, namespace)
+        self._let_autoscaler_be(kube, name, namespace, replicas)
         self._begin()
         changes.patch(kube, "Deployment", name, namespace, {"spec": {"replicas": replicas}}, self._undo)
 
@@ -321,6 +322,14 @@ class Disruption:
 
         state = f"the {kube.role}'s {name} has {replicas} ready pods"
         return recovery.measure(state, scaled, since=self._acted, within=durations().pod_replaced)
+
+    def _let_autoscaler_be(self, kube: Kube, name: str, namespace: str, replicas: int) -> None:
+        """Allow an autoscaler so many pods: every quarter of a minute it takes away what is more than it may have."""
+        for scaler in kube.list("HorizontalPodAutoscaler", namespace):
+            spec = scaler["spec"]
+            if spec["scaleTargetRef"]["name"] == name and spec["maxReplicas"] < replicas:
+                body = {"spec": {"maxReplicas": replicas}}
+                changes.patch(kube, "HorizontalPodAutoscaler", scaler["metadata"]["name"], namespace, body, self._undo)
 
     def _pods_of(self, kube: Kube, name: str, namespace: str) -> Objects:
         """Every pod of a deployment, also those on their way out."""
@@ -414,6 +423,20 @@ class Disruption:
         """
         self.replace_istiod()
         eventually("istiod watches the remote again", self._watched, within=durations().istiod_replaced)
+        eventually("new pods of the remote are injected again", self._injected, within=durations().webhook_ready)
+
+    def _injected(self) -> None:
+        """Raise NotYet while the remote's API server does not get an answer from istiod.
+
+        It keeps its connection to an istiod that is gone until it notices, which takes half a minute and more.
+        """
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "splithorizon-injected"}}
+        container = {"name": "any", "image": "any"}
+        made = self._mesh.remote.kube.as_admitted(
+            pod | {"spec": {"containers": [container]}}, self._mesh.facts.namespace
+        )
+        if not readiness.of_pod(made).sidecar:
+            raise NotYet("a pod would get no side-car")
 
     def _watched(self) -> None:
         for istiod, clusters in self._mesh.control_plane.clusters().items():

@@ -75,6 +75,13 @@ class Kube:
             documents = [documents]
         return [self._apply(document, namespace, undo) for document in documents]
 
+    def as_admitted(self, document: Object, namespace: str) -> Object:
+        """What the API server would make of an object that is asked for now, webhooks included; nothing is kept.
+
+        Raises NotAdmitted, which is a NotYet, where another try may succeed.
+        """
+        return self._apply(document, namespace, None, dry_run=True)
+
     def delete(self, kind: str, name: str, namespace: str | None = None, *, gone_within: float = 0) -> None:
         """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end."""
         path = path_of(kind, namespace, name)
@@ -162,13 +169,15 @@ class Kube:
         """Read any path of the API server, such as ``/readyz``."""
         return self._server.send("GET", path).decode(errors="replace")
 
-    def _apply(self, document: Object, namespace: str | None, undo: ExitStack | None) -> Object:
+    def _apply(
+        self, document: Object, namespace: str | None, undo: ExitStack | None, *, dry_run: bool = False
+    ) -> Object:
         kind, metadata = document["kind"], document["metadata"]
         space = None if kind in CLUSTER_WIDE else metadata.get("namespace") or namespace
         if undo is not None:
             undo.callback(self.delete, kind, metadata["name"], space)
         path = path_of(kind, space, metadata["name"], api=document["apiVersion"])
-        owned = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        owned = [("fieldManager", FIELD_MANAGER), ("force", "true"), *([("dryRun", "All")] if dry_run else [])]
         try:
             return self._object("PATCH", path, body=document, query=owned, content_type=_APPLY)
         except Refused as no:

@@ -287,3 +287,11 @@ def test_when_a_log_begins_is_told_by_its_first_line(api: SmallApi, kube: Kube) 
     assert api.asked[0][2]["timestamps"] == ["true"]
     api.answers[path] = (200, b"")
     assert kube.log_begins("sleep-1", "sample", "istio-proxy") is None
+
+
+def test_what_would_be_made_of_an_object_is_asked_and_not_kept(api: SmallApi, kube: Kube) -> None:
+    assert kube.as_admitted(SERVICE, "sample")["metadata"]["name"] == "helloworld"
+    _, path, query, _, _ = api.asked[0]
+    assert (path, query["dryRun"]) == (SERVICE_PATH, ["All"])
+    kube.apply(SERVICE)
+    assert "dryRun" not in api.asked[1][2]
