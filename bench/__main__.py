@@ -170,8 +170,7 @@ def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Pro
     with process.cleaning_up(), progress.step("nothing left behind"):
         if engine is not None:
             for cluster in plan:
-                for container in engine.containers(label=f"{kind.KIND_LABEL}={cluster.name}"):
-                    engine.remove_container(container)
+                engine.remove_container(cluster.node)
         for line in sweep_dead(progress):
             progress.say(f"removed what a dead run left: {line}")
         for entry in journal.entries:

@@ -210,7 +210,7 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
             with progress.step(f"leftover cluster {entry.name} removed"):
                 # First what may still be making it: kind, and the engine's command that kind started.
                 orphans.end({entry.facts["folder"], f"{KIND_LABEL}={entry.name}"})
-                for container in _containers(engine, entry.name):
+                for container in {topology.node_of(entry.name), *_containers(engine, entry.name)}:
                     engine.remove_container(container)
         elif entry.kind == "network":
             engine.remove_network(entry.name)

@@ -45,7 +45,7 @@ class ClusterPlan:
     @property
     def node(self) -> str:
         """The container that is the cluster's one node."""
-        return f"{self.name}{_NODE_SUFFIX}"
+        return node_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class Topology:
     def __getitem__(self, role: Role) -> ClusterPlan:
         """The cluster in that role."""
         return self.primary if role is Role.PRIMARY else self.remote
+
+
+def node_of(cluster_name: str) -> str:
+    """The container that is the one node of a kind cluster."""
+    return f"{cluster_name}{_NODE_SUFFIX}"
 
 
 def plan(prefix: str) -> Topology:

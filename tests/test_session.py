@@ -27,6 +27,8 @@ cd "$(dirname "$0")"
 case "$1 $2" in
   "ps --all") cat "containers/${4##*=}" 2>/dev/null; exit 0;;
   "network inspect") [ -e "networks/$3" ];;
+  "volume ls") cat "volumes/${4#*=}" 2>/dev/null; exit 0;;
+  "volume rm") rm volumes/*; exit 0;;
   "network rm") [ ! -e "networks/$3/used" ] && rm -r "networks/$3" || { echo in use >&2; exit 2; };;
   *) exit 64;;
 esac
@@ -38,6 +40,7 @@ def engine(tmp_path: Path) -> Engine:
     folder = tmp_path / "engine"
     (folder / "containers").mkdir(parents=True)
     (folder / "networks").mkdir()
+    (folder / "volumes").mkdir()
     program = folder / "podman"
     program.write_text(ENGINE)
     program.chmod(0o755)
@@ -129,6 +132,15 @@ def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_cluster
     (engine.command.parent / "containers" / "lab-primary").unlink()
     assert swept() == [f"removed run folder {journal.folder}: the clusters that it kept are gone"]
     assert not journal.folder.exists()
+
+
+def test_a_containers_volumes_go_even_where_the_container_was_never_made(engine: Engine) -> None:
+    volumes = engine.command.parent / "volumes"
+    (volumes / "lab-primary-control-plane").write_text("0123abcd\n")
+    engine.remove_container("lab-remote-control-plane")
+    assert engine.volumes(label="lab-primary-control-plane") == ["0123abcd"]
+    engine.remove_container("lab-primary-control-plane")
+    assert engine.volumes(label="lab-primary-control-plane") == []
 
 
 def test_a_network_in_use_stays_and_any_other_goes(engine: Engine) -> None:

@@ -86,6 +86,8 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
     def delete(self) -> None:
         """Delete the cluster; fine where there is none."""
         self._kind("delete", "cluster", "--name", self.name, within=durations().cluster_deleted)
+        # kind does not see a node whose making was broken off between its volume and its container.
+        self._engine.remove_container(self.plan.node)
 
     def load_archive(self, archive: Path) -> None:
         """Import a tar of images into the node; works with docker and podman alike."""

@@ -139,12 +139,22 @@ class Engine:
         only = [] if label is None else ["--filter", f"label={label}"]
         return self._small("ps", "--all", *only, "--format", "{{.Names}}").stdout.split()
 
+    def volumes(self, label: str) -> list[str]:
+        """The names of all volumes with that label."""
+        return self._small("volume", "ls", "--filter", f"label={label}", "--format", "{{.Name}}").stdout.split()
+
     def remove_container(self, name: str) -> None:
-        """Kill and remove a container with its anonymous volumes; fine where there is none."""
+        """Kill and remove a container with its volumes; fine where there is none.
+
+        kind makes a podman node's volume before the node, with the node's name for a label and half a
+        gigabyte in it soon; no engine counts it among the container's own.
+        """
         if name in self.containers():
             # podman would first wait ten seconds for it to end by itself.
             self._small("kill", name, check=False)
             self._small("rm", "--force", "--volumes", name)
+        if volumes := self.volumes(label=name):
+            self._small("volume", "rm", "--force", *volumes)
 
     def has_network(self, name: str) -> bool:
         """Whether the engine has a network of that name."""

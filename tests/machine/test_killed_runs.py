@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from splithorizon import topology
 from splithorizon.clusters.kind import KIND_LABEL
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
@@ -31,14 +33,16 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 def left(podman: Engine) -> list[str]:
-    """Containers of the clusters, folders of runs, and programs that a run starts."""
-    names = [podman.containers(label=f"{KIND_LABEL}=stopped-{role}") for role in ("primary", "remote")]
+    """Containers and volumes of the clusters, folders of runs, and programs that a run starts."""
+    clusters = [f"stopped-{role}" for role in ("primary", "remote")]
+    names = [podman.containers(label=f"{KIND_LABEL}={cluster}") for cluster in clusters]
+    volumes = [podman.volumes(label=topology.node_of(cluster)) for cluster in clusters]
     # kind and istioctl are told of the run's folder; other tests' runs may have programs of their own.
     programs = subprocess.run(
         ["pgrep", "--runstates", "R,S,D", "--full", str(runs_folder())], capture_output=True, text=True
     ).stdout
     folders = [str(path) for path in runs_folder().iterdir() if path.is_dir()]
-    return [*names[0], *names[1], *programs.split(), *folders]
+    return [*chain(*names, *volumes), *programs.split(), *folders]
 
 
 @pytest.mark.parametrize(
