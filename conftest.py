@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.mesh",
     "fixtures.protocols",
     "fixtures.changes",
+    "fixtures.routing",
     "fixtures.security",
     "fixtures.disruption",
     "fixtures.cleanup",

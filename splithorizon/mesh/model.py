@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
-from splithorizon import changes, manifests, readiness, workloads
+from splithorizon import changes, manifests, process, readiness, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
@@ -22,7 +23,7 @@ from splithorizon.observations.control_plane import ControlPlane, Synchronisatio
 from splithorizon.observations.passage import Passage
 from splithorizon.observations.proxy import Endpoint, Proxy, share_of
 from splithorizon.readiness import Readiness
-from splithorizon.route import Route
+from splithorizon.route import ROUTES, Route
 from splithorizon.topology import MANIFESTS, Role
 from splithorizon.waiting import NotYet, eventually
 
@@ -238,6 +239,11 @@ class Mesh:
         self[route.far].kube.request("/readyz")
         return found
 
+    def samples(self, *, times: int) -> Mapping[Route, Sample]:
+        """One batch each way, side by side: they leave different clients."""
+        found = process.side_by_side(**{str(route): partial(self.sample, route, times=times) for route in ROUTES})
+        return {route: found[str(route)] for route in ROUTES}
+
     def passage(self, route: Route, *, times: int) -> Passage:
         """Send one batch from the near client, and ask the far gateway what came of it."""
         pods, name = self[route.far].gateway_proxies, passage.server_name(self.facts.namespace)
@@ -289,8 +295,11 @@ class Mesh:
             match["sourceLabels"][CLUSTER_LABEL] = ids[route["route"][0]["destination"]["subset"]]
         self.primary.kube.apply([rule, routes], namespace=self.facts.namespace, undo=undo)
 
-    def await_home(self, route: Route) -> None:
-        """Wait until the near client's answers all come from the near version; where they never do, go on."""
+    def await_home(self) -> None:
+        """Wait until each client's answers all come from its own cluster's version; where they never do, go on."""
+        process.side_by_side(**{str(route): partial(self._await_home, route) for route in ROUTES})
+
+    def _await_home(self, route: Route) -> None:
         client, near = self.client(route.near), workloads.VERSION_OF[route.near]
 
         def look() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 import yaml
 from cryptography import x509
 
-from splithorizon import changes, manifests, workloads
+from splithorizon import changes, manifests, process, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.mesh import certificates
@@ -117,10 +116,9 @@ class Secured:
         policy["spec"]["rules"] = [{"from": [{"source": {"principals": [principal]}}]}]
         changes.apply(self.mesh.primary.kube, [policy], self.mesh.facts.namespace, undo)
         wanted = _OK if account == workloads.CLIENT else _FORBIDDEN
-        with ThreadPoolExecutor(len(ROUTES)) as pool:
-            list(pool.map(partial(self._await_status, wanted=wanted), ROUTES))
-            self.mesh.await_drained()
-            return dict(zip(ROUTES, pool.map(partial(self.mesh.sample, times=times), ROUTES), strict=True))
+        process.side_by_side(**{str(route): partial(self._await_status, route, wanted) for route in ROUTES})
+        self.mesh.await_drained()
+        return self.mesh.samples(times=times)
 
     def plain_text_client(self, role: Role, undo: ExitStack) -> Client:
         """A client outside the mesh, beside ours; the undo takes it away."""

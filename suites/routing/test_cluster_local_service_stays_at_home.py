@@ -10,14 +10,11 @@ Profile  extended
 
 from __future__ import annotations
 
-from fixtures.nouns import ExitStack, Mesh, Prove, Route
+from fixtures.nouns import Prove, Route, Stay
 from splithorizon import checks
 
 
-def test_cluster_local_service_stays_at_home(owned_mesh: Mesh, route: Route, changes: ExitStack, prove: Prove) -> None:
-    near_pods = owned_mesh[route.near].helloworld_addresses
-    owned_mesh.make_cluster_local(changes)
-    owned_mesh.await_home(route)
-    prove(checks.kept_at_home(owned_mesh.sample(route, times=200), near_pods=near_pods, by="clusterLocal"))
-    changes.close()
-    prove(checks.both_versions_answer(owned_mesh.sample(route, times=200).replies, route))
+def test_cluster_local_service_stays_at_home(route: Route, stay_by_cluster_local: Stay, prove: Prove) -> None:
+    stay = stay_by_cluster_local
+    prove(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by="clusterLocal"))
+    prove(checks.both_versions_answer(stay.afterwards.replies, route))

@@ -10,14 +10,10 @@ Profile  extended
 
 from __future__ import annotations
 
-from fixtures.nouns import ExitStack, Mesh, Prove, Route
+from fixtures.nouns import Prove, Route, Stay
 from splithorizon import checks
 
 
-def test_subsets_keep_clients_in_their_cluster(mesh: Mesh, route: Route, changes: ExitStack, prove: Prove) -> None:
-    near_pods = mesh[route.near].helloworld_addresses
-    mesh.keep_to_subsets(changes)
-    mesh.await_home(route)
-    prove(checks.kept_at_home(mesh.sample(route, times=200), near_pods=near_pods, by="a subset"))
-    changes.close()
-    prove(checks.both_versions_answer(mesh.sample(route, times=200).replies, route))
+def test_subsets_keep_clients_in_their_cluster(route: Route, stay_by_subset: Stay, prove: Prove) -> None:
+    prove(checks.kept_at_home(stay_by_subset.meanwhile, near_pods=stay_by_subset.near_pods, by="a subset"))
+    prove(checks.both_versions_answer(stay_by_subset.afterwards.replies, route))

@@ -1,0 +1,16 @@
+"""A client that is kept in its own cluster for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from splithorizon.observations.client import Sample
+
+
+@dataclass(frozen=True)
+class Stay:
+    """What one client was answered while it was kept in its own cluster, by whose pods, and what afterwards."""
+
+    near_pods: frozenset[str]
+    meanwhile: Sample
+    afterwards: Sample
