@@ -46,7 +46,10 @@ def batch(*ways: tuple[str, str], lost: tuple[Reply, ...] = (), unlogged: int = 
         AccessLogLine(raw=f"{one.request_id} {upstream}", request_id=one.request_id, upstream_host=upstream)
         for one, (_, upstream) in zip(found, ways, strict=True)
     ]
-    joined = join(found, lines[: len(lines) - unlogged])
+    refused = [
+        AccessLogLine(raw=one.request_id, request_id=one.request_id, response_flags="UH") for one in lost if one.status
+    ]
+    joined = join((*found, *lost), (*lines[: len(lines) - unlogged], *refused))
     return Batch(Sample(OUT, (*found, *lost), joined), PATHS)
 
 
@@ -110,7 +113,8 @@ def test_every_request_answered_by_its_own_path_is_evidence() -> None:
 BAD: dict[str, tuple[Batch, str, str]] = {
     "a request is lost": (
         batch(("v1", NEAR_POD), ("v2", GATEWAY), lost=(LOST, TIMED_OUT)),
-        "primary→remote: 2 of 4 lost, 1 x HTTP 503, 1 x curl 28: Operation timed out",
+        "primary→remote: 2 of 4 lost, 1 x HTTP 503 (no healthy upstream) UH at no upstream, "
+        "1 x curl 28: Operation timed out",
         "an endpoint that nobody serves",
     ),
     "a pod of before": (
@@ -148,7 +152,10 @@ def test_traffic_without_a_loss_is_evidence() -> None:
 def test_one_lost_request_refutes_that_none_is() -> None:
     with pytest.raises(CheckFailed) as refuted:
         checks.nothing_lost(traffic(LOST))
-    assert refuted.value.seen == "1 of 2 lost primary→remote, 0 of 1 lost remote→primary; 1 x HTTP 503"
+    assert (
+        refuted.value.seen
+        == "1 of 2 lost primary→remote, 0 of 1 lost remote→primary; 1 x HTTP 503 (no healthy upstream)"
+    )
     assert "endpoints went before the side-cars were told" in refuted.value.likely_cause
     assert refuted.value.numbers == {"requests": 3, "lost": 1}
 

@@ -5,12 +5,17 @@ None of them passes on no samples.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from splithorizon.errors import EnvironmentBroke
+from splithorizon.observations.replies import Reply
 
 SHOWN = 3
+_OK = 200
+# Of a proxy's own words, as many characters as tell one reason from another.
+_SAID = 60
 
 
 @dataclass(frozen=True)
@@ -62,3 +67,14 @@ def require_samples(samples: Sequence[object], what: str) -> None:
 def either(addresses: Collection[str]) -> str:
     """Addresses as a sentence has them."""
     return " or ".join(sorted(addresses)) or "nothing known"
+
+
+def why_lost(reply: Reply) -> str:
+    """What became of a request that helloworld did not answer, in the words of whoever did."""
+    if reply.error:
+        # curl says after how many milliseconds: without that, a thousand time-outs are of one kind.
+        return re.sub(r" after \d+ (ms|milliseconds)", "", reply.error)
+    if reply.status == _OK:
+        return f"HTTP {_OK} not from helloworld"
+    said = " ".join(reply.body.split())[:_SAID]
+    return f"HTTP {reply.status}" + (f" ({said})" if said else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
 from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
 from splithorizon.workloads import VERSION_OF
 
@@ -162,7 +162,7 @@ def nothing_lost(traffic: Traffic) -> Evidence:
     lost = {str(route): [one for one in replies if not one.answered] for route, replies in traffic.replies.items()}
     numbers = {"requests": sum(counts.values()), "lost": sum(map(len, lost.values()))}
     if numbers["lost"]:
-        kinds = Counter(one.error or f"HTTP {one.status}" for replies in lost.values() for one in replies)
+        kinds = Counter(why_lost(one) for replies in lost.values() for one in replies)
         raise CheckFailed(
             "no request is lost meanwhile",
             expected=f"{numbers['requests']} of {numbers['requests']} answered, none retried",
@@ -248,8 +248,12 @@ def _came(recovery: Recovery) -> Evidence:
 
 
 def _lost(batch: Batch) -> Iterator[str]:
-    replies = batch.sample.replies
-    lost = Counter(reply.error or f"HTTP {reply.status}" for reply in replies if not reply.answered)
+    replies, joined = batch.sample.replies, batch.sample.joined
+    logged = {
+        pair.reply.request_id: f" {pair.line.response_flags or '-'} at {pair.line.upstream_host or 'no upstream'}"
+        for pair in joined.pairs
+    }
+    lost = Counter(why_lost(one) + logged.get(one.request_id, "") for one in replies if not one.answered)
     if lost:
         kinds = ", ".join(f"{count} x {kind}" for kind, count in lost.most_common(SHOWN))
         yield f"{batch.sample.route}: {sum(lost.values())} of {len(replies)} lost, {kinds}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from splithorizon import statistics
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.client import Sample
 from splithorizon.observations.joining import Joined, JoinedReply
@@ -21,7 +20,7 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
     require_samples(replies, "requests")
     lost = [reply for reply in replies if not reply.answered]
     if lost:
-        kinds = Counter(map(_why_lost, lost))
+        kinds = Counter(map(why_lost, lost))
         seen = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(SHOWN))
         raise CheckFailed(
             f"{route}: every request is answered",
@@ -48,7 +47,7 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
     claim = f"within {sample.route.near}: every request is answered by a pod of its own cluster"
     command = "kubectl -n sample logs deploy/sleep -c istio-proxy --tail 5"
     if lost:
-        kinds = Counter(map(_why_lost, lost))
+        kinds = Counter(map(why_lost, lost))
         raise CheckFailed(
             claim,
             expected=f"{len(sample.replies)} of {len(sample.replies)} answered",
@@ -92,7 +91,7 @@ def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evid
             expected=f"{len(sample.replies)} answered, straight at {either(near_pods)}",
             seen=_paths(strayed, len(sample.joined.pairs))
             if strayed
-            else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(_why_lost, lost)).most_common(SHOWN)),
+            else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(why_lost, lost)).most_common(SHOWN)),
             samples=len(sample.replies),
             likely_cause=f"{by} does not rule there: istiod cannot read its configuration (its log says so), or "
             "an older rule for the same host is there"
@@ -222,13 +221,6 @@ def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_
         sample_lines=tuple(samples),
         addresses=(*sorted(near_pods), *sorted(far_gateway)),
     )
-
-
-def _why_lost(reply: Reply) -> str:
-    if not reply.error:
-        return f"HTTP {reply.status}" + (" not from helloworld" if reply.status == 200 else "")
-    # curl says after how many milliseconds: without that, a thousand time-outs are of one kind.
-    return re.sub(r" after \d+ (ms|milliseconds)", "", reply.error)
 
 
 def _paths(pairs: Iterable[JoinedReply], total: int) -> str:
