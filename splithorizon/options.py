@@ -43,6 +43,11 @@ class Options:
     timeout_scale: float = 1.0
     reports: Path = Path("reports")
 
+    @property
+    def outlived(self) -> bool:
+        """Whether the mesh is still there once the run is over."""
+        return bool(self.keep or self.contexts or self.mesh)
+
     def as_report(self) -> dict[str, Any]:
         """The options as JSON takes them."""
         return {name: _plain(value) for name, value in asdict(self).items()}

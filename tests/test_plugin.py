@@ -360,6 +360,54 @@ def test_a_signal_undoes_everything_and_ends_as_interrupted(small: Small, number
     assert small.notes == ["provisioned", "undone"]
 
 
+CHANGED = """
+from pathlib import Path
+from splithorizon.process import raise_if_cancelled
+
+@pytest.fixture
+def changed():
+    yield
+    with (Path(__file__).parents[2] / "notes").open("a") as file:
+        file.write("begins to put back\\n")
+        file.flush()
+        raise_if_cancelled()
+        {end}
+        file.write("put back\\n")
+
+def test_it(changed):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kept", "notes"),
+    [
+        (("--keep-cluster",), ["provisioned", "begins to put back", "put back", "undone"]),
+        ((), ["provisioned", "begins to put back", "undone"]),
+    ],
+    ids=["a mesh that stays", "a mesh that goes"],
+)
+def test_what_an_interrupted_test_changed_is_put_back_while_the_mesh_is_in_reach(
+    small: Small, kept: tuple[str, ...], notes: list[str]
+) -> None:
+    small.add(CHANGED.format(end="pass"))
+    done = small.run("-n0", *kept)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "interrupted" in small.report["inconclusive_reason"]
+    assert small.notes == notes, "a mesh that goes is waited for by nobody"
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_what_an_interrupted_test_cannot_put_back_is_told(small: Small) -> None:
+    small.add(CHANGED.format(end='raise EnvironmentBroke("no answer from the remote")'))
+    done = small.run("-n0", "--keep-cluster")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert small.report["inconclusive_reason"].startswith("what a test changed could not be undone")
+    assert "no answer from the remote" in small.report["inconclusive_reason"]
+    assert small.notes == ["provisioned", "begins to put back", "undone"]
+
+
 # The second comes at once, as from tox and the terminal both.
 @pytest.mark.parametrize(("workers", "number"), [(0, "SIGTERM"), (2, "SIGINT SIGINT")], ids=["alone", "workers"])
 def test_a_signal_during_the_removal_breaks_nothing_off(small: Small, workers: int, number: str) -> None:
