@@ -592,6 +592,14 @@ def test_what_takes_the_mesh_away_comes_last_of_all(small: Small) -> None:
     assert small.report["options"]["look_before"] is True
 
 
+def test_what_takes_the_mesh_away_comes_last_also_where_what_failed_comes_first(small: Small) -> None:
+    small.add(FAILS, name="test_a_cleanup", profile="cleanup")
+    small.add(HOLDS)
+    for _ in range(2):
+        assert small.run("-n0", "-p", "cacheprovider", "--ff", "--profile", "all").returncode == 1
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_it_holds", "test_a_cleanup"]
+
+
 @pytest.mark.parametrize("beside", [("--keep-cluster",), ("--reuse",), ("--contexts", "a,b"), ("-n2",)], ids=" ".join)
 def test_a_mesh_that_somebody_still_needs_is_not_taken_away(small: Small, beside: tuple[str, ...]) -> None:
     small.add(HOLDS)
