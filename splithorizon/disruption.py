@@ -193,19 +193,31 @@ class Disruption:
         self._begin()
         self._mesh.primary.kube.patch("Secret", metadata["name"], metadata["namespace"], {"data": self._good["data"]})
 
+    @property
+    def detour(self) -> tuple[str, str, int] | None:
+        """The name, address and port of the remote's API server where a way of our own can lead there as well.
+
+        None where it needs more than its address: a proxy before it, a path below its name, or IPv6.
+        """
+        cluster = self._kubeconfig(self._remote_secret())["clusters"][0]["cluster"]
+        server = urlsplit(cluster["server"])
+        host = server.hostname or ""
+        if "proxy-url" in cluster or server.path.strip("/"):
+            return None
+        known = [host] if is_address(host) else sorted(self._mesh.client(Role.PRIMARY).resolve(host))
+        addresses = [address for address in known if ":" not in address]
+        return (host, addresses[0], server.port or 443) if addresses else None
+
     def lose_remote_api_server(self) -> None:
         """Lead istiod to the remote's API server by a way of our own, and let that lead nowhere.
 
-        Raises EnvironmentBroke where the remote secret tells of no server with an address.
+        Raises EnvironmentBroke where ``detour`` tells of none.
         """
         secret, kube, namespace = self._remote_secret(), self._mesh.primary.kube, self._mesh.primary.system_namespace
-        server = urlsplit(self._kubeconfig(secret)["clusters"][0]["cluster"]["server"])
-        host, port = server.hostname or "", server.port or 443
-        client = self._mesh.client(Role.PRIMARY)
-        found = [host] if is_address(host) else sorted(client.resolve(host))
-        addresses = [address for address in found if ":" not in address]
-        if not addresses:
-            raise EnvironmentBroke("the remote secret tells of no server with an IPv4 address", seen=server.geturl())
+        way = self.detour
+        if way is None:
+            raise EnvironmentBroke("no way of our own leads to the server that the remote secret tells of")
+        host, address, port = way
         self._undo.callback(self._begin_istiod_anew)
         self.remove_remote_secret()
         service, slice_ = manifests.load(_MANIFESTS / "remote-api-server.yaml")
@@ -213,7 +225,7 @@ class Disruption:
         service["spec"]["ports"][0]["port"] = slice_["ports"][0]["port"] = port
         changes.apply(kube, [service, slice_], namespace, self._undo)
         self._api_server_is_back = partial(
-            kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": addresses[:1]}]}
+            kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": [address]}]}
         )
         detour = self._with(secret, server=f"https://{name}.{namespace}.svc:{port}", certified_for=host)
         kube.apply(detour, undo=self._undo)
@@ -324,11 +336,14 @@ class Disruption:
         return recovery.measure(state, scaled, since=self._acted, within=durations().pod_replaced)
 
     def _let_autoscaler_be(self, kube: Kube, name: str, namespace: str, replicas: int) -> None:
-        """Allow an autoscaler so many pods: every quarter of a minute it takes away what is more than it may have."""
-        for scaler in kube.list("HorizontalPodAutoscaler", namespace):
+        """Have an autoscaler want so many pods: those above its bounds, or of no use to it, it would take away.
+
+        It leaves a deployment alone that is to have none.
+        """
+        for scaler in kube.list("HorizontalPodAutoscaler", namespace) if replicas else ():
             spec = scaler["spec"]
-            if spec["scaleTargetRef"]["name"] == name and spec["maxReplicas"] < replicas:
-                body = {"spec": {"maxReplicas": replicas}}
+            if (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]) == ("Deployment", name):
+                body = {"spec": {"minReplicas": replicas, "maxReplicas": max(replicas, spec["maxReplicas"])}}
                 changes.patch(kube, "HorizontalPodAutoscaler", scaler["metadata"]["name"], namespace, body, self._undo)
 
     def _pods_of(self, kube: Kube, name: str, namespace: str) -> Objects:
@@ -430,11 +445,12 @@ class Disruption:
 
         It keeps its connection to an istiod that is gone until it notices, which takes half a minute and more.
         """
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "splithorizon-injected"}}
-        container = {"name": "any", "image": "any"}
-        made = self._mesh.remote.kube.as_admitted(
-            pod | {"spec": {"containers": [container]}}, self._mesh.facts.namespace
-        )
+        kube, namespace = self._mesh.remote.kube, self._mesh.facts.namespace
+        # As our own client's: whoever else admits pods here has admitted that one.
+        template = self._deployment(kube, workloads.CLIENT, namespace)["spec"]["template"]
+        metadata = {**template["metadata"], "name": "splithorizon-injected"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        made = kube.as_admitted(pod, namespace)
         if not readiness.of_pod(made).sidecar:
             raise NotYet("a pod would get no side-car")
 
@@ -449,7 +465,9 @@ class Disruption:
         kube = self._mesh[role].kube
         known = {address.host for address in self._mesh[role].facts.gateways}
         told = [
-            service for service in kube.list("Service") if known & {entry.get("ip", "") for entry in _told(service)}
+            service
+            for service in kube.list("Service")
+            if known & {entry.get("ip") or entry.get("hostname") for entry in _told(service)}
         ]
         if not told:
             raise EnvironmentBroke(f"no Service of the {role} has its gateway's address in its status: {sorted(known)}")

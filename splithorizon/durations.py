@@ -30,6 +30,7 @@ class Durations:
     webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks
     workload_ready: float = 180  # images are there; scheduling, CNI and a first certificate
     endpoints_told: float = 30  # a push follows a ready pod within a second; a broken mesh is not waited for longer
+    name_told: float = 15  # a resolver asks a silent server again after 5 s
     drained: float = 60  # Istio lets a replaced listener live for 45 s; our own workloads say 5
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
@@ -37,6 +38,8 @@ class Durations:
     policy_enforced: float = 10  # a push takes a second; a mesh that never enforces it is not waited for longer
     stranger_refused: float = 15  # milliseconds through the API server; the kubelet tells a reset a second later
     request: float = 10  # one request through two side-cars and a gateway on a loaded machine
+    test: float = 300  # the longest waits of its own, of its set-up and of its undo; most take a second
+    disruptive_test: float = 1200  # the same, where istiod or an API server comes back: measured 20 to 120 s
     suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
     fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
     fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile

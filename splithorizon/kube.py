@@ -11,6 +11,7 @@ from typing import Any
 
 from splithorizon import container_exec, manifests, port_forward
 from splithorizon.api_server import ApiServer, Refused
+from splithorizon.errors import EnvironmentBroke
 from splithorizon.kinds import CLUSTER_WIDE, path_of
 from splithorizon.waiting import NotYet, eventually
 
@@ -130,11 +131,17 @@ class Kube:
         return self._server.send("GET", path, query=query).decode(errors="replace")
 
     def log_begins(self, pod: str, namespace: str, container: str) -> datetime | None:
-        """When the first line was written that is still read: a log that grew too long is begun anew. None if empty."""
+        """When the first line was written that is still read: a log that grew too long is begun anew. None if empty.
+
+        Raises EnvironmentBroke where the kubelet has something else to say.
+        """
         query = [("container", container), ("timestamps", "true"), ("limitBytes", "64")]
         path = f"{path_of('Pod', namespace, pod)}/log"
         first, _, _ = self._server.send("GET", path, query=query).decode(errors="replace").partition(" ")
-        return datetime.fromisoformat(first) if first else None
+        try:
+            return datetime.fromisoformat(first) if first else None
+        except ValueError:
+            raise EnvironmentBroke(f"the log of {namespace}/{pod} ({container}) cannot be read", seen=first) from None
 
     def execute(
         self, pod: str, namespace: str, container: str, argv: Sequence[str], *, within: float

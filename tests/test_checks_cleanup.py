@@ -11,8 +11,8 @@ from splithorizon.mesh.uninstallation import Remains
 from splithorizon.topology import Role
 
 
-def remains(*differences: str, objects: int = 200, stuck: tuple[str, ...] = ()) -> Remains:
-    return Remains(Role.REMOTE, objects, differences, stuck, within=60)
+def remains(*differences: str, objects: int = 200, going: tuple[str, ...] = (), stuck: tuple[str, ...] = ()) -> Remains:
+    return Remains(Role.REMOTE, objects, differences, going, stuck, within=60)
 
 
 def test_a_cluster_that_holds_what_it_held_is_as_before() -> None:
@@ -35,12 +35,17 @@ def test_a_cluster_that_holds_what_it_held_is_as_before() -> None:
             "kubectl get Namespace istio-system -o yaml",
         ),
         (
+            remains("left: Namespace istio-system", going=("istio-system",)),
+            "a namespace was not emptied in time, or holds what cannot be deleted: istio-system",
+            "kubectl get Namespace istio-system -o yaml",
+        ),
+        (
             remains("changed: Namespace default"),
             "changed what was there before it",
             "kubectl get Namespace default -o yaml",
         ),
     ],
-    ids=["left", "stuck", "changed"],
+    ids=["left", "stuck", "on its way", "changed"],
 )
 def test_what_differs_is_named_with_its_cause(found: Remains, cause: str, command: str) -> None:
     with pytest.raises(CheckFailed) as refuted:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from splithorizon import durations
+from splithorizon.durations import Durations
+from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts
 from splithorizon.mesh.gateway import Address
@@ -108,3 +112,15 @@ def test_a_name_is_looked_up_where_the_client_is(tmp_path: Path, printed: str, f
         api.frames = [(1, printed.encode()), (3, b'{"status":"Success"}')]
         client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", Role.PRIMARY, "sleep-1")
         assert client.resolve("gateway.test") == found
+
+
+@pytest.mark.parametrize(
+    "printed", [";; connection timed out; no servers could be reached\n", "** server can't find it: SERVFAIL\n"]
+)
+def test_a_dns_that_gives_no_answer_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str) -> None:
+    monkeypatch.setattr(durations, "_current", replace(Durations(), name_told=0.1))
+    with small_api(tmp_path / "kubeconfig") as api:
+        api.frames = [(1, printed.encode()), (3, b'{"status":"Success"}')]
+        client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", Role.PRIMARY, "sleep-1")
+        with pytest.raises(EnvironmentBroke, match=re.escape(printed.strip())):
+            client.resolve("gateway.test")

@@ -582,6 +582,20 @@ def test_what_disrupts_comes_last(small: Small, asked: tuple[str, ...]) -> None:
     assert (small.report["verdict"], small.report["not_claimed"]) == ("conformant", [])
 
 
+@every_way
+def test_a_test_is_given_the_time_of_its_waits_and_those_are_scaled_everywhere(small: Small, workers: int) -> None:
+    told = """
+def test_it(request, prove):
+    from splithorizon.durations import current
+    assert (request.node.get_closest_marker("timeout").args[0], current().small_command) == ({longest}, 240)
+    prove(EVIDENCE)
+"""
+    small.add(told.format(longest=1200))
+    small.add(told.format(longest=4800), name="test_away", profile="disruptive")
+    done = small.run(f"-n{workers}", "--profile", "all", "--timeout-scale", "4")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_what_takes_the_mesh_away_comes_last_of_all(small: Small) -> None:
     small.add(HOLDS, name="test_a_cleanup", profile="cleanup")
     small.add(HOLDS, name="test_b_away", profile="disruptive")

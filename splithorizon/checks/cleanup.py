@@ -36,6 +36,8 @@ def as_before_installation(remains: Remains) -> Evidence:
 def _cause(remains: Remains) -> str:
     if remains.stuck:
         return f"a finalizer whose controller is gone keeps it: {'; '.join(remains.stuck)}"
+    if remains.going:
+        return f"a namespace was not emptied in time, or holds what cannot be deleted: {', '.join(remains.going)}"
     if any(found.startswith("left: ") for found in remains.differences):
         return (
             "something else than istioctl made it, so that purging does not know it: an earlier installation, "

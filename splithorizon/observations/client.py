@@ -142,11 +142,22 @@ class Client:
         return Attempt(target, int(status), float(seconds), "".join(error))
 
     def resolve(self, host: str) -> frozenset[str]:
-        """The addresses of a name as this cluster's DNS tells them; none where it knows none."""
+        """The addresses of a name as this cluster's DNS tells them; none where there is no such name.
+
+        Raises EnvironmentBroke where the DNS gives no answer.
+        """
         command = ["sh", "-c", 'busybox nslookup "$1" 2>&1 || true', "sh", host]
-        # Before the first name it tells whom it asked.
-        _, _, answer = self._execute(command, within=durations().small_command).partition("Name:")
-        return frozenset(_ADDRESS.findall(answer))
+
+        def ask() -> frozenset[str]:
+            told = self._execute(command, within=durations().small_command)
+            # Before the first name it tells whom it asked.
+            _, _, answer = told.partition("Name:")
+            addresses = frozenset(_ADDRESS.findall(answer))
+            if not addresses and "NXDOMAIN" not in told:
+                raise NotYet(" ".join(told.split()))
+            return addresses
+
+        return eventually(f"the {self.role}'s DNS answers for {host}", ask, within=durations().name_told)
 
     def _execute(self, command: list[str], *, within: float) -> str:
         stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)

@@ -14,12 +14,12 @@ from fixtures.nouns import Answering, Disruption, Prove, Role
 from splithorizon import checks
 
 
-def test_istiod_starts_without_the_remotes_api_server(disruption: Disruption, prove: Prove) -> None:
-    disruption.lose_remote_api_server()
-    prove(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
-    prove(checks.istiod_started(disruption.replace_istiod()))
-    prove(checks.answered_as_it_should(disruption.local_batches(Role.PRIMARY)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
-    disruption.give_remote_api_server_back()
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+def test_istiod_starts_without_the_remotes_api_server(api_server_disruption: Disruption, prove: Prove) -> None:
+    api_server_disruption.lose_remote_api_server()
+    prove(checks.far_endpoints_left(api_server_disruption.until(Answering.PRIMARY)))
+    prove(checks.istiod_started(api_server_disruption.replace_istiod()))
+    prove(checks.answered_as_it_should(api_server_disruption.local_batches(Role.PRIMARY)))
+    prove(checks.answered_as_it_should(api_server_disruption.batches(Answering.PRIMARY)))
+    api_server_disruption.give_remote_api_server_back()
+    prove(checks.recovered(api_server_disruption.until(Answering.BOTH)))
+    prove(checks.answered_as_it_should(api_server_disruption.batches(Answering.BOTH)))
