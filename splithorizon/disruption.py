@@ -309,7 +309,7 @@ class Disruption:
 
     def _helloworld(self, role: Role) -> tuple[Kube, str, str]:
         cluster = self._mesh[role]
-        return cluster.kube, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}", cluster.namespace
+        return cluster.kube, workloads.helloworld_of(role), cluster.namespace
 
     def _ready(self, kube: Kube, name: str, namespace: str, *, within: float) -> Recovery:
         return recovery.measure(

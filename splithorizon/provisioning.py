@@ -183,7 +183,7 @@ class Provisioning:
     def _await_workloads(self, role: Role) -> None:
         """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""
         with self._ground.progress.step("workloads ready", role=role):
-            for name in (workloads.CLIENT, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"):
+            for name in (workloads.CLIENT, workloads.helloworld_of(role)):
                 await_rollout(self._kubes[role], name, workloads.NAMESPACE, within=durations().workload_ready)
 
     def _facts(self, gateways: dict[Role, Address]) -> MeshFacts:

@@ -14,10 +14,12 @@ from splithorizon.waiting import NotYet, eventually
 
 # That all of them go to one of two versions by chance happens once in 10^11.
 _REQUESTS = 40
+# One would do: there is one version to be answered by.
+_AT_HOME = 5
 
 
 def await_sound(mesh: Mesh) -> None:
-    """Wait until a changed mesh is as it was: both clients answered by both versions, twice in a row.
+    """Wait until a changed mesh is as it was, twice in a row: both clients answered by both versions, and at home.
 
     Raises EnvironmentBroke where that does not come.
     """
@@ -38,8 +40,13 @@ def _look(mesh: Mesh) -> None:
 
 
 def _ask(mesh: Mesh, role: Role) -> None:
-    replies = mesh.client(role).send(times=_REQUESTS)
+    client = mesh.client(role)
+    replies = client.send(times=_REQUESTS)
     versions = sorted({str(reply.version) for reply in replies if reply.answered})
     lost = sum(not reply.answered for reply in replies)
     if lost or len(versions) < len(workloads.VERSION_OF):
         raise NotYet(f"from the {role} {lost} of {len(replies)} not answered, the others by {versions}")
+    # istiod may tell of a service that one cluster alone has at another moment than of one that both have.
+    at_home = client.send(times=_AT_HOME, service=workloads.helloworld_of(role))
+    if lost := sum(not reply.answered for reply in at_home):
+        raise NotYet(f"within the {role} {lost} of {len(at_home)} not answered")

@@ -83,7 +83,7 @@ def _settle(kube: Kube, role: Role, facts: MeshFacts, options: Options, progress
         eventually(f"the {role} takes our workloads", deploy, within=durations().object_appears)
         if role is Role.PRIMARY:
             kube.apply(manifests.load(_ACCESS_LOG), namespace=facts.namespace)
-        for name in (workloads.CLIENT, f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"):
+        for name in (workloads.CLIENT, workloads.helloworld_of(role)):
             await_rollout(kube, name, facts.namespace, within=durations().workload_ready)
 
 

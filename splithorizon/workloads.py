@@ -19,6 +19,11 @@ VERSION_OF = {Role.PRIMARY: "v1", Role.REMOTE: "v2"}
 _WORKLOADS = MANIFESTS / "workloads"
 
 
+def helloworld_of(role: Role) -> str:
+    """The Deployment of a cluster's version, and the Service that this cluster alone has."""
+    return f"{SERVICE}-{VERSION_OF[role]}"
+
+
 def deploy(
     kube: Kube,
     role: Role,
@@ -62,7 +67,7 @@ def _documents(role: Role) -> list[Object]:
         "helloworld-service",
         "headless-service",
         "echo-service",
-        f"helloworld-{VERSION_OF[role]}",
+        helloworld_of(role),
         "sleep",
     )
     return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]

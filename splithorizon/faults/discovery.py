@@ -40,7 +40,7 @@ def cluster_refused(mesh: Mesh, undo: ExitStack) -> None:
 def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     """A second pod of the remote's helloworld has no side-car: no other network reaches it, and nothing tells."""
     kube, namespace = mesh.remote.kube, mesh.facts.namespace
-    name = f"{workloads.SERVICE}-{workloads.VERSION_OF[Role.REMOTE]}"
+    name = workloads.helloworld_of(Role.REMOTE)
     (deployment, *_) = manifests.load(MANIFESTS / "workloads" / f"{name}.yaml")
     deployment["metadata"] |= {"name": f"{name}-bare", "namespace": namespace}
     labels = {"sidecar.istio.io/inject": "false"}

@@ -27,7 +27,7 @@ def gateway_never_ready(mesh: Mesh, undo: ExitStack) -> None:
 def workload_not_injected(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's helloworld asks for no side-car."""
     refused = {"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}}}}
-    name = f"{workloads.SERVICE}-{workloads.VERSION_OF[mesh.remote.facts.role]}"
+    name = workloads.helloworld_of(mesh.remote.facts.role)
     changes.patch(mesh.remote.kube, "Deployment", name, mesh.facts.namespace, refused, undo)
 
 

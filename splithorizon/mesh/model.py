@@ -113,7 +113,7 @@ class Cluster:
 
     def scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
         """Run so many pods of helloworld, all ready; the undo ends when those too many are gone."""
-        name = f"{workloads.SERVICE}-{workloads.VERSION_OF[self.facts.role]}"
+        name = workloads.helloworld_of(self.facts.role)
         undo.callback(self._await_helloworld, len(self.helloworld_pods))
         changes.patch(self.kube, "Deployment", name, self.namespace, {"spec": {"replicas": replicas}}, undo)
         self._await_helloworld(replicas)
@@ -255,7 +255,7 @@ class Mesh:
 
     def local_sample(self, role: Role, *, times: int) -> Sample:
         """Send one batch to the service that only the client's own cluster has."""
-        service = f"{workloads.SERVICE}-{workloads.VERSION_OF[role]}"
+        service = workloads.helloworld_of(role)
         return self.client(role).sample(Route(role, role), times=times, service=service)
 
     def headless_sample(self, role: Role, *, times: int) -> Sample:
