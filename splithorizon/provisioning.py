@@ -86,7 +86,7 @@ class Provisioning:
         if reuse:
             for cluster in self._clusters.values():
                 cluster.require()
-        with ThreadPoolExecutor(max_workers=24) as pool:
+        with ThreadPoolExecutor(max_workers=32) as pool:
             steps = _Steps(pool)
             try:
                 gateways = self._attach() if reuse else self._create(steps)
@@ -116,11 +116,12 @@ class Provisioning:
         installation = self._installation
         looked = {role: steps.begin(partial(self._look_before, role), created[role]) for role in Role}
         prepared = {role: steps.begin(partial(installation.prepare, role), looked[role]) for role in Role}
+        namespaced = {role: steps.begin(partial(self._make_namespace, role), looked[role]) for role in Role}
         installed = steps.begin(installation.control_plane, prepared[primary])
         istiod = steps.begin(installation.await_control_plane, prepared[primary])
         exposed = steps.begin(installation.expose, istiod)
         # istioctl replaces the injection webhooks last of all: a pod that is asked for meanwhile gets no side-car.
-        injecting = (istiod, installed)
+        injecting = (istiod, installed, steps.begin(partial(self._await_root, primary), istiod, namespaced[primary]))
         steps.begin(partial(installation.gateway, primary), *injecting)
         primary_gateway = steps.begin(partial(installation.await_gateway, primary), *injecting)
         if self._ground.addressing is Addressing.LOAD_BALANCER:
@@ -132,7 +133,8 @@ class Provisioning:
         injected = steps.begin(partial(installation.await_injection, remote), joined)
         # The remote's webhook calls istiod through the primary's gateway: a pod that is asked for earlier is
         # refused, and Kubernetes then waits longer and longer before it asks again.
-        reachable = (injected, exposed, primary_gateway)
+        rooted = steps.begin(partial(self._await_root, remote), joined, istiod, namespaced[remote])
+        reachable = (injected, rooted, exposed, primary_gateway)
         steps.begin(partial(installation.gateway, remote), *reachable)
         remote_gateway = steps.begin(partial(installation.await_gateway, remote), *reachable)
         deployed = {
@@ -175,6 +177,13 @@ class Provisioning:
             return
         with self._ground.progress.step("kind clusters deleted"):
             process.side_by_side(**{str(role): cluster.delete for role, cluster in self._clusters.items()})
+
+    def _make_namespace(self, role: Role) -> None:
+        with self._ground.progress.step("workloads' namespace", role=role):
+            workloads.make_namespace(self._kubes[role], role)
+
+    def _await_root(self, role: Role) -> None:
+        self._installation.await_root(role, gateway.NAMESPACE, workloads.NAMESPACE)
 
     def _deploy(self, role: Role) -> None:
         with self._ground.progress.step("workloads applied", role=role):

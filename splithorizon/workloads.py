@@ -24,6 +24,11 @@ def helloworld_of(role: Role) -> str:
     return f"{SERVICE}-{VERSION_OF[role]}"
 
 
+def make_namespace(kube: Kube, role: Role) -> None:
+    """Apply the workloads' namespace alone, so that istiod gets it ready for side-cars before they come."""
+    kube.apply([document for document in _documents(role) if document["kind"] == "Namespace"])
+
+
 def deploy(
     kube: Kube,
     role: Role,

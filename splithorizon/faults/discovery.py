@@ -10,10 +10,9 @@ import yaml
 from splithorizon import changes, manifests, workloads
 from splithorizon.durations import current as durations
 from splithorizon.faults.registry import fault
-from splithorizon.mesh.facts import NetworkMode
+from splithorizon.mesh.facts import ROOT_CONFIG_MAP, NetworkMode
 from splithorizon.mesh.foreign import NETWORK_LABEL
 from splithorizon.mesh.model import Mesh
-from splithorizon.observations.anchors import ROOT_CONFIG_MAP
 from splithorizon.rollout import await_rollout
 from splithorizon.topology import MANIFESTS, Role
 

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from splithorizon import changes, manifests, workloads
 from splithorizon.faults.discovery import forbid_writing
 from splithorizon.faults.registry import fault
+from splithorizon.mesh.facts import ROOT_CONFIG_MAP
 from splithorizon.mesh.model import Mesh
 from splithorizon.mesh.secured import Secured
-from splithorizon.observations.anchors import ROOT_CONFIG_MAP
 from splithorizon.topology import MANIFESTS, Role
 
 _FAULTS = MANIFESTS / "faults"

@@ -14,6 +14,9 @@ from splithorizon.mesh.gateway import NAMESPACE as SYSTEM_NAMESPACE
 from splithorizon.mesh.gateway import Address
 from splithorizon.topology import Role
 
+ROOT_CONFIG_MAP = "istio-ca-root-cert"
+"""Istiod tells its root to every namespace by this name; pods with a side-car mount it."""
+
 
 class NetworkMode(StrEnum):
     """How istiod learns which network is where: from labels, or from meshNetworks in its ConfigMap."""

@@ -14,7 +14,7 @@ from splithorizon.errors import CommandFailed
 from splithorizon.images import ImageSet
 from splithorizon.kube import Kube
 from splithorizon.mesh import gateway, remote_secret
-from splithorizon.mesh.facts import NetworkMode
+from splithorizon.mesh.facts import ROOT_CONFIG_MAP, NetworkMode
 from splithorizon.mesh.gateway import Address
 from splithorizon.mesh.trust import Trust
 from splithorizon.progress import Progress
@@ -153,6 +153,21 @@ class Installation:
         with self._progress.step("injection enabled by the primary's istiod", role=role):
             claim = f"the {role}'s injection webhooks carry istiod's CA bundle"
             eventually(claim, enabled, within=durations().webhook_ready)
+
+    def await_root(self, role: Role, *namespaces: str) -> None:
+        """Wait until istiod has told its root to namespaces: a pod that mounts it earlier starts up to 15 s later.
+
+        The kubelet mounts a ConfigMap that is not there yet again after 0.5, 1, 2, 4 and 8 s.
+        """
+
+        def told() -> None:
+            without = [name for name in namespaces if self._kubes[role].get("ConfigMap", ROOT_CONFIG_MAP, name) is None]
+            if without:
+                raise NotYet(f"no ConfigMap {ROOT_CONFIG_MAP} in {', '.join(without)}")
+
+        with self._progress.step("istiod's root told to the namespaces", role=role):
+            claim = f"istiod's root is told to the {role}'s namespaces"
+            eventually(claim, told, within=durations().object_appears, every=0.2)
 
     def _for_mode(self, file: Path, overlay: str) -> manifests.Object:
         (document,) = manifests.load(file)

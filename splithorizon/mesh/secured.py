@@ -14,9 +14,8 @@ from splithorizon import changes, manifests, process, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.mesh import certificates
-from splithorizon.mesh.facts import config_map_of
+from splithorizon.mesh.facts import ROOT_CONFIG_MAP, config_map_of
 from splithorizon.mesh.model import Mesh
-from splithorizon.observations.anchors import ROOT_CONFIG_MAP
 from splithorizon.observations.client import Client, Sample
 from splithorizon.observations.doorway import Doorway
 from splithorizon.observations.tls import Credentials

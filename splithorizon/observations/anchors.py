@@ -11,10 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from splithorizon.kube import Kube, Object
+from splithorizon.mesh.facts import ROOT_CONFIG_MAP
 from splithorizon.mesh.foreign import REVISION_LABEL
 from splithorizon.topology import Role
 
-ROOT_CONFIG_MAP = "istio-ca-root-cert"
 _ROOT_KEY = "root-cert.pem"
 _VALIDATING = "ValidatingWebhookConfiguration"
 _WEBHOOKS = {"MutatingWebhookConfiguration": "sidecar-injector", _VALIDATING: "istiod"}

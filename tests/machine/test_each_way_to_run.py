@@ -23,7 +23,7 @@ from splithorizon.progress import Progress
 from tests.machine.conftest import Starter
 
 PATH_PROOF = "suites/routing/test_each_version_takes_its_own_path.py"
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900), pytest.mark.xdist_group("each way to run")]
 
 
 def require_conformant(report: dict[str, Any], output: str) -> None:
