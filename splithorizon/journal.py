@@ -107,6 +107,15 @@ class Journal:
             self._record["entries"].append({"kind": kind, "name": name, "facts": facts})
             self._write()
 
+    @contextmanager
+    def passing(self, kind: str, name: str, /, **facts: str) -> Iterator[None]:
+        """Note what is created and gone again within the block: only a run that is killed there leaves it."""
+        self.will_create(kind, name, **facts)
+        yield
+        with self._lock:
+            self._record["entries"].remove({"kind": kind, "name": name, "facts": facts})
+            self._write()
+
     def keep(self) -> None:
         """Note that what was created outlives the run on purpose."""
         with self._lock:

@@ -46,7 +46,7 @@ class Options:
     @property
     def outlived(self) -> bool:
         """Whether the mesh is still there once the run is over."""
-        return bool(self.keep or self.contexts or self.mesh)
+        return bool(self.keep or self.reuse or self.contexts or self.mesh)
 
     def as_report(self) -> dict[str, Any]:
         """The options as JSON takes them."""

@@ -90,6 +90,21 @@ class Progress:
                 glyph = _ENDED if outcome == "done" else _FAILED
                 self._line(glyph, f"{step.label} ({seconds:.1f} s)")
 
+    @contextmanager
+    def quiet_step(self, name: str) -> Iterator[None]:
+        """Let the heartbeat name what somebody else tells the beginning and the end of."""
+        step = _Running(name, time.monotonic())
+        with self._lock:
+            self._printed = time.monotonic()
+            self._running.append(step)
+            self._start_pulse()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._printed = time.monotonic()
+                self._running.remove(step)
+
     def close(self) -> None:
         """Stop the heartbeat; more may be said, and a later step starts it again."""
         self._closed.set()

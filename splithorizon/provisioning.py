@@ -100,6 +100,8 @@ class Provisioning:
         for role, cluster in self._clusters.items():
             with self._ground.progress.step("attached to the kept cluster", role=role):
                 cluster.attach()
+                # A node that was begun anew has its way out again.
+                separation.close(cluster)
                 found[role] = address(self._kubes[role])
         return found
 
@@ -214,13 +216,19 @@ class Provisioning:
         images = self._ground.images
         return MeshFacts(
             clusters=clusters,
-            versions=dict(images.versions),
+            versions=self._versions(),
             kind=images.kind,
             istioctl=images.istioctl,
             network_mode=self._network_mode(),
             provider=self._ground.engine.provider,
             images_mode=images.mode,
         )
+
+    def _versions(self) -> dict[str, str]:
+        """As they run; of kept clusters, which may be of other images than those asked for, nothing else is known."""
+        images = self._ground.images.versions
+        known = {"istio": images["istio"]} if self._ground.options.reuse else images
+        return {**known, **foreign.versions_running(self._kubes[Role.PRIMARY])}
 
     def _network_mode(self) -> NetworkMode:
         """As it was installed; kept clusters may be of the other mode than the one that is asked for."""

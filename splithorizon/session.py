@@ -12,10 +12,11 @@ from pathlib import Path
 
 from splithorizon import orphans, preflight, process, soundness, topology
 from splithorizon.clusters.kind import KIND_LABEL
-from splithorizon.engine import Engine
+from splithorizon.engine import Engine, find, probe
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke, UsageProblem
 from splithorizon.images import supply
+from splithorizon.images.build import NODES
 from splithorizon.images.cache import Cache, size
 from splithorizon.images.cache import root as cache_root
 from splithorizon.journal import Entry, Journal, sole_use
@@ -79,23 +80,27 @@ class Session:
         self.secrets += trust.secrets
         self._require_report_folder()
         self._undo.enter_context(sole_use(self.options.cluster_name, self.run_id))
+        # Before memory and disk are looked at: dead runs' clusters hold some.
+        for line in sweep_dead(self.progress):
+            self.progress.say(f"a dead run: {line}")
         if not self.options.reuse:
             # Kept clusters have their memory and disk already.
             preflight.require_memory(_MEMORY_GIB)
-            preflight.require_disk({cache_root(): _CACHE_DISK_GIB, Path("/var"): _RUN_DISK_GIB})
+            cache = {} if supply.in_cache(self.options) else {cache_root(): _CACHE_DISK_GIB}
+            preflight.require_disk({**cache, Path("/var"): _RUN_DISK_GIB})
         preflight.warn_of_limits(self.progress.say)
 
         journal = Journal.open(self.run_id)
         # With what went wrong before it: the record of what could not be removed stays for the next sweep.
         self._undo.push(lambda _, error, __: self._close_journal(journal, gone=error is None))
-        with self.progress.step("container engine"):
+        with journal.passing("probe", probe.NAME), self.progress.step("container engine"):
             engine = find_engine(self.options.provider, run_folder=journal.folder, say=self.progress.say)
         self.engine = engine
-        for line in sweep_dead(self.progress):
-            self.progress.say(f"a dead run: {line}")
         if not self.options.reuse:
             _refuse_foreign(engine, plan)
-        images = supply.supply(self.options, engine, self.progress)
+        building = f"splithorizon-import-{self.run_id}"
+        with journal.passing("container", building, engine=engine.to_json()):
+            images = supply.supply(self.options, engine, self.progress, container=building)
         if images.to_load and not self.options.reuse:
             with self.progress.step("images saved for the nodes"):
                 engine.save(list(images.to_load), journal.folder / "images.tar")
@@ -205,6 +210,10 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
             with progress.step(f"leftover namespace {entry.name} removed", role=entry.facts["role"]):
                 leave(Kube(Path(entry.facts["kubeconfig"]), entry.facts["role"]), entry.name)
             return
+        if entry.kind == "probe":
+            for found in find.installed():
+                probe.remove_remains(found)
+            return
         engine = Engine.from_json(entry.facts["engine"])
         if entry.kind == "cluster":
             with progress.step(f"leftover cluster {entry.name} removed"):
@@ -212,6 +221,8 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
                 orphans.end({entry.facts["folder"], f"{KIND_LABEL}={entry.name}"})
                 for container in {topology.node_of(entry.name), *_containers(engine, entry.name)}:
                     engine.remove_container(container)
+        elif entry.kind == "container":
+            engine.remove_container(entry.name)
         elif entry.kind == "network":
             engine.remove_network(entry.name)
 
@@ -226,10 +237,27 @@ def sweep_all(options: Options, progress: Progress) -> Iterator[str]:
     cache = Cache(folder, progress.say)
     if options.rebuild:
         yield from (f"removed {entry} ({freed / 2**20:.0f} MiB)" for entry, freed in cache.sweep(set()))
+    for engine in find.installed():
+        yield from _node_images(engine, remove=options.rebuild)
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
             yield f"cached: {entry.name} ({size(entry) / 2**20:.0f} MiB)"
     yield f"cache: {folder} ({size(folder) / 2**20:.0f} MiB; remove it with --sweep --rebuild)"
+
+
+def _node_images(engine: Engine, *, remove: bool) -> Iterator[str]:
+    try:
+        found = engine.images(NODES)
+    except EnvironmentBroke:
+        # An engine that is installed and does not run holds what cannot be asked for.
+        return
+    for name, held in found:
+        if not remove:
+            yield f"in {engine.provider}: {name} ({held})"
+        elif engine.remove_image(name):
+            yield f"removed {name} from {engine.provider} ({held})"
+        else:
+            yield f"{name} stays in {engine.provider}: a container uses it"
 
 
 def _stands(entry: Entry) -> bool:

@@ -322,7 +322,11 @@ RED: dict[str, tuple[Check, str]] = {
     ),
     "one network": (
         lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=200)),
-        "pod helloworld-v2 answered 200 at 10.20.0.7",
+        "helloworld-v2 answered 200 at 10.20.0.7",
+    ),
+    "another host at the far pod's address": (
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=404)),
+        "somebody answered 404 at 10.20.0.7",
     ),
 }
 

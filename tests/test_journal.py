@@ -78,6 +78,14 @@ def test_steps_side_by_side_may_note_what_they_create(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in Journal.read(journal.folder).entries) == sorted(names)
 
 
+def test_what_is_gone_again_is_on_record_only_meanwhile(tmp_path: Path) -> None:
+    journal = Journal.open("run", tmp_path)
+    journal.will_create("cluster", "a")
+    with journal.passing("container", "b", engine="podman"):
+        assert [entry.name for entry in Journal.read(journal.folder).entries] == ["a", "b"]
+    assert [entry.name for entry in Journal.read(journal.folder).entries] == ["a"]
+
+
 def test_closing_removes_the_folder_with_all_that_is_in_it(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -384,9 +384,10 @@ def test_it(changed):
     ("kept", "notes"),
     [
         (("--keep-cluster",), ["provisioned", "begins to put back", "put back", "undone"]),
+        (("--reuse",), ["provisioned", "begins to put back", "put back", "undone"]),
         ((), ["provisioned", "begins to put back", "undone"]),
     ],
-    ids=["a mesh that stays", "a mesh that goes"],
+    ids=["a mesh that stays", "a mesh that stayed", "a mesh that goes"],
 )
 def test_what_an_interrupted_test_changed_is_put_back_while_the_mesh_is_in_reach(
     small: Small, kept: tuple[str, ...], notes: list[str]

@@ -104,13 +104,19 @@ def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, line
 def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[str]) -> None:
     with progress.step("set-up"):
         progress.close()
-    before = threading.active_count()
     with progress.step("kind cluster deleted"):
         eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
     assert "still: kind cluster deleted (" in "".join(lines)
     progress.close()
     progress.close()
-    assert threading.active_count() == before
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_of_a_quiet_step_only_the_heartbeat_tells(progress: Progress, lines: list[str]) -> None:
+    with progress.quiet_step("test_long_waits"):
+        eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
+    assert progress.steps == []
+    assert all(re.search(r"… still: test_long_waits \(\d+ s\)$", line) for line in lines), lines
 
 
 def test_many_threads_lose_no_step_and_mix_no_line(progress: Progress, lines: list[str]) -> None:

@@ -30,6 +30,8 @@ case "$1 $2" in
   "volume ls") cat "volumes/${4#*=}" 2>/dev/null; exit 0;;
   "volume rm") rm volumes/*; exit 0;;
   "network rm") [ ! -e "networks/$3/used" ] && rm -r "networks/$3" || { echo in use >&2; exit 2; };;
+  "images --filter") for name in nodes/*; do printf 'splithorizon.local/node:%s\\t1.07 GB\\n' "${name#*/}"; done;;
+  "rmi splithorizon.local/node:"*) [ ! -e "nodes/${2#*:}/used" ] && rm -r "nodes/${2#*:}";;
   *) exit 64;;
 esac
 """
@@ -120,6 +122,8 @@ def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_cluster
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     record.write_text(record.read_text().replace(boot, "another"))
 
+    monkeypatch.setenv("PATH", f"{engine.command.parent}:/bin")
+
     def swept() -> list[str]:
         return [line for line in sweep_all(Options(), Progress(print)) if "run folder" in line]
 
@@ -132,6 +136,29 @@ def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_cluster
     (engine.command.parent / "containers" / "lab-primary").unlink()
     assert swept() == [f"removed run folder {journal.folder}: the clusters that it kept are gone"]
     assert not journal.folder.exists()
+
+
+def test_a_sweep_tells_of_node_images_and_with_rebuild_removes_what_no_container_uses(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("XDG_STATE_HOME", tmp_path), ("XDG_CACHE_HOME", tmp_path), ("PATH", engine.command.parent)):
+        monkeypatch.setenv(name, f"{value}:/bin" if name == "PATH" else str(value))
+    nodes = engine.command.parent / "nodes"
+    (nodes / "new" / "used").mkdir(parents=True)
+    (nodes / "old").mkdir()
+
+    def swept(*, rebuild: bool) -> list[str]:
+        found = sweep_all(Options(rebuild=rebuild), Progress(print))
+        return [line for line in found if "splithorizon.local/node" in line]
+
+    new, old = (f"splithorizon.local/node:{name}" for name in ("new", "old"))
+    assert swept(rebuild=False) == [f"in podman: {new} (1.07 GB)", f"in podman: {old} (1.07 GB)"]
+    assert swept(rebuild=True) == [
+        f"{new} stays in podman: a container uses it",
+        f"removed {old} from podman (1.07 GB)",
+    ]
+    (engine.command.parent / "broken").touch()
+    assert swept(rebuild=True) == []
 
 
 def test_a_containers_volumes_go_even_where_the_container_was_never_made(engine: Engine) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from splithorizon.errors import UsageProblem
 from splithorizon.images import supply, versions
+from splithorizon.images.build import Recipe
 from splithorizon.options import Options
 
 PSEUDO_VERSION = "v0.0.0-20260306174214-6991a379e1fc"
@@ -80,6 +82,29 @@ def test_only_what_would_be_built_must_be_known() -> None:
     ):
         with pytest.raises(UsageProblem, match=r"1\.0\.0"):
             supply.check(options)
+
+
+@pytest.mark.parametrize("asked", [Options(images="built"), Options(), Options(images="published")])
+def test_another_node_image_is_refused_where_the_node_is_built(asked: Options) -> None:
+    options = replace(asked, kind_image="kindest/node:v1.34.4")
+    if asked.images == "built":
+        with pytest.raises(UsageProblem, match=r"--kind-image kindest/node:v1\.34\.4: built images"):
+            supply.check(options)
+    else:
+        supply.check(options)
+
+
+def test_what_a_registry_named_by_an_option_has_is_in_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known = versions.load()
+    built = Options(images="built")
+    assert not supply.in_cache(built)
+    (tmp_path / "splithorizon" / f"images-{Recipe(known, known.istio(None)).key}").mkdir()
+    assert supply.in_cache(built)
+    assert supply.in_cache(Options())
+    assert not supply.in_cache(replace(built, rebuild=True))
+    assert not supply.in_cache(Options(images="published"))
+    assert not supply.in_cache(Options(hub="127.0.0.1:5000/istio"))
 
 
 def test_every_version_is_read(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.client import Attempt
 from splithorizon.route import Route
 
+# No answer at all, or that of the client's own side-car when it reaches nobody.
+_NOBODY = {0, 503}
+
 
 def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evidence:
     """The near pod answers at its own address, so the far pod's silence means something."""
@@ -17,7 +20,7 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evide
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
             next_command="kubectl -n sample get pods -o wide",
         )
-    if far.seconds >= durations.current().dial and not far.reached:
+    if far.seconds >= durations.current().dial and far.status in _NOBODY:
         raise CheckFailed(
             f"{route}: the networks are separate",
             expected=f"{far.target.ip} refused at once",
@@ -26,13 +29,16 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evide
             likely_cause="the packets leave the test network by a node's default route and are dropped",
             next_command=f"ip route get {far.target.ip}",
         )
-    if far.reached:
+    if far.status not in _NOBODY:
         raise CheckFailed(
             f"{route}: the networks are separate",
             expected=f"no answer from {far.target.ip} but through a gateway",
-            seen=f"pod {far.target.name} answered {far.status} at {far.target.ip} after {far.seconds:.2f} s",
+            seen=f"{far.target.name if far.reached else 'somebody'} answered {far.status} at {far.target.ip} after "
+            f"{far.seconds:.2f} s",
             samples=2,
-            likely_cause="a route joins the two pod ranges: the clusters are on one network",
+            likely_cause="a route joins the two pod ranges: the clusters are on one network"
+            if far.reached
+            else "the pod range of the other network is in use by others here: what answered is not the pod",
             next_command=f"ip route get {far.target.ip}",
         )
     return Evidence(

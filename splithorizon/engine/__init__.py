@@ -58,6 +58,21 @@ class Engine:
         """Whether the image is in the engine's own store."""
         return self._small("image", "inspect", reference, check=False).status == 0
 
+    def image_id(self, reference: str) -> str:
+        """The id of an image, which it keeps when another takes its name; empty where there is none."""
+        found = self._small("image", "inspect", "--format", "{{.Id}}", reference, check=False)
+        return found.stdout.strip() if found.status == 0 else ""
+
+    def images(self, repository: str) -> list[tuple[str, str]]:
+        """The name and the size, as the engine writes it, of every image of a repository."""
+        only = ["--filter", f"reference={repository}"]
+        listed = self._small("images", *only, "--format", "{{.Repository}}:{{.Tag}}\t{{.Size}}").stdout
+        return [(name, size) for name, _, size in (line.partition("\t") for line in listed.splitlines())]
+
+    def remove_image(self, reference: str) -> bool:
+        """Remove an image by name or id; one that a container uses stays. Tells whether it went."""
+        return self.run("rmi", reference, within=durations().image_step, check=False).status == 0
+
     def label_of(self, image: str, label: str) -> str | None:
         """The value of an image's label, None where it carries none of that name."""
         labels = json.loads(self._small("image", "inspect", "--format", "{{json .Config.Labels}}", image).stdout)
@@ -105,15 +120,21 @@ class Engine:
         """Upload an image; `insecure` as in pull()."""
         self._image("push", *self._plain_http(insecure), reference, within=durations().image_pulled)
 
-    def is_published(self, reference: str, *, insecure: bool, within: float) -> bool:
-        """Whether a registry has the image; nothing is fetched."""
+    def published_as(self, reference: str, *, insecure: bool, within: float) -> str | None:
+        """The name by which a registry has the image, None where none that answers does; nothing is fetched.
+
+        podman finds an image by a name without a registry, as Istio's are written, but does not pull it by that
+        name on every machine: what it found comes with the registry's name. docker takes the name as it is.
+        """
         if self.provider == "podman":
             # Its `manifest inspect` knows no plain HTTP; listing a repository's tags does.
-            repository, _, _ = reference.rpartition(":")
-            asked = ["search", "--list-tags", "--limit", "1", *self._plain_http(insecure), repository]
-        else:
-            asked = ["manifest", "inspect", *(["--insecure"] if insecure else []), reference]
-        return self.run(*asked, within=within, check=False).status == 0
+            repository, _, tag = reference.rpartition(":")
+            search = ["search", "--list-tags", "--limit", "1", "--format", "{{.Name}}", *self._plain_http(insecure)]
+            found = self.run(*search, repository, within=within, check=False)
+            names = found.stdout.split()
+            return f"{names[0]}:{tag}" if found.status == 0 and names else None
+        asked = ["manifest", "inspect", *(["--insecure"] if insecure else []), reference]
+        return reference if self.run(*asked, within=within, check=False).status == 0 else None
 
     def address_of(self, container: str) -> str:
         """The container's IPv4 address on kind's network, where the nodes reach one another."""
@@ -139,9 +160,10 @@ class Engine:
         only = [] if label is None else ["--filter", f"label={label}"]
         return self._small("ps", "--all", *only, "--format", "{{.Names}}").stdout.split()
 
-    def volumes(self, label: str) -> list[str]:
-        """The names of all volumes with that label."""
-        return self._small("volume", "ls", "--filter", f"label={label}", "--format", "{{.Name}}").stdout.split()
+    def volumes(self, label: str | None = None) -> list[str]:
+        """The names of all volumes, with that label where one is given."""
+        only = [] if label is None else ["--filter", f"label={label}"]
+        return self._small("volume", "ls", *only, "--format", "{{.Name}}").stdout.split()
 
     def remove_container(self, name: str) -> None:
         """Kill and remove a container with its volumes; fine where there is none.

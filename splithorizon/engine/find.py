@@ -59,6 +59,12 @@ def find_engine(wanted: str, *, run_folder: Path, say: Callable[[str], None], ma
     )
 
 
+def installed() -> list[Engine]:
+    """Every engine whose program is here, as the caller's environment has it; whether one works is not tried."""
+    found = ((provider, shutil.which(provider)) for provider in _PROVIDERS["auto"])
+    return [_engine(provider, Path(command)) for provider, command in found if command]
+
+
 def containers_conf(*, files: int, processes: int, runtime: str | None) -> str:
     """A podman configuration that asks for no more than these hard limits; -1 is no limit.
 
@@ -79,17 +85,7 @@ def _try(provider: Provider, run_folder: Path, say: Callable[[str], None]) -> En
     command = shutil.which(provider)
     if command is None:
         raise CannotRun("not installed")
-    environment = {name: os.environ[name] for name in _REMEMBERED if name in os.environ}
-    environment["KIND_EXPERIMENTAL_PROVIDER"] = provider
-    if provider == "docker":
-        # With buildx's attestation beside it, an image would be saved as an index, not an image.
-        environment["BUILDX_NO_DEFAULT_ATTESTATIONS"] = "1"
-    engine = Engine(
-        provider=provider,
-        command=Path(command),
-        environment=environment,
-        lacks_resource_capability=False,
-    )
+    engine = _engine(provider, Path(command))
     _require_genuine(engine)
     if provider == "docker":
         engine = _measured(engine)
@@ -102,6 +98,15 @@ def _try(provider: Provider, run_folder: Path, say: Callable[[str], None]) -> En
             "expect minutes where overlay takes seconds, and many times the disk space"
         )
     return engine
+
+
+def _engine(provider: Provider, command: Path) -> Engine:
+    environment = {name: os.environ[name] for name in _REMEMBERED if name in os.environ}
+    environment["KIND_EXPERIMENTAL_PROVIDER"] = provider
+    if provider == "docker":
+        # With buildx's attestation beside it, an image would be saved as an index, not an image.
+        environment["BUILDX_NO_DEFAULT_ATTESTATIONS"] = "1"
+    return Engine(provider=provider, command=command, environment=environment, lacks_resource_capability=False)
 
 
 def _podman(engine: Engine, run_folder: Path, say: Callable[[str], None]) -> Engine:

@@ -119,6 +119,13 @@ def lacks_resource_capability(engine: Engine) -> bool:
                 _quietly(engine, "rmi", "--force", IMAGE)
 
 
+def remove_remains(engine: Engine) -> None:
+    """Remove what a killed run's probe left; fine where nothing is, and where the engine does not answer."""
+    with _alone(engine):
+        _remove(engine)
+        _quietly(engine, "rmi", IMAGE)
+
+
 def one_line(text: str) -> str:
     """The line of an engine's output that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

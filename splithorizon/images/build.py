@@ -20,6 +20,7 @@ from splithorizon.images.versions import IMAGES, IstioSource, Versions
 from splithorizon.progress import Progress
 
 HUB = "splithorizon.local"
+NODES = f"{HUB}/node"
 
 _KUBERNETES_SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _NODE_PROGRAMS = ("kubelet", "kubeadm", "kubectl")
@@ -57,6 +58,7 @@ class Recipe:
             source.version,
             source.pseudo_version,
             programs.go_version(),
+            programs.target(),
             IMAGES,
             *(code / name for name in ("build.py", "programs.py", "packages.py")),
         )
@@ -82,7 +84,7 @@ class Recipe:
     @property
     def node(self) -> str:
         """The node image's reference; its tag is the key, so another build never takes its place."""
-        return f"{HUB}/node:{self.key}"
+        return f"{NODES}:{self.key}"
 
     def image_set(self, entry: Path) -> ImageSet:
         """The finished images of a cache entry."""
@@ -108,20 +110,30 @@ class Recipe:
             },
         )
 
-    def make(self, engine: Engine, progress: Progress, *, rebuild: bool = False) -> ImageSet:
-        """Find the images in the cache or build them, and have the node image in the engine's store."""
+    def make(
+        self, engine: Engine, progress: Progress, *, rebuild: bool = False, container: str = "splithorizon-import"
+    ) -> ImageSet:
+        """Find the images in the cache or build them, and have the node image in the engine's store.
+
+        ``container`` is the name of the one that they are put together in; it goes with the building.
+        """
         folder = cache_root()
         cache = Cache(folder, progress.say)
+        replaced = ""
         if rebuild and cache.find("images", self.key):
             cache.remove("images", self.key)
-            engine.run("rmi", "--force", self.node, within=durations().image_step, check=False)
+            replaced = engine.image_id(self.node)
         entry = cache.find("images", self.key)
         if entry is None:
             packages.require_tools(progress.say)
             log = folder / "build.log"
             ingredients = self._ingredients(cache, progress, log)
             with progress.step("images put together"):
-                entry = cache.fill("images", self.key, lambda half: self._assemble(half, ingredients, engine, log))
+                entry = cache.fill(
+                    "images", self.key, lambda half: self._assemble(half, ingredients, engine, container, log)
+                )
+        if replaced and replaced != engine.image_id(self.node):
+            engine.remove_image(replaced)
         if not engine.has_image(self.node):
             with progress.step("node image loaded into the engine"):
                 engine.load(entry / "node.tar")
@@ -162,7 +174,7 @@ class Recipe:
                 **{name: path.result() for name, path in small.items()},
             )
 
-    def _assemble(self, half: Path, made: _Ingredients, engine: Engine, log: Path) -> None:
+    def _assemble(self, half: Path, made: _Ingredients, engine: Engine, container: str, log: Path) -> None:
         contexts = half / "contexts"
         refs = self.references
         v = self._versions
@@ -214,7 +226,7 @@ class Recipe:
         image(bare, "node", {"node.tar": made.node_root, f"programs/{_NODE_PROGRAMS[0]}": binary,
               **{f"programs/{name}": Path(_NODE_PROGRAMS[0]) for name in _NODE_PROGRAMS[1:]}},
               arguments={"KUBERNETES_VERSION": v.kubernetes})  # fmt: skip
-        self._import(bare, half / "images.tar", engine, log)
+        self._import(bare, half / "images.tar", engine, container, log)
         engine.save([self.node], half / "node.tar")
         engine.run(
             "rmi",
@@ -236,9 +248,8 @@ class Recipe:
         ):
             _place(source, host / name)
 
-    def _import(self, bare: str, archive: Path, engine: Engine, log: Path) -> None:
+    def _import(self, bare: str, archive: Path, engine: Engine, container: str, log: Path) -> None:
         """Turn the bare node image into the node image: with the cluster's images in its store."""
-        container = f"splithorizon-import-{self.key}"
         engine.remove_container(container)
         try:
             engine.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -33,11 +34,14 @@ class Program:
         """Build into the cache and return the folder that holds the programs."""
         inputs = sorted(p for p in self.module.glob("*") if p.suffix in {".mod", ".sum", ".go"})
         flags = " ".join(f"{name}={value}" for name, value in sorted(self.variables.items()))
-        key = digest(go_version(), _environment_digest(), repr(sorted(self.packages.items())), flags, *inputs)
+        key = digest(go_version(), target(), repr(sorted(self.packages.items())), flags, *inputs)
         return cache.fill(f"programs-{self.name}", key, lambda folder: self._link(folder, log))
 
     def _link(self, folder: Path, log: Path) -> None:
         variables = " ".join(f"-X {name}={value}" for name, value in sorted(self.variables.items()))
+        # Go does not clear up when it is stopped: here it goes with the half entry.
+        temporary = folder / "go-build"
+        temporary.mkdir()
         for name, package in self.packages.items():
             run(
                 [
@@ -46,26 +50,29 @@ class Program:
                 ],
                 within=durations().go_build,
                 cwd=self.module,
-                env={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"},
+                env={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTMPDIR": str(temporary)},
                 log=log,
             )
+        shutil.rmtree(temporary)
 
 
 def go_version() -> str:
     """The Go tool chain's version; raises UsageProblem where there is none that is new enough."""
     if not shutil.which("go"):
         raise UsageProblem(
-            "--images built needs Go 1.26 or newer on PATH, and there is none; or name a registry "
-            "with --hub. Nothing was created."
+            "what is not published or not on PATH is compiled with Go 1.26 or newer, and there is none on PATH. Where "
+            "a registry answers, kind, kubectl and istioctl are enough: on PATH, or by --kind-bin, --kind-kubectl-bin "
+            "and --istioctl. Nothing was created."
         )
     found = run(["go", "env", "GOVERSION"], within=durations().small_command).stdout.strip()
     numbers = tuple(int(part) for part in found.removeprefix("go").split(".")[:2])
     if numbers < _OLDEST_GO:
-        raise UsageProblem(f"--images built needs Go 1.26 or newer, found {found}. Nothing was created.")
+        raise UsageProblem(f"compiling needs Go 1.26 or newer, found {found}. Nothing was created.")
     return found
 
 
-def _environment_digest() -> str:
+def target() -> str:
+    """What the environment tells Go to compile for."""
     return " ".join(os.environ.get(name, "") for name in ("GOOS", "GOARCH", "GOAMD64", "GOEXPERIMENT"))
 
 
@@ -150,6 +157,7 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
                 f"the Go module proxy does not serve Istio {source.pseudo_version}: "
                 f"{known.stderr.strip().splitlines()[-1]}. Nothing was created."
             )
+        _restate_replacements(folder, f"istio.io/istio@{source.pseudo_version}", environment, log)
         run(
             ["go", "mod", "tidy"],
             within=durations().go_download,
@@ -159,3 +167,16 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
         )
 
     return cache.fill("istio-module", digest(source.pseudo_version, template / "go.mod"), make)
+
+
+def _restate_replacements(folder: Path, module: str, environment: Mapping[str, str], log: Path) -> None:
+    """Write the modules that another takes in place of others into our go.mod: Go heeds only the main module's."""
+
+    def go(*arguments: str) -> str:
+        return run(["go", *arguments], within=durations().go_download, cwd=folder, env=environment, log=log).stdout
+
+    downloaded = json.loads(go("mod", "download", "-json", module))
+    for replaced in json.loads(go("mod", "edit", "-json", downloaded["GoMod"]))["Replace"] or []:
+        old, new = ("@".join(filter(None, (side["Path"], side.get("Version")))) for side in
+                    (replaced["Old"], replaced["New"]))  # fmt: skip
+        go("mod", "edit", f"-replace={old}={new}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import yaml
 from splithorizon import process
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
-from splithorizon.errors import CommandFailed, EnvironmentBroke, UsageProblem
+from splithorizon.errors import EnvironmentBroke, UsageProblem
 from splithorizon.images import ImageSet
 from splithorizon.options import Options
 from splithorizon.progress import Progress
@@ -23,6 +25,9 @@ SAMPLES = (
     "istio/examples-helloworld-v2:1.0",
     "curlimages/curl:8.16.0",
 )
+
+
+_MINOR = re.compile(r"\d+\.\d+\.")
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,15 @@ class HostPrograms:
 
 def registry_answers(options: Options, engine: Engine) -> bool:
     """Whether the registry of the sample images answers the engine within three seconds."""
-    reference = _samples(options)[SAMPLES[0]]
     try:
-        return engine.is_published(reference, insecure=_on_loopback(reference), within=durations().registry_answers)
+        return _found(_samples(options)[SAMPLES[0]], engine) is not None
     except EnvironmentBroke:
         return False
+
+
+def _found(reference: str, engine: Engine) -> str | None:
+    insecure = _on_loopback(reference)
+    return engine.published_as(reference, insecure=insecure, within=durations().registry_answers)
 
 
 def require_programs(options: Options) -> None:
@@ -75,17 +84,12 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
 
     Raises UsageProblem where a named image is not to be had: nothing was created yet.
     """
-    pilot, proxy = _istio_references(options, programs)
-    samples = _samples(options)
-    wanted = [pilot, proxy, *samples.values()]
-    if options.kind_image:
-        wanted.append(options.kind_image)
-    for reference in wanted:
-        try:
-            with progress.step(f"{reference} pulled"):
-                engine.pull(reference, insecure=_on_loopback(reference))
-        except CommandFailed as failed:
-            raise UsageProblem(f"image {reference} cannot be pulled: {failed.seen}. Nothing was created.") from None
+    named = _istio_references(options, programs)
+    _warn_of_another_version(options, programs, progress)
+    wanted = [*named, *_samples(options).values(), *([options.kind_image] if options.kind_image else [])]
+    pulled = {reference: _pull(reference, engine, progress) for reference in wanted}
+    pilot, proxy = (pulled[reference] for reference in named)
+    samples = {published: pulled[ours] for published, ours in _samples(options).items()}
     hub, _, tag = pilot.rpartition("/pilot:")
     return ImageSet(
         mode="published",
@@ -101,6 +105,36 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
         istioctl=programs.istioctl,
         versions={"istio": tag},
     )
+
+
+def _pull(reference: str, engine: Engine, progress: Progress) -> str:
+    """Pull an image, and return the name that it has from then on."""
+    with progress.step(f"{reference} pulled"):
+        try:
+            name = (_has_registry(reference) and reference) or _found(reference, engine) or reference
+            engine.pull(name, insecure=_on_loopback(name))
+        except EnvironmentBroke as failed:
+            why = failed.seen or str(failed)
+            raise UsageProblem(f"image {reference} cannot be pulled: {why}. Nothing was created.") from None
+    return name
+
+
+def _has_registry(reference: str) -> bool:
+    first, slash, _ = reference.partition("/")
+    return bool(slash) and (first == "localhost" or "." in first or ":" in first)
+
+
+def _warn_of_another_version(options: Options, programs: HostPrograms, progress: Progress) -> None:
+    """Say so where istioctl, whose charts install, is of another minor version than the images that are asked for."""
+    command = [str(programs.istioctl), "version", "--remote=false", "--output", "json"]
+    told = json.loads(process.run(command, within=durations().small_command).stdout)
+    version = told["clientVersion"]["version"]
+    minor, asked = (_MINOR.match(name or "") for name in (version, options.istio_version))
+    if minor and asked and minor[0] != asked[0]:
+        progress.say(
+            f"warning: --istio-version {options.istio_version}, but {programs.istioctl} is of {version}: "
+            f"its own charts install; name another with --istioctl"
+        )
 
 
 def _istio_references(options: Options, programs: HostPrograms) -> tuple[str, str]:

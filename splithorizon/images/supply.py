@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from splithorizon.engine import Engine
+from splithorizon.errors import UsageProblem
 from splithorizon.images import ImageSet, programs, published, versions
 from splithorizon.images.build import Recipe
 from splithorizon.images.cache import Cache
@@ -17,24 +18,46 @@ from splithorizon.progress import Progress
 def check(options: Options) -> None:
     """Refuse what no mode can supply, before an engine is looked for.
 
-    Raises UsageProblem for an Istio version that is neither listed nor served, and for a program
-    that is not there.
+    Raises UsageProblem for an Istio version that is neither listed nor served, for a program that is
+    not there, and for a node image where the node is to be built.
     """
-    if options.images == "built" or (options.images == "auto" and not options.hub):
+    if options.images == "built" or (options.images == "auto" and not _named(options)):
         versions.load().istio(options.istio_version)
+    if options.images == "built":
+        _refuse_node_image(options)
     published.require_programs(options)
 
 
-def supply(options: Options, engine: Engine, progress: Progress) -> ImageSet:
-    """Have every image and host program of the run at hand."""
+def in_cache(options: Options) -> bool:
+    """Whether the images were built before; never where they may come from a registry that an option names."""
+    if options.images == "published" or options.rebuild or (options.images == "auto" and _named(options)):
+        return False
+    known = versions.load()
+    try:
+        key = Recipe(known, known.istio(options.istio_version)).key
+    except UsageProblem:
+        # Without Go nothing is built either.
+        return False
+    return Cache(cache_root(), lambda _: None).find("images", key) is not None
+
+
+def supply(options: Options, engine: Engine, progress: Progress, *, container: str = "splithorizon-import") -> ImageSet:
+    """Have every image and host program of the run at hand.
+
+    ``container`` is the name of the one that images are put together in, where they are.
+    """
     known = versions.load()
     mode = options.images
-    if mode == "auto":
+    if mode == "auto" and _named(options):
+        # Who names a hub wants its Istio judged, and no other in its place.
+        mode = "published"
+    elif mode == "auto":
         with progress.step("asked whether a registry answers"):
             mode = "published" if published.registry_answers(options, engine) else "built"
     if mode == "built":
+        _refuse_node_image(options)
         source = known.istio(options.istio_version)
-        made = Recipe(known, source).make(engine, progress, rebuild=options.rebuild)
+        made = Recipe(known, source).make(engine, progress, rebuild=options.rebuild, container=container)
         return replace(
             made,
             kind=options.kind or made.kind,
@@ -60,3 +83,15 @@ def supply(options: Options, engine: Engine, progress: Progress) -> ImageSet:
         return made / name
 
     return published.pull(options, engine, published.host_programs(options, build), progress)
+
+
+def _named(options: Options) -> bool:
+    return bool(options.hub or options.sample_hub)
+
+
+def _refuse_node_image(options: Options) -> None:
+    if options.kind_image:
+        raise UsageProblem(
+            f"--kind-image {options.kind_image}: built images come in a node of their own; for another node name "
+            "--images published. Nothing was created."
+        )

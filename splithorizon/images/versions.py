@@ -60,7 +60,8 @@ class Versions:
         known = ", ".join(sorted(self.istio_releases, reverse=True))
         raise UsageProblem(
             f"unknown Istio version {version!r}: images/versions.toml lists {known}; "
-            "a Go pseudo-version (v0.0.0-<time>-<commit>) of istio.io/istio works too. "
+            "a Go pseudo-version (v0.0.0-<time>-<commit>) of istio.io/istio works too, and with --images published "
+            "whatever the registry has. "
             "Nothing was created."
         )
 

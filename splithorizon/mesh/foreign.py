@@ -95,7 +95,7 @@ def explore(
         )
     return MeshFacts(
         clusters=clusters,
-        versions={"istio": istiod.version, "kubernetes": _kubernetes_version(kubes[Role.PRIMARY])},
+        versions=_versions(istiod, kubes[Role.PRIMARY]),
         namespace=namespace,
         revision=istiod.revision,
         network_mode=mode,
@@ -228,5 +228,12 @@ def _pod_subnet(kube: Kube) -> str:
     return str(nodes[0]["spec"].get("podCIDR", "")) if nodes else ""
 
 
-def _kubernetes_version(kube: Kube) -> str:
-    return str(json.loads(kube.request("/version"))["gitVersion"]).removeprefix("v")
+def versions_running(primary: Kube) -> dict[str, str]:
+    """What the primary itself says of the versions that run; without Istio's where no istiod runs."""
+    istiod = next(iter(_istiods(primary)), None)
+    return _versions(istiod, primary)
+
+
+def _versions(istiod: _Istiod | None, primary: Kube) -> dict[str, str]:
+    kubernetes = str(json.loads(primary.request("/version"))["gitVersion"]).removeprefix("v")
+    return {**({"istio": istiod.version} if istiod else {}), "kubernetes": kubernetes}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import re
 import subprocess
 import tarfile
@@ -88,6 +89,26 @@ def test_finding_an_engine_leaves_nothing_and_clears_what_a_killed_search_left(e
     assert not engine.has_network(probe.NAME)
     assert not engine.has_image(probe.IMAGE)
     assert probe.NAME not in engine.containers()
+
+
+def test_a_sweep_removes_what_a_killed_search_left(engine: Engine) -> None:
+    engine.run("network", "create", probe.NAME, within=30)
+    engine.run("import", "-", probe.IMAGE, within=30, stdin=probe.archive(platform.machine()))
+    engine.run("create", "--name", probe.NAME, probe.IMAGE, "/probe", within=30)
+    probe.remove_remains(engine)
+    assert not engine.has_network(probe.NAME)
+    assert not engine.has_image(probe.IMAGE)
+    assert probe.NAME not in engine.containers()
+
+
+def test_an_image_that_a_container_uses_is_not_removed(engine: Engine, node: str) -> None:
+    assert engine.images(IMAGE.partition(":")[0])[0][0] == IMAGE
+    assert not engine.remove_image(IMAGE)
+    assert engine.has_image(IMAGE)
+    engine.remove_container(node)
+    known = engine.image_id(IMAGE)
+    assert engine.remove_image(known)
+    assert engine.image_id(IMAGE) == ""
 
 
 def test_images_are_not_stored_as_full_copies(engine: Engine) -> None:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +35,7 @@ def require_conformant(report: dict[str, Any], output: str) -> None:
     assert {result["verdict"] for result in report["behaviours"]} == {"conformant"}
 
 
-def test_docker_workers_and_json_logs(start: Starter) -> None:
+def test_docker_workers_and_json_logs(start: Starter, tmp_path: Path) -> None:
     assert os.environ.get("DOCKER_HOST"), "CI starts a dockerd for this: .ci/dockerd start FOLDER"
     run = start(
         "suites/", "--provider", "docker", "--images", "built", "--cluster-name", "docker",
@@ -46,6 +48,10 @@ def test_docker_workers_and_json_logs(start: Starter) -> None:
     lines = [line for b in path for e in b["evidence"] for line in e["sample_lines"]]
     assert lines
     assert all(line.startswith("{") for line in lines)
+    docker = find_engine("docker", run_folder=tmp_path, say=print)
+    assert docker.containers() == []
+    assert docker.volumes() == []
+    assert not docker.has_network(docker.network)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +150,20 @@ def test_published_images_node_ports_and_a_fault_that_is_found(
     finally:
         for role in ("primary", "remote"):
             podman.remove_container(f"published-{role}-control-plane")
+
+
+def test_an_image_without_a_registrys_name_is_pulled_by_the_one_that_has_it(
+    hub: str, podman: Engine, tmp_path: Path
+) -> None:
+    registries = tmp_path / "registries.conf"
+    registries.write_text(
+        f'unqualified-search-registries = ["{hub}"]\n[[registry]]\nlocation = "{hub}"\ninsecure = true\n'
+    )
+    machine = {**podman.environment, "CONTAINERS_REGISTRIES_CONF": str(registries)}
+    engine = replace(podman, environment=machine)
+    curl = "samples/curl:8.16.0"
+    assert engine.published_as(curl, insecure=False, within=10) == f"{hub}/{curl}"
+    assert engine.published_as("samples/none:1", insecure=False, within=10) is None
 
 
 def _kept_kubeconfig(output: str, role: str) -> str:
