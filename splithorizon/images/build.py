@@ -125,9 +125,11 @@ class Recipe:
             replaced = engine.image_id(self.node)
         entry = cache.find("images", self.key)
         if entry is None:
-            packages.require_tools(progress.say)
             log = folder / "build.log"
-            ingredients = self._ingredients(cache, progress, log)
+            # First of all: it says whether there is such an Istio.
+            istio = programs.istio_module(self._source, self._versions, cache, log)
+            packages.require_tools(progress.say)
+            ingredients = self._ingredients(istio, cache, progress, log)
             with progress.step("images put together"):
                 entry = cache.fill(
                     "images", self.key, lambda half: self._assemble(half, ingredients, engine, container, log)
@@ -139,16 +141,13 @@ class Recipe:
                 engine.load(entry / "node.tar")
         return self.image_set(entry)
 
-    def _ingredients(self, cache: Cache, progress: Progress, log: Path) -> _Ingredients:
+    def _ingredients(self, istio_module: Path, cache: Cache, progress: Progress, log: Path) -> _Ingredients:
         """Compile on both cores while packages come over the network."""
         versions, source = self._versions, self._source
 
         def compiled(program: programs.Program) -> Path:
             with progress.step(f"{program.name} compiled"):
                 return program.build(cache, log)
-
-        def istio() -> Path:
-            return compiled(programs.istio(source, programs.istio_module(source, versions, cache, log)))
 
         def downloaded() -> tuple[Path, Path, Path]:
             with progress.step("Debian packages and Envoy downloaded"):
@@ -162,7 +161,7 @@ class Recipe:
         with _pool(2) as compilers, _pool(1) as downloads:
             packed = downloads.submit(downloaded)
             kubernetes = compilers.submit(compiled, programs.kubernetes(versions))
-            mesh = compilers.submit(istio)
+            mesh = compilers.submit(compiled, programs.istio(source, istio_module))
             small = {p.name: compilers.submit(compiled, p) for p in programs.small_programs()}
             userland, node, envoy = packed.result()
             return _Ingredients(

@@ -22,6 +22,7 @@ from splithorizon.images.build import Recipe
 from splithorizon.images.cache import root as cache_root
 from splithorizon.images.published import SAMPLES
 from splithorizon.progress import Progress
+from splithorizon.topology import MANIFESTS
 from tests.machine.conftest import Starter
 
 PATH_PROOF = "suites/routing/test_each_version_takes_its_own_path.py"
@@ -33,6 +34,21 @@ def require_conformant(report: dict[str, Any], output: str) -> None:
     assert report["totals"]["requests"] >= 1000
     assert report["totals"]["unjoined"] == 0
     assert {result["verdict"] for result in report["behaviours"]} == {"conformant"}
+
+
+def require_taken_as_they_lie(programs: Path, kubeconfig: str) -> None:
+    """Every manifest but kind's own and what is laid over others, by the API server or by istioctl."""
+    whole = [file for file in sorted(MANIFESTS.rglob("*.yaml")) if not {"kind", "overlays"} & {*file.parts}]
+    operators = [file for file in whole if "kind: IstioOperator" in file.read_text()]
+    placed = [file for file in whole if file not in operators and file.parent.name in {"istio", "workloads"}]
+    others = [file for file in whole if file not in operators + placed]
+    assert operators
+    for file in operators:
+        subprocess.run([programs / "istioctl", "manifest", "generate", "-f", file], check=True, capture_output=True)
+    for files, namespace in ((placed, []), (others, ["--namespace", "sample"])):
+        command = [programs / "kubectl", "--kubeconfig", kubeconfig, "apply", "--dry-run=server", *namespace]
+        done = subprocess.run([*command, *(f"-f={file}" for file in files)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_docker_workers_and_json_logs(start: Starter, tmp_path: Path) -> None:
@@ -135,6 +151,8 @@ def test_published_images_node_ports_and_a_fault_that_is_found(
         assert first.report["versions"]["images"] == "published"
         gateways = [cluster["gateway_addresses"] for cluster in first.report["topology"]["clusters"]]
         assert all(not address.endswith(":15443") for (address,) in gateways), gateways
+
+        require_taken_as_they_lie(programs, _kept_kubeconfig(first.output, "primary"))
 
         # Without its network's label the remote's gateway is none: istiod hands out pod addresses.
         kubeconfig = _kept_kubeconfig(first.output, "remote")
