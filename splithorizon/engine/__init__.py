@@ -112,29 +112,34 @@ class Engine:
         """Give an image a second name."""
         self._small("tag", source, target)
 
-    def pull(self, reference: str, *, insecure: bool = False) -> None:
-        """Fetch an image; `insecure` allows plain HTTP, as docker always does on loopback."""
-        self._image("pull", *self._plain_http(insecure), reference, within=durations().image_pulled)
+    def pull(self, reference: str, *, insecure: bool = False) -> str:
+        """Fetch an image and return its name in the store; `insecure` allows plain HTTP, as docker does on loopback.
+
+        docker knows where an image is whose name has no registry, as Istio's have none. podman asks there too, but
+        only where it is told to take the name as docker does, and then keeps it with the registry's name.
+        """
+        if self.provider == "docker":
+            self._image("pull", reference, within=durations().image_pulled)
+            return reference
+        self._image("pull", *self._plain_http(insecure), f"docker://{reference}", within=durations().image_pulled)
+        names: list[str] = json.loads(
+            self._small("image", "inspect", "--format", "{{json .RepoTags}}", reference).stdout
+        )
+        return next(name for name in names if name == reference or name.endswith(f"/{reference}"))
 
     def push(self, reference: str, *, insecure: bool = False) -> None:
         """Upload an image; `insecure` as in pull()."""
         self._image("push", *self._plain_http(insecure), reference, within=durations().image_pulled)
 
-    def published_as(self, reference: str, *, insecure: bool, within: float) -> str | None:
-        """The name by which a registry has the image, None where none that answers does; nothing is fetched.
-
-        podman finds an image by a name without a registry, as Istio's are written, but does not pull it by that
-        name on every machine: what it found comes with the registry's name. docker takes the name as it is.
-        """
+    def is_published(self, reference: str, *, insecure: bool, within: float) -> bool:
+        """Whether a registry has the image; nothing is fetched."""
         if self.provider == "podman":
             # Its `manifest inspect` knows no plain HTTP; listing a repository's tags does.
-            repository, _, tag = reference.rpartition(":")
-            search = ["search", "--list-tags", "--limit", "1", "--format", "{{.Name}}", *self._plain_http(insecure)]
-            found = self.run(*search, repository, within=within, check=False)
-            names = found.stdout.split()
-            return f"{names[0]}:{tag}" if found.status == 0 and names else None
-        asked = ["manifest", "inspect", *(["--insecure"] if insecure else []), reference]
-        return reference if self.run(*asked, within=within, check=False).status == 0 else None
+            repository, _, _ = reference.rpartition(":")
+            asked = ["search", "--list-tags", "--limit", "1", *self._plain_http(insecure), repository]
+        else:
+            asked = ["manifest", "inspect", *(["--insecure"] if insecure else []), reference]
+        return self.run(*asked, within=within, check=False).status == 0
 
     def address_of(self, container: str) -> str:
         """The container's IPv4 address on kind's network, where the nodes reach one another."""

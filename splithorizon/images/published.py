@@ -14,7 +14,7 @@ import yaml
 from splithorizon import process
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
-from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.errors import CommandFailed, EnvironmentBroke, UsageProblem
 from splithorizon.images import ImageSet
 from splithorizon.options import Options
 from splithorizon.progress import Progress
@@ -41,15 +41,11 @@ class HostPrograms:
 
 def registry_answers(options: Options, engine: Engine) -> bool:
     """Whether the registry of the sample images answers the engine within three seconds."""
+    reference = _samples(options)[SAMPLES[0]]
     try:
-        return _found(_samples(options)[SAMPLES[0]], engine) is not None
+        return engine.is_published(reference, insecure=_on_loopback(reference), within=durations().registry_answers)
     except EnvironmentBroke:
         return False
-
-
-def _found(reference: str, engine: Engine) -> str | None:
-    insecure = _on_loopback(reference)
-    return engine.published_as(reference, insecure=insecure, within=durations().registry_answers)
 
 
 def require_programs(options: Options) -> None:
@@ -109,19 +105,11 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
 
 def _pull(reference: str, engine: Engine, progress: Progress) -> str:
     """Pull an image, and return the name that it has from then on."""
-    with progress.step(f"{reference} pulled"):
-        try:
-            name = (_has_registry(reference) and reference) or _found(reference, engine) or reference
-            engine.pull(name, insecure=_on_loopback(name))
-        except EnvironmentBroke as failed:
-            why = failed.seen or str(failed)
-            raise UsageProblem(f"image {reference} cannot be pulled: {why}. Nothing was created.") from None
-    return name
-
-
-def _has_registry(reference: str) -> bool:
-    first, slash, _ = reference.partition("/")
-    return bool(slash) and (first == "localhost" or "." in first or ":" in first)
+    try:
+        with progress.step(f"{reference} pulled"):
+            return engine.pull(reference, insecure=_on_loopback(reference))
+    except CommandFailed as failed:
+        raise UsageProblem(f"image {reference} cannot be pulled: {failed.seen}. Nothing was created.") from None
 
 
 def _warn_of_another_version(options: Options, programs: HostPrograms, progress: Progress) -> None:

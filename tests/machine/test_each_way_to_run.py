@@ -9,7 +9,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +143,8 @@ def test_published_images_node_ports_and_a_fault_that_is_found(
         *("--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl")),
         *("--gateway-address", "nodeport", "--keep-cluster", "--profile", "core"),
     )
+    curl = f"{hub}/samples/curl:8.16.0"
+    assert podman.pull(curl, insecure=True) == curl
     try:
         first = start("suites/", *arguments)
         assert first.ends(within=600) == 0, first.output
@@ -168,20 +169,6 @@ def test_published_images_node_ports_and_a_fault_that_is_found(
     finally:
         for role in ("primary", "remote"):
             podman.remove_container(f"published-{role}-control-plane")
-
-
-def test_an_image_without_a_registrys_name_is_pulled_by_the_one_that_has_it(
-    hub: str, podman: Engine, tmp_path: Path
-) -> None:
-    registries = tmp_path / "registries.conf"
-    registries.write_text(
-        f'unqualified-search-registries = ["{hub}"]\n[[registry]]\nlocation = "{hub}"\ninsecure = true\n'
-    )
-    machine = {**podman.environment, "CONTAINERS_REGISTRIES_CONF": str(registries)}
-    engine = replace(podman, environment=machine)
-    curl = "samples/curl:8.16.0"
-    assert engine.published_as(curl, insecure=False, within=10) == f"{hub}/{curl}"
-    assert engine.published_as("samples/none:1", insecure=False, within=10) is None
 
 
 def _kept_kubeconfig(output: str, role: str) -> str:
