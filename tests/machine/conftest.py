@@ -99,3 +99,10 @@ def start(tmp_path: Path) -> Iterator[Starter]:
     yield starter
     for run in starter.runs:
         run.stop()
+
+
+def require_conformant(report: dict[str, Any], output: str) -> None:
+    assert report["verdict"] == "conformant", output
+    assert report["totals"]["requests"] >= 1000
+    assert report["totals"]["unjoined"] == 0
+    assert {result["verdict"] for result in report["behaviours"]} == {"conformant"}
