@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from splithorizon.engine import probe
+from splithorizon.engine import Engine, probe
 from splithorizon.engine.find import containers_conf, find_engine
 from splithorizon.errors import UsageProblem
 
@@ -173,3 +173,33 @@ def test_the_bounded_runtime_rewrites_a_bundle_and_hands_everything_on(tmp_path:
     done = subprocess.run([runtime, *argv], capture_output=True, text=True, timeout=10, check=True)
     assert done.stdout.split() == argv
     assert config.read_text() == '{"process": {"capabilities": {"bounding": []}}, "hostname": "kept"}'
+
+
+# Says what it was asked for, and lists the one image that it has under two names.
+PODMAN = """#!/bin/sh
+case "$1" in
+  pull) shift; echo "$@" >>"$(dirname "$0")/asked";;
+  image) echo '["elsewhere.test/b:1", "elsewhere.test/istio/pilot:1.29.1", "elsewhere.test/kindest/node@sha256:12ab"]';;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("reference", "asked", "name"),
+    [
+        ("istio/pilot:1.29.1", "docker://istio/pilot:1.29.1", "elsewhere.test/istio/pilot:1.29.1"),
+        ("kindest/node:v1@sha256:12ab", "docker://kindest/node@sha256:12ab", "elsewhere.test/kindest/node@sha256:12ab"),
+        ("elsewhere.test/istio/pilot:1.29.1", "elsewhere.test/istio/pilot:1.29.1", "elsewhere.test/istio/pilot:1.29.1"),
+        ("localhost/a:1", "localhost/a:1", "localhost/a:1"),
+        ("host:5000/a@sha256:12ab", "host:5000/a@sha256:12ab", "host:5000/a@sha256:12ab"),
+    ],
+)
+def test_podman_takes_a_name_without_a_registry_as_docker_does(
+    tmp_path: Path, reference: str, asked: str, name: str
+) -> None:
+    program = tmp_path / "podman"
+    program.write_text(PODMAN)
+    program.chmod(0o755)
+    engine = Engine("podman", program, {}, lacks_resource_capability=False)
+    assert engine.pull(reference) == name
+    assert (tmp_path / "asked").read_text().strip() == asked

@@ -118,14 +118,18 @@ class Engine:
         docker knows where an image is whose name has no registry, as Istio's have none. podman asks there too, but
         only where it is told to take the name as docker does, and then keeps it with the registry's name.
         """
-        if self.provider == "docker":
-            self._image("pull", reference, within=durations().image_pulled)
+        transport, asked = "", reference
+        if self.provider == "podman" and not names_a_registry(reference):
+            repository, _, fingerprint = reference.partition("@")
+            # podman takes a tag or a fingerprint, not both.
+            asked = f"{repository.partition(':')[0]}@{fingerprint}" if fingerprint else reference
+            transport = "docker://"
+        self._image("pull", *self._plain_http(insecure), f"{transport}{asked}", within=durations().image_pulled)
+        if not transport:
             return reference
-        self._image("pull", *self._plain_http(insecure), f"docker://{reference}", within=durations().image_pulled)
-        names: list[str] = json.loads(
-            self._small("image", "inspect", "--format", "{{json .RepoTags}}", reference).stdout
-        )
-        return next(name for name in names if name == reference or name.endswith(f"/{reference}"))
+        field = "{{json .RepoDigests}}" if "@" in asked else "{{json .RepoTags}}"
+        names: list[str] = json.loads(self._small("image", "inspect", "--format", field, asked).stdout)
+        return next(name for name in names if name.endswith(f"/{asked}"))
 
     def push(self, reference: str, *, insecure: bool = False) -> None:
         """Upload an image; `insecure` as in pull()."""
@@ -200,3 +204,9 @@ class Engine:
 
     def _plain_http(self, insecure: bool) -> list[str]:
         return ["--tls-verify=false"] if insecure and self.provider == "podman" else []
+
+
+def names_a_registry(reference: str) -> bool:
+    """Whether an image's name begins with a registry's, by the rule that docker made: a dot, a port, or localhost."""
+    first, slash, _ = reference.partition("/")
+    return bool(slash) and (first == "localhost" or "." in first or ":" in first)
