@@ -121,14 +121,17 @@ class Recipe:
         cache = Cache(folder, progress.say)
         replaced = ""
         if rebuild and cache.find("images", self.key):
-            cache.remove("images", self.key)
+            with progress.step("earlier images removed"):
+                cache.remove("images", self.key)
             replaced = engine.image_id(self.node)
         entry = cache.find("images", self.key)
         if entry is None:
             log = folder / "build.log"
             # First of all: it says whether there is such an Istio.
-            istio = programs.istio_module(self._source, self._versions, cache, log)
-            packages.require_tools(progress.say)
+            with progress.step(f"module of Istio {self._source.version} at hand"):
+                istio = programs.istio_module(self._source, self._versions, cache, log)
+            with progress.step("Debian's tools at hand"):
+                packages.require_tools(progress.say)
             ingredients = self._ingredients(istio, cache, progress, log)
             with progress.step("images put together"):
                 entry = cache.fill(
