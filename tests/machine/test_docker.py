@@ -10,7 +10,7 @@ import pytest
 from splithorizon.engine.find import find_engine
 from tests.machine.conftest import Starter, require_conformant
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900), pytest.mark.xdist_group("all but published images")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 def test_docker_workers_and_json_logs(start: Starter, tmp_path: Path) -> None:

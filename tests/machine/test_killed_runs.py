@@ -16,7 +16,7 @@ from splithorizon.engine.find import find_engine
 from splithorizon.journal import runs_folder
 from tests.machine.conftest import Starter
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(420), pytest.mark.xdist_group("all but published images")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(420)]
 
 SUITE = ("suites/", "--provider", "podman", "--images", "built", "--cluster-name", "stopped", "--profile", "core")
 STEPS = {

@@ -21,7 +21,7 @@ from splithorizon.options import Options
 from splithorizon.progress import Progress
 from tests.machine.conftest import CHECKOUT, Starter
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.xdist_group("all but published images")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 CONTEXTS = ("kind-others-primary", "kind-others-remote")
 # They come and go by themselves.

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,25 +22,10 @@ from splithorizon.images.cache import root as cache_root
 from splithorizon.images.published import SAMPLES
 from splithorizon.progress import Progress
 from splithorizon.topology import MANIFESTS
-from tests.machine.conftest import Starter, require_conformant
+from tests.machine.conftest import Run, Starter, require_conformant
 
 PATH_PROOF = "suites/routing/test_each_version_takes_its_own_path.py"
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900), pytest.mark.xdist_group("published images")]
-
-
-def require_taken_as_they_lie(programs: Path, kubeconfig: str) -> None:
-    """Every manifest but kind's own and what is laid over others, by the API server or by istioctl."""
-    whole = [file for file in sorted(MANIFESTS.rglob("*.yaml")) if not {"kind", "overlays"} & {*file.parts}]
-    operators = [file for file in whole if "kind: IstioOperator" in file.read_text()]
-    placed = [file for file in whole if file not in operators and file.parent.name in {"istio", "workloads"}]
-    others = [file for file in whole if file not in operators + placed]
-    assert operators
-    for file in operators:
-        subprocess.run([programs / "istioctl", "manifest", "generate", "-f", file], check=True, capture_output=True)
-    for files, namespace in ((placed, []), (others, ["--namespace", "sample"])):
-        command = [str(programs / "kubectl"), "--kubeconfig", kubeconfig, "apply", "--dry-run=server", *namespace]
-        done = subprocess.run([*command, *(f"-f={file}" for file in files)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -104,50 +90,83 @@ def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
     podman.run("rmi", "--force", *published.values(), within=120, check=False)
 
 
-def test_published_images_node_ports_and_a_fault_that_is_found(
-    start: Starter, hub: str, recipe: Recipe, podman: Engine
-) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """A run with the published images that left its clusters, and the options that reach them again."""
+
+    run: Run
+    status: int
+    options: tuple[str, ...]
+    programs: Path
+
+    def kubeconfig(self, role: str) -> str:
+        found = re.search(rf"\[{role}\] kept: export KUBECONFIG=(\S+)", self.run.output)
+        assert found, self.run.output
+        return found[1]
+
+
+@pytest.fixture(scope="module")
+def kept(hub: str, recipe: Recipe, podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     known = versions.load()
     programs = cache_root() / f"images-{recipe.key}" / "programs"
-    arguments = (
+    options = (
         *("--provider", "podman", "--images", "auto", "--cluster-name", "published"),
         *("--hub", f"{hub}/istio", "--sample-hub", f"{hub}/samples", "--istio-version", known.istio_default),
         *("--kind-image", f"{hub}/kind/node:v{known.kubernetes}", "--kind-bin", str(programs / "kind")),
         *("--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl")),
         *("--gateway-address", "nodeport", "--keep-cluster", "--profile", "core"),
     )
-    curl = f"{hub}/samples/curl:8.16.0"
-    assert podman.pull(curl, insecure=True) == curl
-    try:
-        first = start("suites/", *arguments)
-        assert first.ends(within=600) == 0, first.output
-        require_conformant(first.report, first.output)
-        assert first.report["versions"]["images"] == "published"
-        gateways = [cluster["gateway_addresses"] for cluster in first.report["topology"]["clusters"]]
-        assert all(not address.endswith(":15443") for (address,) in gateways), gateways
-
-        require_taken_as_they_lie(programs, _kept_kubeconfig(first.output, "primary"))
-
-        # Without its network's label the remote's gateway is none: istiod hands out pod addresses.
-        kubeconfig = _kept_kubeconfig(first.output, "remote")
-        unlabel = ["-n", "istio-system", "label", "service", "istio-eastwestgateway", "topology.istio.io/network-"]
-        subprocess.run([programs / "kubectl", "--kubeconfig", kubeconfig, *unlabel], check=True)
-        second = start(PATH_PROOF, *arguments, "--reuse", "--requests", "200")
-        assert second.ends(within=300) == 1, second.output
-        refuted = {b["route"] for b in second.report["behaviours"] if b["verdict"] == "not conformant"}
-        assert second.report["verdict"] == "not conformant"
-        assert "primary→remote" in refuted
-        assert "remote→primary" not in refuted, "the other way is whole"
-        assert all(b["verdict"] != "inconclusive" for b in second.report["behaviours"])
-    finally:
-        for role in ("primary", "remote"):
-            podman.remove_container(f"published-{role}-control-plane")
+    folder = tmp_path_factory.mktemp("published")
+    start = Starter(folder)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(folder / "state"))
+        run = start("suites/", *options)
+        try:
+            yield Kept(run, run.ends(within=600), options, programs)
+        finally:
+            run.stop()
+            for role in ("primary", "remote"):
+                podman.remove_container(f"published-{role}-control-plane")
 
 
-def _kept_kubeconfig(output: str, role: str) -> str:
-    found = re.search(rf"\[{role}\] kept: export KUBECONFIG=(\S+)", output)
-    assert found, output
-    return found[1]
+def test_published_images_and_node_ports(kept: Kept) -> None:
+    assert kept.status == 0, kept.run.output
+    report = kept.run.report
+    require_conformant(report, kept.run.output)
+    assert report["versions"]["images"] == "published"
+    gateways = [cluster["gateway_addresses"] for cluster in report["topology"]["clusters"]]
+    assert all(not address.endswith(":15443") for (address,) in gateways), gateways
+
+
+def test_every_manifest_is_taken_as_it_lies_by_the_server_or_by_istioctl(kept: Kept) -> None:
+    whole = [file for file in sorted(MANIFESTS.rglob("*.yaml")) if not {"kind", "overlays"} & {*file.parts}]
+    operators = [file for file in whole if "kind: IstioOperator" in file.read_text()]
+    placed = [file for file in whole if file not in operators and file.parent.name in {"istio", "workloads"}]
+    others = [file for file in whole if file not in operators + placed]
+    assert operators
+    for file in operators:
+        istioctl = [str(kept.programs / "istioctl"), "manifest", "generate", "--filename", str(file)]
+        subprocess.run(istioctl, check=True, capture_output=True)
+    kubectl = [str(kept.programs / "kubectl"), "--kubeconfig", kept.kubeconfig("primary")]
+    for files, namespace in ((placed, []), (others, ["--namespace", "sample"])):
+        command = [*kubectl, "apply", "--dry-run=server", *namespace, *(f"--filename={file}" for file in files)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_fault_in_a_kept_mesh_is_found_where_it_is(kept: Kept, start: Starter) -> None:
+    # Without its network's label the remote's gateway is none: istiod hands out pod addresses.
+    remote = [str(kept.programs / "kubectl"), "--kubeconfig", kept.kubeconfig("remote"), "--namespace", "istio-system"]
+    unlabel = ["label", "service", "istio-eastwestgateway", "topology.istio.io/network-"]
+    subprocess.run([*remote, *unlabel], check=True)
+    run = start(PATH_PROOF, *kept.options, "--reuse", "--requests", "200")
+    assert run.ends(within=300) == 1, run.output
+    refuted = {found["route"] for found in run.report["behaviours"] if found["verdict"] == "not conformant"}
+    assert run.report["verdict"] == "not conformant"
+    assert "primary→remote" in refuted
+    assert "remote→primary" not in refuted, "the other way is whole"
+    assert all(found["verdict"] != "inconclusive" for found in run.report["behaviours"])
+    assert run.report["versions"]["istio"]["primary"] == versions.load().istio_default
 
 
 def _await_port(address: str) -> None:
