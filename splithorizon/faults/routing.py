@@ -152,9 +152,16 @@ def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     spares_local=False,
 )
 def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
-    """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said."""
-    own = '[%START_TIME%] "%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%"\n'
-    mesh.configure({"accessLogFormat": own}, undo)
+    """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said.
+
+    By a provider, for istiod may keep the one before of an accessLogFormat that changes while it pushes
+    (https://github.com/istio/istio/issues/45340).
+    """
+    (telemetry,) = manifests.load(_FAULTS / "access-log-reformatted.yaml")
+    own = {"path": "/dev/stdout", "logFormat": {"text": '[%START_TIME%] "%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%"\n'}}
+    provider = {"name": telemetry["metadata"]["name"], "envoyFileAccessLog": own}
+    mesh.configure({"extensionProviders": [provider]}, undo)
+    changes.apply(mesh.primary.kube, [telemetry], mesh.facts.namespace, undo)
 
 
 @fault("test_each_version_takes_its_own_path", cause="logged none of", verdict=Verdict.INCONCLUSIVE, spares_local=False)
