@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,6 +17,11 @@ from typing import Any
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def unused(name: str) -> str:
+    """The name with an end of its own: what a killed run of these tests left, or another holds, is not in the way."""
+    return f"{name}-{secrets.token_hex(2)}"
 
 
 class Run:

@@ -14,11 +14,12 @@ from splithorizon.clusters.kind import KIND_LABEL
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
 from splithorizon.journal import runs_folder
-from tests.machine.conftest import Starter
+from tests.machine.conftest import Starter, unused
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(420)]
 
-SUITE = ("suites/", "--provider", "podman", "--images", "built", "--cluster-name", "stopped", "--profile", "core")
+CLUSTERS = unused("stopped")
+SUITE = ("suites/", "--provider", "podman", "--images", "built", "--cluster-name", CLUSTERS, "--profile", "core")
 STEPS = {
     "clusters": r"… \[remote\] kind cluster",
     "istiod": r"… \[primary\] istiod",
@@ -34,7 +35,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 def left(podman: Engine) -> list[str]:
     """Containers and volumes of the clusters, folders of runs, and programs that a run starts."""
-    clusters = [f"stopped-{role}" for role in ("primary", "remote")]
+    clusters = [f"{CLUSTERS}-{role}" for role in ("primary", "remote")]
     names = [podman.containers(label=f"{KIND_LABEL}={cluster}") for cluster in clusters]
     volumes = [podman.volumes(label=topology.node_of(cluster)) for cluster in clusters]
     # kind and istioctl are told of the run's folder; other tests' runs may have programs of their own.
@@ -75,9 +76,8 @@ def test_a_stopped_run_removes_everything_within_a_minute(
 
 @pytest.mark.parametrize("step", ["clusters", "workloads"])
 def test_a_killed_run_is_removed_by_a_sweep_and_nothing_else_is(start: Starter, podman: Engine, step: str) -> None:
-    label = f"{KIND_LABEL}=somebody-elses"
-    foreign = "somebody-elses-control-plane"
-    podman.remove_container(foreign)
+    somebody_elses = unused("somebody-elses")
+    label, foreign = f"{KIND_LABEL}={somebody_elses}", topology.node_of(somebody_elses)
     podman.run("create", "--name", foreign, "--label", label, _any_image(podman), within=60)
     try:
         run = start(*SUITE)

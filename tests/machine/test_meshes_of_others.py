@@ -19,11 +19,12 @@ from splithorizon.engine.find import find_engine
 from splithorizon.images import supply
 from splithorizon.options import Options
 from splithorizon.progress import Progress
-from tests.machine.conftest import CHECKOUT, Starter
+from tests.machine.conftest import CHECKOUT, Starter, unused
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-CONTEXTS = ("kind-others-primary", "kind-others-remote")
+OTHERS = unused("others")
+CONTEXTS = (f"kind-{OTHERS}-primary", f"kind-{OTHERS}-remote")
 # They come and go by themselves.
 FLEETING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses", "pods.metrics.k8s.io"}
 KEPT_BY_THE_SERVER = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
@@ -85,7 +86,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
     folder = tmp_path_factory.mktemp("theirs")
     engine = find_engine("podman", run_folder=folder, say=print)
     images = supply.supply(Options(images="built"), engine, Progress(print))
-    plan = topology.plan("others")
+    plan = topology.plan(OTHERS)
     told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), "MESH_ONLY": "yes"}
     script = ["bash", str(with_other_names(tmp_path_factory.mktemp("scripts")))]
     try:
@@ -96,7 +97,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
         yield Others(str(images.kubectl), folder / "kubeconfig")
     finally:
         for cluster in plan:
-            engine.remove_container(f"{cluster.name}-control-plane")
+            engine.remove_container(topology.node_of(cluster.name))
 
 
 def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(

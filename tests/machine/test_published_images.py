@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from splithorizon import topology
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
 from splithorizon.images import versions
@@ -22,7 +23,7 @@ from splithorizon.images.cache import root as cache_root
 from splithorizon.images.published import SAMPLES
 from splithorizon.progress import Progress
 from splithorizon.topology import MANIFESTS
-from tests.machine.conftest import Run, Starter, require_conformant
+from tests.machine.conftest import Run, Starter, require_conformant, unused
 
 ENDPOINTS = "suites/discovery/test_endpoints_are_near_pods_and_the_far_gateway.py"
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -107,10 +108,10 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def kept(hub: str, recipe: Recipe, podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    known = versions.load()
+    known, clusters = versions.load(), unused("published")
     programs = cache_root() / f"images-{recipe.key}" / "programs"
     options = (
-        *("--provider", "podman", "--images", "auto", "--cluster-name", "published"),
+        *("--provider", "podman", "--images", "auto", "--cluster-name", clusters),
         *("--hub", f"{hub}/istio", "--sample-hub", f"{hub}/samples", "--istio-version", known.istio_default),
         *("--kind-image", f"{hub}/kind/node:v{known.kubernetes}", "--kind-bin", str(programs / "kind")),
         *("--kind-kubectl-bin", str(programs / "kubectl"), "--istioctl", str(programs / "istioctl")),
@@ -126,7 +127,7 @@ def kept(hub: str, recipe: Recipe, podman: Engine, tmp_path_factory: pytest.Temp
         finally:
             run.stop()
             for role in ("primary", "remote"):
-                podman.remove_container(f"published-{role}-control-plane")
+                podman.remove_container(topology.node_of(f"{clusters}-{role}"))
 
 
 def test_published_images_and_node_ports(kept: Kept) -> None:
