@@ -20,7 +20,7 @@ import yaml
 from bench import Half, Pair, as_json, median_run, steps_by_hand, steps_of_suite, table, where_time_went
 from splithorizon import process, report, topology
 from splithorizon.clusters import kind
-from splithorizon.engine import Engine
+from splithorizon.engine import Engine, network
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke, UsageProblem
 from splithorizon.images import ImageSet, supply
@@ -146,9 +146,10 @@ def _measure(name: str, runs: int, provider: str, progress: Progress) -> tuple[l
         reports = _REPORTS / name
         reports.mkdir()
         bench = Bench(options, engine, images, plan, journal.folder, reports, progress)
-        # Not measured: it fills the page cache with all that both halves read.
-        bench.suite("suite-warm-up")
-        pairs = [Pair(bench.by_hand(number), bench.suite(f"suite-{number}")) for number in range(1, runs + 1)]
+        with network.on(engine, keep=False):
+            # Not measured: it fills the page cache with all that both halves read.
+            bench.suite("suite-warm-up")
+            pairs = [Pair(bench.by_hand(number), bench.suite(f"suite-{number}")) for number in range(1, runs + 1)]
     finally:
         _undo(journal, engine, plan, progress)
     facts = {"cores": os.cpu_count(), "provider": engine.provider, "versions": dict(images.versions)}
@@ -158,8 +159,7 @@ def _measure(name: str, runs: int, provider: str, progress: Progress) -> tuple[l
 def _note(journal: Journal, engine: Engine, plan: Topology) -> None:
     """Write down what will be created, so that the next run removes it should this one be killed."""
     facts = {"engine": engine.to_json(), "folder": str(journal.folder)}
-    if not engine.has_network(engine.network):
-        journal.will_create("network", engine.network, **facts)
+    journal.will_create("network", engine.network, **facts)
     for cluster in plan:
         journal.will_create("cluster", cluster.name, **facts)
 
@@ -175,8 +175,7 @@ def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Pro
             progress.say(f"removed what a dead run left: {line}")
         for entry in journal.entries:
             if engine is not None and entry.kind == "network":
-                # Another's cluster may be on it by now: then it stays.
-                engine.remove_network(entry.name)
+                network.remove(engine, entry.name)
         journal.close()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from splithorizon import orphans, preflight, process, soundness, topology
 from splithorizon.clusters.kind import KIND_LABEL
-from splithorizon.engine import Engine, find, probe
+from splithorizon.engine import Engine, find, network, probe
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke, UsageProblem
 from splithorizon.images import supply
@@ -106,7 +106,7 @@ class Session:
                 engine.save(list(images.to_load), journal.folder / "images.tar")
         if self.options.keep:
             self._note_kept(journal, engine, plan)
-        self._own_network(engine, journal)
+        self._share_network(engine, journal)
         self._ground = Ground(
             options=self.options,
             engine=engine,
@@ -194,12 +194,10 @@ class Session:
         attach = "attach again with --reuse; " if self.facts else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
 
-    def _own_network(self, engine: Engine, journal: Journal) -> None:
-        """Kind makes its network and leaves it; one that was not there before goes with this run."""
-        if engine.has_network(engine.network) or self.options.keep:
-            return
-        journal.will_create("network", engine.network, engine=engine.to_json())
-        self._undo.callback(engine.remove_network, engine.network)
+    def _share_network(self, engine: Engine, journal: Journal) -> None:
+        if not self.options.keep:
+            journal.will_create("network", engine.network, engine=engine.to_json())
+        self._undo.enter_context(network.on(engine, keep=self.options.keep))
 
 
 def sweep_dead(progress: Progress) -> Iterator[str]:
@@ -224,7 +222,7 @@ def sweep_dead(progress: Progress) -> Iterator[str]:
         elif entry.kind == "container":
             engine.remove_container(entry.name)
         elif entry.kind == "network":
-            engine.remove_network(entry.name)
+            network.remove(engine, entry.name)
 
     yield from sweep(None, remove)
 

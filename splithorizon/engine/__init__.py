@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
 
 Provider = Literal["docker", "podman"]
+
+_OURS = "splithorizon.network=made"
 
 
 @dataclass(frozen=True)
@@ -191,9 +194,21 @@ class Engine:
         """Whether the engine has a network of that name."""
         return self._small("network", "inspect", name, check=False).status == 0
 
-    def remove_network(self, name: str) -> None:
-        """Remove a network that nothing uses; fine where there is none, and one that a container is on stays."""
+    def make_network(self, name: str) -> None:
+        """Make a network for nodes with both families, as kind does, or with IPv4 alone; fine where there is one."""
         if self.has_network(name):
+            return
+        create = ["network", "create", "--driver", "bridge", "--label", _OURS]
+        if self._small(*create, "--ipv6", "--subnet", _local_range(name), name, check=False).status:
+            self._small(*create, name)
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network that we made and no container is on, running or not; fine where there is none."""
+        if not self._small(
+            "network", "ls", "--quiet", "--filter", f"name=^{name}$", "--filter", f"label={_OURS}"
+        ).stdout:
+            return
+        if not self._small("ps", "--quiet", "--all", "--filter", f"network={name}").stdout:
             self._small("network", "rm", name, check=False)
 
     def _small(self, *arguments: str, check: bool = True) -> process.Completed:
@@ -204,6 +219,12 @@ class Engine:
 
     def _plain_http(self, insecure: bool) -> list[str]:
         return ["--tls-verify=false"] if insecure and self.provider == "podman" else []
+
+
+def _local_range(name: str) -> str:
+    """An IPv6 range that nobody routes (RFC 4193), of a name's own."""
+    digits = hashlib.sha256(name.encode()).hexdigest()
+    return f"fd{digits[:2]}:{digits[2:6]}:{digits[6:10]}:{digits[10:14]}::/64"
 
 
 def names_a_registry(reference: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import os
 import platform
 import struct
 import tarfile
@@ -134,10 +135,13 @@ def one_line(text: str) -> str:
 
 @contextmanager
 def _alone(engine: Engine) -> Iterator[None]:
-    """Let two probes wait for each other; the lock on the engine's program leaves no file."""
-    with engine.command.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Let two probes wait for each other; the lock on the folder of the engine's program leaves no file."""
+    descriptor = os.open(engine.command.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _remove(engine: Engine) -> None:

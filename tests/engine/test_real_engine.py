@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.engine import Engine, probe
+from splithorizon.engine import Engine, network, probe
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke
 
@@ -50,7 +50,7 @@ def node(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv(f"KIND_EXPERIMENTAL_{engine.provider.upper()}_NETWORK", NAME)
     try:
         engine.run("import", "-", IMAGE, within=30, stdin=_archive_of("/bin/sleep", "/bin/cat"))
-        engine.run("network", "create", NAME, within=30)
+        engine.make_network(NAME)
         arguments = [
             "--detach",
             "--privileged",
@@ -158,8 +158,35 @@ def test_an_address_on_another_network_is_not_taken_for_kinds(
 def test_a_network_in_use_is_not_removed(engine: Engine, node: str) -> None:
     engine.remove_network(NAME)
     assert engine.has_network(NAME)
+    engine.run("kill", node, within=30)
+    engine.remove_network(NAME)
+    assert engine.has_network(NAME), "a node that is stopped must find its network when it starts again"
     engine.remove_container(node)
     engine.remove_container(node)
     engine.remove_network(NAME)
     engine.remove_network(NAME)
+    assert not engine.has_network(NAME)
+
+
+def test_a_network_that_others_made_is_theirs(engine: Engine) -> None:
+    engine.run("network", "create", NAME, within=30)
+    try:
+        engine.make_network(NAME)
+        engine.remove_network(NAME)
+        assert engine.has_network(NAME)
+    finally:
+        engine.run("network", "rm", NAME, within=30)
+
+
+def test_a_network_goes_with_the_last_that_is_on_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"KIND_EXPERIMENTAL_{engine.provider.upper()}_NETWORK", NAME)
+    with network.on(engine, keep=False):
+        with network.on(engine, keep=False):
+            network.remove(engine, NAME)
+        assert engine.has_network(NAME), "the outer one is still on it"
+    assert not engine.has_network(NAME)
+    with network.on(engine, keep=True):
+        pass
+    assert engine.has_network(NAME)
+    network.remove(engine, NAME)
     assert not engine.has_network(NAME)

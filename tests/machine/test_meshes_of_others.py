@@ -15,6 +15,7 @@ import pytest
 
 from bench.__main__ import what_by_hand_is_told
 from splithorizon import topology
+from splithorizon.engine import network
 from splithorizon.engine.find import find_engine
 from splithorizon.images import supply
 from splithorizon.options import Options
@@ -89,15 +90,17 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
     plan = topology.plan(OTHERS)
     told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), "MESH_ONLY": "yes"}
     script = ["bash", str(with_other_names(tmp_path_factory.mktemp("scripts")))]
-    try:
-        done = subprocess.run(
-            script, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        yield Others(str(images.kubectl), folder / "kubeconfig")
-    finally:
-        for cluster in plan:
-            engine.remove_container(topology.node_of(cluster.name))
+    # kind would make its network, and leave it.
+    with network.on(engine, keep=False):
+        try:
+            done = subprocess.run(
+                script, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
+            )
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+            yield Others(str(images.kubectl), folder / "kubeconfig")
+        finally:
+            for cluster in plan:
+                engine.remove_container(topology.node_of(cluster.name))
 
 
 def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
