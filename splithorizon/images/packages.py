@@ -35,6 +35,8 @@ _LEFT_OUT = (
     "/usr/lib/udev/hwdb.d/*",
 )
 
+# Another apt may be at work, as after a machine's start.
+_PATIENTLY = ("--option", "DPkg::Lock::Timeout=60")
 # The userland is unpacked, not installed: no maintainer script makes these links.
 _USERLAND_LINKS = {
     "usr/sbin/iptables": "xtables-nft-multi",
@@ -68,7 +70,7 @@ def require_tools(say: Callable[[str], None]) -> None:
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], within=durations().package_download, env=environment)
     run(
-        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "mmdebstrap"],
+        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *_PATIENTLY, "mmdebstrap"],
         within=durations().package_download,
         env=environment,
     )
