@@ -1,4 +1,4 @@
-"""``python -m proof``: a healthy mesh, every fault in turn, and the table of what the checks made of them."""
+"""``python -m proof``: healthy meshes, every fault in turn on one of them, and the table of what the checks said."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import signal
 import sys
 import time
 import types
+from collections import deque
 from collections.abc import Callable, Container, Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from proof import CONTROL, Proven, as_json, missing, table, unsound, verdicts_of
@@ -19,7 +21,6 @@ from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, UsageProblem
 from splithorizon.faults import every_fault
 from splithorizon.faults.registry import Fault
-from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.model import Mesh
 from splithorizon.options import Options
 from splithorizon.progress import Progress
@@ -30,18 +31,20 @@ from splithorizon.waiting import NotYet, eventually
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SUITES = _REPOSITORY / "suites"
 _REQUESTS = "100"
+_IMPATIENT = ("--timeout-scale", "0.5")
 
 
 class Prover:
     """Holds one mesh, and looks at it with the suite's own command, as a user would."""
 
-    def __init__(self, facts: MeshFacts, folder: Path, reports: Path, progress: Progress) -> None:
-        """Describe the mesh to the runs to come."""
-        self._facts = folder / "mesh.json"
+    def __init__(self, session: Session) -> None:
+        """Describe the session's mesh to the runs to come."""
+        facts = session.provision()
+        self._facts = facts.clusters[next(iter(facts.clusters))].kubeconfig.with_name("mesh.json")
         self._facts.write_text(facts.to_json())
         self._mesh = Mesh(facts)
-        self._reports = reports
-        self._progress = progress
+        self._reports = session.report_folder
+        self._progress = session.progress
         self._runs = 0
 
     def prove(self, fault: Fault) -> Proven:
@@ -53,7 +56,7 @@ class Prover:
 
         def detected() -> None:
             nonlocal last
-            last = self.look(_beside(fault, _of(Profile.CORE)))
+            last = self.look(_beside(fault, _of(Profile.CORE)), in_vain=_disrupts(fault))
             if lacking := missing(fault, last):
                 raise NotYet("; ".join(lacking))
 
@@ -69,30 +72,68 @@ class Prover:
             detected_after = time.monotonic() - begun
         begun = time.monotonic()
         with self._progress.step(f"{fault.name} healed"):
-            self.require_sound(durations().fault_healed, _beside(fault, {CONTROL}))
+            self.require_sound(_modules(_of(Profile.CORE)) if _disrupts(fault) else _beside(fault, {CONTROL}))
         found = verdicts_of(last) if last else {}
         return Proven(fault, found, detected_after, time.monotonic() - begun, problems)
 
-    def require_sound(self, within: float, modules: Iterable[str]) -> None:
+    def require_sound(self, modules: Iterable[str]) -> None:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
 
         def sound() -> None:
             if wrong := unsound(self.look(modules)):
                 raise NotYet("; ".join(wrong))
 
-        eventually("the mesh is sound", sound, within=within)
+        eventually("the mesh is sound", sound, within=durations().fault_healed)
 
-    def look(self, modules: Iterable[str]) -> RunReport:
-        """Run these modules of the suites; whatever they find is in the report."""
+    def look(self, modules: Iterable[str], *, in_vain: bool = False) -> RunReport:
+        """Run these modules of the suites; whatever they find is in the report.
+
+        ``in_vain`` where disruptive checks among them will wait for what, with their fault, does not come.
+        """
         self._runs += 1
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
         command += ["--mesh", str(self._facts), "--requests", _REQUESTS]
-        command += [f"--report-dir={folder}"]
-        process.run(command, within=durations().suite_run, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
+        command += [f"--report-dir={folder}", *(_IMPATIENT if in_vain else ())]
+        within = durations().disruptive_test if in_vain else durations().suite_run
+        process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
         if not (folder / report.LATEST / report.NAME).exists():
             raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._reports}/runs.log")
         return report.load(folder / report.LATEST / report.NAME)
+
+
+class Proof:
+    """Every fault that was chosen, shared out among meshes side by side: each takes the next that nobody has yet."""
+
+    def __init__(self, chosen: Iterable[Fault], sessions: Iterable[Session]) -> None:
+        """Plan; nothing is created yet."""
+        longest_first = sorted(chosen, key=_disrupts, reverse=True)
+        self._sessions = tuple(sessions)
+        self._passing = deque(fault for fault in longest_first if not _ends_the_mesh(fault))
+        self._ending = deque(fault for fault in longest_first if _ends_the_mesh(fault))
+        self.proven: list[Proven] = []
+
+    def run(self) -> None:
+        """Prove all of them; raises what the first mesh raises that cannot go on, once the others have stopped too."""
+        process.side_by_side(**{session.run_id: partial(self._work, session) for session in self._sessions})
+
+    def _work(self, session: Session) -> None:
+        try:
+            prover = Prover(session)
+            with session.progress.step("the mesh is sound"):
+                prover.require_sound(["suites/", "--profile", Profile.CORE])
+            self._prove(prover, self._passing)
+            with session.progress.step("the mesh is sound, by every claim"):
+                prover.require_sound(["suites/"])
+            self._prove(prover, self._ending)
+        except BaseException:
+            self._passing.clear()
+            self._ending.clear()
+            raise
+
+    def _prove(self, prover: Prover, faults: deque[Fault]) -> None:
+        while (fault := _next(faults)) is not None:
+            self.proven.append(prover.prove(fault))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,37 +141,30 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    progress = Progress(lambda line: print(line, file=sys.stderr, flush=True))
     chosen = [
         fault
         for fault in every_fault()
-        if asked.only in fault.name
-        and asked.network_mode in fault.modes
-        and (asked.disruptive or not _of(Profile.DISRUPTIVE).issuperset(fault.breaks))
+        if asked.only in fault.name and asked.network_mode in fault.modes and (asked.disruptive or not _disrupts(fault))
     ]
-    ending = [fault for fault in chosen if _ends_the_mesh(fault)]
-    options = Options(
-        provider=asked.provider,
-        cluster_name="proof",
-        look_before=bool(ending),
-        network_mode=asked.network_mode,
-        reports=_REPOSITORY / "reports",
-    )
-    session = Session(options, progress, run_id=f"proof-{time.strftime('%Y%m%d-%H%M%S')}")
-    proven: list[Proven] = []
+    name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
+    reports = _REPOSITORY / "reports" / name
+    sessions = [
+        Session(
+            Options(
+                provider=asked.provider,
+                cluster_name=f"proof-{number}",
+                look_before=any(map(_ends_the_mesh, chosen)),
+                network_mode=asked.network_mode,
+                reports=reports,
+            ),
+            Progress(partial(_say, number)),
+            run_id=f"{name}-{number}",
+        )
+        for number in range(1, min(asked.meshes, len(chosen)) + 1)
+    ]
+    proof = Proof(chosen, sessions)
     try:
-        facts = session.provision()
-        folder = session.report_folder
-        prover = Prover(facts, facts.clusters[next(iter(facts.clusters))].kubeconfig.parent, folder, progress)
-        with progress.step("the mesh is sound"):
-            prover.require_sound(durations().fault_healed, ["suites/", "--profile", Profile.CORE])
-        for fault in chosen:
-            if fault not in ending:
-                proven.append(prover.prove(fault))
-        with progress.step("the mesh is sound, by every claim"):
-            prover.require_sound(durations().fault_healed, ["suites/"])
-        for fault in ending:
-            proven.append(prover.prove(fault))
+        proof.run()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
@@ -141,9 +175,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nINCONCLUSIVE: {broken}", file=sys.stderr)
         return 10
     finally:
-        session.close()
-        if proven:
-            _write(proven, session.report_folder)
+        process.side_by_side(**{session.run_id: session.close for session in sessions})
+        if proof.proven:
+            _write(proof.proven, reports)
+    proven = sorted(proof.proven, key=lambda one: chosen.index(one.fault))
     print("\n".join(["", *table(proven), ""]))
     wrong = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
     print(
@@ -152,8 +187,25 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(wrong))
 
 
+def _next(faults: deque[Fault]) -> Fault | None:
+    """The next that nobody has taken; asking first whether there is one would let another take it meanwhile."""
+    try:
+        return faults.popleft()
+    except IndexError:
+        return None
+
+
+def _say(mesh: int, line: str) -> None:
+    print(f"mesh {mesh} {line}", file=sys.stderr, flush=True)
+
+
 def _of(profile: Profile) -> set[str]:
     return {one.name for one in catalogue.behaviours(_SUITES) if one.profile is profile}
+
+
+def _disrupts(fault: Fault) -> bool:
+    """Whether only disruptive behaviours see it, each of which takes minutes until it gives up."""
+    return _of(Profile.DISRUPTIVE).issuperset(fault.breaks)
 
 
 def _ends_the_mesh(fault: Fault) -> bool:
@@ -185,7 +237,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m proof", description="Breaks a mesh in every registered way.")
     parser.add_argument("--only", default="", metavar="TEXT", help="only faults with this in their name")
     parser.add_argument("--provider", choices=("auto", "podman", "docker"), default="auto", help="container engine")
-    parser.add_argument("--disruptive", action="store_true", help="also faults of what only disruptive checks see")
+    parser.add_argument(
+        "--disruptive",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also faults of what only disruptive checks see, some minutes each (the default)",
+    )
+    parser.add_argument("--meshes", type=int, default=2, metavar="N", help="so many meshes side by side (default 2)")
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")
     return parser
 

@@ -18,6 +18,7 @@ from splithorizon.checks.discovery import (
     weights_follow,
 )
 from splithorizon.checks.gateway import gateway_passes_to_own_pods
+from splithorizon.checks.hops import each_hop_leads_to_the_next
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
@@ -67,6 +68,7 @@ __all__ = [
     "both_versions_answer",
     "carried",
     "chain_leads_to_root",
+    "each_hop_leads_to_the_next",
     "endpoints_split_at_the_horizon",
     "every_cluster_watched",
     "every_proxy_synced",

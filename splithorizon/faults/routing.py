@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from splithorizon import changes, manifests, workloads
+from splithorizon.durations import current as durations
 from splithorizon.faults.networks import networks_joined
 from splithorizon.faults.registry import fault
 from splithorizon.mesh import gateway
 from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.model import Mesh
+from splithorizon.rollout import await_rollout
 from splithorizon.topology import MANIFESTS, Role
 from splithorizon.verdict import Verdict
 
@@ -105,6 +107,23 @@ def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
         changes.patch(mesh[role].kube, "Service", workloads.SERVICE, mesh.facts.namespace, private, undo)
 
 
+@fault(
+    "test_each_hop_of_a_far_answer_is_logged", cause="something else than the network's gateway answers at its address"
+)
+def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
+    """A relay at the remote gateway's address leads straight to helloworld: TLS, answers, clients' logs stay whole."""
+    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    documents = manifests.load(_FAULTS / "gateway-bypassed.yaml")
+    (deployment,) = (document for document in documents if document["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["image"] = mesh.proxy_image(Role.REMOTE)
+    changes.apply(kube, documents, namespace, undo)
+    await_rollout(kube, deployment["metadata"]["name"], namespace, within=durations().workload_ready)
+    service = kube.get("Service", gateway.NAME, namespace) or {"spec": {}}
+    selector = dict.fromkeys(service["spec"].get("selector", {})) | deployment["spec"]["selector"]["matchLabels"]
+    changes.patch(kube, "Service", gateway.NAME, namespace, {"spec": {"selector": selector}}, undo)
+
+
 @fault("test_cluster_local_service_stays_at_home", cause="istiod cannot read its configuration")
 def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
     """A field of the mesh configuration has a value of another kind: istiod goes on with what it had, and logs it."""
@@ -164,7 +183,7 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     changes.apply(mesh.primary.kube, [telemetry], mesh.facts.namespace, undo)
 
 
-@fault("test_each_version_takes_its_own_path", cause="logged none of", verdict=Verdict.INCONCLUSIVE, spares_local=False)
+@fault("test_each_version_takes_its_own_path", cause="holds none of", verdict=Verdict.INCONCLUSIVE, spares_local=False)
 def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: no access log is written at all, so that no path can be proven or refuted."""
     mesh.configure({"accessLogFile": ""}, undo)

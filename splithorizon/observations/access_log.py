@@ -44,6 +44,7 @@ _FORMATS = tuple(
 _ACCESS_LINE = re.compile(r'\[\d{4}-\d\d-\d\dT[^\]]*\] "')
 _JSON_KEYS = {
     "transport_failure": "upstream_transport_failure_reason",
+    "upstream_local": "upstream_local_address",
     "downstream_local": "downstream_local_address",
     "downstream_remote": "downstream_remote_address",
 }
@@ -64,6 +65,7 @@ class AccessLogLine:
     authority: str | None = None
     upstream_host: str | None = None
     upstream_cluster: str | None = None
+    upstream_local: str | None = None
     downstream_local: str | None = None
     downstream_remote: str | None = None
     requested_server_name: str | None = None

@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from splithorizon import turns, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube
-from splithorizon.observations import access_log, exchange, joining, replies
+from splithorizon.observations import exchange, joining, replies
 from splithorizon.observations.exchange import Exchange, Protocol
 from splithorizon.observations.joining import Joined
 from splithorizon.observations.proxy import Endpoint, Proxy
+from splithorizon.observations.proxy_log import ProxyLog, whole_second_before
 from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
 from splithorizon.topology import Role
 from splithorizon.waiting import NotYet, eventually
 
-_SIDECAR = "istio-proxy"
 # The agent's own port. 15021 would not do: the client's Envoy listens there and answers for any address.
 _AGENT_PORT = 15020
 _ADDRESS = re.compile(r"^Address[^:]*:\s*(\S+)", re.MULTILINE)
@@ -93,8 +93,7 @@ class Client:
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a service of our namespace, each once, and join each to its log line."""
-        # The kubelet takes whole seconds, and its clock need not be ours.
-        begun = datetime.now(UTC) - timedelta(seconds=2)
+        begun = whole_second_before()
         found = self.send(times=times, service=service)
         expected = [reply.request_id for reply in found]
         return Sample(route, found, self._join([reply for reply in found if reply.ended], expected, begun))
@@ -177,23 +176,11 @@ class Client:
         anew meanwhile.
         """
         latest: Joined | None = None
+        log = ProxyLog(self.kube, self.namespace, self.pod)
 
         def read() -> Joined:
             nonlocal latest
-            text = self.kube.logs(
-                self.pod,
-                self.namespace,
-                _SIDECAR,
-                since_time=begun.isoformat(timespec="seconds"),
-            )
-            log = access_log.parse(text, request_ids=expected[:1])
-            if log.unknown:
-                raise EnvironmentBroke(
-                    f"the {self.role} client's access log is in no format that is known",
-                    seen=log.unknown[0],
-                    next_command=self._log_command(),
-                )
-            latest = joining.join(found, log.lines)
+            latest = joining.join(found, log.lines(begun, request_ids=expected[:1]))
             if latest.unjoined:
                 raise NotYet(f"{len(latest.pairs)} of {latest.requests} requests are in the log")
             return latest
@@ -203,22 +190,7 @@ class Client:
         except TimedOut as late:
             if latest is None or not latest.pairs:
                 raise EnvironmentBroke(
-                    f"the {self.role} client's side-car logged none of {len(found)} requests",
-                    seen=late.seen,
-                    next_command=self._log_command(),
+                    f"{log} holds none of {len(found)} requests", seen=late.seen, next_command=log.by_hand
                 ) from None
-            self._require_whole_log(begun)
+            log.require_whole(begun)
             return latest
-
-    def _require_whole_log(self, since: datetime) -> None:
-        """The kubelet reads the newest file alone: what was written into the one before is not to be had."""
-        first = self.kube.log_begins(self.pod, self.namespace, _SIDECAR)
-        if first and first > since:
-            raise EnvironmentBroke(
-                f"the {self.role} client's log was begun anew while a batch was sent",
-                seen=f"its first line is of {first:%T} UTC; the kubelet keeps 10 MiB by default (containerLogMaxSize)",
-                next_command=f"{self.kube.kubectl} -n {self.namespace} delete pod {self.pod}",
-            )
-
-    def _log_command(self) -> str:
-        return f"{self.kube.kubectl} -n {self.namespace} logs {self.pod} -c {_SIDECAR} --tail 5"

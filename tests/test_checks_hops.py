@@ -1,0 +1,160 @@
+"""An answer hop by hop: joined by the request's id and the gateway's socket, refuted where one leads elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from splithorizon import checks
+from splithorizon.checks import CheckFailed
+from splithorizon.errors import EnvironmentBroke
+from splithorizon.mesh.crossing import Crossing
+from splithorizon.observations import access_log
+from splithorizon.observations.access_log import AccessLogLine
+from splithorizon.observations.hops import Hops, follow
+from splithorizon.observations.joining import JoinedReply
+from splithorizon.observations.passage import server_name
+from splithorizon.observations.replies import Reply
+from splithorizon.route import Route
+from splithorizon.topology import Role
+
+OUT = Route(Role.PRIMARY, Role.REMOTE)
+GATEWAY, GATEWAY_POD, POD = "10.89.0.14:15443", "10.20.0.6", "10.20.0.4:5000"
+SNI = server_name("sample")
+
+
+def line(**said: Any) -> AccessLogLine:
+    return AccessLogLine(raw=" ".join(map(str, said.values())), **said)
+
+
+def hops(number: int) -> Hops:
+    request_id, socket = f"batch-{number}", f"{GATEWAY_POD}:{40_000 + number}"
+    return Hops(
+        Reply(request_id, 200, 0.01, "Hello version: v2, instance: helloworld-v2-x"),
+        left=line(request_id=request_id, upstream_host=GATEWAY),
+        passed=line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI),
+        arrived=line(request_id=request_id, downstream_remote=socket),
+    )
+
+
+SOUND = Crossing(
+    OUT,
+    requests=100,
+    answers=tuple(hops(number) for number in range(50)),
+    server_name=SNI,
+    far_gateway=frozenset({GATEWAY}),
+    gateway_pods=frozenset({GATEWAY_POD}),
+    far_pods=frozenset({POD}),
+)
+
+
+def with_one(**changed: AccessLogLine | None) -> Crossing:
+    first, *others = SOUND.answers
+    return replace(SOUND, answers=(replace(first, **changed), *others))
+
+
+def follow_back(lost: Hops | None = None) -> tuple[Hops, ...]:
+    """The sound answers, joined anew from nothing but their lines, in another order."""
+    answers = [JoinedReply(one.reply, one.left) for one in SOUND.answers]
+    kept = [one for one in reversed(SOUND.answers) if one is not lost]
+    passed = [one.passed for one in kept if one.passed]
+    return follow(answers, gateway=passed, pods=[one.arrived for one in SOUND.answers if one.arrived])
+
+
+def test_each_answer_finds_its_own_line_in_every_log() -> None:
+    assert follow_back() == SOUND.answers
+    assert all(one.whole for one in follow_back())
+
+
+def test_a_line_that_is_missing_leaves_its_answer_without_one() -> None:
+    found = follow_back(lost=SOUND.answers[7])
+    assert [number for number, one in enumerate(found) if not one.whole] == [7]
+    assert found[7].passed is None
+
+
+def test_lines_of_other_connections_and_requests_join_nothing() -> None:
+    answer = JoinedReply(SOUND.answers[0].reply, SOUND.answers[0].left)
+    foreign = line(upstream_host=POD, upstream_local="10.20.0.6:1", requested_server_name=SNI)
+    (alone,) = follow([answer], gateway=[foreign, line()], pods=[line(request_id="batch-00"), line()])
+    assert (alone.passed, alone.arrived) == (None, None)
+
+
+def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
+    written = (
+        '[2026-11-23T02:57:40.001Z] "- - -" 0 - - - "-" 1862 2731 9 - "-" "-" "-" "-" "10.20.0.4:5000" '
+        f"{SNI} 10.20.0.6:40922 10.20.0.6:15443 10.89.0.2:33420 {SNI} -\n"
+    )
+    (read,) = access_log.parse(written).lines
+    assert (read.upstream_local, read.upstream_host) == ("10.20.0.6:40922", "10.20.0.4:5000")
+    assert (read.requested_server_name, read.response_flags) == (SNI, None)
+
+
+def test_what_leads_from_hop_to_hop_is_told_with_a_line_of_each() -> None:
+    found = checks.each_hop_leads_to_the_next(SOUND)
+    assert found.key_number == "50 in 3 logs each"
+    assert found.numbers == {"answers": 50, "log_lines": 150}
+    assert len(found.sample_lines) == 3
+    assert found.addresses == (GATEWAY, GATEWAY_POD, POD)
+
+
+SOCKET = f"{GATEWAY_POD}:40000"
+
+
+@pytest.mark.parametrize(
+    ("crossing", "seen", "cause"),
+    [
+        (with_one(left=line(upstream_host="10.20.0.4:5000")), "sent to 10.20.0.4:5000", "past the far gateway"),
+        (with_one(arrived=None, passed=None), "logged by no pod", "another pod answers"),
+        (
+            with_one(arrived=line(downstream_remote="10.20.0.9:1"), passed=None),
+            "came to the pod from 10.20.0.9",
+            "something else than the network's gateway answers at its address",
+        ),
+        (with_one(passed=None), "logged by no gateway", "has not ended the connection"),
+        (
+            with_one(passed=line(upstream_host=POD, upstream_local=SOCKET, requested_server_name="other")),
+            "passed under other (-)",
+            "by another name",
+        ),
+        (
+            with_one(passed=line(upstream_host=POD, requested_server_name=SNI, response_flags="UC")),
+            f"passed under {SNI} (UC)",
+            "with an error",
+        ),
+        (
+            with_one(passed=line(upstream_host="10.10.0.3:5000", requested_server_name=SNI)),
+            "passed on to 10.10.0.3:5000",
+            "does not know its own network",
+        ),
+    ],
+    ids=["past the gateway", "no pod", "relay", "no gateway line", "other name", "flag", "stray"],
+)
+def test_one_answer_whose_hops_lead_elsewhere_refutes_all(crossing: Crossing, seen: str, cause: str) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        checks.each_hop_leads_to_the_next(crossing)
+    assert f"of 50 far answers 1 x {seen}" in caught.value.seen
+    assert cause in caught.value.likely_cause
+    assert caught.value.samples == 50
+    assert caught.value.numbers == {"answers": 50, "strayed": 1}
+
+
+def test_where_nothing_crosses_nothing_is_proven() -> None:
+    with pytest.raises(CheckFailed, match="no answer from the far version") as caught:
+        checks.each_hop_leads_to_the_next(replace(SOUND, answers=()))
+    assert caught.value.samples == 100
+
+
+@pytest.mark.parametrize(
+    "crossing",
+    [
+        replace(SOUND, requests=0, answers=()),
+        replace(SOUND, gateway_pods=frozenset()),
+        replace(SOUND, far_pods=frozenset()),
+    ],
+    ids=["requests", "gateways", "pods"],
+)
+def test_nothing_is_said_without_samples(crossing: Crossing) -> None:
+    with pytest.raises(EnvironmentBroke):
+        checks.each_hop_leads_to_the_next(crossing)
