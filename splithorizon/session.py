@@ -69,8 +69,10 @@ class Session:
             self.facts = MeshFacts.from_json(self.options.mesh.read_text())
             return self.facts
         facts = self._visit() if self.options.contexts else self._make()
-        with self.progress.step("both clients know both versions"):
-            soundness.let_settle(Mesh(facts))
+        if not self.options.reuse:
+            # Kept workloads have been told long ago, or never will be.
+            with self.progress.step("both clients know both versions"):
+                soundness.let_settle(Mesh(facts))
         return facts
 
     def _make(self) -> MeshFacts:
