@@ -5,8 +5,8 @@ This module is what was seen and the table of it; ``python -m proof`` breaks and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from splithorizon.faults.registry import Fault
 from splithorizon.report import BehaviourResult, RunReport
@@ -43,7 +43,7 @@ def verdicts_of(report: RunReport) -> dict[str, Verdict]:
     found: dict[str, list[Verdict]] = {}
     for result in report.behaviours:
         found.setdefault(result.behaviour, []).append(result.verdict)
-    return {name: next(worst for worst in _WORST_FIRST if worst in seen) for name, seen in found.items()}
+    return {name: _worst(seen) for name, seen in found.items()}
 
 
 def missing(fault: Fault, report: RunReport) -> list[str]:
@@ -69,6 +69,31 @@ def unsound(report: RunReport) -> list[str]:
         for result in report.behaviours
         if result.verdict is not Verdict.CONFORMANT
     ]
+
+
+def apart(fault: Fault) -> list[Fault]:
+    """The same fault once for each behaviour that it breaks, for those that leave the mesh unfit for the next."""
+    return [replace(fault, causes={behaviour: cause}) for behaviour, cause in fault.causes.items()]
+
+
+def together(proven: Iterable[Proven]) -> list[Proven]:
+    """What was seen of a fault in parts, as of one: each behaviour's worst verdict, the longest times, all problems."""
+    parts: dict[str, list[Proven]] = {}
+    for one in proven:
+        parts.setdefault(one.fault.name, []).append(one)
+    return [_joined(ones) for ones in parts.values()]
+
+
+def _joined(parts: Sequence[Proven]) -> Proven:
+    causes = {behaviour: cause for one in parts for behaviour, cause in one.fault.causes.items()}
+    behaviours = {behaviour for one in parts for behaviour in one.verdicts}
+    return Proven(
+        replace(parts[0].fault, causes=causes),
+        {name: _worst([one.verdicts[name] for one in parts if name in one.verdicts]) for name in sorted(behaviours)},
+        max(one.detected_after for one in parts),
+        max(one.healed_after for one in parts),
+        tuple(problem for one in parts for problem in one.problems),
+    )
 
 
 def table(proven: Sequence[Proven]) -> list[str]:
@@ -101,6 +126,10 @@ def as_json(one: Proven) -> dict[str, object]:
         "healed_after": round(one.healed_after, 1),
         "problems": list(one.problems),
     }
+
+
+def _worst(verdicts: Collection[Verdict]) -> Verdict:
+    return next(worst for worst in _WORST_FIRST if worst in verdicts)
 
 
 def _names_cause(result: BehaviourResult, fault: Fault) -> bool:

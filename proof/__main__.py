@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from proof import CONTROL, Proven, as_json, missing, table, unsound, verdicts_of
+from proof import CONTROL, Proven, apart, as_json, missing, table, together, unsound, verdicts_of
 from splithorizon import catalogue, process, report
 from splithorizon.catalogue import Profile
 from splithorizon.durations import current as durations
@@ -31,7 +31,7 @@ from splithorizon.waiting import NotYet, eventually
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SUITES = _REPOSITORY / "suites"
 _REQUESTS = "100"
-_IMPATIENT = ("--timeout-scale", "0.5")
+_IN_VAIN = ("--timeout-scale", "0.5", "--fault-stays")
 
 
 class Prover:
@@ -94,7 +94,7 @@ class Prover:
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
         command += ["--mesh", str(self._facts), "--requests", _REQUESTS]
-        command += [f"--report-dir={folder}", *(_IMPATIENT if in_vain else ())]
+        command += [f"--report-dir={folder}", *(_IN_VAIN if in_vain else ())]
         within = durations().disruptive_test if in_vain else durations().suite_run
         process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
         if not (folder / report.LATEST / report.NAME).exists():
@@ -103,14 +103,19 @@ class Prover:
 
 
 class Proof:
-    """Every fault that was chosen, shared out among meshes side by side: each takes the next that nobody has yet."""
+    """Every fault that was chosen, shared out among meshes side by side: each takes the next that nobody has yet.
+
+    Those of disruptive behaviours come first, for they take minutes, and once for each of them: one that is refuted
+    leaves a mesh, with the fault still in it, unfit for the next.
+    """
 
     def __init__(self, chosen: Iterable[Fault], sessions: Iterable[Session]) -> None:
         """Plan; nothing is created yet."""
-        longest_first = sorted(chosen, key=_disrupts, reverse=True)
+        chosen = list(chosen)
+        disrupting = [part for fault in chosen if _disrupts(fault) for part in apart(fault)]
         self._sessions = tuple(sessions)
-        self._passing = deque(fault for fault in longest_first if not _ends_the_mesh(fault))
-        self._ending = deque(fault for fault in longest_first if _ends_the_mesh(fault))
+        self.passing = deque([*disrupting, *(one for one in chosen if not (_disrupts(one) or _ends_the_mesh(one)))])
+        self.ending = deque(filter(_ends_the_mesh, chosen))
         self.proven: list[Proven] = []
 
     def run(self) -> None:
@@ -122,13 +127,13 @@ class Proof:
             prover = Prover(session)
             with session.progress.step("the mesh is sound"):
                 prover.require_sound(["suites/", "--profile", Profile.CORE])
-            self._prove(prover, self._passing)
+            self._prove(prover, self.passing)
             with session.progress.step("the mesh is sound, by every claim"):
                 prover.require_sound(["suites/"])
-            self._prove(prover, self._ending)
+            self._prove(prover, self.ending)
         except BaseException:
-            self._passing.clear()
-            self._ending.clear()
+            self.passing.clear()
+            self.ending.clear()
             raise
 
     def _prove(self, prover: Prover, faults: deque[Fault]) -> None:
@@ -177,8 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         process.side_by_side(**{session.run_id: session.close for session in sessions})
         if proof.proven:
-            _write(proof.proven, reports)
-    proven = sorted(proof.proven, key=lambda one: chosen.index(one.fault))
+            _write(together(proof.proven), reports)
+    names = [fault.name for fault in chosen]
+    proven = sorted(together(proof.proven), key=lambda one: names.index(one.fault.name))
     print("\n".join(["", *table(proven), ""]))
     wrong = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
     print(
@@ -243,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="also faults of what only disruptive checks see, some minutes each (the default)",
     )
-    parser.add_argument("--meshes", type=int, default=2, metavar="N", help="so many meshes side by side (default 2)")
+    parser.add_argument("--meshes", type=int, default=3, metavar="N", help="so many meshes side by side (default 3)")
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")
     return parser
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 
@@ -68,6 +70,18 @@ _current = Durations()
 def current() -> Durations:
     """The durations in force."""
     return _current
+
+
+@contextmanager
+def shortened(factor: float) -> Iterator[None]:
+    """Multiply every deadline in force for as long as the block lasts."""
+    global _current
+    before = _current
+    _current = before.scaled(factor)
+    try:
+        yield
+    finally:
+        _current = before
 
 
 def scale(factor: float) -> None:

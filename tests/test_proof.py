@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proof import CONTROL, Proven, missing, table, unsound, verdicts_of
+from proof import CONTROL, Proven, apart, missing, table, together, unsound, verdicts_of
+from proof.__main__ import Proof
 from splithorizon.changes import inverse
 from splithorizon.faults import every_fault
 from splithorizon.faults.registry import Fault
@@ -17,6 +19,7 @@ from splithorizon.report import BehaviourResult, RunReport
 from splithorizon.verdict import Verdict
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+DISRUPTIVE = {path.stem for path in (REPOSITORY / "suites" / "resilience").glob("test_*.py")}
 BEHAVIOURS = sorted(path.stem for path in (REPOSITORY / "suites").rglob("test_*.py"))
 
 
@@ -83,6 +86,32 @@ def test_the_table_shows_who_was_to_break_and_what_was_not_proven() -> None:
     assert proven.split()[:3] == ["secret-missing", "(✗)", "·"]
     assert "NOT PROVEN" in not_proven
     assert "NOT PROVEN" not in proven
+
+
+def test_a_fault_that_was_seen_in_parts_is_told_as_one() -> None:
+    fault = replace(FAULT, causes={"test_a": "x", "test_b": "y"})
+    one, other = apart(fault)
+    assert (one.causes, other.causes) == ({"test_a": "x"}, {"test_b": "y"})
+    red, green = Verdict.NOT_CONFORMANT, Verdict.CONFORMANT
+    (told,) = together(
+        [
+            Proven(one, {"test_a": red, CONTROL: green}, 4.0, 9.0, ()),
+            Proven(other, {"test_b": green, CONTROL: red}, 7.0, 2.0, ("no",)),
+        ]
+    )
+    assert told.fault.causes == fault.causes
+    assert told.verdicts == {"test_a": red, "test_b": green, CONTROL: red}
+    assert (told.detected_after, told.healed_after, told.problems) == (7.0, 9.0, ("no",))
+
+
+def test_what_takes_longest_comes_first_and_what_ends_a_mesh_is_kept_for_the_end() -> None:
+    proof = Proof(every_fault(), [])
+    disrupting = [any(name in fault.breaks for name in DISRUPTIVE) for fault in proof.passing]
+    assert disrupting == sorted(disrupting, reverse=True)
+    assert 0 < sum(disrupting) < len(disrupting)
+    assert {behaviour for fault in proof.ending for behaviour in fault.breaks} == {"test_uninstalling_leaves_nothing"}
+    assert {fault.name for fault in (*proof.passing, *proof.ending)} == {fault.name for fault in every_fault()}
+    assert all(len(fault.breaks) == 1 for fault in proof.passing if DISRUPTIVE.intersection(fault.breaks))
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
