@@ -18,7 +18,7 @@ from proof import CONTROL, Proven, apart, as_json, missing, table, together, uns
 from splithorizon import catalogue, process, report
 from splithorizon.catalogue import Profile
 from splithorizon.durations import current as durations
-from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.faults import every_fault
 from splithorizon.faults.registry import Fault
 from splithorizon.mesh.model import Mesh
@@ -117,10 +117,17 @@ class Proof:
         self.passing = deque([*disrupting, *(one for one in chosen if not (_disrupts(one) or _ends_the_mesh(one)))])
         self.ending = deque(filter(_ends_the_mesh, chosen))
         self.proven: list[Proven] = []
+        self._reason: EnvironmentBroke | UsageProblem | None = None
 
     def run(self) -> None:
-        """Prove all of them; raises what the first mesh raises that cannot go on, once the others have stopped too."""
-        process.side_by_side(**{session.run_id: partial(self._work, session) for session in self._sessions})
+        """Prove all of them; raises what kept the first mesh from going on, once the others have stopped too."""
+        try:
+            process.side_by_side(**{session.run_id: partial(self._work, session) for session in self._sessions})
+        except Cancelled:
+            # Those that were stopped say no more than that.
+            if self._reason is None:
+                raise
+            raise self._reason from None
 
     def _work(self, session: Session) -> None:
         try:
@@ -131,7 +138,9 @@ class Proof:
             with session.progress.step("the mesh is sound, by every claim"):
                 prover.require_sound(["suites/"])
             self._prove(prover, self.ending)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, EnvironmentBroke | UsageProblem):
+                self._reason = self._reason or error
             self.passing.clear()
             self.ending.clear()
             raise
@@ -249,7 +258,7 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="also faults of what only disruptive checks see, some minutes each (the default)",
     )
-    parser.add_argument("--meshes", type=int, default=3, metavar="N", help="so many meshes side by side (default 3)")
+    parser.add_argument("--meshes", type=int, default=2, metavar="N", help="so many meshes side by side (default 2)")
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")
     return parser
 
