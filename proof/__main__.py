@@ -26,6 +26,7 @@ from splithorizon.options import Options
 from splithorizon.progress import Progress
 from splithorizon.report import RunReport
 from splithorizon.session import Session
+from splithorizon.topology import Role
 from splithorizon.waiting import NotYet, eventually
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -56,7 +57,7 @@ class Prover:
 
         def detected() -> None:
             nonlocal last
-            last = self.look(_beside(fault, _of(Profile.CORE)), in_vain=_disrupts(fault))
+            last = self.look(_beside(fault, {CONTROL} if _disrupts(fault) else _of(Profile.CORE)), _disrupts(fault))
             if lacking := missing(fault, last):
                 raise NotYet("; ".join(lacking))
 
@@ -72,7 +73,7 @@ class Prover:
             detected_after = time.monotonic() - begun
         begun = time.monotonic()
         with self._progress.step(f"{fault.name} healed"):
-            self.require_sound(_modules(_of(Profile.CORE)) if _disrupts(fault) else _beside(fault, {CONTROL}))
+            self._require_healed(fault)
         found = verdicts_of(last) if last else {}
         return Proven(fault, found, detected_after, time.monotonic() - begun, problems)
 
@@ -85,7 +86,16 @@ class Prover:
 
         eventually("the mesh is sound", sound, within=durations().fault_healed)
 
-    def look(self, modules: Iterable[str], *, in_vain: bool = False) -> RunReport:
+    def _require_healed(self, fault: Fault) -> None:
+        if not _disrupts(fault):
+            self.require_sound(_beside(fault, {CONTROL}))
+            return
+        # The core looks at the pods that there are; the next disruption asks for new ones.
+        for role in Role:
+            self._mesh.await_injection(role)
+        self.require_sound(_modules(_of(Profile.CORE)))
+
+    def look(self, modules: Iterable[str], in_vain: bool = False) -> RunReport:
         """Run these modules of the suites; whatever they find is in the report.
 
         ``in_vain`` where disruptive checks among them will wait for what, with their fault, does not come.
@@ -229,7 +239,8 @@ def _ends_the_mesh(fault: Fault) -> bool:
 
 
 def _beside(fault: Fault, others: set[str]) -> list[str]:
-    return _modules({*fault.breaks} if _ends_the_mesh(fault) else {*fault.breaks, *others})
+    """The others first: meanwhile the fault takes effect."""
+    return _modules(set() if _ends_the_mesh(fault) else others - {*fault.breaks}) + _modules(fault.breaks)
 
 
 def _modules(behaviours: Container[str]) -> list[str]:

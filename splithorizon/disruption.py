@@ -438,21 +438,7 @@ class Disruption:
         """
         self.replace_istiod()
         eventually("istiod watches the remote again", self._watched, within=durations().istiod_replaced)
-        eventually("new pods of the remote are injected again", self._injected, within=durations().webhook_ready)
-
-    def _injected(self) -> None:
-        """Raise NotYet while the remote's API server does not get an answer from istiod.
-
-        It keeps its connection to an istiod that is gone until it notices, which takes half a minute and more.
-        """
-        kube, namespace = self._mesh.remote.kube, self._mesh.facts.namespace
-        # As our own client's: whoever else admits pods here has admitted that one.
-        template = self._deployment(kube, workloads.CLIENT, namespace)["spec"]["template"]
-        metadata = {**template["metadata"], "name": "splithorizon-injected"}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-        made = kube.as_admitted(pod, namespace)
-        if not readiness.of_pod(made).sidecar:
-            raise NotYet("a pod would get no side-car")
+        self._mesh.await_injection(Role.REMOTE)
 
     def _watched(self) -> None:
         for istiod, clusters in self._mesh.control_plane.clusters().items():

@@ -264,10 +264,31 @@ class Mesh:
 
     def image_of(self, deployment: str, role: Role) -> str:
         """The image that a deployment of ours runs; raises EnvironmentBroke where it is not there."""
+        return str(self._template(deployment, role)["spec"]["containers"][0]["image"])
+
+    def await_injection(self, role: Role) -> None:
+        """Wait until a pod that is asked for would get a side-car; none is made.
+
+        An API server keeps its connection to an istiod that is gone until it notices, half a minute later and more.
+        Raises EnvironmentBroke where none would get one in time.
+        """
+        # As our own client's: whoever else admits pods here has admitted that one.
+        template = self._template(workloads.CLIENT, role)
+        metadata = {**template["metadata"], "name": "splithorizon-injected"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+        def look() -> None:
+            if not readiness.of_pod(self[role].kube.as_admitted(pod, self.facts.namespace)).sidecar:
+                raise NotYet("a pod would get no side-car")
+
+        eventually(f"new pods of the {role} are injected", look, within=durations().webhook_ready)
+
+    def _template(self, deployment: str, role: Role) -> dict[str, Any]:
         found = self[role].kube.get("Deployment", deployment, self.facts.namespace)
         if found is None:
             raise EnvironmentBroke(f"there is no Deployment {deployment} in the {role} cluster")
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+        template: dict[str, Any] = found["spec"]["template"]
+        return template
 
     def configure(self, settings: dict[str, Any], undo: ExitStack) -> None:
         """Set fields of the mesh configuration that istiod reads, until the undo."""
