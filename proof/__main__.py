@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from proof import CONTROL, Proven, apart, as_json, missing, table, together, unsound, verdicts_of
-from splithorizon import catalogue, process, report
+from splithorizon import catalogue, preflight, process, report
 from splithorizon.catalogue import Profile
 from splithorizon.durations import current as durations
 from splithorizon.errors import Cancelled, EnvironmentBroke, UsageProblem
@@ -25,7 +25,7 @@ from splithorizon.mesh.model import Mesh
 from splithorizon.options import Options
 from splithorizon.progress import Progress
 from splithorizon.report import RunReport
-from splithorizon.session import Session
+from splithorizon.session import MEMORY_GIB, RUN_DISK_GIB, Session
 from splithorizon.topology import Role
 from splithorizon.waiting import NotYet, eventually
 
@@ -145,6 +145,8 @@ class Proof:
             with session.progress.step("the mesh is sound"):
                 prover.require_sound(["suites/", "--profile", Profile.CORE])
             self._prove(prover, self.passing)
+            if self._reason:
+                return
             with session.progress.step("the mesh is sound, by every claim"):
                 prover.require_sound(["suites/"])
             self._prove(prover, self.ending)
@@ -163,13 +165,17 @@ class Proof:
 def main(arguments: list[str] | None = None) -> int:
     """Prove, print, write; 0 where every fault was detected, 1 where one was not, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     chosen = [
         fault
         for fault in every_fault()
         if asked.only in fault.name and asked.network_mode in fault.modes and (asked.disruptive or not _disrupts(fault))
     ]
+    if not chosen or asked.meshes < 1:
+        told = f"--only {asked.only}" if not chosen else f"--meshes {asked.meshes}"
+        print(f"{told}: nothing to prove. Nothing was created.", file=sys.stderr)
+        return 4
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
     reports = _REPOSITORY / "reports" / name
     sessions = [
@@ -188,6 +194,9 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     proof = Proof(chosen, sessions)
     try:
+        # Each asks for its own, and none sees what the others are about to take.
+        preflight.require_memory(MEMORY_GIB * len(sessions))
+        preflight.require_disk({Path("/var"): RUN_DISK_GIB * len(sessions)})
         proof.run()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

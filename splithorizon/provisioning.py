@@ -15,7 +15,7 @@ from splithorizon import private, process, topology, workloads
 from splithorizon.clusters import separation
 from splithorizon.clusters.kind import MeshCluster
 from splithorizon.durations import current as durations
-from splithorizon.engine import Engine
+from splithorizon.engine import Engine, network
 from splithorizon.errors import Cancelled
 from splithorizon.images import ImageSet
 from splithorizon.journal import Journal
@@ -156,7 +156,8 @@ class Provisioning:
     def _create_cluster(self, cluster: MeshCluster) -> None:
         progress, role = self._ground.progress, cluster.plan.role
         with progress.step("kind cluster", role=role):
-            cluster.create()
+            with network.approached(self._ground.engine):
+                cluster.create()
             separation.close(cluster)
         archive = self._ground.journal.folder / "images.tar"
         if archive.exists():

@@ -33,8 +33,8 @@ from splithorizon.sweep import sweep, sweep_kept
 from splithorizon.visit import leave, visit
 
 # Two clusters with a mesh each were measured at 3.3 GiB of memory and 4 GiB of disk; the images take 6 more.
-_MEMORY_GIB = 5.0
-_RUN_DISK_GIB = 6.0
+MEMORY_GIB = 5.0
+RUN_DISK_GIB = 6.0
 _CACHE_DISK_GIB = 10.0
 
 
@@ -69,10 +69,8 @@ class Session:
             self.facts = MeshFacts.from_json(self.options.mesh.read_text())
             return self.facts
         facts = self._visit() if self.options.contexts else self._make()
-        if not self.options.reuse:
-            # Kept workloads have been told long ago, or never will be.
-            with self.progress.step("both clients know both versions"):
-                soundness.let_settle(Mesh(facts))
+        with self.progress.step("both clients know both versions"):
+            soundness.let_settle(Mesh(facts))
         return facts
 
     def _make(self) -> MeshFacts:
@@ -87,9 +85,9 @@ class Session:
             self.progress.say(f"a dead run: {line}")
         if not self.options.reuse:
             # Kept clusters have their memory and disk already.
-            preflight.require_memory(_MEMORY_GIB)
+            preflight.require_memory(MEMORY_GIB)
             cache = {} if supply.in_cache(self.options) else {cache_root(): _CACHE_DISK_GIB}
-            preflight.require_disk({**cache, Path("/var"): _RUN_DISK_GIB})
+            preflight.require_disk({**cache, Path("/var"): RUN_DISK_GIB})
         preflight.warn_of_limits(self.progress.say)
 
         journal = Journal.open(self.run_id)
@@ -108,7 +106,9 @@ class Session:
                 engine.save(list(images.to_load), journal.folder / "images.tar")
         if self.options.keep:
             self._note_kept(journal, engine, plan)
-        self._share_network(engine, journal)
+        if not self.options.keep:
+            journal.will_create("network", engine.network, engine=engine.to_json())
+            self._undo.callback(network.remove, engine, engine.network)
         self._ground = Ground(
             options=self.options,
             engine=engine,
@@ -195,11 +195,6 @@ class Session:
         names = " ".join(cluster.name for cluster in kept)
         attach = "attach again with --reuse; " if self.facts else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
-
-    def _share_network(self, engine: Engine, journal: Journal) -> None:
-        if not self.options.keep:
-            journal.will_create("network", engine.network, engine=engine.to_json())
-        self._undo.enter_context(network.on(engine, keep=self.options.keep))
 
 
 def sweep_dead(progress: Progress) -> Iterator[str]:

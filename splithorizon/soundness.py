@@ -27,6 +27,15 @@ def await_sound(mesh: Mesh) -> None:
     eventually("the mesh is as before the change", partial(_look, mesh), within=durations().fault_healed, successes=2)
 
 
+def is_sound(mesh: Mesh) -> bool:
+    """Whether a mesh is as one expects before a change: one that is not will not be so afterwards either."""
+    try:
+        eventually("the mesh is sound", partial(_look, mesh), within=durations().push_acknowledged)
+    except TimedOut:
+        return False
+    return True
+
+
 def let_settle(mesh: Mesh) -> None:
     """Give a new mesh the time to tell both clients of both versions; where it never does, the checks will say so."""
     with suppress(TimedOut):

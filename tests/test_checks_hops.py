@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,9 @@ from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh.crossing import Crossing
 from splithorizon.observations import access_log
 from splithorizon.observations.access_log import AccessLogLine
+from splithorizon.observations.client import Sample
 from splithorizon.observations.hops import Hops, follow
-from splithorizon.observations.joining import JoinedReply
+from splithorizon.observations.joining import Joined, JoinedReply
 from splithorizon.observations.passage import server_name
 from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
@@ -35,22 +37,28 @@ def hops(number: int) -> Hops:
         Reply(request_id, 200, 0.01, "Hello version: v2, instance: helloworld-v2-x"),
         left=line(request_id=request_id, upstream_host=GATEWAY),
         passed=line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI),
-        arrived=line(request_id=request_id, downstream_remote=socket),
+        arrived=(line(request_id=request_id, downstream_remote=socket),),
     )
 
 
+def sample(pairs: Sequence[JoinedReply], *ambiguous: Reply) -> Sample:
+    return Sample(OUT, tuple(pair.reply for pair in pairs), Joined(tuple(pairs), (), ambiguous))
+
+
+ANSWERS = tuple(hops(number) for number in range(50))
 SOUND = Crossing(
     OUT,
-    requests=100,
-    answers=tuple(hops(number) for number in range(50)),
+    sample([JoinedReply(one.reply, one.left) for one in ANSWERS]),
+    ANSWERS,
     server_name=SNI,
     far_gateway=frozenset({GATEWAY}),
     gateway_pods=frozenset({GATEWAY_POD}),
     far_pods=frozenset({POD}),
+    by_hand="kubectl logs gateway",
 )
 
 
-def with_one(**changed: AccessLogLine | None) -> Crossing:
+def with_one(**changed: Any) -> Crossing:
     first, *others = SOUND.answers
     return replace(SOUND, answers=(replace(first, **changed), *others))
 
@@ -60,7 +68,7 @@ def follow_back(lost: Hops | None = None) -> tuple[Hops, ...]:
     answers = [JoinedReply(one.reply, one.left) for one in SOUND.answers]
     kept = [one for one in reversed(SOUND.answers) if one is not lost]
     passed = [one.passed for one in kept if one.passed]
-    return follow(answers, gateway=passed, pods=[one.arrived for one in SOUND.answers if one.arrived])
+    return follow(answers, gateway=passed, pods=[line for one in SOUND.answers for line in one.arrived])
 
 
 def test_each_answer_finds_its_own_line_in_every_log() -> None:
@@ -78,7 +86,7 @@ def test_lines_of_other_connections_and_requests_join_nothing() -> None:
     answer = JoinedReply(SOUND.answers[0].reply, SOUND.answers[0].left)
     foreign = line(upstream_host=POD, upstream_local="10.20.0.6:1", requested_server_name=SNI)
     (alone,) = follow([answer], gateway=[foreign, line()], pods=[line(request_id="batch-00"), line()])
-    assert (alone.passed, alone.arrived) == (None, None)
+    assert (alone.passed, alone.arrived) == (None, ())
 
 
 def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
@@ -94,7 +102,7 @@ def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
 def test_what_leads_from_hop_to_hop_is_told_with_a_line_of_each() -> None:
     found = checks.each_hop_leads_to_the_next(SOUND)
     assert found.key_number == "50 in 3 logs each"
-    assert found.numbers == {"answers": 50, "log_lines": 150}
+    assert found.numbers == {"answers": 50, "connections": 50}
     assert len(found.sample_lines) == 3
     assert found.addresses == (GATEWAY, GATEWAY_POD, POD)
 
@@ -106,13 +114,14 @@ SOCKET = f"{GATEWAY_POD}:40000"
     ("crossing", "seen", "cause"),
     [
         (with_one(left=line(upstream_host="10.20.0.4:5000")), "sent to 10.20.0.4:5000", "past the far gateway"),
-        (with_one(arrived=None, passed=None), "logged by no pod", "another pod answers"),
+        (with_one(arrived=(), passed=None), "logged 0 times by pods of the remote", "another pod answers"),
+        (with_one(arrived=ANSWERS[0].arrived * 2), "logged 2 times by pods of the remote", "sends again"),
         (
-            with_one(arrived=line(downstream_remote="10.20.0.9:1"), passed=None),
-            "came to the pod from 10.20.0.9",
+            with_one(arrived=(line(downstream_remote="10.20.0.9:1"),), passed=None),
+            "came to the pod from 10.20.0.9, and no gateway logged it",
             "something else than the network's gateway answers at its address",
         ),
-        (with_one(passed=None), "logged by no gateway", "has not ended the connection"),
+        (with_one(passed=None), f"came to the pod from {GATEWAY_POD}, and no", "has not ended the connection"),
         (
             with_one(passed=line(upstream_host=POD, upstream_local=SOCKET, requested_server_name="other")),
             "passed under other (-)",
@@ -129,7 +138,7 @@ SOCKET = f"{GATEWAY_POD}:40000"
             "does not know its own network",
         ),
     ],
-    ids=["past the gateway", "no pod", "relay", "no gateway line", "other name", "flag", "stray"],
+    ids=["past the gateway", "no pod", "twice", "relay", "no gateway line", "other name", "flag", "stray"],
 )
 def test_one_answer_whose_hops_lead_elsewhere_refutes_all(crossing: Crossing, seen: str, cause: str) -> None:
     with pytest.raises(CheckFailed) as caught:
@@ -140,16 +149,34 @@ def test_one_answer_whose_hops_lead_elsewhere_refutes_all(crossing: Crossing, se
     assert caught.value.numbers == {"answers": 50, "strayed": 1}
 
 
+def test_a_gateway_on_its_nodes_network_is_known_by_its_own_line() -> None:
+    socket = "10.20.0.1:40000"
+    passed = line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI)
+    found = with_one(passed=passed, arrived=(line(downstream_remote=socket),))
+    assert checks.each_hop_leads_to_the_next(found).numbers["answers"] == 50
+
+
+def test_an_address_of_the_newer_family_is_read_without_its_brackets() -> None:
+    (one, *_) = with_one(arrived=(line(downstream_remote="[fd00::6]:40000"),)).answers
+    assert one.came_from == "fd00::6"
+
+
+def test_answers_that_no_line_of_the_near_side_car_is_joined_to_are_not_passed_over() -> None:
+    lost = sample([JoinedReply(one.reply, one.left) for one in ANSWERS[:1]], *(one.reply for one in ANSWERS[1:]))
+    with pytest.raises(CheckFailed, match="49 with several"):
+        checks.each_hop_leads_to_the_next(replace(SOUND, sample=lost, answers=ANSWERS[:1]))
+
+
 def test_where_nothing_crosses_nothing_is_proven() -> None:
     with pytest.raises(CheckFailed, match="no answer from the far version") as caught:
         checks.each_hop_leads_to_the_next(replace(SOUND, answers=()))
-    assert caught.value.samples == 100
+    assert caught.value.samples == 50
 
 
 @pytest.mark.parametrize(
     "crossing",
     [
-        replace(SOUND, requests=0, answers=()),
+        replace(SOUND, sample=sample([]), answers=()),
         replace(SOUND, gateway_pods=frozenset()),
         replace(SOUND, far_pods=frozenset()),
     ],

@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 
 from proof import CONTROL, Proven, apart, missing, table, together, unsound, verdicts_of
-from proof.__main__ import Proof
+from proof.__main__ import Proof, main
 from splithorizon.changes import inverse
+from splithorizon.errors import Cancelled, EnvironmentBroke
 from splithorizon.faults import every_fault
 from splithorizon.faults.registry import Fault
 from splithorizon.manifests import overlay
+from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.model import Mesh
+from splithorizon.options import Options
+from splithorizon.progress import Progress
 from splithorizon.report import BehaviourResult, RunReport
+from splithorizon.session import Session
 from splithorizon.verdict import Verdict
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -112,6 +117,31 @@ def test_what_takes_longest_comes_first_and_what_ends_a_mesh_is_kept_for_the_end
     assert {behaviour for fault in proof.ending for behaviour in fault.breaks} == {"test_uninstalling_leaves_nothing"}
     assert {fault.name for fault in (*proof.passing, *proof.ending)} == {fault.name for fault in every_fault()}
     assert all(len(fault.breaks) == 1 for fault in proof.passing if DISRUPTIVE.intersection(fault.breaks))
+
+
+class Failing(Session):
+    """A session whose set-up ends as its run's id says."""
+
+    def provision(self) -> MeshFacts:
+        if self.run_id == "stopped":
+            raise Cancelled("the run is being stopped")
+        raise EnvironmentBroke("kind failed")
+
+
+def test_what_kept_one_mesh_from_going_on_is_told_and_nothing_is_begun_any_more() -> None:
+    sessions = [Failing(Options(), Progress(print), run_id=name) for name in ("stopped", "broken")]
+    proof = Proof(every_fault(), sessions)
+    with pytest.raises(EnvironmentBroke, match="kind failed"):
+        proof.run()
+    assert [*proof.passing, *proof.ending] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(["--only", "nobody"], "--only nobody"), (["--meshes", "0"], "--meshes 0")]
+)
+def test_nothing_to_prove_is_no_proof(asked: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(asked) == 4
+    assert f"{told}: nothing to prove. Nothing was created." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)

@@ -5,38 +5,40 @@ from __future__ import annotations
 from collections import Counter
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.routing import every_reply_joined
 from splithorizon.mesh.crossing import Crossing
 from splithorizon.observations.hops import Hops
 
 
 def each_hop_leads_to_the_next(crossing: Crossing) -> Evidence:
     """Every far answer was logged by the near side-car, the far gateway and the far pod, one leading to the next."""
-    require_samples(range(crossing.requests), "requests")
-    require_samples(sorted(crossing.gateway_pods), f"pods of the {crossing.route.far}'s gateway")
-    require_samples(sorted(crossing.far_pods), f"helloworld pods in the {crossing.route.far}")
-    claim = f"{crossing.route}: each hop of a far answer leads to the next"
+    route = crossing.route
+    require_samples(sorted(crossing.gateway_pods), f"pods of the {route.far}'s gateway")
+    require_samples(sorted(crossing.far_pods), f"helloworld pods in the {route.far}")
+    every_reply_joined(crossing.sample.joined, route)
     strayed = [(flaw, hops) for hops in crossing.answers if (flaw := _flaw(hops, crossing))]
     if strayed or not crossing.answers:
         kinds = Counter(flaw for flaw, _ in strayed)
         seen = "; ".join(f"{count} x {flaw}" for flaw, count in kinds.most_common(SHOWN))
         raise CheckFailed(
-            claim,
+            f"{route}: each hop of a far answer leads to the next",
             expected=f"each through {either(crossing.far_gateway)}, passed on by {either(crossing.gateway_pods)} "
             f"under {crossing.server_name}, to {either(crossing.far_pods)}",
             seen=f"of {len(crossing.answers)} far answers {seen}" if seen else "no answer from the far version",
-            samples=len(crossing.answers) or crossing.requests,
+            samples=len(crossing.answers) or crossing.sample.joined.requests,
             likely_cause=_why_astray(strayed[0][1], crossing)
             if strayed
             else "nothing crosses the networks: the discovery and path checks name what is missing",
-            next_command="kubectl -n istio-system logs deploy/istio-eastwestgateway --tail 5",
+            next_command=crossing.by_hand,
             numbers={"answers": len(crossing.answers), "strayed": len(strayed)},
         )
     one = crossing.answers[0]
+    connections = {hops.passed.raw for hops in crossing.answers if hops.passed}
     return Evidence(
-        claim,
+        f"{route}: each hop of a far answer leads to the next",
         f"{len(crossing.answers)} in 3 logs each",
-        {"answers": len(crossing.answers), "log_lines": 3 * len(crossing.answers)},
-        sample_lines=tuple(line.raw for line in (one.left, one.passed, one.arrived) if line),
+        {"answers": len(crossing.answers), "connections": len(connections)},
+        sample_lines=tuple(line.raw for line in (one.left, one.passed, *one.arrived) if line),
         addresses=(*sorted(crossing.far_gateway), *sorted(crossing.gateway_pods), *sorted(crossing.far_pods)),
     )
 
@@ -46,12 +48,10 @@ def _flaw(hops: Hops, crossing: Crossing) -> str:
     left, passed, arrived = hops.left, hops.passed, hops.arrived
     if left.upstream_host not in crossing.far_gateway:
         return f"sent to {left.upstream_host}"
-    if arrived is None:
-        return f"logged by no pod of the {crossing.route.far}"
-    if hops.came_from not in crossing.gateway_pods:
-        return f"came to the pod from {hops.came_from}"
+    if len(arrived) != 1:
+        return f"logged {len(arrived)} times by pods of the {crossing.route.far}"
     if passed is None:
-        return "logged by no gateway"
+        return f"came to the pod from {hops.came_from}, and no gateway logged it"
     if passed.requested_server_name != crossing.server_name or passed.response_flags:
         return f"passed under {passed.requested_server_name} ({passed.response_flags or '-'})"
     if passed.upstream_host not in crossing.far_pods:
@@ -62,9 +62,9 @@ def _flaw(hops: Hops, crossing: Crossing) -> str:
 def _why_astray(hops: Hops, crossing: Crossing) -> str:
     if hops.left.upstream_host not in crossing.far_gateway:
         return "the near side-car sends past the far gateway: the path and discovery checks say why"
-    if hops.arrived is None:
-        return "another pod answers as the far version, or the far side-car changes the request's id"
-    if hops.came_from not in crossing.gateway_pods:
+    if len(hops.arrived) != 1:
+        return "another pod answers as the far version, a proxy between sends again, or the request's id is changed"
+    if hops.passed is None and hops.came_from not in crossing.gateway_pods:
         return "something else than the network's gateway answers at its address, and leads to the pods"
     if hops.passed is None:
         return "the gateway has not ended the connection, or its log was cut short"

@@ -199,7 +199,9 @@ class Engine:
         if self.has_network(name):
             return
         create = ["network", "create", "--driver", "bridge", "--label", _OURS]
-        if self._small(*create, "--ipv6", "--subnet", _local_range(name), name, check=False).status:
+        both_families = ["--ipv6", "--subnet", _local_range(name)]
+        # Refused as well where another process makes it at this moment.
+        if self._small(*create, *both_families, name, check=False).status and not self.has_network(name):
             self._small(*create, name)
 
     def remove_network(self, name: str) -> None:

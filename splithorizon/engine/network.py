@@ -7,37 +7,46 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
+from splithorizon.errors import TimedOut
+from splithorizon.waiting import NotYet, eventually
 
 
 @contextmanager
-def on(engine: Engine, *, keep: bool) -> Iterator[None]:
-    """Be on the network for as long as the block lasts; unless it is to be kept, the last one out removes it.
+def approached(engine: Engine) -> Iterator[None]:
+    """Have the network, and keep others from removing it until a container is on it: for as long as the block lasts.
 
     Raises CommandFailed where it cannot be made.
     """
-    # The engine's program stands for what it manages: whoever runs it can lock it, and leaves no file behind.
-    with engine.command.open("rb") as door:
-        fcntl.flock(door, fcntl.LOCK_SH)
-        try:
-            engine.make_network(engine.network)
-            yield
-        finally:
-            if not keep:
-                _remove(engine, engine.network, door.fileno())
+    with _locked(engine.command, fcntl.LOCK_SH):
+        engine.make_network(engine.network)
+        yield
 
 
 def remove(engine: Engine, name: str) -> None:
-    """Remove the network that a run left which could not, unless another is on it now."""
-    with engine.command.open("rb") as door:
-        _remove(engine, name, door.fileno())
+    """Remove the network if it is ours and no container is on it, once nobody is on the way to it any more.
+
+    Who still is when time is up removes it later.
+    """
+
+    def look() -> None:
+        try:
+            with _locked(engine.command, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                engine.remove_network(name)
+        except BlockingIOError:
+            raise NotYet("another run's kind is on the way to it") from None
+
+    with suppress(TimedOut):
+        eventually(f"the network {name} is left alone", look, within=durations().network_approached)
 
 
-def _remove(engine: Engine, name: str, door: int) -> None:
-    try:
-        fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    engine.remove_network(name)
+@contextmanager
+def _locked(program: Path, how: int) -> Iterator[None]:
+    """The engine's program stands for what it manages: whoever runs it can lock it, and leaves no file behind."""
+    with program.open("rb") as door:
+        fcntl.flock(door, how)
+        yield

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 
 from splithorizon import changes, process, workloads
+from splithorizon.api_server import Refused
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube, Object
@@ -30,7 +31,7 @@ class Crossing:
     """A batch on one route: the far version's answers hop by hop, and whose hops those have to be."""
 
     route: Route
-    requests: int
+    sample: Sample
     answers: tuple[Hops, ...]
     server_name: str
     far_gateway: frozenset[str]
@@ -39,28 +40,36 @@ class Crossing:
     """The gateway's own pods' addresses."""
     far_pods: frozenset[str]
     """The service's pods, address and port."""
+    by_hand: str
+    """The command that shows the end of the gateway's log."""
+
+
+class GatewaySilent(EnvironmentBroke):
+    """The far gateway's log says nothing of what passed, or may not be read."""
 
 
 def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, Crossing]:
     """Send one batch each way with a connection for each request, and follow the far version's answers.
 
     A gateway logs a connection when it ends, and side-cars keep theirs: hence the rule, until the undo. Raises
-    EnvironmentBroke for a log in no known format, and for one that says nothing of what passed.
+    GatewaySilent where that log is of no use, and EnvironmentBroke for a log in no known format, or a pod's without it.
     """
     changes.apply(mesh.primary.kube, _ONE_REQUEST, mesh.facts.namespace, undo)
     begun = whole_second_before()
     samples = mesh.samples(times=times)
-    found = process.side_by_side(**{str(route): partial(_follow, mesh, samples[route], begun) for route in ROUTES})
+    found = process.side_by_side(**{str(route): partial(followed, mesh, samples[route], begun) for route in ROUTES})
     return {route: found[str(route)] for route in ROUTES}
 
 
-def _follow(mesh: Mesh, sample: Sample, begun: datetime) -> Crossing:
+def followed(mesh: Mesh, sample: Sample, begun: datetime) -> Crossing:
+    """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does."""
     route, far = sample.route, mesh[sample.route.far]
     version = workloads.VERSION_OF[route.far]
     answers = [pair for pair in sample.joined.pairs if pair.reply.version == version]
     ids = [pair.reply.request_id for pair in answers[:1]]
     gateways = [one.pod for one in far.injected_pods if one.is_gateway]
     gateway_logs = [_log_of(far.kube, pod) for pod in gateways]
+    name = server_name(mesh.facts.namespace)
     pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
     latest: tuple[Hops, ...] = ()
 
@@ -68,7 +77,7 @@ def _follow(mesh: Mesh, sample: Sample, begun: datetime) -> Crossing:
         nonlocal latest
         latest = follow(
             answers,
-            gateway=[line for log in gateway_logs for line in log.lines(begun)],
+            gateway=[line for log in gateway_logs for line in _lines_of_a_gateway(log, begun, name)],
             pods=[line for log in pod_logs for line in log.lines(begun, request_ids=ids)],
         )
         if missing := sum(not hops.whole for hops in latest):
@@ -76,36 +85,40 @@ def _follow(mesh: Mesh, sample: Sample, begun: datetime) -> Crossing:
 
     with suppress(TimedOut):
         eventually(f"{route}: each answer is in every log", look, within=durations().log_flushed)
-    _require_logged(latest, [hops.arrived for hops in latest], pod_logs, begun)
-    gateway_pods = frozenset(str(pod["status"]["podIP"]) for pod in gateways)
-    through = [hops for hops in latest if hops.came_from in gateway_pods]
-    _require_logged(through, [hops.passed for hops in through], gateway_logs, begun)
+    gateway_pods = frozenset(str(address["ip"]) for pod in gateways for address in pod["status"]["podIPs"])
+    if latest and not all(hops.arrived for hops in latest):
+        _require_logged(any(hops.arrived for hops in latest), pod_logs, begun, EnvironmentBroke)
+    if any(hops.came_from in gateway_pods and not hops.passed for hops in latest):
+        _require_logged(any(hops.passed for hops in latest), gateway_logs, begun, GatewaySilent)
     return Crossing(
         route,
-        requests=len(sample.replies),
+        sample,
         answers=latest,
-        server_name=server_name(mesh.facts.namespace),
+        server_name=name,
         far_gateway=far.gateway_addresses,
         gateway_pods=gateway_pods,
         far_pods=far.helloworld_addresses,
+        by_hand=next((log.by_hand for log in gateway_logs), ""),
     )
 
 
-def _require_logged(
-    answers: Sequence[Hops], lines: Sequence[AccessLogLine | None], logs: Sequence[ProxyLog], begun: datetime
-) -> None:
-    """Raise EnvironmentBroke where these logs hold nothing of the answers, or were begun anew meanwhile."""
-    if None not in lines:
-        return
+def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: datetime, silent: type[EnvironmentBroke]) -> None:
+    """Raise EnvironmentBroke where logs that lack something were begun anew, and ``silent`` where they lack it all."""
     for log in logs:
         log.require_whole(begun)
-    if not any(lines):
-        told = " and ".join(map(str, logs)) or "no access log"
-        raise EnvironmentBroke(
-            f"{told} holds none of {len(answers)} answers",
+    if not anything:
+        raise silent(
+            f"{' and '.join(map(str, logs))} holds none of the answers",
             seen="access logging is off there, or goes elsewhere than standard output",
-            next_command=logs[0].by_hand if logs else "",
+            next_command=logs[0].by_hand,
         )
+
+
+def _lines_of_a_gateway(log: ProxyLog, begun: datetime, name: str) -> Sequence[AccessLogLine]:
+    try:
+        return log.lines(begun, about=name)
+    except Refused as refused:
+        raise GatewaySilent(f"{log} may not be read", seen=refused.seen, next_command=log.by_hand) from None
 
 
 def _log_of(kube: Kube, pod: Object) -> ProxyLog:

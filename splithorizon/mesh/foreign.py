@@ -88,8 +88,10 @@ def explore(
                 else dict.fromkeys(address for service in services for address in addresses(service))
             ),
             gateway_pods=tuple(
-                Selection(service["metadata"]["namespace"], _selector(service["spec"].get("selector", {})))
+                Selection(service["metadata"]["namespace"], _selector(service["spec"]["selector"]))
                 for service in services
+                # Without one it leads to what somebody else writes down: every pod of the namespace would be meant.
+                if service["spec"].get("selector")
             ),
             pod_subnet=_pod_subnet(kube),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,25 +13,26 @@ from splithorizon.observations.replies import Reply
 
 @dataclass(frozen=True)
 class Hops:
-    """An answer from the far version, and one line of each proxy that it passed; None where there is no such line."""
+    """An answer from the far version, and what each proxy that it passed logged of it; None where one has no line."""
 
     reply: Reply
     left: AccessLogLine
     """The near side-car's: where it sent the request."""
     passed: AccessLogLine | None
     """The far gateway's, of the connection by which the pod was reached."""
-    arrived: AccessLogLine | None
-    """The far pod's side-car's, of the same request."""
+    arrived: tuple[AccessLogLine, ...]
+    """The far pods' side-cars', of the same request: one, where it arrived once."""
 
     @property
     def whole(self) -> bool:
         """Whether every proxy logged it."""
-        return self.passed is not None and self.arrived is not None
+        return self.passed is not None and bool(self.arrived)
 
     @property
     def came_from(self) -> str:
         """The address from which the far pod was asked; empty where that is not known."""
-        return ((self.arrived and self.arrived.downstream_remote) or "").rpartition(":")[0]
+        sockets = [line.downstream_remote or "" for line in self.arrived]
+        return sockets[0].rpartition(":")[0].strip("[]") if sockets else ""
 
 
 def follow(
@@ -41,11 +43,15 @@ def follow(
     That socket is the one end of a connection that both of its proxies name: what the gateway's line has for its
     own address towards the upstream, the pod's line has for the downstream's.
     """
-    by_id = {line.request_id: line for line in pods if line.request_id}
+    by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
+    for line in pods:
+        if line.request_id:
+            by_id[line.request_id].append(line)
     by_socket = {line.upstream_local: line for line in gateway if line.upstream_local}
     followed = []
     for answer in answers:
-        arrived = by_id.get(answer.reply.request_id)
-        passed = by_socket.get(arrived.downstream_remote or "") if arrived else None
+        arrived = tuple(by_id.get(answer.reply.request_id, ()))
+        sockets = [line.downstream_remote for line in arrived if line.downstream_remote]
+        passed = next((by_socket[socket] for socket in sockets if socket in by_socket), None)
         followed.append(Hops(answer.reply, answer.line, passed, arrived))
     return tuple(followed)

@@ -12,10 +12,12 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from splithorizon import durations
 from splithorizon.engine import Engine, network, probe
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke
@@ -178,15 +180,20 @@ def test_a_network_that_others_made_is_theirs(engine: Engine) -> None:
         engine.run("network", "rm", NAME, within=30)
 
 
-def test_a_network_goes_with_the_last_that_is_on_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_stays_while_somebody_is_on_the_way_to_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"KIND_EXPERIMENTAL_{engine.provider.upper()}_NETWORK", NAME)
-    with network.on(engine, keep=False):
-        with network.on(engine, keep=False):
-            network.remove(engine, NAME)
-        assert engine.has_network(NAME), "the outer one is still on it"
-    assert not engine.has_network(NAME)
-    with network.on(engine, keep=True):
-        pass
-    assert engine.has_network(NAME)
+    with durations.shortened(0.05), network.approached(engine), network.approached(engine):
+        network.remove(engine, NAME)
+        assert engine.has_network(NAME)
     network.remove(engine, NAME)
+    assert not engine.has_network(NAME)
+
+
+def test_a_network_that_many_make_at_once_is_there_for_all(engine: Engine) -> None:
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert [one.result() for one in [pool.submit(engine.make_network, NAME) for _ in range(8)]] == [None] * 8
+        assert engine.has_network(NAME)
+    finally:
+        engine.remove_network(NAME)
     assert not engine.has_network(NAME)

@@ -24,6 +24,8 @@ from tests.machine.conftest import CHECKOUT, Starter, unused
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
+HOPS = "suites/routing/test_each_hop_of_a_far_answer_is_logged.py"
+PATH = "suites/routing/test_each_version_takes_its_own_path.py"
 OTHERS = unused("others")
 CONTEXTS = (f"kind-{OTHERS}-primary", f"kind-{OTHERS}-remote")
 # They come and go by themselves.
@@ -66,13 +68,14 @@ def _digest(item: dict[str, Any]) -> str:
 
 
 def with_other_names(folder: Path) -> Path:
-    """The script and its manifests for a revision, in a system namespace that is not Istio's usual one."""
+    """The script and its manifests for a revision, in another system namespace than Istio's usual one, without logs."""
     shutil.copytree(CHECKOUT / "manifests", folder / "manifests")
     script = folder / "bench" / "by_hand.sh"
     script.parent.mkdir()
     shutil.copy(CHECKOUT / "bench" / "by_hand.sh", script)
     for file in [script, *(folder / "manifests" / "istio").rglob("*.yaml")]:
         text = file.read_text().replace("istiod.istio-system", "istiod-canary.istio-system")
+        text = text.replace("accessLogFile: /dev/stdout", 'accessLogFile: ""')
         text = text.replace("create-remote-secret", "create-remote-secret --istioNamespace=mesh-system")
         if "kind: IstioOperator" in text:
             text = text.replace("spec:\n", "spec:\n  revision: canary\n", 1)
@@ -90,17 +93,18 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
     plan = topology.plan(OTHERS)
     told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), "MESH_ONLY": "yes"}
     script = ["bash", str(with_other_names(tmp_path_factory.mktemp("scripts")))]
-    # kind would make its network, and leave it.
-    with network.on(engine, keep=False):
-        try:
+    try:
+        # kind would make a network that nobody removes.
+        with network.approached(engine):
             done = subprocess.run(
                 script, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
             )
-            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-            yield Others(str(images.kubectl), folder / "kubeconfig")
-        finally:
-            for cluster in plan:
-                engine.remove_container(topology.node_of(cluster.name))
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        yield Others(str(images.kubectl), folder / "kubeconfig")
+    finally:
+        for cluster in plan:
+            engine.remove_container(topology.node_of(cluster.name))
+        network.remove(engine, engine.network)
 
 
 def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
@@ -122,6 +126,20 @@ def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
     after = others.snapshot()
     assert {name: digest for name, digest in after.items() if before.get(name) != digest} == {}
     assert before.keys() - after.keys() == set()
+
+
+def test_gateways_that_log_no_access_are_not_claimed_to_be_followed(
+    start: Starter, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(others.kubeconfig))
+    run = start(HOPS, PATH, "--contexts", ",".join(CONTEXTS))
+    assert run.ends(within=300) == 0, run.output
+    assert {found["behaviour"]: found["verdict"] for found in run.report["behaviours"]} == {
+        Path(PATH).stem: "conformant"
+    }
+    (reason,) = (one["reason"] for one in run.report["not_claimed"] if one["behaviour"] == Path(HOPS).stem)
+    assert "mesh-system" in reason
+    assert "holds none of the answers" in reason
 
 
 def test_swapped_contexts_are_noticed_before_anything_is_created(

@@ -160,7 +160,8 @@ def test_a_fault_in_a_kept_mesh_is_found_where_it_is(kept: Kept, start: Starter)
     remote = [str(kept.programs / "kubectl"), "--kubeconfig", kept.kubeconfig("remote"), "--namespace", "istio-system"]
     unlabel = ["label", "service", "istio-eastwestgateway", "topology.istio.io/network-"]
     subprocess.run([*remote, *unlabel], check=True)
-    run = start(ENDPOINTS, *kept.options, "--reuse")
+    # Less patience for what the fault keeps from settling.
+    run = start(ENDPOINTS, *kept.options, "--reuse", "--timeout-scale", "0.3")
     assert run.ends(within=300) == 1, run.output
     refuted = {found["route"] for found in run.report["behaviours"] if found["verdict"] == "not conformant"}
     assert run.report["verdict"] == "not conformant"
