@@ -30,7 +30,7 @@ def recovered(recovery: Recovery) -> Evidence:
 
 
 def new_token_followed(recovery: Recovery) -> Evidence:
-    """Both versions answered both clients within the bound, where istiod knows the remote by a new token alone."""
+    """What takes a watch of the remote came within the bound, where istiod can only have it by a new token."""
     if not recovery.came:
         raise CheckFailed(
             _claim(recovery),

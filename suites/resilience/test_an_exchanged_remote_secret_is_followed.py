@@ -19,7 +19,7 @@ def test_an_exchanged_remote_secret_is_followed(disruption: Disruption, prove: P
     prove(checks.new_token_followed(traffic.recovery))
     prove(checks.losses_counted(traffic))
     replacement = disruption.replace_helloworld(Role.REMOTE)
-    prove(checks.scaled(replacement.recovery))
+    prove(checks.new_token_followed(replacement.recovery))
     prove(checks.new_token_followed(disruption.until(Answering.BOTH)))
     batches = disruption.batches(Answering.BOTH)
     prove(checks.answered_as_it_should(batches))
