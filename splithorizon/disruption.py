@@ -362,8 +362,10 @@ class Disruption:
         changed = (kube.role, name, namespace)
         if changed not in self._rollouts:
             self._rollouts.add(changed)
-            within = durations().workload_ready
-            self._undo.callback(rollout.await_rollout, kube, name, namespace, within=within)
+            self._undo.callback(self._await_rollout, kube, name, namespace)
+
+    def _await_rollout(self, kube: Kube, name: str, namespace: str) -> None:
+        rollout.await_rollout(kube, name, namespace, within=durations().workload_ready)
 
     def _gateway(self, cluster: Cluster) -> tuple[Kube, str, str]:
         """The API, name and namespace of the network's first east-west gateway, found without its pods."""
