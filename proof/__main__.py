@@ -9,9 +9,9 @@ import sys
 import time
 import types
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Set
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from proof import CONTROL, Proven, apart, as_json, missing, table, together, unsound, verdicts_of
@@ -233,8 +233,9 @@ def _say(mesh: int, line: str) -> None:
     print(f"mesh {mesh} {line}", file=sys.stderr, flush=True)
 
 
-def _of(profile: Profile) -> set[str]:
-    return {one.name for one in catalogue.behaviours(_SUITES) if one.profile is profile}
+@cache
+def _of(profile: Profile) -> frozenset[str]:
+    return frozenset(one.name for one in catalogue.behaviours(_SUITES) if one.profile is profile)
 
 
 def _disrupts(fault: Fault) -> bool:
@@ -247,7 +248,7 @@ def _ends_the_mesh(fault: Fault) -> bool:
     return _of(Profile.CLEANUP).issuperset(fault.breaks)
 
 
-def _beside(fault: Fault, others: set[str]) -> list[str]:
+def _beside(fault: Fault, others: Set[str]) -> list[str]:
     """The others first: meanwhile the fault takes effect."""
     return _modules(set() if _ends_the_mesh(fault) else others - {*fault.breaks}) + _modules(fault.breaks)
 

@@ -86,7 +86,7 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> Crossing:
     with suppress(TimedOut):
         eventually(f"{route}: each answer is in every log", look, within=durations().log_flushed)
     gateway_pods = frozenset(str(address["ip"]) for pod in gateways for address in pod["status"]["podIPs"])
-    if latest and not all(hops.arrived for hops in latest):
+    if not all(hops.arrived for hops in latest):
         _require_logged(any(hops.arrived for hops in latest), pod_logs, begun, EnvironmentBroke)
     if any(hops.came_from in gateway_pods and not hops.passed for hops in latest):
         _require_logged(any(hops.passed for hops in latest), gateway_logs, begun, GatewaySilent)
