@@ -172,20 +172,17 @@ class Disruption:
         """
         exchanged = self._with(self._remote_secret(), token=self._new_token())
         self._undo.callback(self._require_watched)
-        self.remove_remote_secret()
-        gone = self.until(Answering.PRIMARY)
-        if not gone.came:
-            return gone
-        self._begin()
-        self._mesh.primary.kube.apply(exchanged, undo=self._undo)
-        return self.until(Answering.BOTH)
+        gone = self._replace_remote_secret(exchanged)
+        return self.until(Answering.BOTH) if gone.came else gone
 
-    def spoil_remote_secret(self, flaw: Flaw) -> None:
-        """Delete the remote secret and make one that is of no use in its place."""
+    def spoil_remote_secret(self, flaw: Flaw) -> Recovery:
+        """Delete the remote secret and, once its endpoints have left, make one that is of no use in its place.
+
+        Returns how long until the primary alone answers.
+        """
         self._good = self._remote_secret()
         self._undo.callback(self._begin_istiod_anew)
-        self.remove_remote_secret()
-        self._mesh.primary.kube.apply(self._with(self._good, **_SPOILED[flaw]), undo=self._undo)
+        return self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]))
 
     def mend_remote_secret(self) -> None:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
@@ -208,10 +205,10 @@ class Disruption:
         addresses = [address for address in known if ":" not in address]
         return (host, addresses[0], server.port or 443) if addresses else None
 
-    def lose_remote_api_server(self) -> None:
+    def lose_remote_api_server(self) -> Recovery:
         """Lead istiod to the remote's API server by a way of our own, and let that lead nowhere.
 
-        Raises EnvironmentBroke where ``detour`` tells of none.
+        Returns how long until the primary alone answers. Raises EnvironmentBroke where ``detour`` tells of none.
         """
         secret, kube, namespace = self._remote_secret(), self._mesh.primary.kube, self._mesh.primary.system_namespace
         way = self.detour
@@ -219,7 +216,6 @@ class Disruption:
             raise EnvironmentBroke("no way of our own leads to the server that the remote secret tells of")
         host, address, port = way
         self._undo.callback(self._begin_istiod_anew)
-        self.remove_remote_secret()
         service, slice_ = manifests.load(_MANIFESTS / "remote-api-server.yaml")
         name = service["metadata"]["name"]
         service["spec"]["ports"][0]["port"] = slice_["ports"][0]["port"] = port
@@ -228,7 +224,7 @@ class Disruption:
             kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": [address]}]}
         )
         detour = self._with(secret, server=f"https://{name}.{namespace}.svc:{port}", certified_for=host)
-        kube.apply(detour, undo=self._undo)
+        return self._replace_remote_secret(detour)
 
     def give_remote_api_server_back(self) -> None:
         """Let the way lead to the remote's API server again; the secret stays as it is."""
@@ -391,6 +387,19 @@ class Disruption:
             if cluster_id in (secret.get("data") or {}):
                 return secret
         raise EnvironmentBroke(f"the primary has no remote secret for the cluster {cluster_id}")
+
+    def _replace_remote_secret(self, secret: Object) -> Recovery:
+        """Delete the remote secret, and make this one in its place once the primary alone answers.
+
+        From Istio 1.30 on a secret that is made again at once counts as changed: istiod keeps the endpoints of before
+        until it is synced by the new one, which one of no use never is.
+        """
+        self.remove_remote_secret()
+        gone = self.until(Answering.PRIMARY)
+        if gone.came:
+            self._begin()
+            self._mesh.primary.kube.apply(secret, undo=self._undo)
+        return gone
 
     def _kubeconfig(self, secret: Object) -> Object:
         content: Object = yaml.safe_load(base64.b64decode(secret["data"][self._mesh.remote.facts.cluster_id]))

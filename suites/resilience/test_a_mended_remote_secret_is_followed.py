@@ -15,8 +15,7 @@ from splithorizon import checks
 
 
 def test_a_mended_remote_secret_is_followed(disruption: Disruption, flaw: Flaw, prove: Prove) -> None:
-    disruption.spoil_remote_secret(flaw)
-    prove(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
+    prove(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
     disruption.mend_remote_secret()
     prove(checks.recovered(disruption.until(Answering.BOTH)))
     prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
