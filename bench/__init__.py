@@ -5,6 +5,7 @@ This module is the arithmetic and the table; ``python -m bench`` measures.
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,8 @@ class Half:
     """One whole process that ended well, deletion included."""
 
     seconds: float
+    worked: float
+    """Seconds that the machine's cores worked meanwhile, all of them together."""
     steps: tuple[Step, ...]
 
 
@@ -47,6 +50,19 @@ class Pair:
     def ratio(self) -> float:
         """The suite's share of the time by hand."""
         return self.suite.seconds / self.by_hand.seconds
+
+    def floor(self, cores: int) -> float:
+        """What the ratio would be if the suite did the same work and no core ever rested."""
+        return self.suite.worked / cores / self.by_hand.seconds
+
+
+def cores_worked(proc_stat: str) -> float:
+    """Seconds that all cores have worked since the machine's start, from its ``/proc/stat``.
+
+    Source: proc_stat(5); neither idle nor waiting for a disk is work, and a guest's time is within the user's.
+    """
+    user, nice, system, _, _, interrupts, soft_interrupts, *_ = map(int, proc_stat.split("\n", 1)[0].split()[1:])
+    return (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
 
 
 def steps_by_hand(output: str) -> tuple[Step, ...]:
@@ -71,15 +87,17 @@ def median_run(halves: Sequence[Half]) -> Half:
     return sorted(halves, key=lambda half: half.seconds)[(len(halves) - 1) // 2]
 
 
-def table(pairs: Sequence[Pair]) -> list[str]:
-    """Each run's seconds, the ratio of each pair, and their medians beside the goal."""
+def table(pairs: Sequence[Pair], cores: int) -> list[str]:
+    """Each run's seconds, the ratio of each pair, their medians beside the goal, and what they can be at least."""
     numbers = [str(number) for number in range(1, len(pairs) + 1)]
     ratios = [pair.ratio for pair in pairs]
+    floors = [pair.floor(cores) for pair in pairs]
     return [
         _row("", [*(f"run {number}" for number in numbers), "median", "min", "max"]),
         _row("by hand", _seconds([pair.by_hand.seconds for pair in pairs])),
         _row("pytest suites/", _seconds([pair.suite.seconds for pair in pairs])),
         _row("ratio", [f"{ratio:.3f}" for ratio in _with_summary(ratios)]) + f"   goal ≤ {GOAL}",
+        _row("its floor", [f"{floor:.3f}" for floor in _with_summary(floors)]) + f"   if none of {cores} cores rested",
     ]
 
 
@@ -89,12 +107,14 @@ def where_time_went(name: str, half: Half) -> list[str]:
     return [f"{name}, of {half.seconds:.1f} s:", *(f"  {step.seconds:6.1f} s  {step.name}" for step in longest)]
 
 
-def as_json(pairs: Sequence[Pair], **facts: Any) -> dict[str, Any]:
+def as_json(pairs: Sequence[Pair], *, cores: int, **facts: Any) -> dict[str, Any]:
     """All that was measured, and what it amounts to."""
     return {
         **facts,
+        "cores": cores,
         "goal": GOAL,
         "ratio": _summary([pair.ratio for pair in pairs]),
+        "floor": _summary([pair.floor(cores) for pair in pairs]),
         "by_hand": _summary([pair.by_hand.seconds for pair in pairs]),
         "suite": _summary([pair.suite.seconds for pair in pairs]),
         "runs": [
@@ -106,7 +126,7 @@ def as_json(pairs: Sequence[Pair], **facts: Any) -> dict[str, Any]:
 
 def _half(half: Half) -> dict[str, Any]:
     steps = [{"name": step.name, "seconds": round(step.seconds, 3)} for step in half.steps]
-    return {"seconds": round(half.seconds, 3), "steps": steps}
+    return {"seconds": round(half.seconds, 3), "worked": round(half.worked, 3), "steps": steps}
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from bench import Half, Pair, as_json, median_run, steps_by_hand, steps_of_suite, table, where_time_went
+from bench import Half, Pair, as_json, cores_worked, median_run, steps_by_hand, steps_of_suite, table, where_time_went
 from splithorizon import process, report, topology
 from splithorizon.clusters import kind
 from splithorizon.engine import Engine, network
@@ -64,9 +64,10 @@ class Bench:
         log = self.reports / f"by-hand-{number}.log"
         # kind would make one that nobody removes.
         self.engine.make_network(self.engine.network)
+        begun = _cores_worked()
         with self.progress.step(f"by-hand-{number}"):
             done = process.run(script, within=_HALF_WITHIN, env=environment, cwd=folder, log=log)
-        return Half(done.seconds, steps_by_hand(done.stdout))
+        return Half(done.seconds, _cores_worked() - begun, steps_by_hand(done.stdout))
 
     def suite(self, name: str) -> Half:
         """Run the suite once; raises EnvironmentBroke where it does not find the mesh conformant."""
@@ -76,12 +77,14 @@ class Bench:
         command += ["--provider", self.options.provider, "--cluster-name", self.options.cluster_name]
         command += ["--report-dir", str(reports)]
         log = self.reports / f"{name}.log"
+        begun = _cores_worked()
         with self.progress.step(name):
             done = process.run(command, within=_HALF_WITHIN, cwd=_REPOSITORY, log=log)
+        worked = _cores_worked() - begun
         found = report.load(reports / report.LATEST / report.NAME)
         if found.verdict is not Verdict.CONFORMANT:
             raise EnvironmentBroke(f"the suite's verdict is {found.verdict}", next_command=f"cat {log}")
-        return Half(done.seconds, steps_of_suite(found))
+        return Half(done.seconds, worked, steps_of_suite(found))
 
 
 def what_by_hand_is_told(engine: Engine, images: ImageSet, plan: Topology, folder: Path) -> Mapping[str, str]:
@@ -107,6 +110,10 @@ def what_by_hand_is_told(engine: Engine, images: ImageSet, plan: Topology, folde
     return told
 
 
+def _cores_worked() -> float:
+    return cores_worked(Path("/proc/stat").read_text())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, write; 0, or 1 where a half failed, or 130 where the user stopped it."""
     asked = _parser().parse_args(arguments)
@@ -126,10 +133,11 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         progress.close()
     file = _REPORTS / f"{name}.json"
-    measured = as_json(pairs, started=report.utc(started), finished=report.utc(), **facts)
+    cores = os.cpu_count() or 1
+    measured = as_json(pairs, cores=cores, started=report.utc(started), finished=report.utc(), **facts)
     file.write_text(json.dumps(measured, indent=2) + "\n")
     by_hand, suite = median_run([pair.by_hand for pair in pairs]), median_run([pair.suite for pair in pairs])
-    print("\n".join(["", *table(pairs), "", *where_time_went("by hand, median run", by_hand), ""]))
+    print("\n".join(["", *table(pairs, cores), "", *where_time_went("by hand, median run", by_hand), ""]))
     print("\n".join([*where_time_went("pytest suites/, median run (steps overlap)", suite), "", str(file)]))
     return 0
 
@@ -153,7 +161,7 @@ def _measure(name: str, runs: int, provider: str, progress: Progress) -> tuple[l
         pairs = [Pair(bench.by_hand(number), bench.suite(f"suite-{number}")) for number in range(1, runs + 1)]
     finally:
         _undo(journal, engine, plan, progress)
-    facts = {"cores": os.cpu_count(), "provider": engine.provider, "versions": dict(images.versions)}
+    facts = {"provider": engine.provider, "versions": dict(images.versions)}
     return pairs, facts
 
 

@@ -30,7 +30,7 @@ PLAN = topology.plan("by-hand")
 
 
 def pair(by_hand: float, suite: float) -> Pair:
-    return Pair(Half(by_hand, (Step("istiod", 12.0),)), Half(suite, (Step("istiod", 10.0),)))
+    return Pair(Half(by_hand, by_hand / 2, (Step("istiod", 12.0),)), Half(suite, suite, (Step("istiod", 10.0),)))
 
 
 PAIRS = [pair(200, 60), pair(100, 50), pair(160, 64)]
@@ -41,13 +41,13 @@ def test_the_ratio_is_the_suites_share_of_the_time_by_hand() -> None:
 
 
 def test_the_median_is_of_the_pairs_ratios_and_not_the_ratio_of_medians() -> None:
-    found = bench.as_json([pair(100, 20), pair(200, 100), pair(300, 90)])
+    found = bench.as_json([pair(100, 20), pair(200, 100), pair(300, 90)], cores=2)
     assert found["ratio"] == {"median": 0.3, "min": 0.2, "max": 0.5}
     assert found["suite"]["median"] / found["by_hand"]["median"] == pytest.approx(0.45)
 
 
 def test_the_table_holds_every_run_and_the_goal() -> None:
-    head, by_hand, suite, ratio = bench.table(PAIRS)
+    head, by_hand, suite, ratio, _ = bench.table(PAIRS, 2)
     assert re.split(r" {2,}", head.strip()) == ["run 1", "run 2", "run 3", "median", "min", "max"]
     assert by_hand.split()[2::2] == ["200.0", "100.0", "160.0", "160.0", "100.0", "200.0"]
     assert suite.split()[2::2] == ["60.0", "50.0", "64.0", "60.0", "50.0", "64.0"]
@@ -56,18 +56,33 @@ def test_the_table_holds_every_run_and_the_goal() -> None:
 
 
 def test_one_pair_is_its_own_median() -> None:
-    assert bench.as_json(PAIRS[:1])["ratio"] == {"median": 0.3, "min": 0.3, "max": 0.3}
-    assert len(bench.table(PAIRS[:1])) == 4
+    assert bench.as_json(PAIRS[:1], cores=2)["ratio"] == {"median": 0.3, "min": 0.3, "max": 0.3}
+    assert len(bench.table(PAIRS[:1], 2)) == 5
+
+
+def test_the_floor_is_what_the_suites_work_takes_where_no_core_rests() -> None:
+    assert [one.floor(2) for one in PAIRS] == pytest.approx([0.15, 0.25, 0.2])
+    assert bench.as_json(PAIRS, cores=4)["floor"] == pytest.approx({"median": 0.1, "min": 0.075, "max": 0.125})
+    *_, floor = bench.table(PAIRS, 2)
+    assert floor.split()[2:8] == ["0.150", "0.250", "0.200", "0.200", "0.150", "0.250"]
+    assert floor.endswith("if none of 2 cores rested")
+
+
+def test_neither_idle_time_nor_waiting_for_a_disk_is_work() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = [1, 2, 3, 1000, 1000, 4, 5, 1000, 0, 0]
+    stat = " ".join(["cpu ", *(str(field * ticks) for field in fields)])
+    assert bench.cores_worked(f"{stat}\ncpu0 9 9 9 9 9 9 9 9 9 9\n") == 15
 
 
 @pytest.mark.parametrize(("seconds", "middle"), [([3, 1, 2], 2), ([4, 1, 3, 2], 2), ([5], 5)])
 def test_the_median_run_is_a_run_that_was(seconds: list[float], middle: float) -> None:
-    assert bench.median_run([Half(each, ()) for each in seconds]).seconds == middle
+    assert bench.median_run([Half(each, each, ()) for each in seconds]).seconds == middle
 
 
 def test_where_time_went_is_six_steps_longest_first() -> None:
     steps = tuple(Step(f"step {number}", number) for number in (3, 1, 8, 2, 5, 7, 4, 6))
-    head, *rest = bench.where_time_went("by hand", Half(36.0, steps))
+    head, *rest = bench.where_time_went("by hand", Half(36.0, 50.0, steps))
     assert head == "by hand, of 36.0 s:"
     assert [line.split()[-1] for line in rest] == ["8", "7", "6", "5", "4", "3"]
 
@@ -79,6 +94,7 @@ def test_everything_measured_is_in_the_json() -> None:
     assert [(run["by_hand"]["seconds"], run["suite"]["seconds"]) for run in found["runs"]] == [
         (200, 60), (100, 50), (160, 64),
     ]  # fmt: skip
+    assert found["runs"][0]["by_hand"]["worked"] == 100
     assert found["runs"][0]["suite"]["steps"] == [{"name": "istiod", "seconds": 10.0}]
 
 
