@@ -32,6 +32,7 @@ def test_what_is_carried_is_told_with_its_chance(protocol: Protocol) -> None:
         (Protocol.TCP, "the Service's port says another protocol"),
         (Protocol.GRPC, "the Service's port says another protocol"),
         (Protocol.LONG_WAIT, "a rule limits how long"),
+        (Protocol.SILENCE, "closes connections that are silent"),
     ],
     ids=lambda value: value.name if isinstance(value, Protocol) else "",
 )

@@ -46,4 +46,6 @@ def _why_spoilt(protocol: Protocol) -> str:
         return "a filter limits bodies (an EnvoyFilter), or a connection through the gateway does not live to its end"
     if protocol is Protocol.LONG_WAIT:
         return "a rule limits how long a request may take (a VirtualService's timeout), or a proxy closes silent ones"
+    if protocol is Protocol.SILENCE:
+        return "a rule or a proxy closes connections that are silent (idleTimeout, ISTIO_META_IDLE_TIMEOUT) or old"
     return "the Service's port says another protocol in its name or appProtocol, and side-cars go by that"

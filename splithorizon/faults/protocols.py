@@ -37,3 +37,9 @@ def ports_misnamed(mesh: Mesh, undo: ExitStack) -> None:
 def requests_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A VirtualService gives requests to echo 5 seconds."""
     changes.apply(mesh.primary.kube, _FAULTS / "requests-limited.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_silent_connections_stay_open", cause="closes connections that are silent")
+def silence_limited(mesh: Mesh, undo: ExitStack) -> None:
+    """A DestinationRule closes connections to echo that are silent for 5 seconds."""
+    changes.apply(mesh.primary.kube, _FAULTS / "silence-limited.yaml", mesh.facts.namespace, undo)

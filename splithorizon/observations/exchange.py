@@ -1,4 +1,4 @@
-"""What passes between the networks besides small requests: bodies, HTTP/2, gRPC, opaque TCP, long waits.
+"""What passes between the networks besides small requests: bodies, other protocols, long waits, silent connections.
 
 One command in the client's container has a number of exchanges, each once, and prints a line for each.
 """
@@ -32,6 +32,8 @@ tell() {
 sound() { if grep -q "$1" answer; then tell yes; else tell no; fi; }
 """
 _EACH = "n=0; while [ $n -lt $count ]; do n=$((n + 1)); rm -f answer got; touch answer; {}; done"
+# All at once, or those that are slow would take minutes.
+_ALL = 'n=0; while [ $n -lt $count ]; do n=$((n + 1)); mkdir "$n"; ( cd "$n"; {} ) >"$n/line" & done; wait; cat */line'
 
 
 class Protocol(StrEnum):
@@ -42,6 +44,11 @@ class Protocol(StrEnum):
     TCP = "opaque TCP"
     GRPC = "gRPC"
     LONG_WAIT = "an answer after 16 s"
+    SILENCE = "a connection that is silent for 16 s"
+
+
+SLOW = frozenset({Protocol.LONG_WAIT, Protocol.SILENCE})
+"""What takes its time whatever else goes on."""
 
 
 _SCRIPTS = {
@@ -59,10 +66,16 @@ _SCRIPTS = {
         '-D answer -o got --data-binary @- "http://$host:5003/grpc.health.v1.Health/Check" >>answer; '
         "sound '^grpc-status: 0'"
     ),
-    # All at once, or they would take minutes.
-    Protocol.LONG_WAIT: 'n=0; while [ $n -lt $count ]; do n=$((n + 1)); mkdir "$n"; '
-    f'( cd "$n"; get "http://$host:5002/slow?seconds={WAIT_SECONDS}" >answer; sound \'after: {WAIT_SECONDS}\' ) '
-    '>"$n/line" & done; wait; cat */line',
+    Protocol.LONG_WAIT: _ALL.format(
+        f"get \"http://$host:5002/slow?seconds={WAIT_SECONDS}\" >answer; sound 'after: {WAIT_SECONDS}'"
+    ),
+    # Asked, left alone and asked again: by one connection, which no side-car of this port opens anew. curl would.
+    Protocol.SILENCE: _ALL.format(
+        "get -w 'connections opened: %{num_connects}\\n' "
+        f'"http://$host:5022/describe" "http://$host:5022/slow?seconds={WAIT_SECONDS}" "http://$host:5022/describe" '
+        ">answer; if [ \"$(sed -n 's/^connections opened: //p' answer | tr -d '\\n')\" = 100 ]; "
+        "then sound 'opaque: true'; else tell no; fi"
+    ),
 }
 
 
