@@ -149,7 +149,7 @@ esac
 """
 # Keys of 4096 bits, three a run, take seconds.
 QUICK_OPENSSL = f"""#!/bin/bash
-exec {shutil.which("openssl")} "${{@/#4096/2048}}"
+exec {shutil.which("openssl")} "${{@/#4096/$KEY_BITS}}"
 """
 
 
@@ -169,7 +169,7 @@ class DryRun:
         told = what_by_hand_is_told(engine, images(programs), PLAN, self.folder)
         calls = folder / "calls"
         calls.touch()
-        answers = {"CALLS": str(calls), "BROKEN": "", "VERSIONS": "2", "UPSTREAM_PORT": "15443"}
+        answers = {"KEY_BITS": "2048", "CALLS": str(calls), "BROKEN": "", "VERSIONS": "2", "UPSTREAM_PORT": "15443"}
         self.done = subprocess.run(
             ["bash", str(SCRIPT)],
             cwd=self.folder,
@@ -306,7 +306,7 @@ def test_by_hand_calls_twenty_times_from_each_side(dry_run: DryRun) -> None:
     ids=lambda value: "".join(value) if isinstance(value, dict) else value.replace(" ", "-"),
 )
 def test_by_hand_fails_where_a_step_does(tmp_path: Path, environment: dict[str, str], said: str) -> None:
-    run = DryRun(tmp_path, **environment)
+    run = DryRun(tmp_path, KEY_BITS="1024", **environment)
     assert run.done.returncode != 0
     assert said in run.done.stderr
     assert not any(call.startswith("kind delete") for call in run.calls)

@@ -31,7 +31,7 @@ def refused(tmp_path: Path, *arguments: str) -> str:
     assert len(lines) == 1, said
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said
-    assert list(reports.rglob("*")) == []
+    assert not reports.exists()
     assert [path.name for path in home.rglob("*") if path.is_file()] == []
     return lines[0].removeprefix("ERROR: ")
 
@@ -42,7 +42,6 @@ def refused(tmp_path: Path, *arguments: str) -> str:
         (["--kubeconfig=config"], "--kubeconfig names one file and this suite makes two clusters"),
         (["--requests=5"], "--requests must be at least 100"),
         (["--timeout-scale=0"], "--timeout-scale must be positive"),
-        (["--timeout-scale=-1"], "--timeout-scale must be positive"),
         (["--timeout-scale=nan"], "--timeout-scale must be"),
         (["--timeout-scale=inf"], "--timeout-scale must be"),
         (["--images=built", "--istio-version=1.0.0"], "unknown Istio version '1.0.0'"),
@@ -55,11 +54,6 @@ def test_bad_input_is_refused_before_anything_is_created(tmp_path: Path, argumen
     line = refused(tmp_path, *arguments)
     assert line.startswith(told)
     assert line.endswith("Nothing was created.")
-
-
-def test_a_refused_run_leaves_no_folder_for_reports(tmp_path: Path) -> None:
-    refused(tmp_path, "--cluster-name=Lab")
-    assert not (tmp_path / "reports").exists()
 
 
 def test_a_ca_that_is_none_is_refused_by_its_file(tmp_path: Path) -> None:
