@@ -29,6 +29,8 @@ from splithorizon.session import MEMORY_GIB, RUN_DISK_GIB, Session
 from splithorizon.topology import Role
 from splithorizon.waiting import NotYet, eventually
 
+Take = Callable[[deque[Fault]], Fault]
+
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SUITES = _REPOSITORY / "suites"
 _REQUESTS = "100"
@@ -115,8 +117,8 @@ class Prover:
 class Proof:
     """Every fault that was chosen, shared out among meshes side by side: each takes the next that nobody has yet.
 
-    Those of disruptive behaviours come first, for they take minutes, and once for each of them: one that is refuted
-    leaves a mesh, with the fault still in it, unfit for the next.
+    Those of disruptive behaviours stand first, once for each of them: one that is refuted leaves a mesh, with the fault
+    still in it, unfit for the next. They mostly wait, the others mostly compute, so every other mesh takes the last.
     """
 
     def __init__(self, chosen: Iterable[Fault], sessions: Iterable[Session]) -> None:
@@ -132,24 +134,29 @@ class Proof:
     def run(self) -> None:
         """Prove all of them; raises what kept the first mesh from going on, once the others have stopped too."""
         try:
-            process.side_by_side(**{session.run_id: partial(self._work, session) for session in self._sessions})
+            process.side_by_side(
+                **{
+                    session.run_id: partial(self._work, session, deque.pop if number % 2 else deque.popleft)
+                    for number, session in enumerate(self._sessions)
+                }
+            )
         except Cancelled:
             # Those that were stopped say no more than that.
             if self._reason is None:
                 raise
             raise self._reason from None
 
-    def _work(self, session: Session) -> None:
+    def _work(self, session: Session, take: Take) -> None:
         try:
             prover = Prover(session)
             with session.progress.step("the mesh is sound"):
                 prover.require_sound(["suites/", "--profile", Profile.CORE])
-            self._prove(prover, self.passing)
+            self._prove(prover, self.passing, take)
             if self._reason:
                 return
             with session.progress.step("the mesh is sound, once all faults are gone"):
                 prover.require_sound(["suites/", "--profile", f"{Profile.CORE},{Profile.SECURITY}"])
-            self._prove(prover, self.ending)
+            self._prove(prover, self.ending, take)
         except BaseException as error:
             if isinstance(error, EnvironmentBroke | UsageProblem):
                 self._reason = self._reason or error
@@ -157,8 +164,13 @@ class Proof:
             self.ending.clear()
             raise
 
-    def _prove(self, prover: Prover, faults: deque[Fault]) -> None:
-        while (fault := _next(faults)) is not None:
+    def _prove(self, prover: Prover, faults: deque[Fault], take: Take) -> None:
+        while True:
+            try:
+                # Asking first whether there is one would let another mesh take it meanwhile.
+                fault = take(faults)
+            except IndexError:
+                return
             self.proven.append(prover.prove(fault))
 
 
@@ -219,14 +231,6 @@ def main(arguments: list[str] | None = None) -> int:
         "\n".join([*wrong, f"{len(proven) - len({one.split(':')[0] for one in wrong})} of {len(proven)} faults proven"])
     )
     return int(bool(wrong))
-
-
-def _next(faults: deque[Fault]) -> Fault | None:
-    """The next that nobody has taken; asking first whether there is one would let another take it meanwhile."""
-    try:
-        return faults.popleft()
-    except IndexError:
-        return None
 
 
 def _say(mesh: int, line: str) -> None:

@@ -109,7 +109,7 @@ def test_a_fault_that_was_seen_in_parts_is_told_as_one() -> None:
     assert (told.detected_after, told.healed_after, told.problems) == (7.0, 9.0, ("no",))
 
 
-def test_what_takes_longest_comes_first_and_what_ends_a_mesh_is_kept_for_the_end() -> None:
+def test_what_mostly_waits_stands_first_and_what_ends_a_mesh_is_kept_for_the_end() -> None:
     proof = Proof(every_fault(), [])
     disrupting = [any(name in fault.breaks for name in DISRUPTIVE) for fault in proof.passing]
     assert disrupting == sorted(disrupting, reverse=True)
