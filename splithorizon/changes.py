@@ -1,4 +1,4 @@
-"""Changes of a cluster that can be taken back: each registers its undo before it acts."""
+"""Changes of a cluster that can be taken back: each registers its undo, and writes it down, before it acts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,25 @@ import yaml
 
 from splithorizon import manifests
 from splithorizon.errors import EnvironmentBroke
+from splithorizon.kinds import namespace_of
 from splithorizon.kube import Kube, Object
+from splithorizon.pending import Way, written_down
 
 _MADE_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 
 
 def patch(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
     """Merge ``body`` into an object; the undo puts back exactly what it replaced."""
-    undo.callback(kube.patch, kind, name, namespace, inverse(_read(kube, kind, name, namespace), body))
+    before = inverse(_read(kube, kind, name, namespace), body)
+    undo.callback(written_down(kube, Way.PATCH, kind, name, namespace, before))
     kube.patch(kind, name, namespace, body)
+
+
+def patch_status(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
+    """Merge ``body``, which holds ``status``, into an object's status; the undo puts back exactly what it replaced."""
+    before = inverse(_read(kube, kind, name, namespace), body)
+    undo.callback(written_down(kube, Way.PATCH_STATUS, kind, name, namespace, before))
+    kube.patch_status(kind, name, namespace, body)
 
 
 def remove_label(kube: Kube, kind: str, name: str, namespace: str | None, label: str, undo: ExitStack) -> None:
@@ -32,14 +42,16 @@ def delete(kube: Kube, kind: str, name: str, namespace: str | None, undo: ExitSt
     found = _read(kube, kind, name, namespace)
     metadata = {key: value for key, value in found["metadata"].items() if key not in _MADE_BY_THE_SERVER}
     again = {key: value for key, value in found.items() if key != "status"} | {"metadata": metadata}
-    undo.callback(kube.apply, again)
+    undo.callback(written_down(kube, Way.APPLY, kind, name, namespace, again))
     kube.delete(kind, name, namespace)
 
 
 def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: ExitStack) -> None:
     """Apply documents; the undo deletes them."""
-    loaded = manifests.load(documents) if isinstance(documents, Path) else list(documents)
-    kube.apply(loaded, namespace=namespace, undo=undo)
+    for document in manifests.load(documents) if isinstance(documents, Path) else documents:
+        name, space = document["metadata"]["name"], namespace_of(document, namespace)
+        undo.callback(written_down(kube, Way.DELETE, document["kind"], name, space))
+        kube.apply(document, namespace=namespace)
 
 
 def mesh_config(kube: Kube, name: str, namespace: str, settings: Object, undo: ExitStack) -> None:

@@ -38,6 +38,7 @@ _LOOK = 40
 _AT_A_TIME = 200
 _MANIFESTS = MANIFESTS / "resilience"
 _NEW_SECRET = "splithorizon-rotated"  # noqa: S105  # its name
+_LAST_USED = "kubernetes.io/legacy-token-last-used"
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
 # A side-car's own loopback: it refuses at once, where an address that nobody has would hang.
 _REFUSES = "127.0.0.9"
@@ -165,6 +166,21 @@ class Disruption:
         changes.patch(kube, "Secret", name, namespace, changed, self._undo)
         return self.until(Answering.BOTH)
 
+    def use_new_token(self) -> Recovery:
+        """Wait until the remote's API server has been asked with the new token; how long since the last act.
+
+        Source: Kubernetes notes at a token's Secret when it was last used, which the old one's validity cannot hide.
+        """
+        kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace
+
+        def used() -> None:
+            secret = kube.get("Secret", _NEW_SECRET, namespace) or {"metadata": {}}
+            if _LAST_USED not in secret["metadata"].get("labels", {}):
+                raise NotYet("the remote's API server was never asked with the new token")
+
+        bound = durations().mesh_recovered
+        return recovery.measure("istiod uses the new token", used, since=self._acted, within=bound)
+
     def exchange_remote_secret(self) -> Recovery:
         """Delete the remote secret and, once its endpoints have left, make it again with a new token of the account.
 
@@ -178,11 +194,12 @@ class Disruption:
     def spoil_remote_secret(self, flaw: Flaw) -> Recovery:
         """Delete the remote secret and, once its endpoints have left, make one that is of no use in its place.
 
-        Returns how long until the primary alone answers.
+        Returns how long until the primary alone answers, with istiod aware of the one of no use.
         """
         self._good = self._remote_secret()
         self._undo.callback(self._begin_istiod_anew)
-        return self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]))
+        gone = self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]))
+        return self.until(Answering.PRIMARY) if gone.came else gone
 
     def mend_remote_secret(self) -> None:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
@@ -224,7 +241,8 @@ class Disruption:
             kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": [address]}]}
         )
         detour = self._with(secret, server=f"https://{name}.{namespace}.svc:{port}", certified_for=host)
-        return self._replace_remote_secret(detour)
+        gone = self._replace_remote_secret(detour)
+        return self.until(Answering.PRIMARY) if gone.came else gone
 
     def give_remote_api_server_back(self) -> None:
         """Let the way lead to the remote's API server again; the secret stays as it is."""
@@ -276,6 +294,17 @@ class Disruption:
         self._begin()
         kube.delete("Pod", oldest, namespace, gone_within=durations().pod_replaced)
         return self.until(Answering.BOTH)
+
+    def gateway_deployments(self, role: Role) -> set[tuple[str, str]]:
+        """The name and namespace of every Deployment that makes gateway pods of a network; found without the pods."""
+        cluster = self._mesh[role]
+        return {
+            (deployment["metadata"]["name"], pods.namespace)
+            for pods in cluster.facts.gateway_pods
+            for deployment in cluster.kube.list("Deployment", pods.namespace)
+            if dict(label.split("=", 1) for label in pods.labels.split(",")).items()
+            <= deployment["spec"]["template"]["metadata"].get("labels", {}).items()
+        }
 
     def prefer_own_network(self) -> None:
         """Let clients prefer endpoints of their own network, and fail over to the other: a DestinationRule."""
@@ -364,13 +393,11 @@ class Disruption:
         rollout.await_rollout(kube, name, namespace, within=durations().workload_ready)
 
     def _gateway(self, cluster: Cluster) -> tuple[Kube, str, str]:
-        """The API, name and namespace of the network's first east-west gateway, found without its pods."""
-        pods = cluster.facts.gateway_pods[0]
-        wanted = dict(label.split("=", 1) for label in pods.labels.split(","))
-        for deployment in cluster.kube.list("Deployment", pods.namespace):
-            if wanted.items() <= deployment["spec"]["template"]["metadata"].get("labels", {}).items():
-                return cluster.kube, deployment["metadata"]["name"], pods.namespace
-        raise EnvironmentBroke(f"no Deployment makes the {cluster.facts.role}'s gateway pods, {pods.labels}")
+        """The API, name and namespace of the network's one east-west gateway."""
+        found = self.gateway_deployments(cluster.facts.role)
+        if len(found) != 1:
+            raise EnvironmentBroke(f"{len(found)} Deployments make the {cluster.facts.role}'s gateway pods, not one")
+        return cluster.kube, *found.pop()
 
     def _istiod(self) -> str:
         revision = self._mesh.facts.revision or "default"
@@ -389,7 +416,9 @@ class Disruption:
         raise EnvironmentBroke(f"the primary has no remote secret for the cluster {cluster_id}")
 
     def _replace_remote_secret(self, secret: Object) -> Recovery:
-        """Delete the remote secret, and make this one in its place once the primary alone answers.
+        """Delete the remote secret, make this one in its place once the primary alone answers, and wait for istiod.
+
+        Returns how long until the primary alone answered.
 
         From Istio 1.30 on a secret that is made again at once counts as changed: istiod keeps the endpoints of before
         until it is synced by the new one, which one of no use never is.
@@ -398,7 +427,8 @@ class Disruption:
         gone = self.until(Answering.PRIMARY)
         if gone.came:
             self._begin()
-            self._mesh.primary.kube.apply(secret, undo=self._undo)
+            changes.apply(self._mesh.primary.kube, [secret], self._mesh.primary.system_namespace, self._undo)
+            eventually("istiod has taken note of the secret", self._noticed, within=durations().secret_followed)
         return gone
 
     def _kubeconfig(self, secret: Object) -> Object:
@@ -451,6 +481,12 @@ class Disruption:
         eventually("istiod watches the remote again", self._watched, within=durations().istiod_replaced)
         self._mesh.await_injection(Role.REMOTE)
 
+    def _noticed(self) -> None:
+        for istiod, clusters in self._mesh.control_plane.clusters().items():
+            known = {cluster.cluster_id for cluster in clusters}
+            if self._mesh.remote.facts.cluster_id not in known:
+                raise NotYet(f"{istiod} knows of the clusters {sorted(known)}")
+
     def _watched(self) -> None:
         for istiod, clusters in self._mesh.control_plane.clusters().items():
             states = {cluster.cluster_id: cluster.status for cluster in clusters}
@@ -470,10 +506,8 @@ class Disruption:
             raise EnvironmentBroke(f"no Service of the {role} has its gateway's address in its status: {sorted(known)}")
         self._begin()
         for service in told:
-            metadata = service["metadata"]
-            tell = partial(kube.patch_status, "Service", metadata["name"], metadata["namespace"])
-            self._undo.callback(tell, _ingress(_told(service)))
-            tell(_ingress([{"ip": host}]))
+            name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+            changes.patch_status(kube, "Service", name, namespace, _ingress([{"ip": host}]), self._undo)
 
     def _tell_in_mesh_networks(self, role: Role, host: str) -> None:
         ports = sorted({address.port for address in self._mesh[role].facts.gateways})

@@ -6,6 +6,9 @@ Kubernetes 1.34) and keeps a world-readable cache by an address that the next cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 _API_OF = {
     kind: api
     for api, kinds in {
@@ -49,3 +52,8 @@ def _plural(kind: str) -> str:
     if word.endswith("y") and word[-2] not in "aeiou":
         return f"{word[:-1]}ies"
     return word if word.endswith("endpoints") else f"{word}s"
+
+
+def namespace_of(document: Mapping[str, Any], default: str | None) -> str | None:
+    """Where an object belongs that names its namespace, or leaves that to whoever applies it; None outside of all."""
+    return None if document["kind"] in CLUSTER_WIDE else document["metadata"].get("namespace") or default

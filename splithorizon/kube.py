@@ -12,7 +12,7 @@ from typing import Any
 from splithorizon import container_exec, manifests, port_forward
 from splithorizon.api_server import ApiServer, Refused
 from splithorizon.errors import EnvironmentBroke
-from splithorizon.kinds import CLUSTER_WIDE, path_of
+from splithorizon.kinds import namespace_of, path_of
 from splithorizon.waiting import NotYet, eventually
 
 Object = dict[str, Any]
@@ -180,7 +180,7 @@ class Kube:
         self, document: Object, namespace: str | None, undo: ExitStack | None, *, dry_run: bool = False
     ) -> Object:
         kind, metadata = document["kind"], document["metadata"]
-        space = None if kind in CLUSTER_WIDE else metadata.get("namespace") or namespace
+        space = namespace_of(document, namespace)
         if undo is not None:
             undo.callback(self.delete, kind, metadata["name"], space)
         path = path_of(kind, space, metadata["name"], api=document["apiVersion"])

@@ -64,4 +64,6 @@ def measure(state: str, probe: Callable[[], object], *, since: float, within: fl
         eventually(state, probe, within=max(left, 0))
     except TimedOut as late:
         return Recovery(state, time.monotonic() - since, within, late.seen)
-    return Recovery(state, time.monotonic() - since, within)
+    # The time may have been over before the first look, or during the last.
+    seconds = time.monotonic() - since
+    return Recovery(state, seconds, within, "" if seconds <= within else "it was there, too late")

@@ -38,7 +38,7 @@ def redact(text: str) -> str:
 
 
 def leaks(folder: Path, secrets: Iterable[bytes]) -> list[Path]:
-    """List the files below ``folder`` that hold a secret: as it is, a line of it, or in base64."""
+    """List the files below ``folder`` that hold a secret: as it is, a line of it, or in base64; or any key or JWT."""
     forms = {form for secret in secrets for form in _forms(secret)}
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(path for path in files if _holds(path.read_bytes(), forms))
@@ -82,7 +82,12 @@ def _is_secret(encoded: str) -> bool:
 
 
 def _holds(content: bytes, forms: Iterable[bytes]) -> bool:
-    return any(form in content for form in forms)
+    if any(form in content for form in forms):
+        return True
+    # A user's own kubeconfig and remote secret hold some that this run never learned.
+    text = content.decode(errors="replace")
+    encoded = any(_is_secret(found[0]) for found in _ENCODED.finditer(text))
+    return encoded or bool(_PRIVATE_KEY.search(text) or _JWT.search(text))
 
 
 def _forms(secret: bytes) -> set[bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from splithorizon import pending
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.journal import RECORD, Entry, Journal, dead_journals, kept_journals, runs_folder
@@ -21,12 +22,19 @@ _FIRST_WORD = 60.0  # seconds from a run's folder to its record: a millisecond, 
 def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
     """Undo every dead run's entries, last first; yield what went, and what could not go and why.
 
-    A record goes last, and stays where anything could not go, so a sweep can be repeated.
+    A record goes last, and stays where anything could not go, so a sweep can be repeated. First of all, what a run had
+    changed in a mesh that outlives it is given back.
     """
     base = base or runs_folder()
     with _alone(base):
+        for journal in kept_journals(base):
+            yield from (line for line, _ in _give_back(journal))
         for journal in dead_journals(base):
             gone = True
+            if not any(entry.kind == "cluster" for entry in journal.entries):
+                for line, given_back in _give_back(journal):
+                    gone = gone and given_back
+                    yield line
             for entry in reversed(journal.entries):
                 try:
                     remove(entry)
@@ -39,6 +47,17 @@ def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
                 journal.close()
                 yield f"removed run folder {journal.folder}"
         _remove_stillborn(base)
+
+
+def _give_back(journal: Journal) -> Iterator[tuple[str, bool]]:
+    """Take a run's pending changes back; yield what is said of each, and whether it is as it was."""
+    for undo, take in pending.left_in(journal.folder):
+        try:
+            take()
+        except EnvironmentBroke as problem:
+            yield f"{undo} is as a run left it that was killed: {problem}", False
+        else:
+            yield f"gave back {undo}", True
 
 
 def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[str]:

@@ -17,7 +17,7 @@ def pytest_in(folder: Path, *arguments: str, home: Path) -> subprocess.Completed
     own = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTEST", "DOCKER", "CONTAINER", "KIND_", "XDG_"))
+        if not name.startswith(("PYTEST", "DOCKER", "CONTAINER", "KIND_", "XDG_", "CTX_"))
     }
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],

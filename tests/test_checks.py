@@ -111,7 +111,10 @@ GREEN: dict[str, Check] = {
     "ready without a side-car": lambda: checks.ready([BARE]),
     "ready with a side-car": lambda: checks.ready([POD], sidecar=True),
     "absent": lambda: checks.absent([]),
-    "separate": lambda: checks.networks_are_separate(OUT, near=NEAR, far=FAR),
+    "separate, where packets of others vanish": lambda: checks.networks_are_separate(
+        OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=False
+    ),
+    "separate": lambda: checks.networks_are_separate(OUT, near=NEAR, far=FAR, refused=True),
 }
 
 LOST = Reply("b-x", error="curl 28: Operation timed out")
@@ -317,15 +320,19 @@ RED: dict[str, tuple[Check, str]] = {
     ),
     "present": (lambda: checks.absent([POD]), "sample/helloworld-v1-86f77cd7bd-cpxhv"),
     "packets that get lost": (
-        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, seconds=3.0)),
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=True),
         "until it was given up after 3.00 s",
     ),
     "one network": (
-        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=200)),
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=200), refused=True),
+        "helloworld-v2 answered 200 at 10.20.0.7",
+    ),
+    "one network of others": (
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=200), refused=False),
         "helloworld-v2 answered 200 at 10.20.0.7",
     ),
     "another host at the far pod's address": (
-        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=404)),
+        lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=404), refused=True),
         "somebody answered 404 at 10.20.0.7",
     ),
 }
@@ -349,7 +356,7 @@ NOTHING: dict[str, Check] = {
     "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
     "ready": lambda: checks.ready([]),
     "separate, but near is not reached either": lambda: checks.networks_are_separate(
-        OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR
+        OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR, refused=True
     ),
 }
 

@@ -203,6 +203,8 @@ def test_a_state_that_does_not_come_is_an_answer_and_what_breaks_is_not() -> Non
     assert not missed.came
     assert "only v1" in missed.seen
     assert recovery.measure("both answer", lambda: None, since=time.monotonic() - 5, within=60).seconds >= 5
+    late = recovery.measure("both answer", lambda: None, since=time.monotonic() - 61, within=60)
+    assert (late.came, late.seen) == (False, "it was there, too late")
     with pytest.raises(EnvironmentBroke, match="the cluster is gone"):
         recovery.measure("both answer", broken, since=time.monotonic(), within=0)
 

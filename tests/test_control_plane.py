@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from splithorizon.mesh.facts import ClusterFacts, NetworkMode
 from splithorizon.mesh.gateway import Address
 from splithorizon.observations import chain, service_addresses
 from splithorizon.observations.chain import Link, Place
-from splithorizon.observations.control_plane import ControlPlane, WatchedCluster
+from splithorizon.observations.control_plane import ControlPlane, ProxySync, WatchedCluster
 from splithorizon.topology import Role
 from tests.small_api import SmallApi, small_api
 
@@ -112,6 +113,19 @@ def test_a_push_that_is_not_accepted_is_told_when_time_is_up(api: SmallApi, isti
     answer(api, json.dumps(told))
     lagging = {one.proxy: one.unacknowledged for one in istiod.proxies({SLEEP}) if one.unacknowledged}
     assert lagging == {SLEEP: ("listener", "route")}
+
+
+def test_in_a_mesh_that_is_in_use_another_push_is_always_on_its_way(
+    istiod: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = cycle([(SLEEP, "endpoints"), (GATEWAY_POD, "endpoints"), (SLEEP, "listener")])
+
+    def look(_: ControlPlane) -> tuple[ProxySync, ...]:
+        busy, kind = next(looks)
+        return tuple(ProxySync(one, "primary", (kind,) if one == busy else ()) for one in (SLEEP, GATEWAY_POD))
+
+    monkeypatch.setattr(ControlPlane, "_proxies", look)
+    assert not any(one.unacknowledged for one in istiod.proxies({SLEEP, GATEWAY_POD}))
 
 
 @pytest.mark.usefixtures("impatient")

@@ -562,6 +562,25 @@ def test_what_cannot_be_removed_ends_the_run_inconclusive(small: Small, workers:
     assert small.report["inconclusive_reason"].startswith("kind could not delete")
 
 
+@every_way
+def test_a_refuted_claim_stays_refuted_where_something_cannot_be_removed(small: Small, workers: int) -> None:
+    small.how("stuck")
+    small.add(FAILS)
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 1, done.stdout
+    assert small.report["verdict"] == "not conformant"
+    assert "besides: kind could not delete" in done.stderr
+
+
+@pytest.mark.parametrize(("ends", "code"), [("prove(EVIDENCE)", 10), ("raise FAILED", 1)], ids=["holds", "refuted"])
+def test_a_token_in_the_report_is_told_whatever_the_verdict(small: Small, ends: str, code: int) -> None:
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ5b3UifQ.c2lnbmF0dXJl"
+    small.add(f"def test_it(prove, record_property):\n    record_property('with', '{token}')\n    {ends}")
+    done = small.run()
+    assert done.returncode == code, done.stdout
+    assert "stands in junit.xml: delete it" in done.stdout + done.stderr
+
+
 def test_a_profile_that_was_not_asked_for_is_not_claimed(small: Small) -> None:
     small.add(HOLDS)
     small.add(HOLDS, name="test_away", profile="disruptive")

@@ -137,6 +137,13 @@ def test_a_report_without_secrets_has_no_leaks(tmp_path: Path) -> None:
     assert redactor.leaks(tmp_path) == [tmp_path / "report.json"]
 
 
+@pytest.mark.parametrize("secret", [KEY, TOKEN, in_base64(KEY)], ids=["key", "token", "key in base64"])
+def test_a_secret_that_this_run_never_learned_is_a_leak_too(tmp_path: Path, secret: str) -> None:
+    (tmp_path / "junit.xml").write_text(f"token = '{secret}'")
+    (tmp_path / "report.json").write_text(CERTIFICATE)
+    assert leaks(tmp_path, []) == [tmp_path / "junit.xml"]
+
+
 def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text(KEY)
     (tmp_path / "reports").mkdir()

@@ -10,14 +10,19 @@ from splithorizon.route import Route
 from splithorizon.workloads import VERSION_OF
 
 
-def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Collection[str]) -> Evidence:
-    """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone."""
+def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Collection[str], shared: bool) -> Evidence:
+    """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone.
+
+    ``shared`` where others use the gateway too: whom it turns away may then be anybody, as long as answers come back.
+    """
     require_samples(passage.replies, "requests")
     require_samples(sorted(own_pods), f"helloworld pods in the {route.far}")
     far = sum(reply.version == VERSION_OF[route.far] for reply in passage.replies)
     counts = passage.counts
     claim = f"{route}: the far gateway passes the service's connections to its own pods"
-    if passage.upstreams != frozenset(own_pods) or counts.turned_away or not (far and counts.passed):
+    came_back = bool(far and counts.passed)
+    turned_away = bool(counts.turned_away) and not (shared and came_back)
+    if passage.upstreams != frozenset(own_pods) or turned_away or not came_back:
         raise CheckFailed(
             claim,
             expected=f"{passage.server_name} goes to {either(own_pods)}, and no connection is turned away",
@@ -31,7 +36,7 @@ def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Coll
     return Evidence(
         claim,
         f"{counts.passed} bytes, {far} answers",
-        {"passed_bytes": counts.passed, "turned_away": 0, "answers": far},
+        {"passed_bytes": counts.passed, "turned_away": counts.turned_away, "answers": far},
         sample_lines=(passage.server_name,),
         addresses=tuple(sorted(own_pods)),
     )

@@ -12,15 +12,18 @@ from splithorizon.route import Route
 _NOBODY = {0, 503}
 
 
-def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evidence:
-    """The near pod answers at its own address, so the far pod's silence means something."""
+def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused: bool) -> Evidence:
+    """The near pod answers at its own address, and the far pod does not at its own.
+
+    ``refused`` where the network itself must refuse at once, as ours do; networks of others may let packets vanish.
+    """
     if not near.reached:
         raise EnvironmentBroke(
             f"{route}: even the pod of the client's own network is not reached at its address",
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
             next_command="kubectl -n sample get pods -o wide",
         )
-    if far.seconds >= durations.current().dial and far.status in _NOBODY:
+    if refused and far.seconds >= durations.current().dial and far.status in _NOBODY:
         raise CheckFailed(
             f"{route}: the networks are separate",
             expected=f"{far.target.ip} refused at once",
@@ -41,9 +44,10 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt) -> Evide
             else "the pod range of the other network is in use by others here: what answered is not the pod",
             next_command=f"ip route get {far.target.ip}",
         )
+    ended = "refused" if far.seconds < durations.current().dial else "no answer"
     return Evidence(
         f"{route}: the networks are separate",
-        f"refused in {far.seconds:.2f} s",
+        f"{ended} in {far.seconds:.2f} s",
         {"seconds": far.seconds, "status": far.status, "error": far.error},
         addresses=(near.target.ip, far.target.ip),
     )

@@ -72,7 +72,7 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
     secret = kube.get("Secret", name, namespace) or {"data": {cluster_id: ""}}
     kubeconfig = yaml.safe_load(base64.b64decode(secret["data"][cluster_id]))
     # istiod 1.29 waits for a server that it cannot reach, and meanwhile reads no other secret (istio/istio#58047).
-    undo.callback(_restart_istiod, mesh)
+    undo.callback(restart_istiod, mesh)
     kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:6443"
     looped = base64.b64encode(yaml.safe_dump(kubeconfig).encode()).decode()
     changes.patch(kube, "Secret", name, namespace, {"data": {cluster_id: looped}}, undo)
@@ -96,7 +96,8 @@ def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     changes.delete(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, undo)
 
 
-def _restart_istiod(mesh: Mesh) -> None:
+def restart_istiod(mesh: Mesh) -> None:
+    """Let istiod begin anew, with nothing of what it held before."""
     kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
     for pod in kube.list("Pod", namespace, "app=istiod"):
         kube.delete("Pod", pod["metadata"]["name"], namespace, gone_within=durations().namespace_gone)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from splithorizon import changes, manifests, workloads
 from splithorizon.durations import current as durations
+from splithorizon.faults.discovery import restart_istiod
 from splithorizon.faults.networks import networks_joined
 from splithorizon.faults.registry import fault
 from splithorizon.mesh import gateway
@@ -29,6 +30,9 @@ _FAULTS = MANIFESTS / "faults"
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret is deleted: istiod forgets the remote's endpoints, for the clients of both clusters."""
     name = f"istio-remote-secret-{mesh.remote.facts.cluster_id}"
+    # Seen once in some forty: with the secret back, istiod 1.29.1 told the remote's client of its own cluster's pods in
+    # such a way that every connection to them was reset, and for good.
+    undo.callback(restart_istiod, mesh)
     changes.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
 
 

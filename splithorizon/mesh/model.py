@@ -76,10 +76,14 @@ class Cluster:
         pod = self.helloworld_pods[0]
         return PodAddress(pod["metadata"]["name"], pod["status"]["podIP"])
 
+    def has_pod_at(self, ip: str) -> bool:
+        """Whether a pod of this cluster has that address; the ranges of two networks may overlap."""
+        return bool(self.kube.list("Pod", fields=f"status.podIP={ip}"))
+
     @property
     def helloworld_addresses(self) -> frozenset[str]:
         """Where a request goes that stays in this cluster: pod address and port, as Envoy logs them."""
-        return frozenset(f"{pod['status']['podIP']}:{workloads.PORT}" for pod in self.helloworld_pods)
+        return frozenset(str(Address(pod["status"]["podIP"], workloads.PORT)) for pod in self.helloworld_pods)
 
     @property
     def gateways(self) -> frozenset[Address]:

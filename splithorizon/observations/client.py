@@ -33,6 +33,11 @@ class PodAddress:
     name: str
     ip: str
 
+    @property
+    def host(self) -> str:
+        """The address as it stands in a URL."""
+        return f"[{self.ip}]" if ":" in self.ip else self.ip
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -124,11 +129,11 @@ class Client:
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""
-        return self._dial(target, f"http://{target.ip}:{_AGENT_PORT}/healthz/ready")
+        return self._dial(target, f"http://{target.host}:{_AGENT_PORT}/healthz/ready")
 
     def ask_pod(self, target: PodAddress) -> Attempt:
         """Ask a pod of helloworld at its own address; in plain text, where this client has no side-car."""
-        return self._dial(target, f"http://{target.ip}:{workloads.PORT}/hello")
+        return self._dial(target, f"http://{target.host}:{workloads.PORT}/hello")
 
     def _dial(self, target: PodAddress, asked: str) -> Attempt:
         result = "%{http_code} %{time_total} %{errormsg}"

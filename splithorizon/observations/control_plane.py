@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import yaml
@@ -57,7 +57,7 @@ class Synchronisation:
 
 @dataclass(frozen=True)
 class ProxySync:
-    """A connected proxy, and the kinds of configuration whose latest push it has not accepted."""
+    """A connected proxy, and the kinds of configuration of which it has not accepted what it was sent."""
 
     proxy: str
     cluster_id: str
@@ -97,20 +97,28 @@ class ControlPlane:
     def proxies(self, wanted: Collection[str]) -> tuple[ProxySync, ...]:
         """Every proxy, by the istiod that it is connected to; of any revision, for a gateway may have another.
 
-        Read once those wanted are connected and no push is on its way; otherwise as it is when time is up.
+        Read once those wanted are connected and every one has acknowledged each kind at some time; otherwise as it is
+        when time is up. In a mesh that is in use some push is always on its way: only what stays so is told of.
         """
         latest: tuple[ProxySync, ...] = ()
+        lasting: set[tuple[str, str]] | None = None
 
         def look() -> None:
-            nonlocal latest
+            nonlocal latest, lasting
             latest = self._proxies()
+            pending = {(one.proxy, kind) for one in latest for kind in one.unacknowledged}
+            lasting = pending if lasting is None else lasting & pending
             absent = set(wanted) - {one.proxy for one in latest}
-            if absent or any(one.unacknowledged for one in latest):
-                raise NotYet(f"{len(absent)} proxies not connected, or a push not acknowledged")
+            if absent or lasting:
+                raise NotYet(f"{len(absent)} proxies not connected, {len(lasting)} pushes not acknowledged")
 
         with suppress(TimedOut):
             eventually("every proxy is synced", look, within=durations().push_acknowledged)
-        return latest
+        left = lasting or set()
+        return tuple(
+            replace(one, unacknowledged=tuple(kind for kind in one.unacknowledged if (one.proxy, kind) in left))
+            for one in latest
+        )
 
     def _proxies(self) -> tuple[ProxySync, ...]:
         told = self._ask("/debug/syncz", _proxies, of_any_revision=True)

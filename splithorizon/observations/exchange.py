@@ -69,12 +69,14 @@ _SCRIPTS = {
     Protocol.LONG_WAIT: _ALL.format(
         f"get \"http://$host:5002/slow?seconds={WAIT_SECONDS}\" >answer; sound 'after: {WAIT_SECONDS}'"
     ),
-    # Asked, left alone and asked again: by one connection, which no side-car of this port opens anew. curl would.
+    # Asked, left alone and asked again, by one connection: curl would open it anew, and no side-car of this port would.
     Protocol.SILENCE: _ALL.format(
         "get -w 'connections opened: %{num_connects}\\n' "
         f'"http://$host:5022/describe" "http://$host:5022/slow?seconds={WAIT_SECONDS}" "http://$host:5022/describe" '
-        ">answer; if [ \"$(sed -n 's/^connections opened: //p' answer | tr -d '\\n')\" = 100 ]; "
-        "then sound 'opaque: true'; else tell no; fi"
+        ">answer; if [ \"$(sed -n 's/^connections opened: //p' answer | tr -d '\\n')\" = 100 ] "
+        f"&& grep -q 'after: {WAIT_SECONDS}' answer && [ \"$(grep -c 'opaque: true' answer)\" = 2 ] "
+        "&& [ \"$(sed -n 's/.*instance: *\\([^ ,]*\\).*/\\1/p' answer | sort -u | wc -l)\" = 1 ]; "
+        "then tell yes; else tell no; fi"
     ),
 }
 

@@ -19,6 +19,7 @@ def test_a_rotated_remote_secret_loses_nothing(disruption: Disruption, prove: Pr
     prove(checks.new_token_followed(traffic.recovery))
     prove(checks.nothing_lost(traffic))
     prove(checks.new_token_followed(disruption.until(Answering.BOTH)))
+    prove(checks.new_token_followed(disruption.use_new_token()))
     replacement = disruption.replace_helloworld(Role.REMOTE)
     prove(checks.new_token_followed(replacement.recovery))
     prove(checks.new_token_followed(disruption.until(Answering.BOTH)))

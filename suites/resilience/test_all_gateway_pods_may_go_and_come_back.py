@@ -15,10 +15,10 @@ from fixtures.nouns import Answering, Disruption, Prove, Role
 from splithorizon import checks
 
 
-def test_all_gateway_pods_may_go_and_come_back(disruption: Disruption, prove: Prove) -> None:
-    prove(checks.scaled(disruption.scale_gateway(Role.REMOTE, 0)))
-    prove(checks.goes_on_alone(disruption.until(Answering.ONE_WAY)))
-    prove(checks.answered_as_it_should(disruption.local_batches(*Role)))
-    prove(checks.scaled(disruption.scale_gateway(Role.REMOTE, 1)))
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+def test_all_gateway_pods_may_go_and_come_back(gateway_disruption: Disruption, prove: Prove) -> None:
+    prove(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 0)))
+    prove(checks.goes_on_alone(gateway_disruption.until(Answering.ONE_WAY)))
+    prove(checks.answered_as_it_should(gateway_disruption.local_batches(*Role)))
+    prove(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 1)))
+    prove(checks.recovered(gateway_disruption.until(Answering.BOTH)))
+    prove(checks.answered_as_it_should(gateway_disruption.batches(Answering.BOTH)))

@@ -14,9 +14,9 @@ from fixtures.nouns import Answering, Disruption, Prove, Role
 from splithorizon import checks
 
 
-def test_one_of_two_gateway_pods_may_go(disruption: Disruption, prove: Prove) -> None:
-    prove(checks.scaled(disruption.scale_gateway(Role.REMOTE, 2)))
-    traffic = disruption.under_traffic(disruption.lose_gateway_pod, Role.REMOTE)
+def test_one_of_two_gateway_pods_may_go(gateway_disruption: Disruption, prove: Prove) -> None:
+    prove(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 2)))
+    traffic = gateway_disruption.under_traffic(gateway_disruption.lose_gateway_pod, Role.REMOTE)
     prove(checks.recovered(traffic.recovery))
     prove(checks.losses_counted(traffic))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    prove(checks.answered_as_it_should(gateway_disruption.batches(Answering.BOTH)))

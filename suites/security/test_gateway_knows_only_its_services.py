@@ -10,11 +10,10 @@ Profile  security
 
 from __future__ import annotations
 
-from fixtures.nouns import Prove, Role, Secured
+from fixtures.nouns import Doorway, Prove, Role
 from splithorizon import checks
 
 
-def test_gateway_knows_only_its_services(secured: Secured, role: Role, prove: Prove) -> None:
-    door = secured.doorway(role)
-    known, unknown, plain = door.greet(), door.greet_nobody(), door.ask_in_plain_text()
+def test_gateway_knows_only_its_services(doorway: Doorway, role: Role, prove: Prove) -> None:
+    known, unknown, plain = doorway.greet(), doorway.greet_nobody(), doorway.ask_in_plain_text()
     prove(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))
