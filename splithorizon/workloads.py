@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from splithorizon import manifests
+from splithorizon.images.build import HUB
 from splithorizon.kube import Kube, Object
 from splithorizon.topology import MANIFESTS, Role
 
@@ -57,8 +58,8 @@ def images_for(kube: Kube, hub: str | None) -> dict[str, str]:
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
     held = [image for node in kube.list("Node") for image in node["status"].get("images", [])]
-    tagged = {_stem(name): name for image in held for name in image["names"] if "@" not in name}
-    return {image: tagged.get(_stem(image), image) for image in published}
+    tagged = [name for image in held for name in image["names"] if "@" not in name]
+    return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
 
 
 def in_namespace(text: str, namespace: str) -> str:
@@ -78,6 +79,16 @@ def _documents(role: Role) -> list[Object]:
     return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
 
 
-def _stem(image: str) -> str:
-    """An image's name without its registry, its folder and its tag."""
-    return image.rpartition("/")[2].partition(":")[0]
+def _is_copy(held: str, published: str) -> bool:
+    """Whether an image that a node holds is the published one, from any registry and with any tag, or built by us.
+
+    A company's own ``tools/curl`` may have no shell.
+    """
+    folder, name = _parts(held)
+    return (folder, name) == _parts(published) or (folder == HUB and name == _parts(published)[1])
+
+
+def _parts(image: str) -> tuple[str, str]:
+    """An image's folder, or its registry where it lies in none, and its name without a tag."""
+    path, _, name = image.rpartition("/")
+    return path.rpartition("/")[2], name.partition(":")[0]

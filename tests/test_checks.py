@@ -108,6 +108,9 @@ GREEN: dict[str, Check] = {
     ),
     "placement": lambda: checks.versions_run_only_in(PLACED, EXPECTED),
     "ready": lambda: checks.ready([POD, POD]),
+    "stood": lambda: checks.stood(
+        [POD, replace(POD, name="other", restarts=2)], [replace(POD, name="other", restarts=2), POD]
+    ),
     "ready without a side-car": lambda: checks.ready([BARE]),
     "ready with a side-car": lambda: checks.ready([POD], sidecar=True),
     "absent": lambda: checks.absent([]),
@@ -318,6 +321,12 @@ RED: dict[str, tuple[Check, str]] = {
         lambda: checks.ready([POD, BARE], sidecar=True),
         "injection did not happen",
     ),
+    "fell and came back": (
+        lambda: checks.stood([POD], [replace(POD, restarts=1)]),
+        "sample/helloworld-v1-86f77cd7bd-cpxhv: started anew 1 times",
+    ),
+    "fell and stayed down": (lambda: checks.stood([POD], [WAITING]), "ImagePullBackOff"),
+    "gave way to another": (lambda: checks.stood([POD], [replace(POD, name="new")]), "another pod took its place"),
     "present": (lambda: checks.absent([POD]), "sample/helloworld-v1-86f77cd7bd-cpxhv"),
     "packets that get lost": (
         lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=True),
@@ -355,6 +364,7 @@ NOTHING: dict[str, Check] = {
     "path, no line": lambda: path_proof(join(ONCE, [])),
     "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
     "ready": lambda: checks.ready([]),
+    "stood": lambda: checks.stood([], [POD]),
     "separate, but near is not reached either": lambda: checks.networks_are_separate(
         OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR, refused=True
     ),

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from splithorizon.faults import every_fault
+from splithorizon.mesh.facts import NetworkMode
 from tests.test_house_rules import kept_files
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -171,6 +173,12 @@ def test_every_message_that_is_explained_can_appear(messages: str) -> None:
 def readme_commands() -> dict[str, str]:
     lines = shell_lines((REPOSITORY / "README.md").read_text())
     return {line.rpartition(" ")[2]: line for line in lines if " tox run -e " in line.replace("/tox", " tox")}
+
+
+def test_the_readme_counts_the_faults_of_each_network_mode() -> None:
+    told = re.search(r"(\d+) of them in each network mode", (REPOSITORY / "README.md").read_text())
+    assert told is not None
+    assert {sum(mode in fault.modes for fault in every_fault()) for mode in NetworkMode} == {int(told[1])}
 
 
 def test_the_readme_has_one_line_for_the_main_job_and_one_for_its_tests() -> None:

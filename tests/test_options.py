@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from splithorizon import catalogue
+from splithorizon.catalogue import EVERYDAY
 from splithorizon.errors import UsageProblem
 from splithorizon.images import published
 from splithorizon.options import Options
@@ -144,6 +147,16 @@ def test_collecting_starts_no_program_and_takes_seconds(
     assert (status, started) == (0, [])
     assert len(ids) >= len(MODULES)
     assert seconds < 15, "measured at 1 to 2 s; two cores may be busy"
+
+
+def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
+    collection: tuple[int, list[str], list[str], float],
+) -> None:
+    _, _, ids, _ = collection
+    everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
+    count = sum(Path(nodeid.partition("::")[0]).stem in everyday for nodeid in ids)
+    told = re.findall(r"\b(\d+) checks", (REPOSITORY / "README.md").read_text())
+    assert set(told) == {str(count)}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

@@ -23,7 +23,7 @@ from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
-from splithorizon.checks.readiness import absent, ready
+from splithorizon.checks.readiness import absent, ready, stood
 from splithorizon.checks.resilience import (
     answered_as_it_should,
     failed_over,
@@ -96,6 +96,7 @@ __all__ = [
     "remote_secrets_usable",
     "roots_agree",
     "scaled",
+    "stood",
     "strangers_refused",
     "versions_run_only_in",
     "webhooks_hold_root",

@@ -32,6 +32,37 @@ def ready(found: Sequence[Readiness], *, sidecar: bool = False) -> Evidence:
     )
 
 
+def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
+    """The pods of before are still there and ready, and none of their containers was started anew meanwhile."""
+    require_samples(before, "pods")
+    now = {one.name: one for one in after}
+    fallen = [
+        f"{one.namespace}/{one.name}: " + _what_became(one, now.get(one.name))
+        for one in before
+        if _what_became(one, now.get(one.name))
+    ]
+    claim = "istiod stood all the while"
+    if fallen:
+        raise CheckFailed(
+            claim,
+            expected=f"{len(before)} of {len(before)} as before: ready, and not started anew",
+            seen="; ".join(fallen[:SHOWN]),
+            samples=len(before),
+            likely_cause="istiod fell over what it was told, or over the memory that it took",
+            next_command=f"kubectl -n {before[0].namespace} logs {before[0].name} --previous --tail 20",
+        )
+    return Evidence(claim, f"{len(before)} of {len(before)} stood", {"pods": len(before)})
+
+
+def _what_became(before: Readiness, after: Readiness | None) -> str:
+    """What is otherwise than before; empty where nothing is."""
+    if after is None:
+        return "another pod took its place"
+    if after.restarts > before.restarts:
+        return f"started anew {after.restarts - before.restarts} times"
+    return "" if after.ready else after.reason or "not ready"
+
+
 def absent(found: Sequence[Readiness]) -> Evidence:
     """There is none of them."""
     if found:
