@@ -11,7 +11,8 @@ import ast
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from splithorizon.catalogue import behaviour
@@ -61,10 +62,9 @@ def overview(areas: list[Path]) -> str:
 
 def table(area: Path) -> str:
     """One area's behaviours: what is claimed, what must break it, and what a failure points at."""
-    causes = causes_by_check()
     rows = []
     for path in sorted(area.glob("test_*.py")):
-        likely = [cause for check in checks_of(path) for cause in causes[check]]
+        likely = [cause for check in checks_of(path) for cause in causes(check, members_of(path))]
         one = behaviour(path)
         cells = [f"[{one.claim}]({path.name})", one.profile, one.fault, "<br>".join(dict.fromkeys(likely))]
         rows.append(f"| {' | '.join(cells)} |")
@@ -81,37 +81,55 @@ def checks_of(path: Path) -> list[str]:
     return [node.attr for node in called if isinstance(node.value, ast.Name) and node.value.id == "checks"]
 
 
-def causes_by_check() -> dict[str, list[str]]:
-    """Every likely cause that each check may name; raises ValueError where it cannot be read off."""
-    bodies = [ast.parse(path.read_text()).body for path in sorted(CHECKS.glob("*.py"))]
-    functions = {node.name: node for body in bodies for node in body if isinstance(node, ast.FunctionDef)}
-    return {
-        name: [
-            text
-            for node in ast.walk(function)
-            if isinstance(node, ast.keyword) and node.arg == "likely_cause"
-            for text in _texts(node.value, functions)
-        ]
-        for name, function in functions.items()
-    }
+def members_of(path: Path) -> frozenset[str]:
+    """The attributes that a test names, members of enumerations among them."""
+    return frozenset(node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute))
 
 
-def _texts(value: ast.expr, functions: Mapping[str, ast.FunctionDef]) -> Iterator[str]:
-    """The texts that an expression may come to, by any branch and any return."""
+def causes(check: str, members: Container[str]) -> Iterator[str]:
+    """Every likely cause that a check may name to a test with these; raises ValueError where it cannot be read off."""
+    for node in ast.walk(_defined()[check]):
+        if isinstance(node, ast.keyword) and node.arg == "likely_cause":
+            yield from _texts(node.value, members)
+
+
+@cache
+def _defined() -> Mapping[str, ast.AST]:
+    """The functions of all checks, and the values of their constants, by name."""
+    found: dict[str, ast.AST] = {}
+    for path in sorted(CHECKS.glob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            match node:
+                case ast.FunctionDef(name=name):
+                    found[name] = node
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    found[name] = value
+    return found
+
+
+def _texts(value: ast.AST, members: Container[str]) -> Iterator[str]:
+    """The texts that an expression may come to, by any branch and any return, and of a table by those members."""
     match value:
+        case ast.Name(id=name):
+            yield from _texts(_defined()[name], members)
+        case ast.Subscript(value=ast.Name(id=name)):
+            chosen = _defined()[name]
+            for key, text in zip(chosen.keys, chosen.values, strict=True) if isinstance(chosen, ast.Dict) else ():
+                if isinstance(key, ast.Attribute) and key.attr in members:
+                    yield from _texts(text, members)
         case ast.Constant(value=str(text)):
             yield text
         case ast.JoinedStr(values=parts):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else _name(part) for part in parts)
         case ast.IfExp(body=one, orelse=other):
-            yield from _texts(one, functions)
-            yield from _texts(other, functions)
+            yield from _texts(one, members)
+            yield from _texts(other, members)
         case ast.Call(func=ast.Name(id=name)):
-            for node in ast.walk(functions[name]):
+            for node in ast.walk(_defined()[name]):
                 if isinstance(node, ast.Return) and node.value is not None:
-                    yield from _texts(node.value, functions)
+                    yield from _texts(node.value, members)
         case _:
-            raise ValueError(f"a check's likely cause, line {value.lineno}: not a text that can be read off")
+            raise ValueError(f"a check's likely cause, {ast.unparse(value)}: not a text that can be read off")
 
 
 def _name(part: ast.expr) -> str:

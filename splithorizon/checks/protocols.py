@@ -11,6 +11,19 @@ from splithorizon.observations.exchange import Exchange, Protocol
 from splithorizon.route import Route
 from splithorizon.workloads import VERSION_OF
 
+_MISNAMED = "the Service's port says another protocol in its name or appProtocol, and side-cars go by that"
+_WHY_SPOILT = {
+    Protocol.LARGE_BODY: "a filter limits bodies (an EnvoyFilter), or a connection through the gateway does not live "
+    "to its end",
+    Protocol.LONG_WAIT: "a rule limits how long a request may take (a VirtualService's timeout), or a proxy closes "
+    "silent ones",
+    Protocol.SILENCE: "a rule or a proxy closes connections that are silent (idleTimeout, ISTIO_META_IDLE_TIMEOUT) "
+    "or old",
+    Protocol.HTTP2: _MISNAMED,
+    Protocol.TCP: _MISNAMED,
+    Protocol.GRPC: _MISNAMED,
+}
+
 
 def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> Evidence:
     """Every exchange was as it should be, and both versions had a part in them."""
@@ -27,7 +40,7 @@ def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> 
             seen=f"{len(exchanges) - len(spoilt)}; {shown}"
             + "".join(f"; {count} x {text}" for text, count in said.most_common(SHOWN)),
             samples=len(exchanges),
-            likely_cause=_why_spoilt(protocol)
+            likely_cause=_WHY_SPOILT[protocol]
             if spoilt
             else "one version is not reached by this protocol: the routing and discovery checks say whether by any",
             next_command="kubectl -n sample logs deploy/sleep -c istio-proxy --tail 20",
@@ -39,13 +52,3 @@ def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> 
         {**counts, "chance_of_missing_one": chance},
         sample_lines=(exchanges[0].said,),
     )
-
-
-def _why_spoilt(protocol: Protocol) -> str:
-    if protocol is Protocol.LARGE_BODY:
-        return "a filter limits bodies (an EnvoyFilter), or a connection through the gateway does not live to its end"
-    if protocol is Protocol.LONG_WAIT:
-        return "a rule limits how long a request may take (a VirtualService's timeout), or a proxy closes silent ones"
-    if protocol is Protocol.SILENCE:
-        return "a rule or a proxy closes connections that are silent (idleTimeout, ISTIO_META_IDLE_TIMEOUT) or old"
-    return "the Service's port says another protocol in its name or appProtocol, and side-cars go by that"
