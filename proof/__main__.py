@@ -34,7 +34,8 @@ Take = Callable[[deque[Fault]], Fault]
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SUITES = _REPOSITORY / "suites"
 _REQUESTS = "100"
-_IN_VAIN = ("--timeout-scale", "0.4", "--fault-stays")
+# For what, with a fault, is waited for and does not come: enough for whatever does.
+_IMPATIENT = ("--timeout-scale", "0.4")
 
 
 class Prover:
@@ -59,7 +60,8 @@ class Prover:
 
         def detected() -> None:
             nonlocal last
-            last = self.look(_beside(fault, {CONTROL} if _disrupts(fault) else _of(Profile.CORE)), _disrupts(fault))
+            others = {CONTROL} if _disrupts(fault) else _of(Profile.CORE)
+            last = self.look(_beside(fault, others), disrupted=_disrupts(fault), hangs=fault.hangs)
             if lacking := missing(fault, last):
                 raise NotYet("; ".join(lacking))
 
@@ -97,17 +99,19 @@ class Prover:
             self._mesh.await_injection(role)
         self.require_sound(_modules(_of(Profile.CORE)))
 
-    def look(self, modules: Iterable[str], in_vain: bool = False) -> RunReport:
+    def look(self, modules: Iterable[str], *, disrupted: bool = False, hangs: bool = False) -> RunReport:
         """Run these modules of the suites; whatever they find is in the report.
 
-        ``in_vain`` where disruptive checks among them will wait for what, with their fault, does not come.
+        ``disrupted`` where disruptive checks among them will wait for what, with their fault, does not come, and
+        ``hangs`` where requests will.
         """
         self._runs += 1
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
         command += ["--mesh", str(self._facts), "--requests", _REQUESTS]
-        command += [f"--report-dir={folder}", *(_IN_VAIN if in_vain else ())]
-        within = durations().disruptive_test if in_vain else durations().suite_run
+        command += [f"--report-dir={folder}", *(_IMPATIENT if disrupted or hangs else ())]
+        command += ["--fault-stays"] if disrupted else []
+        within = durations().disruptive_test if disrupted else durations().suite_run
         process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
         if not (folder / report.LATEST / report.NAME).exists():
             raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._reports}/runs.log")

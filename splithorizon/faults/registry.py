@@ -18,7 +18,8 @@ class Fault:
     """One way to break a mesh. ``breaks`` names modules of the suites; one of their tests each must say ``verdict``.
 
     ``causes`` has for each a part of what it then says. ``spares_local`` tells whether traffic within each cluster
-    must stay sound meanwhile, and ``modes`` in which network modes there is such a thing to break.
+    must stay sound meanwhile, ``modes`` in which network modes there is such a thing to break, and ``hangs`` whether
+    requests then wait for nobody, each until its time is up.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Fault:
     verdict: Verdict = Verdict.NOT_CONFORMANT
     spares_local: bool = True
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode)
+    hangs: bool = False
 
     @property
     def breaks(self) -> tuple[str, ...]:
@@ -45,6 +47,7 @@ def fault(
     verdict: Verdict = Verdict.NOT_CONFORMANT,
     spares_local: bool = True,
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode),
+    hangs: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
 
@@ -55,7 +58,7 @@ def fault(
         name = inject.__name__.replace("_", "-")
         story = " ".join((inject.__doc__ or "").split())
         said = dict.fromkeys(breaks, cause) | dict(causes or {})
-        FAULTS.append(Fault(name, story, said, inject, verdict, spares_local, modes))
+        FAULTS.append(Fault(name, story, said, inject, verdict, spares_local, modes, hangs))
         return inject
 
     return register

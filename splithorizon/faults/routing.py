@@ -44,6 +44,7 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
         "test_networks_are_named_alike_everywhere": "the gateway's Service lost its network label",
     },
     modes=(NetworkMode.LABELS,),
+    hangs=True,
 )
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
@@ -66,6 +67,7 @@ def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
     cause="pod addresses of the other network",
     causes={"test_both_versions_answer": "cannot be reached"},
     modes=(NetworkMode.MESH_NETWORKS,),
+    hangs=True,
 )
 def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's network has no gateway in meshNetworks: istiod hands out pod addresses."""
@@ -91,6 +93,7 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     "test_both_versions_answer",
     cause="cannot be reached",
     causes={"test_endpoints_are_near_pods_and_the_far_gateway": "another gateway address"},
+    hangs=True,
 )
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service, or meshNetworks, tells an address that nobody has."""
