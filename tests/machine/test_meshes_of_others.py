@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +21,13 @@ from splithorizon.engine.find import find_engine
 from splithorizon.images import supply
 from splithorizon.options import Options
 from splithorizon.progress import Progress
+from splithorizon.waiting import NotYet, eventually
 from tests.machine.conftest import CHECKOUT, Starter, unused
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 HOPS = "suites/routing/test_each_hop_of_a_far_answer_is_logged.py"
+REMOVAL = "suites/resilience/test_a_removed_remote_secret_is_forgotten_and_found_again.py"
 OTHERS = unused("others")
 CONTEXTS = (f"kind-{OTHERS}-primary", f"kind-{OTHERS}-remote")
 # They come and go by themselves.
@@ -42,6 +45,17 @@ class Others:
     def snapshot(self) -> dict[str, str]:
         """Every object of both clusters, with a digest of what it says but for what only the server writes."""
         return {f"{context} {_name(item)}": _digest(item) for context in CONTEXTS for item in self._items(context)}
+
+    def changed_since(self, before: dict[str, str]) -> set[str]:
+        """What is not as it was, not there before or not any more."""
+        after = self.snapshot()
+        return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+    @property
+    def remote_secrets(self) -> list[str]:
+        """The secrets by which their istiod watches a remote."""
+        wanted = ("get", "secrets", "--namespace", "mesh-system", "--selector", "istio/multiCluster=true", "-o", "name")
+        return self._ask(CONTEXTS[0], *wanted).split()
 
     def _items(self, context: str) -> list[dict[str, Any]]:
         kinds = set(self._ask(context, "api-resources", "--verbs=list", "-o", "name").split()) - FLEETING
@@ -126,9 +140,30 @@ def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
         reasons
     )
     assert others.kubeconfig.read_bytes() == text
-    after = others.snapshot()
-    assert {name: digest for name, digest in after.items() if before.get(name) != digest} == {}
-    assert before.keys() - after.keys() == set()
+    assert others.changed_since(before) == set()
+
+
+def test_what_a_killed_run_took_away_is_given_back_by_a_sweep(
+    start: Starter, others: Others, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = others.snapshot()
+    monkeypatch.setenv("KUBECONFIG", str(others.kubeconfig))
+
+    def taken_away() -> None:
+        if others.remote_secrets:
+            raise NotYet(f"still there: {others.remote_secrets}")
+
+    run = start(REMOVAL, "--contexts", ",".join(CONTEXTS), "--allow-disruption")
+    run.reaches("both clients know both versions")
+    eventually("the remote secret is taken away", taken_away, within=60)
+    run.send(signal.SIGKILL)
+    assert run.ends(within=10) == -signal.SIGKILL
+
+    sweep = start("--sweep")
+
+    assert sweep.ends(within=120) == 0, sweep.output
+    assert "gave back Secret mesh-system/istio-remote-secret-remote of the primary" in sweep.output
+    assert others.changed_since(before) == set()
 
 
 def test_swapped_contexts_are_noticed_before_anything_is_created(
