@@ -97,7 +97,8 @@ def test_at_the_deadline_a_group_that_ignores_sigterm_is_killed_and_reaped() -> 
 
 def test_at_the_deadline_a_program_may_still_say_goodbye() -> None:
     script = "trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done"
-    with pytest.raises(CommandFailed, match="stdout: asked") as caught:
+    # The shell may say besides that its sleep was ended.
+    with pytest.raises(CommandFailed, match=r"asked$") as caught:
         run(sh(script), within=0.5)
     assert caught.value.status is None
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 from splithorizon import process
 from splithorizon.durations import current as durations
-from splithorizon.errors import EnvironmentBroke
+from splithorizon.errors import CommandFailed, EnvironmentBroke
+from splithorizon.waiting import NotYet, eventually
 
 Provider = Literal["docker", "podman"]
 
@@ -200,9 +201,22 @@ class Engine:
             return
         create = ["network", "create", "--driver", "bridge", "--label", _OURS]
         both_families = ["--ipv6", "--subnet", _local_range(name)]
-        # Refused as well where another process makes it at this moment.
-        if self._small(*create, *both_families, name, check=False).status and not self.has_network(name):
-            self._small(*create, name)
+        # Refused as well where another makes it at this moment: with docker it has its name before it can be seen.
+        for asked in ([*create, *both_families, name], [*create, name]):
+            done = self._small(*asked, check=False)
+            if not done.status or self.has_network(name):
+                return
+            if "exists" in done.stderr:
+                self._await_network(name)
+                return
+        raise CommandFailed(done.argv, done.status, done.stdout, done.stderr)
+
+    def _await_network(self, name: str) -> None:
+        def look() -> None:
+            if not self.has_network(name):
+                raise NotYet("its name is taken, and it cannot be seen")
+
+        eventually(f"the network {name} is there", look, within=durations().network_approached)
 
     def remove_network(self, name: str) -> None:
         """Remove a network that we made and no container is on, running or not; fine where there is none."""
