@@ -188,8 +188,7 @@ class Disruption:
         """
         exchanged = self._with(self._remote_secret(), token=self._new_token())
         self._undo.callback(self._require_watched)
-        gone = self._replace_remote_secret(exchanged)
-        return self.until(Answering.BOTH) if gone.came else gone
+        return self._replace_remote_secret(exchanged, then=Answering.BOTH)
 
     def spoil_remote_secret(self, flaw: Flaw) -> Recovery:
         """Delete the remote secret and, once its endpoints have left, make one that is of no use in its place.
@@ -198,8 +197,7 @@ class Disruption:
         """
         self._good = self._remote_secret()
         self._undo.callback(self._begin_istiod_anew)
-        gone = self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]))
-        return self.until(Answering.PRIMARY) if gone.came else gone
+        return self._replace_remote_secret(self._with(self._good, **_SPOILED[flaw]), then=Answering.PRIMARY)
 
     def mend_remote_secret(self) -> None:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
@@ -241,8 +239,7 @@ class Disruption:
             kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": [address]}]}
         )
         detour = self._with(secret, server=f"https://{name}.{namespace}.svc:{port}", certified_for=host)
-        gone = self._replace_remote_secret(detour)
-        return self.until(Answering.PRIMARY) if gone.came else gone
+        return self._replace_remote_secret(detour, then=Answering.PRIMARY)
 
     def give_remote_api_server_back(self) -> None:
         """Let the way lead to the remote's API server again; the secret stays as it is."""
@@ -415,21 +412,22 @@ class Disruption:
                 return secret
         raise EnvironmentBroke(f"the primary has no remote secret for the cluster {cluster_id}")
 
-    def _replace_remote_secret(self, secret: Object) -> Recovery:
+    def _replace_remote_secret(self, secret: Object, *, then: Answering) -> Recovery:
         """Delete the remote secret, make this one in its place once the primary alone answers, and wait for istiod.
 
-        Returns how long until the primary alone answered.
+        Returns how long until ``then``; or, where the endpoints did not leave, for how long they stayed.
 
         From Istio 1.30 on a secret that is made again at once counts as changed: istiod keeps the endpoints of before
         until it is synced by the new one, which one of no use never is.
         """
         self.remove_remote_secret()
         gone = self.until(Answering.PRIMARY)
-        if gone.came:
-            self._begin()
-            changes.apply(self._mesh.primary.kube, [secret], self._mesh.primary.system_namespace, self._undo)
-            eventually("istiod has taken note of the secret", self._noticed, within=durations().secret_followed)
-        return gone
+        if not gone.came:
+            return gone
+        self._begin()
+        changes.apply(self._mesh.primary.kube, [secret], self._mesh.primary.system_namespace, self._undo)
+        eventually("istiod has taken note of the secret", self._noticed, within=durations().secret_followed)
+        return self.until(then)
 
     def _kubeconfig(self, secret: Object) -> Object:
         content: Object = yaml.safe_load(base64.b64decode(secret["data"][self._mesh.remote.facts.cluster_id]))
@@ -455,7 +453,7 @@ class Disruption:
     def _new_token(self) -> str:
         kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace
         request = remote_secret.token_request(_NEW_SECRET, namespace)
-        kube.apply(request, undo=self._undo)
+        changes.apply(kube, [request], namespace, self._undo)
         claim = "the remote's reader account has a second token"
         _, token = eventually(
             claim, partial(remote_secret.token, kube, _NEW_SECRET, namespace), within=durations().object_appears

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -63,25 +63,24 @@ class Kube:
         documents: Object | Iterable[Object] | Path,
         *,
         namespace: str | None = None,
-        undo: ExitStack | None = None,
     ) -> Objects:
         """Apply server-side, as the owner of every field that the documents name.
 
-        ``namespace`` is for those that name none. The undo of each object is registered before it
-        is created. Raises NotAdmitted, which is a NotYet, where another try may succeed.
+        ``namespace`` is for those that name none; what is to be undone goes through ``changes.apply``. Raises
+        NotAdmitted, which is a NotYet, where another try may succeed.
         """
         if isinstance(documents, Path):
             documents = manifests.load(documents)
         elif isinstance(documents, dict):
             documents = [documents]
-        return [self._apply(document, namespace, undo) for document in documents]
+        return [self._apply(document, namespace) for document in documents]
 
     def as_admitted(self, document: Object, namespace: str) -> Object:
         """What the API server would make of an object that is asked for now, webhooks included; nothing is kept.
 
         Raises NotAdmitted, which is a NotYet, where another try may succeed.
         """
-        return self._apply(document, namespace, None, dry_run=True)
+        return self._apply(document, namespace, dry_run=True)
 
     def delete(self, kind: str, name: str, namespace: str | None = None, *, gone_within: float = 0) -> None:
         """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end."""
@@ -176,14 +175,9 @@ class Kube:
         """Read any path of the API server, such as ``/readyz``."""
         return self._server.send("GET", path).decode(errors="replace")
 
-    def _apply(
-        self, document: Object, namespace: str | None, undo: ExitStack | None, *, dry_run: bool = False
-    ) -> Object:
-        kind, metadata = document["kind"], document["metadata"]
-        space = namespace_of(document, namespace)
-        if undo is not None:
-            undo.callback(self.delete, kind, metadata["name"], space)
-        path = path_of(kind, space, metadata["name"], api=document["apiVersion"])
+    def _apply(self, document: Object, namespace: str | None, *, dry_run: bool = False) -> Object:
+        space, name = namespace_of(document, namespace), document["metadata"]["name"]
+        path = path_of(document["kind"], space, name, api=document["apiVersion"])
         owned = [("fieldManager", FIELD_MANAGER), ("force", "true"), *([("dryRun", "All")] if dry_run else [])]
         try:
             return self._object("PATCH", path, body=document, query=owned, content_type=_APPLY)

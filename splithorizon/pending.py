@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -65,12 +66,7 @@ def written_down(
     # By its time, for workers write side by side and the last change has to be taken back first.
     file = folder / f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}.json"
     private.write(file, json.dumps({**asdict(undo), "kubeconfig": str(kube.kubeconfig)}))
-
-    def take() -> None:
-        undo.take(kube)
-        file.unlink(missing_ok=True)
-
-    return take
+    return partial(_take, undo, kube, file)
 
 
 def left_in(folder: Path) -> Iterator[tuple[Undo, Callable[[], None]]]:
@@ -79,9 +75,9 @@ def left_in(folder: Path) -> Iterator[tuple[Undo, Callable[[], None]]]:
         told = json.loads(file.read_text())
         kube = Kube(Path(told.pop("kubeconfig")), told["role"])
         undo = Undo(**{**told, "way": Way(told["way"])})
+        yield undo, partial(_take, undo, kube, file)
 
-        def take(undo: Undo = undo, kube: Kube = kube, file: Path = file) -> None:
-            undo.take(kube)
-            file.unlink(missing_ok=True)
 
-        yield undo, take
+def _take(undo: Undo, kube: Kube, file: Path) -> None:
+    undo.take(kube)
+    file.unlink(missing_ok=True)

@@ -31,10 +31,7 @@ _NAMED = re.compile(
 
 def redact(text: str) -> str:
     """Blank private keys and tokens, also in the base64 of Secrets; certificates stay."""
-    text = _PRIVATE_KEY.sub(REDACTED, text)
-    text = _JWT.sub(REDACTED, text)
-    text = _ENCODED.sub(lambda found: REDACTED if _is_secret(found[0]) else found[0], text)
-    return _NAMED.sub(lambda found: found["name"] + REDACTED, text)
+    return _NAMED.sub(lambda found: found["name"] + REDACTED, _without_keys_and_jwts(text))
 
 
 def leaks(folder: Path, secrets: Iterable[bytes]) -> list[Path]:
@@ -71,6 +68,13 @@ class Redactor:
         return leaks(folder, self._secrets)
 
 
+def _without_keys_and_jwts(text: str) -> str:
+    """Blank what is a secret by its form alone, whatever stands before it."""
+    text = _PRIVATE_KEY.sub(REDACTED, text)
+    text = _JWT.sub(REDACTED, text)
+    return _ENCODED.sub(lambda found: REDACTED if _is_secret(found[0]) else found[0], text)
+
+
 def _is_secret(encoded: str) -> bool:
     """Whether base64 hides a private key or a token; that of a certificate begins alike."""
     whole = encoded.rstrip("=")
@@ -86,8 +90,7 @@ def _holds(content: bytes, forms: Iterable[bytes]) -> bool:
         return True
     # A user's own kubeconfig and remote secret hold some that this run never learned.
     text = content.decode(errors="replace")
-    encoded = any(_is_secret(found[0]) for found in _ENCODED.finditer(text))
-    return encoded or bool(_PRIVATE_KEY.search(text) or _JWT.search(text))
+    return _without_keys_and_jwts(text) != text
 
 
 def _forms(secret: bytes) -> set[bytes]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from splithorizon import changes
 from splithorizon.api_server import Refused
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kinds import path_of
@@ -109,7 +110,7 @@ def test_apply_takes_a_file_and_a_namespace_for_those_without(api: SmallApi, kub
 def test_what_was_applied_is_undone_last_first(api: SmallApi, kube: Kube) -> None:
     other = SERVICE | {"metadata": {"name": "sleep", "namespace": "sample"}}
     with ExitStack() as undo:
-        kube.apply([SERVICE, other], undo=undo)
+        changes.apply(kube, [SERVICE, other], "sample", undo)
         assert len(api.objects) == 2
     assert api.objects == {}
     deleted = [asked[1].rpartition("/")[2] for asked in api.asked if asked[0] == "DELETE"]
@@ -120,7 +121,7 @@ def test_a_failed_apply_is_undone_too_and_an_absent_object_is_no_problem(api: Sm
     api.answers[SERVICE_PATH] = (422, b'{"message": "spec.ports: Required value"}')
     undo = ExitStack()
     with pytest.raises(Refused, match=r"spec\.ports: Required value") as caught:
-        kube.apply(SERVICE, undo=undo)
+        changes.apply(kube, [SERVICE], "sample", undo)
     assert caught.value.status == 422
     assert not isinstance(caught.value, NotYet)
     del api.answers[SERVICE_PATH]

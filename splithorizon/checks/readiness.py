@@ -37,9 +37,7 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
     require_samples(before, "pods")
     now = {one.name: one for one in after}
     fallen = [
-        f"{one.namespace}/{one.name}: " + _what_became(one, now.get(one.name))
-        for one in before
-        if _what_became(one, now.get(one.name))
+        f"{one.namespace}/{one.name}: {became}" for one in before if (became := _what_became(one, now.get(one.name)))
     ]
     claim = "istiod stood all the while"
     if fallen:

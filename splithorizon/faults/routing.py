@@ -101,9 +101,8 @@ def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
         mesh.tell_of_network(Role.REMOTE, {"gateways": [{"address": "192.0.2.1", "port": gateway.PORT}]}, undo)
         return
     kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
-    before = [{"ip": address.host} for address in mesh.remote.facts.gateways]
-    undo.callback(kube.patch_status, "Service", gateway.NAME, namespace, _ingress(before))
-    kube.patch_status("Service", gateway.NAME, namespace, _ingress([{"ip": "192.0.2.1"}]))
+    wrong = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+    changes.patch_status(kube, "Service", gateway.NAME, namespace, wrong, undo)
 
 
 @fault("test_gateway_passes_to_its_own_pods", cause="it is not exported to the gateway's namespace")
@@ -204,7 +203,3 @@ def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["image"] = mesh.proxy_image(Role.PRIMARY)
     changes.apply(mesh.primary.kube, documents, mesh.facts.namespace, undo)
-
-
-def _ingress(addresses: list[dict[str, str]]) -> dict[str, object]:
-    return {"status": {"loadBalancer": {"ingress": addresses}}}

@@ -318,7 +318,7 @@ class Mesh:
         for route in routes["spec"]["http"]:
             (match,) = route["match"]
             match["sourceLabels"][CLUSTER_LABEL] = ids[route["route"][0]["destination"]["subset"]]
-        self.primary.kube.apply([rule, routes], namespace=self.facts.namespace, undo=undo)
+        changes.apply(self.primary.kube, [rule, routes], self.facts.namespace, undo)
 
     def await_home(self) -> None:
         """Wait until each client's answers all come from its own cluster's version; where they never do, go on."""
