@@ -339,6 +339,7 @@ class Disruption:
             partial(rollout.require_rolled_out, kube, name, namespace),
             since=self._acted,
             within=within,
+            role=Role(kube.role),
         )
 
     def _scale(self, kube: Kube, name: str, namespace: str, replicas: int) -> Recovery:
@@ -355,7 +356,7 @@ class Disruption:
                 raise NotYet(f"{len(ready)} of {len(pods)} pods ready; {' '.join(reasons) or 'others do not come'}")
 
         state = f"the {kube.role}'s {name} has {replicas} ready pods"
-        return recovery.measure(state, scaled, since=self._acted, within=durations().pod_replaced)
+        return recovery.measure(state, scaled, since=self._acted, within=durations().pod_replaced, role=Role(kube.role))
 
     def _let_autoscaler_be(self, kube: Kube, name: str, namespace: str, replicas: int) -> None:
         """Have an autoscaler want so many pods: those above its bounds, or of no use to it, it would take away.

@@ -16,12 +16,16 @@ from splithorizon.waiting import eventually
 
 @dataclass(frozen=True)
 class Recovery:
-    """A state that was waited for ``within`` seconds; ``seen`` is what was there in its stead, empty where it came."""
+    """A state that was waited for ``within`` seconds; ``seen`` is what was there in its stead, empty where it came.
+
+    ``role`` is the cluster to look at where it does not come.
+    """
 
     state: str
     seconds: float
     within: float
     seen: str = ""
+    role: Role = Role.PRIMARY
 
     @property
     def came(self) -> bool:
@@ -54,7 +58,9 @@ class Replacement:
     recovery: Recovery
 
 
-def measure(state: str, probe: Callable[[], object], *, since: float, within: float) -> Recovery:
+def measure(
+    state: str, probe: Callable[[], object], *, since: float, within: float, role: Role = Role.PRIMARY
+) -> Recovery:
     """Look until the probe answers; ``since`` is when ``time.monotonic()`` said that it began.
 
     A state that does not come is an answer too. Raises what else the probe raises.
@@ -63,7 +69,7 @@ def measure(state: str, probe: Callable[[], object], *, since: float, within: fl
     try:
         eventually(state, probe, within=max(left, 0))
     except TimedOut as late:
-        return Recovery(state, time.monotonic() - since, within, late.seen)
+        return Recovery(state, time.monotonic() - since, within, late.seen, role)
     # The time may have been over before the first look, or during the last.
     seconds = time.monotonic() - since
-    return Recovery(state, seconds, within, "" if seconds <= within else "it was there, too late")
+    return Recovery(state, seconds, within, "" if seconds <= within else "it was there, too late", role)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,8 @@ def _connect(role: Role, context: str, options: Options, folder: Path) -> Kube:
     files = [named] if named else kubeconfig.default_files()
     target = folder / f"{role}.kubeconfig"
     kubeconfig.extract(context, files, target)
-    chosen = f"--kubeconfig {named} " if named else ""
-    return Kube(target, role, kubectl=f"kubectl {chosen}--context {context}")
+    chosen = ["--kubeconfig", str(named)] if named else []
+    return Kube(target, role, kubectl=shlex.join(["kubectl", *chosen, "--context", context]))
 
 
 def _settle(kube: Kube, role: Role, facts: MeshFacts, options: Options, progress: Progress) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from splithorizon import manifests
@@ -60,11 +59,6 @@ def images_for(kube: Kube, hub: str | None) -> dict[str, str]:
     held = [image for node in kube.list("Node") for image in node["status"].get("images", [])]
     tagged = [name for image in held for name in image["names"] if "@" not in name]
     return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
-
-
-def in_namespace(text: str, namespace: str) -> str:
-    """A command that checks give for our own meshes, for a mesh where our workloads live elsewhere."""
-    return re.sub(rf"(-n |\.){NAMESPACE}\b", rf"\g<1>{namespace}", text)
 
 
 def _documents(role: Role) -> list[Object]:

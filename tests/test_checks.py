@@ -107,12 +107,12 @@ GREEN: dict[str, Check] = {
         far_gateway={GATEWAY},
     ),
     "placement": lambda: checks.versions_run_only_in(PLACED, EXPECTED),
-    "ready": lambda: checks.ready([POD, POD]),
+    "ready": lambda: checks.ready([POD, POD], Role.PRIMARY),
     "stood": lambda: checks.stood(
         [POD, replace(POD, name="other", restarts=2)], [replace(POD, name="other", restarts=2), POD]
     ),
-    "ready without a side-car": lambda: checks.ready([BARE]),
-    "ready with a side-car": lambda: checks.ready([POD], sidecar=True),
+    "ready without a side-car": lambda: checks.ready([BARE], Role.PRIMARY),
+    "ready with a side-car": lambda: checks.ready([POD], Role.PRIMARY, sidecar=True),
     "absent": lambda: checks.absent([]),
     "separate, where packets of others vanish": lambda: checks.networks_are_separate(
         OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=False
@@ -314,11 +314,11 @@ RED: dict[str, tuple[Check, str]] = {
         "v2 only in remote",
     ),
     "a pod not ready": (
-        lambda: checks.ready([POD, WAITING]),
+        lambda: checks.ready([POD, WAITING], Role.PRIMARY),
         "1 ready; sample/helloworld-v1-86f77cd7bd-cpxhv: 0 of 2 containers ready; ImagePullBackOff",
     ),
     "a pod without its side-car": (
-        lambda: checks.ready([POD, BARE], sidecar=True),
+        lambda: checks.ready([POD, BARE], Role.PRIMARY, sidecar=True),
         "injection did not happen",
     ),
     "fell and came back": (
@@ -363,7 +363,7 @@ NOTHING: dict[str, Check] = {
     "path": lambda: path_proof(join([], [])),
     "path, no line": lambda: path_proof(join(ONCE, [])),
     "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
-    "ready": lambda: checks.ready([]),
+    "ready": lambda: checks.ready([], Role.PRIMARY),
     "stood": lambda: checks.stood([], [POD]),
     "separate, but near is not reached either": lambda: checks.networks_are_separate(
         OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR, refused=True

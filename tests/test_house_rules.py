@@ -113,6 +113,17 @@ def test_child_processes_have_one_place() -> None:
     assert set(broken) == {"splithorizon/process.py"}
 
 
+def test_a_command_that_a_check_gives_names_its_cluster() -> None:
+    """Who looks at two clusters has one of them as the current context, and it is the wrong one half of the time."""
+    given = [
+        command
+        for path in sources("splithorizon/checks")
+        for command in re.findall(r'"((?:kubectl|istioctl) .*)', path.read_text())
+    ]
+    assert len(given) > 10
+    assert [command for command in given if "ctl --context {" not in command] == []
+
+
 def test_no_file_names_the_host_of_a_registry() -> None:
     pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(host)}" for host in HOSTS), re.IGNORECASE)
     looked_at, broken = 0, []

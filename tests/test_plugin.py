@@ -716,15 +716,14 @@ def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
     assert small.report["verdict"] == "partial"
 
 
-def test_commands_name_the_namespace_that_our_workloads_are_in(small: Small) -> None:
+def test_commands_are_told_for_the_mesh_that_was_looked_at(small: Small) -> None:
     told = json.loads((small.folder / "facts.json").read_text())
+    told["clusters"]["remote"]["kubectl"] = "kubectl --context east"
     (small.folder / "facts.json").write_text(json.dumps({**told, "namespace": "splithorizon-1"}))
-    commands = "kubectl -n sample logs deploy/sleep; dig helloworld.sample.svc; ls samples"
-    refuted = f"CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={commands!r})"
+    command = "kubectl --context remote -n sample logs deploy/sleep"
+    refuted = f"CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={command!r})"
     small.add(f"def test_it(): raise {refuted}")
     assert small.run("-n0").returncode == 1
     (found,) = small.report["behaviours"]
-    assert found["next_command"] == (
-        "kubectl -n splithorizon-1 logs deploy/sleep; dig helloworld.splithorizon-1.svc; ls samples"
-    )
-    assert "-n splithorizon-1 logs" in found["failure"]
+    assert found["next_command"] == "kubectl --context east -n splithorizon-1 logs deploy/sleep"
+    assert found["next_command"] in found["failure"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh.uninstallation import Remains
+from splithorizon.topology import Role
 
 _SHOWN = 8
 
@@ -23,7 +24,7 @@ def as_before_installation(remains: Remains) -> Evidence:
             seen="; ".join([*found[:_SHOWN], *more]),
             samples=remains.objects,
             likely_cause=_cause(remains),
-            next_command=_look_at(found[0]),
+            next_command=_look_at(found[0], remains.role),
             numbers={"objects": remains.objects, "differences": len(found)},
         )
     return Evidence(
@@ -46,8 +47,10 @@ def _cause(remains: Remains) -> str:
     return "the installation changed what was there before it, and nothing changes it back"
 
 
-def _look_at(difference: str) -> str:
+def _look_at(difference: str, role: Role) -> str:
     _, _, name = difference.partition(": ")
     kind, _, path = name.partition(" ")
     namespace, _, plain = path.rpartition("/")
-    return " ".join(["kubectl", *(["-n", namespace] if namespace else []), "get", kind, plain, "-o yaml"])
+    return " ".join(
+        ["kubectl", "--context", role, *(["-n", namespace] if namespace else []), "get", kind, plain, "-o yaml"]
+    )

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from splithorizon import statistics
+from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh.gateway import Address
@@ -24,10 +25,6 @@ from splithorizon.workloads import VERSION_OF
 _SYNCED = "synced"
 # Who reads that the root ends has the time to replace it.
 _STILL_VALID = timedelta(days=7)
-_ENDPOINTS = (
-    "istioctl proxy-config endpoints deploy/sleep -n sample "
-    "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'"
-)
 
 
 def endpoints_split_at_the_horizon(
@@ -52,7 +49,7 @@ def endpoints_split_at_the_horizon(
             seen=", ".join(map(str, endpoints)) or "no endpoint at all",
             samples=len(endpoints),
             likely_cause=_why_not_split(addresses, near_pods, far_pods, far_gateway),
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(route.near),
         )
     return Evidence(
         claim,
@@ -91,7 +88,7 @@ def weights_follow(
             else "istiod counts more far pods than there are, or fewer near ones: a push is late, or pods are not ready"
             if share > wanted
             else "near pods weigh differently: a WorkloadEntry, or a locality, gives one of them a weight of its own",
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(route.near),
         )
     return Evidence(claim, f"{share} by weight", {"share": str(share)}, sample_lines=tuple(map(str, endpoints)))
 
@@ -130,7 +127,7 @@ def answers_follow_weights(
             likely_cause="the side-car balances without weights: a DestinationRule with RANDOM or a consistent hash"
             if 0 < count < len(answers)
             else "one network gives no answer at all, or a locality is preferred",
-            next_command="kubectl get destinationrules -A -o yaml",
+            next_command=f"kubectl --context {route.near} get destinationrules -A -o yaml",
             numbers=numbers,
         )
     return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
@@ -154,7 +151,7 @@ def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
             seen=seen,
             samples=len(chain),
             likely_cause=_why_broken(first),
-            next_command="istioctl x internal-debug networkz",
+            next_command=f"istioctl --context {Role.PRIMARY} x internal-debug networkz",
             numbers={f"{link.place}, {link.of}": link.seen for link in chain},
         )
     return Evidence(claim, f"{len(chain)} links", {"links": len(chain)}, sample_lines=table)
@@ -182,7 +179,7 @@ def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
             else "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)"
             if refused
             else "the proxy is overloaded or its connection hangs: the push is sent and not answered",
-            next_command="istioctl proxy-status",
+            next_command=f"istioctl --context {Role.PRIMARY} proxy-status",
             numbers=refused,
         )
     return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
@@ -206,7 +203,7 @@ def istiod_found_behind(asked: str, found: Collection[Address], *, gateway: Coll
             if not seen
             else "the endpoints of the remote's Service for istiod name another address than the primary's gateway's: "
             "remotePilotAddress is stale, or never was right",
-            next_command="kubectl -n istio-system get endpointslices -o yaml",
+            next_command=f"kubectl --context {Role.REMOTE} -n istio-system get endpointslices -o yaml",
         )
     return Evidence(claim, either(seen), {"endpoints": len(seen)}, addresses=tuple(sorted(seen)))
 
@@ -226,7 +223,7 @@ def remote_secrets_usable(secrets: Sequence[RemoteSecret], *, remote_id: str) ->
             "address, where istiod finds nothing but itself"
             if looped
             else "its remote secret is missing or refused: no data key is the cluster's id, or it holds no kubeconfig",
-            next_command="kubectl -n istio-system get secrets -l istio/multiCluster=true",
+            next_command=f"kubectl --context {Role.PRIMARY} -n istio-system get secrets -l istio/multiCluster=true",
         )
     return Evidence(claim, f"{len(secrets)} usable", {"secrets": len(secrets)}, sample_lines=(shown,))
 
@@ -254,7 +251,7 @@ def every_cluster_watched(watched: Mapping[str, Sequence[WatchedCluster]], wante
             else "istiod let go of the cluster and did not take it up again: it lives on what it knew, until restarted"
             if any("closed" in one for one in wrong)
             else "istiod does not reach the cluster's API server, or may not read it: a stale token, a wrong address",
-            next_command="istioctl remote-clusters",
+            next_command=REMOTE_CLUSTERS,
         )
     return Evidence(
         claim, f"{len(wanted)} synced", {"clusters": len(wanted), "istiods": len(states)}, sample_lines=tuple(states)
@@ -279,7 +276,8 @@ def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -
             else "a certificate in the bundle is not valid now: a root was not replaced in time, or a clock is wrong"
             if all(one.fingerprints & root.fingerprints for one in wrong)
             else "the webhook has the root of another istiod: the root was replaced, or revisions share a webhook",
-            next_command="kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml",
+            next_command=f"kubectl --context {role} get mutatingwebhookconfigurations,"
+            "validatingwebhookconfigurations -o yaml",
         )
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
 
@@ -301,7 +299,7 @@ def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
             else "the clusters have certificates of different roots, or one root was replaced in one cluster alone"
             if len({one.fingerprints for one in bundles}) != 1
             else "the root's time is over, or nearly: then no proxy trusts another, and none trusts istiod",
-            next_command="kubectl -n sample get configmap istio-ca-root-cert -o yaml",
+            next_command=f"kubectl --context {Role.REMOTE} -n sample get configmap istio-ca-root-cert -o yaml",
         )
     return Evidence(
         claim,

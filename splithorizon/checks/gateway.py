@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from splithorizon.by_hand import gateway_listeners_of
 from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
 from splithorizon.observations.passage import Passage
 from splithorizon.route import Route
@@ -30,7 +31,7 @@ def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Coll
             f"{counts.turned_away} connections turned away (NR)",
             samples=len(passage.replies),
             likely_cause=_why_not_passed(passage, own_pods),
-            next_command="istioctl proxy-config listeners deploy/istio-eastwestgateway -n istio-system --port 15443",
+            next_command=gateway_listeners_of(route.far),
             numbers={"passed_bytes": counts.passed, "turned_away": counts.turned_away},
         )
     return Evidence(

@@ -21,7 +21,7 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
         raise EnvironmentBroke(
             f"{route}: even the pod of the client's own network is not reached at its address",
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
-            next_command="kubectl -n sample get pods -o wide",
+            next_command=f"kubectl --context {route.near} -n sample get pods -o wide",
         )
     silent = far.seconds >= durations.current().dial
     if refused and silent and far.status in _NOBODY:

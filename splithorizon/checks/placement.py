@@ -11,9 +11,9 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
     """Each cluster runs pods of its own version and of no other."""
     require_samples([version for versions in running.values() for version in versions], "helloworld pods")
     strangers = sorted({version for versions in running.values() for version in versions} - set(expected.values()))
-    if {cluster: set(versions) for cluster, versions in running.items()} != {
-        cluster: {version} for cluster, version in expected.items()
-    }:
+    astray = [cluster for cluster in expected if set(running.get(cluster, ())) != {expected[cluster]}]
+    astray += sorted(running.keys() - expected.keys())
+    if astray:
         raise CheckFailed(
             "each version runs in exactly one cluster",
             expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
@@ -24,7 +24,7 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
             else "helloworld.yaml was applied with -l app=helloworld, which selects both versions"
             if any(len(versions) > 1 for versions in running.values())
             else "a version was deployed into the wrong cluster, or not at all",
-            next_command="kubectl -n sample get pods -L version",
+            next_command=f"kubectl --context {astray[0]} -n sample get pods -L version",
         )
     pods = sum(sum(versions.values()) for versions in running.values())
     return Evidence(

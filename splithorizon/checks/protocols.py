@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from splithorizon import statistics
+from splithorizon.by_hand import logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.observations.exchange import Exchange, Protocol
 from splithorizon.route import Route
@@ -43,7 +44,7 @@ def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> 
             likely_cause=_WHY_SPOILT[protocol]
             if spoilt
             else "one version is not reached by this protocol: the routing and discovery checks say whether by any",
-            next_command="kubectl -n sample logs deploy/sleep -c istio-proxy --tail 20",
+            next_command=logs_of(route.near),
         )
     chance = 2 * statistics.miss(len(exchanges), 0.5)
     return Evidence(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.readiness import Readiness
+from splithorizon.topology import Role
 
 
-def ready(found: Sequence[Readiness], *, sidecar: bool = False) -> Evidence:
+def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> Evidence:
     """Every one is ready with all its containers, and with a side-car where one belongs."""
     require_samples(found, "pods")
     unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
@@ -23,7 +24,7 @@ def ready(found: Sequence[Readiness], *, sidecar: bool = False) -> Evidence:
             likely_cause="injection did not happen: the webhook or the namespace's label"
             if first.ready
             else "the first bad event or container state above",
-            next_command=f"kubectl -n {first.namespace} describe pod {first.name}",
+            next_command=f"kubectl --context {role} -n {first.namespace} describe {first.kind.lower()} {first.name}",
         )
     return Evidence(
         "every pod is ready",
@@ -47,7 +48,8 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
             seen="; ".join(fallen[:SHOWN]),
             samples=len(before),
             likely_cause="istiod fell over what it was told, or over the memory that it took",
-            next_command=f"kubectl -n {before[0].namespace} logs {before[0].name} --previous --tail 20",
+            next_command=f"kubectl --context {Role.PRIMARY} -n {before[0].namespace} "
+            f"logs {before[0].name} --previous --tail 20",
         )
     return Evidence(claim, f"{len(before)} of {len(before)} stood", {"pods": len(before)})
 
@@ -71,6 +73,6 @@ def absent(found: Sequence[Readiness]) -> Evidence:
             seen=", ".join(f"{one.namespace}/{one.name}" for one in found[:SHOWN]),
             samples=len(found),
             likely_cause="a primary profile was installed into the remote",
-            next_command=f"kubectl -n {first.namespace} get deployments",
+            next_command=f"kubectl --context {Role.REMOTE} -n {first.namespace} get deployments",
         )
     return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})

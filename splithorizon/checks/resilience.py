@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of, logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
 from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
 from splithorizon.workloads import VERSION_OF
-
-_ENDPOINTS = "istioctl proxy-config endpoints deploy/sleep -n sample"
-_REMOTES = "istioctl remote-clusters"
 
 
 def recovered(recovery: Recovery) -> Evidence:
@@ -23,7 +21,7 @@ def recovered(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="istiod does not follow what was given back: its watch of the remote hangs or is refused, "
             "it tells its proxies late, or a gateway's Service leads to a pod that does not serve",
-            next_command=_REMOTES,
+            next_command=REMOTE_CLUSTERS,
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -39,7 +37,7 @@ def new_token_followed(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="istiod does not watch with the new token, because the remote refuses it, or because "
             "a changed remote secret lets istiod hang until it is started anew (Istio's issue 60612)",
-            next_command=_REMOTES,
+            next_command=REMOTE_CLUSTERS,
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -54,7 +52,7 @@ def far_endpoints_left(recovery: Recovery) -> Evidence:
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
             likely_cause="another remote secret still names that cluster, or istiod tells its proxies late",
-            next_command=_REMOTES,
+            next_command=REMOTE_CLUSTERS,
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -70,7 +68,7 @@ def prefers_own_network(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="no locality failover reaches the side-cars: outlierDetection is missing, "
             "or another DestinationRule for the host takes its place",
-            next_command="istioctl x describe service helloworld -n sample",
+            next_command=f"istioctl --context {recovery.role} x describe service helloworld -n sample",
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -85,7 +83,7 @@ def failed_over(recovery: Recovery) -> Evidence:
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
             likely_cause="the side-cars still hold pods that are gone, or the other network's gateway does not answer",
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(recovery.role),
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -101,7 +99,7 @@ def wrong_address_followed(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="istiod does not follow a gateway's address, or "
             "another Service of that network still tells the one before",
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(recovery.role),
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -117,7 +115,7 @@ def goes_on_alone(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="side-cars do not try a refused connection again at a near pod: somebody's own retry policy, "
             "or the gateway's address swallows packets where it should refuse them",
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(recovery.role),
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -133,7 +131,7 @@ def istiod_started(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT), "
             "or may not read its own cluster",
-            next_command="kubectl -n istio-system logs deploy/istiod --tail 20",
+            next_command=f"kubectl --context {recovery.role} -n istio-system logs -l app=istiod --tail 20",
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -148,7 +146,7 @@ def scaled(recovery: Recovery) -> Evidence:
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
             likely_cause="new pods are not injected or not configured: their cluster does not reach istiod",
-            next_command="kubectl -n istio-system get events --sort-by .lastTimestamp",
+            next_command=f"kubectl --context {recovery.role} get events -A --sort-by .lastTimestamp",
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -170,7 +168,7 @@ def nothing_lost(traffic: Traffic) -> Evidence:
             + f"; {', '.join(f'{count} x {kind}' for kind, count in kinds.most_common(SHOWN))}",
             samples=numbers["requests"],
             likely_cause="endpoints went before the side-cars were told, or a proxy does not serve without istiod",
-            next_command="kubectl -n sample logs deploy/sleep -c istio-proxy --tail 20",
+            next_command=logs_of(next(route for route in traffic.replies if lost[str(route)]).near),
             numbers=numbers,
         )
     return Evidence("no request is lost meanwhile", f"{numbers['requests']} answered, 0 lost", numbers)
@@ -191,23 +189,23 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
     require_samples([reply for batch in batches for reply in batch.sample.replies], "requests")
     requests = sum(len(batch.sample.replies) for batch in batches)
     claim = "every request is answered, by the right versions and paths"
-    if troubles := [trouble for batch in batches for trouble in _lost(batch)]:
+    if troubles := {batch.sample.route: told for batch in batches if (told := "; ".join(_lost(batch)))}:
         raise CheckFailed(
             claim,
             expected=f"{requests} of {requests} answered, none retried",
-            seen="; ".join(troubles),
+            seen="; ".join(troubles.values()),
             samples=requests,
             likely_cause="the side-cars hold an endpoint that nobody serves, or a gateway's Service leads to one",
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(next(iter(troubles)).near),
         )
-    if troubles := [trouble for batch in batches for trouble in _strayed(batch)]:
+    if troubles := {batch.sample.route: told for batch in batches if (told := "; ".join(_strayed(batch)))}:
         raise CheckFailed(
             claim,
             expected="; ".join(map(_wanted, batches)),
-            seen="; ".join(troubles),
+            seen="; ".join(troubles.values()),
             samples=requests,
             likely_cause="the side-cars hold endpoints of before, or lack those that are there again",
-            next_command=_ENDPOINTS,
+            next_command=endpoints_of(next(iter(troubles)).near),
         )
     return Evidence(
         claim,
@@ -230,7 +228,7 @@ def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evide
             seen=", ".join(f"{count} from {pod}" for pod, count in others.most_common(SHOWN)),
             samples=len(answers),
             likely_cause=f"another pod than the one that was made answers as {version}",
-            next_command="kubectl -n sample get pods -o wide",
+            next_command=f"kubectl --context {replacement.role} -n sample get pods -o wide",
         )
     return Evidence("a pod that took another's place answers", f"{len(answers)} answers", {"answers": len(answers)})
 

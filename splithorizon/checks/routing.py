@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from splithorizon import statistics
+from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of, logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.client import Sample
@@ -29,8 +30,7 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
             samples=len(replies),
             likely_cause="the side-car holds an endpoint that cannot be reached: "
             "a pod address of the other network, or a wrong gateway address",
-            next_command="istioctl proxy-config endpoints deploy/sleep -n sample "
-            "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
+            next_command=endpoints_of(route.near),
         )
     return Evidence(
         f"{route}: every request is answered",
@@ -45,7 +45,7 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
     require_samples(sorted(near_pods), "pods of the near cluster")
     lost = [reply for reply in sample.replies if not reply.answered]
     claim = f"within {sample.route.near}: every request is answered by a pod of its own cluster"
-    command = "kubectl -n sample logs deploy/sleep -c istio-proxy --tail 5"
+    command = logs_of(sample.route.near)
     if lost:
         kinds = Counter(map(why_lost, lost))
         raise CheckFailed(
@@ -97,7 +97,8 @@ def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evid
             "an older rule for the same host is there"
             if strayed
             else "the near pods refuse it (a policy), or are not there",
-            next_command="istioctl proxy-config routes deploy/sleep -n sample --name 5000 -o yaml",
+            next_command=f"istioctl --context {sample.route.near} proxy-config routes deploy/sleep "
+            "-n sample --name 5000 -o yaml",
         )
     return Evidence(
         claim,
@@ -137,7 +138,7 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
             else f"pods of {', '.join(sorted(strangers))} are behind the service"
             if strangers
             else "endpoints are weighted, a locality is preferred, or one side has more pods",
-            next_command="istioctl remote-clusters",
+            next_command=REMOTE_CLUSTERS,
         )
     return Evidence(
         f"{route}: both versions answer, evenly",
@@ -169,7 +170,7 @@ def every_reply_joined(joined: Joined, route: Route) -> Evidence:
             f"{len(joined.ambiguous)} with several",
             samples=joined.requests,
             likely_cause="a second proxy on the way logs the same id, a side-car retried, or lines were dropped",
-            next_command="kubectl -n sample logs deploy/sleep -c istio-proxy --tail 20",
+            next_command=logs_of(route.near),
             numbers=numbers,
         )
     return Evidence(
@@ -200,8 +201,7 @@ def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_
             likely_cause="the clusters are swapped: the context of one stands for the other"
             if _swapped(joined.pairs, near, far, wanted)
             else _why_strayed(strayed, near, far, wanted),
-            next_command="istioctl proxy-config endpoints deploy/sleep -n sample "
-            "--cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
+            next_command=endpoints_of(route.near),
         )
     counts = Counter(pair.reply.version for pair in joined.pairs)
     if not (counts[near] and counts[far]):
@@ -211,7 +211,7 @@ def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
             samples=len(joined.pairs),
             likely_cause="only one network answers, so no path was proven: the discovery checks name what is missing",
-            next_command="istioctl remote-clusters",
+            next_command=REMOTE_CLUSTERS,
         )
     samples = [next(pair.line.raw for pair in joined.pairs if pair.reply.version == version) for version in (near, far)]
     return Evidence(

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from cryptography import x509
 
 from splithorizon import durations
+from splithorizon.by_hand import gateway_listeners_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh.certificates import leads_to
@@ -17,10 +18,8 @@ from splithorizon.observations.client import Attempt, Sample
 from splithorizon.observations.tls import Greeting
 from splithorizon.observations.workload_certificate import WorkloadCertificate
 from splithorizon.topology import Role
+from splithorizon.workloads import helloworld_of
 
-_LISTENERS = "istioctl proxy-config listeners deploy/istio-eastwestgateway -n istio-system --port 15443"
-_INBOUND = "istioctl proxy-config listeners deploy/helloworld-v1 -n sample --port 15006 -o yaml"
-_POLICIES = "kubectl get peerauthentications,authorizationpolicies,envoyfilters -A"
 _OK, _FORBIDDEN = 200, 403
 # Which cluster a request went to, and what it was answered with.
 _Treatment: TypeAlias = Counter[tuple[str, int]]
@@ -42,7 +41,7 @@ def chain_leads_to_root(
             seen=str(greeting),
             samples=1,
             likely_cause=_why_nothing_served(greeting),
-            next_command=_LISTENERS,
+            next_command=gateway_listeners_of(role),
         )
     leaf = WorkloadCertificate.of_served(chain[0])
     strange = [cluster for cluster, known in roots.items() if not leads_to(chain[0], chain[1:], list(known))]
@@ -54,7 +53,7 @@ def chain_leads_to_root(
             + "".join(f"; leads to no root that the {cluster} trusts" for cluster in strange),
             samples=len(chain),
             likely_cause=_why_not_trusted(strange, leaf, identity),
-            next_command="istioctl proxy-config secret deploy/helloworld-v1 -n sample",
+            next_command=f"istioctl --context {role} proxy-config secret deploy/{helloworld_of(role)} -n sample",
         )
     return Evidence(
         claim,
@@ -78,7 +77,8 @@ def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evide
             likely_cause="the side-cars demand no client certificate: an EnvoyFilter took that from them"
             if bare.answered
             else "the side-cars take a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
-            next_command=_INBOUND,
+            next_command=f"istioctl --context {role} proxy-config listeners deploy/{helloworld_of(role)} "
+            "-n sample --port 15006 -o yaml",
         )
     return Evidence(
         claim,
@@ -102,7 +102,7 @@ def gateway_knows_only_services(*, known: Greeting, unknown: Greeting, plain: Gr
             likely_cause="the gateway passes on whatever comes: a filter chain without a server name, by an EnvoyFilter"
             if passed_on
             else "the gateway takes plain text at this port: a second Gateway of another protocol, or an EnvoyFilter",
-            next_command=_LISTENERS,
+            next_command=gateway_listeners_of(role),
         )
     return Evidence(
         claim,
@@ -118,7 +118,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
         raise EnvironmentBroke(
             f"{role}: the client outside the mesh does not even reach the pod, so that a refusal means nothing",
             seen=f"{control.target.name} at {control.target.ip}: {control.error or control.status}",
-            next_command="kubectl -n sample get pods -o wide",
+            next_command=f"kubectl --context {role} -n sample get pods -o wide",
         )
     claim = f"within {role}: plain text from outside the mesh is refused"
     if asked.status or asked.seconds >= durations.current().dial:
@@ -130,7 +130,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
             likely_cause="helloworld takes plain text: a PeerAuthentication of its own is PERMISSIVE or DISABLE"
             if asked.status
             else "something on the way drops packets: a NetworkPolicy, not the mesh, keeps the client away",
-            next_command=_POLICIES,
+            next_command=_policies_of(role),
         )
     return Evidence(
         claim,
@@ -156,7 +156,7 @@ def admission_follows_identity(
             seen=seen,
             samples=len(stranger.replies) + len(client.replies),
             likely_cause=_why_not_by_identity(refused, admitted),
-            next_command=_POLICIES,
+            next_command=_policies_of(route.near),
         )
     return Evidence(
         claim,
@@ -179,7 +179,7 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
             ),
             samples=len(known),
             likely_cause=_why_not_own(wrong[0]),
-            next_command="istioctl proxy-config secret deploy/sleep -n sample",
+            next_command=f"istioctl --context {role} proxy-config secret deploy/sleep -n sample",
         )
     first = min(leaf.ends for one in known for leaf in one.certificates)
     return Evidence(
@@ -188,6 +188,10 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
         {"proxies": len(known), "first_ends": first.isoformat()},
         sample_lines=tuple(f"{one.pod}: {one.certificates[0]}" for one in known),
     )
+
+
+def _policies_of(role: Role) -> str:
+    return f"kubectl --context {role} get peerauthentications,authorizationpolicies,envoyfilters -A"
 
 
 def _still_valid() -> str:
@@ -199,7 +203,7 @@ def _require_served(greeting: Greeting, role: Role) -> None:
         raise EnvironmentBroke(
             f"at the {role}'s gateway helloworld is not even served, so that a refusal means nothing",
             seen=str(greeting),
-            next_command=_LISTENERS,
+            next_command=gateway_listeners_of(role),
         )
 
 

@@ -10,10 +10,10 @@ Profile  core
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove
+from fixtures.nouns import Mesh, Prove, Role
 from splithorizon import checks
 
 
 def test_control_plane_is_ready(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.ready(mesh.primary.control_plane_readiness))
+    prove(checks.ready(mesh.primary.control_plane_readiness, Role.PRIMARY))
     prove(checks.absent(mesh.remote.control_plane_readiness))

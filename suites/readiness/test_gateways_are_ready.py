@@ -15,4 +15,4 @@ from splithorizon import checks
 
 
 def test_gateways_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
-    prove(checks.ready(mesh[role].gateways_readiness))
+    prove(checks.ready(mesh[role].gateways_readiness, role))

@@ -15,4 +15,4 @@ from splithorizon import checks
 
 
 def test_workloads_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
-    prove(checks.ready(mesh[role].workloads_readiness, sidecar=True))
+    prove(checks.ready(mesh[role].workloads_readiness, role, sidecar=True))
