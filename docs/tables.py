@@ -77,13 +77,17 @@ def table(area: Path) -> str:
 
 def checks_of(path: Path) -> list[str]:
     """The checks that a test calls, in its order."""
-    called = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
-    return [node.attr for node in called if isinstance(node.value, ast.Name) and node.value.id == "checks"]
+    return [node.attr for node in _attributes(path) if isinstance(node.value, ast.Name) and node.value.id == "checks"]
 
 
 def members_of(path: Path) -> frozenset[str]:
     """The attributes that a test names, members of enumerations among them."""
-    return frozenset(node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute))
+    return frozenset(node.attr for node in _attributes(path))
+
+
+@cache
+def _attributes(path: Path) -> list[ast.Attribute]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
 
 
 def causes(check: str, members: Container[str]) -> Iterator[str]:

@@ -427,7 +427,7 @@ class Disruption:
             return gone
         self._begin()
         changes.apply(self._mesh.primary.kube, [secret], self._mesh.primary.system_namespace, self._undo)
-        eventually("istiod has taken note of the secret", self._noticed, within=durations().secret_followed)
+        eventually("istiod has taken note of the secret", self._known, within=durations().secret_followed)
         return self.until(then)
 
     def _kubeconfig(self, secret: Object) -> Object:
@@ -467,7 +467,7 @@ class Disruption:
         Istio before 1.30 does, for good, when the secret of a remote that it manages is updated.
         """
         with suppress(TimedOut):
-            eventually("istiod watches the remote", self._watched, within=durations().secret_followed)
+            eventually("istiod watches the remote", partial(self._known, "synced"), within=durations().secret_followed)
             return
         self._begin_istiod_anew()
 
@@ -477,19 +477,17 @@ class Disruption:
         Istio 1.29 goes on registering a cluster that was taken away meanwhile, and has its gateways and pods twice.
         """
         self.replace_istiod()
-        eventually("istiod watches the remote again", self._watched, within=durations().istiod_replaced)
+        eventually(
+            "istiod watches the remote again", partial(self._known, "synced"), within=durations().istiod_replaced
+        )
         self._mesh.await_injection(Role.REMOTE)
 
-    def _noticed(self) -> None:
-        for istiod, clusters in self._mesh.control_plane.clusters().items():
-            known = {cluster.cluster_id for cluster in clusters}
-            if self._mesh.remote.facts.cluster_id not in known:
-                raise NotYet(f"{istiod} knows of the clusters {sorted(known)}")
-
-    def _watched(self) -> None:
+    def _known(self, status: str = "") -> None:
+        """Every istiod has the remote among its clusters, and in this state where one is given."""
+        remote = self._mesh.remote.facts.cluster_id
         for istiod, clusters in self._mesh.control_plane.clusters().items():
             states = {cluster.cluster_id: cluster.status for cluster in clusters}
-            if states.get(self._mesh.remote.facts.cluster_id) != "synced":
+            if remote not in states or (status and states[remote] != status):
                 raise NotYet(f"{istiod} says of its clusters: {states}")
 
     def _tell_in_status(self, role: Role, host: str) -> None:
