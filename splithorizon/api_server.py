@@ -31,11 +31,11 @@ class Refused(EnvironmentBroke):
 class ApiServer:
     """One API server, as a kubeconfig names it. Safe to share between threads."""
 
-    def __init__(self, kubeconfig: Path, role: str, kubectl: str = "") -> None:
+    def __init__(self, kubeconfig: Path, role: str, kubectl: str) -> None:
         """Name the server, and a person's command for it; nothing is read before the first request."""
         self._kubeconfig = kubeconfig
         self._role = role
-        self._kubectl = kubectl or f"kubectl --kubeconfig {kubeconfig}"
+        self._kubectl = kubectl
         self._client: Any = None
 
     @property

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -98,21 +99,24 @@ class Disruption:
 
     def until(self, answering: Answering) -> Recovery:
         """Look until both clients are answered by exactly these clusters, and nothing is lost; since the last act."""
+        missed = Role.PRIMARY
 
         def look(client: Role) -> None:
+            nonlocal missed
             wanted = {workloads.VERSION_OF[role] for role in answering.clusters(client)}
             replies = self._mesh.client(client).send(times=_LOOK)
             lost = sum(not reply.answered for reply in replies)
             versions = {str(reply.version) for reply in replies if reply.answered}
             if lost or versions != wanted:
-                told = ", ".join(sorted(versions)) or "nobody"
+                told, missed = ", ".join(sorted(versions)) or "nobody", client
                 raise NotYet(f"the {client}'s client: {lost} of {len(replies)} lost, the others answered by {told}")
 
         def looks() -> None:
             process.side_by_side(**{str(role): partial(look, role) for role in Role})
 
         bound = durations().mesh_recovered
-        return recovery.measure(f"{answering}, without a loss", looks, since=self._acted, within=bound)
+        back = recovery.measure(f"{answering}, without a loss", looks, since=self._acted, within=bound)
+        return replace(back, role=missed)
 
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
         """Send one batch from each client, each request once, to be judged by who answered and by which path."""

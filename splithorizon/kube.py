@@ -13,6 +13,7 @@ from splithorizon import container_exec, manifests, port_forward
 from splithorizon.api_server import ApiServer, Refused
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kinds import namespace_of, path_of
+from splithorizon.kubeconfig import kubectl as kubectl_for
 from splithorizon.waiting import NotYet, eventually
 
 Object = dict[str, Any]
@@ -38,7 +39,7 @@ class Kube:
     def __init__(self, kubeconfig: Path, role: str, *, kubectl: str = "") -> None:
         """Name the cluster, and how a person's command for it begins; nothing is read before the first request."""
         self.kubeconfig = kubeconfig
-        self.kubectl = kubectl or f"kubectl --kubeconfig {kubeconfig}"
+        self.kubectl = kubectl or kubectl_for(kubeconfig)
         self.role = role
         self._server = ApiServer(kubeconfig, role, self.kubectl)
 

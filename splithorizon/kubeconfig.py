@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ _FILES = {
     "clusters": ("certificate-authority",),
     "users": ("client-certificate", "client-key", "tokenFile"),
 }
+
+
+def kubectl(file: Path | None, context: str = "") -> str:
+    """How a person's command for a cluster begins: kubectl with a file, a context or both, as a shell takes it."""
+    chosen = [*(["--kubeconfig", str(file)] if file else []), *(["--context", context] if context else [])]
+    return shlex.join(["kubectl", *chosen])
 
 
 def default_files() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -72,8 +71,7 @@ def _connect(role: Role, context: str, options: Options, folder: Path) -> Kube:
     files = [named] if named else kubeconfig.default_files()
     target = folder / f"{role}.kubeconfig"
     kubeconfig.extract(context, files, target)
-    chosen = ["--kubeconfig", str(named)] if named else []
-    return Kube(target, role, kubectl=shlex.join(["kubectl", *chosen, "--context", context]))
+    return Kube(target, role, kubectl=kubeconfig.kubectl(named, context))
 
 
 def _settle(kube: Kube, role: Role, facts: MeshFacts, options: Options, progress: Progress) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from splithorizon import by_hand
+from splithorizon import by_hand, kubeconfig
 from splithorizon.mesh.facts import MeshFacts, Selection
 from splithorizon.topology import Role
 from tests.test_facts import facts
@@ -43,34 +43,52 @@ def test_of_a_mesh_of_others_by_its_context_and_in_our_namespace(tmp_path: Path)
 
 def test_where_the_system_lies_elsewhere_in_one_cluster(tmp_path: Path) -> None:
     mesh = elsewhere(tmp_path, Role.REMOTE, system_namespace="mesh-system")
-    ask = "kubectl --context {} -n istio-system get endpointslices".format
+    ask = "kubectl <{0}> -n <{0} system> get endpointslices".format
     assert by_hand.told(ask("remote"), mesh) == "kubectl --context east -n mesh-system get endpointslices"
     assert by_hand.told(ask("primary"), mesh) == "kubectl --context west -n istio-system get endpointslices"
-    assert by_hand.told("istioctl --context remote proxy-status", mesh) == (
+    assert by_hand.told("istioctl <remote> proxy-status", mesh) == (
         "istioctl --context east --istioNamespace mesh-system proxy-status"
     )
 
 
 def test_a_gateway_of_another_name_is_found_by_its_labels(tmp_path: Path) -> None:
-    mesh = elsewhere(tmp_path, Role.REMOTE, gateway_pods=(Selection("edge", "app=gw,tier=a"),))
+    gateways = (Selection("istio-system", "app=gw,tier=a"),)
+    mesh = elsewhere(tmp_path, Role.REMOTE, system_namespace="istiod", gateway_pods=gateways)
     assert by_hand.told(by_hand.gateway_listeners_of(Role.REMOTE), mesh) == (
-        "istioctl --context east proxy-config listeners "
-        '"$(kubectl --context east -n edge get pods -l app=gw,tier=a -o name | head -n 1)" -n edge --port 15443'
+        "istioctl --context east --istioNamespace istiod proxy-config listeners "
+        '"$(kubectl --context east -n istio-system get pods -l app=gw,tier=a -o name | head -n 1)" '
+        "-n istio-system --port 15443"
     )
 
 
 @pytest.mark.parametrize(
     ("revision", "asked"), [("", ""), ("default", ""), ("1-29", " --revision 1-29")], ids=["none", "default", "named"]
 )
-@pytest.mark.parametrize("what", ["remote-clusters", "proxy-status", "x internal-debug networkz"])
-def test_the_istiod_of_the_meshs_revision_is_asked(tmp_path: Path, revision: str, asked: str, what: str) -> None:
-    told = by_hand.told(f"istioctl --context primary {what}", elsewhere(tmp_path, Role.REMOTE, revision=revision))
-    assert told == f"istioctl --context west {what}{asked}"
+def test_the_istiod_of_the_meshs_revision_is_asked(tmp_path: Path, revision: str, asked: str) -> None:
+    told = by_hand.told(by_hand.REMOTE_CLUSTERS, elsewhere(tmp_path, Role.REMOTE, revision=revision))
+    assert told == f"istioctl --context west remote-clusters{asked}"
 
 
-def test_what_is_no_command_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "kubectl --context primary-eu -n istio-system-canary describe pod istiod-1",
+        "kubectl --context remote -n sample --kubeconfig /mesh.sample.yaml get pods",
+        "seen: 3 samples in istio-system of the remote, <unknown>",
+    ],
+)
+def test_what_is_real_already_stays_as_it_is(tmp_path: Path, said: str) -> None:
     mesh = elsewhere(tmp_path, Role.REMOTE, system_namespace="mesh-system", revision="1-29")
-    said = "seen: 3 samples in istio-system of the remote\nlikely: proxy-status says it"
-    assert by_hand.told(f"{said}\n  try:      kubectl --context remote get pods -n sample", mesh) == (
-        f"{said}\n  try:      kubectl --context east get pods -n splithorizon-1"
-    )
+    assert by_hand.told(said, mesh) == said
+
+
+@pytest.mark.parametrize(
+    ("file", "context", "asked"),
+    [
+        (Path("/a b/c"), "", "kubectl --kubeconfig '/a b/c'"),
+        (None, "gke_x;y", "kubectl --context 'gke_x;y'"),
+        (Path("/c"), "east", "kubectl --kubeconfig /c --context east"),
+    ],
+)
+def test_a_shell_takes_the_names_as_they_are(file: Path | None, context: str, asked: str) -> None:
+    assert kubeconfig.kubectl(file, context) == asked

@@ -70,8 +70,8 @@ POD = Readiness(
 WAITING = replace(POD, ready=False, reason="0 of 2 containers ready; ImagePullBackOff")
 BARE = replace(POD, sidecar=False)
 
-NEAR = Attempt(PodAddress("helloworld-v1", "10.10.0.7"), 200, 0.01, "")
-FAR = Attempt(PodAddress("helloworld-v2", "10.20.0.7"), 0, 0.01, "Failed to connect")
+NEAR = Attempt(PodAddress("helloworld-v1", "10.10.0.7"), "http://10.10.0.7:15020/", 200, 0.01, "")
+FAR = Attempt(PodAddress("helloworld-v2", "10.20.0.7"), "http://10.20.0.7:15020/", 0, 0.01, "Failed to connect")
 
 EXPECTED = {"primary": "v1", "remote": "v2"}
 PLACED = {"primary": {"v1": 1}, "remote": {"v2": 1}}

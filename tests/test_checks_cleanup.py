@@ -27,22 +27,22 @@ def test_a_cluster_that_holds_what_it_held_is_as_before() -> None:
         (
             remains("left: ConfigMap default/istio-ca-root-cert", "left: ClusterRole istiod"),
             "something else than istioctl made it",
-            "kubectl --context remote -n default get ConfigMap istio-ca-root-cert -o yaml",
+            "kubectl <remote> -n default get ConfigMap istio-ca-root-cert -o yaml",
         ),
         (
             remains("left: Namespace istio-system", stuck=("namespace istio-system: finalizers remain",)),
             "a finalizer whose controller is gone keeps it: namespace istio-system: finalizers remain",
-            "kubectl --context remote get Namespace istio-system -o yaml",
+            "kubectl <remote> get Namespace istio-system -o yaml",
         ),
         (
             remains("left: Namespace istio-system", going=("istio-system",)),
             "a namespace was not emptied in time, or holds what cannot be deleted: istio-system",
-            "kubectl --context remote get Namespace istio-system -o yaml",
+            "kubectl <remote> get Namespace istio-system -o yaml",
         ),
         (
             remains("changed: Namespace default"),
             "changed what was there before it",
-            "kubectl --context remote get Namespace default -o yaml",
+            "kubectl <remote> get Namespace default -o yaml",
         ),
     ],
     ids=["left", "stuck", "on its way", "changed"],

@@ -168,8 +168,9 @@ def test_a_gateway_that_serves_nothing_at_all_refuses_nobody() -> None:
 
 
 POD = PodAddress("helloworld-v1-x", "10.10.0.7")
-REACHED = Attempt(POD, 200, 0.01, "")
-REFUSED = Attempt(POD, 0, 0.0, "Recv failure: Connection reset by peer")
+URL = "http://10.10.0.5:5000/hello"
+REACHED = Attempt(POD, URL, 200, 0.01, "")
+REFUSED = Attempt(POD, URL, 0, 0.0, "Recv failure: Connection reset by peer")
 
 
 def test_plain_text_that_is_refused_at_once_is_proof() -> None:

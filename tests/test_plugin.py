@@ -716,14 +716,23 @@ def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
     assert small.report["verdict"] == "partial"
 
 
-def test_commands_are_told_for_the_mesh_that_was_looked_at(small: Small) -> None:
-    told = json.loads((small.folder / "facts.json").read_text())
-    told["clusters"]["remote"]["kubectl"] = "kubectl --context east"
-    (small.folder / "facts.json").write_text(json.dumps({**told, "namespace": "splithorizon-1"}))
-    command = "kubectl --context remote -n sample logs deploy/sleep"
-    refuted = f"CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={command!r})"
-    small.add(f"def test_it(): raise {refuted}")
-    assert small.run("-n0").returncode == 1
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        ("CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={!r})", 1),
+        ("EnvironmentBroke('a', seen='c', next_command={!r})", 10),
+    ],
+    ids=["refuted", "inconclusive"],
+)
+def test_commands_are_told_for_the_mesh_that_was_looked_at(small: Small, raised: str, status: int) -> None:
+    facts = json.loads((small.folder / "facts.json").read_text())
+    facts["clusters"]["remote"]["kubectl"] = "kubectl --context east"
+    (small.folder / "facts.json").write_text(json.dumps({**facts, "namespace": "splithorizon-1"}))
+    given, told = "kubectl <remote> -n <namespace> logs", "kubectl --context east -n splithorizon-1 logs"
+    small.add(f"def test_it(): raise {raised.format(given)}")
+    done = small.run("-n0")
+    assert done.returncode == status
     (found,) = small.report["behaviours"]
-    assert found["next_command"] == "kubectl --context east -n splithorizon-1 logs deploy/sleep"
-    assert found["next_command"] in found["failure"]
+    assert found["next_command"] == told
+    for read in (found["failure"], done.stdout, (small.reports / "latest" / "junit.xml").read_text()):
+        assert told in read

@@ -51,6 +51,4 @@ def _look_at(difference: str, role: Role) -> str:
     _, _, name = difference.partition(": ")
     kind, _, path = name.partition(" ")
     namespace, _, plain = path.rpartition("/")
-    return " ".join(
-        ["kubectl", "--context", role, *(["-n", namespace] if namespace else []), "get", kind, plain, "-o yaml"]
-    )
+    return " ".join([f"kubectl <{role}>", *(["-n", namespace] if namespace else []), "get", kind, plain, "-o yaml"])

@@ -127,7 +127,7 @@ def answers_follow_weights(
             likely_cause="the side-car balances without weights: a DestinationRule with RANDOM or a consistent hash"
             if 0 < count < len(answers)
             else "one network gives no answer at all, or a locality is preferred",
-            next_command=f"kubectl --context {route.near} get destinationrules -A -o yaml",
+            next_command=f"kubectl <{Role.PRIMARY}> get destinationrules -A -o yaml",
             numbers=numbers,
         )
     return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
@@ -151,7 +151,7 @@ def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
             seen=seen,
             samples=len(chain),
             likely_cause=_why_broken(first),
-            next_command=f"istioctl --context {Role.PRIMARY} x internal-debug networkz",
+            next_command=f"istioctl <{Role.PRIMARY}> x internal-debug networkz<revision>",
             numbers={f"{link.place}, {link.of}": link.seen for link in chain},
         )
     return Evidence(claim, f"{len(chain)} links", {"links": len(chain)}, sample_lines=table)
@@ -179,7 +179,7 @@ def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
             else "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)"
             if refused
             else "the proxy is overloaded or its connection hangs: the push is sent and not answered",
-            next_command=f"istioctl --context {Role.PRIMARY} proxy-status",
+            next_command=f"istioctl <{Role.PRIMARY}> proxy-status<revision>",
             numbers=refused,
         )
     return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
@@ -203,7 +203,7 @@ def istiod_found_behind(asked: str, found: Collection[Address], *, gateway: Coll
             if not seen
             else "the endpoints of the remote's Service for istiod name another address than the primary's gateway's: "
             "remotePilotAddress is stale, or never was right",
-            next_command=f"kubectl --context {Role.REMOTE} -n istio-system get endpointslices -o yaml",
+            next_command=f"kubectl <{Role.REMOTE}> -n <{Role.REMOTE} system> get endpointslices -o yaml",
         )
     return Evidence(claim, either(seen), {"endpoints": len(seen)}, addresses=tuple(sorted(seen)))
 
@@ -223,7 +223,7 @@ def remote_secrets_usable(secrets: Sequence[RemoteSecret], *, remote_id: str) ->
             "address, where istiod finds nothing but itself"
             if looped
             else "its remote secret is missing or refused: no data key is the cluster's id, or it holds no kubeconfig",
-            next_command=f"kubectl --context {Role.PRIMARY} -n istio-system get secrets -l istio/multiCluster=true",
+            next_command=f"kubectl <{Role.PRIMARY}> -n <{Role.PRIMARY} system> get secrets -l istio/multiCluster=true",
         )
     return Evidence(claim, f"{len(secrets)} usable", {"secrets": len(secrets)}, sample_lines=(shown,))
 
@@ -276,8 +276,7 @@ def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -
             else "a certificate in the bundle is not valid now: a root was not replaced in time, or a clock is wrong"
             if all(one.fingerprints & root.fingerprints for one in wrong)
             else "the webhook has the root of another istiod: the root was replaced, or revisions share a webhook",
-            next_command=f"kubectl --context {role} get mutatingwebhookconfigurations,"
-            "validatingwebhookconfigurations -o yaml",
+            next_command=f"kubectl <{role}> get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml",
         )
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
 
@@ -299,7 +298,7 @@ def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
             else "the clusters have certificates of different roots, or one root was replaced in one cluster alone"
             if len({one.fingerprints for one in bundles}) != 1
             else "the root's time is over, or nearly: then no proxy trusts another, and none trusts istiod",
-            next_command=f"kubectl --context {Role.REMOTE} -n sample get configmap istio-ca-root-cert -o yaml",
+            next_command=f"kubectl <{Role.REMOTE}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
         )
     return Evidence(
         claim,

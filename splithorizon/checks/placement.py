@@ -24,7 +24,7 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
             else "helloworld.yaml was applied with -l app=helloworld, which selects both versions"
             if any(len(versions) > 1 for versions in running.values())
             else "a version was deployed into the wrong cluster, or not at all",
-            next_command=f"kubectl --context {astray[0]} -n sample get pods -L version",
+            next_command=f"kubectl <{astray[0]}> -n <namespace> get pods -L version",
         )
     pods = sum(sum(versions.values()) for versions in running.values())
     return Evidence(

@@ -24,7 +24,7 @@ def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> E
             likely_cause="injection did not happen: the webhook or the namespace's label"
             if first.ready
             else "the first bad event or container state above",
-            next_command=f"kubectl --context {role} -n {first.namespace} describe {first.kind.lower()} {first.name}",
+            next_command=f"kubectl <{role}> -n {first.namespace} describe {first.kind.lower()} {first.name}",
         )
     return Evidence(
         "every pod is ready",
@@ -37,19 +37,23 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
     """The pods of before are still there and ready, and none of their containers was started anew meanwhile."""
     require_samples(before, "pods")
     now = {one.name: one for one in after}
-    fallen = [
-        f"{one.namespace}/{one.name}: {became}" for one in before if (became := _what_became(one, now.get(one.name)))
-    ]
+    fallen = {one: became for one in before if (became := _what_became(one, now.get(one.name)))}
     claim = "istiod stood all the while"
     if fallen:
+        first = next(iter(fallen))
+        told = [f"{one.namespace}/{one.name}: {became}" for one, became in fallen.items()]
         raise CheckFailed(
             claim,
             expected=f"{len(before)} of {len(before)} as before: ready, and not started anew",
-            seen="; ".join(fallen[:SHOWN]),
+            seen="; ".join(told[:SHOWN]),
             samples=len(before),
             likely_cause="istiod fell over what it was told, or over the memory that it took",
-            next_command=f"kubectl --context {Role.PRIMARY} -n {before[0].namespace} "
-            f"logs {before[0].name} --previous --tail 20",
+            next_command=f"kubectl <{Role.PRIMARY}> -n {first.namespace} "
+            + (
+                f"logs {first.name} --previous --tail 20"
+                if first.name in now
+                else "get events --sort-by .lastTimestamp"
+            ),
         )
     return Evidence(claim, f"{len(before)} of {len(before)} stood", {"pods": len(before)})
 
@@ -73,6 +77,6 @@ def absent(found: Sequence[Readiness]) -> Evidence:
             seen=", ".join(f"{one.namespace}/{one.name}" for one in found[:SHOWN]),
             samples=len(found),
             likely_cause="a primary profile was installed into the remote",
-            next_command=f"kubectl --context {Role.REMOTE} -n {first.namespace} get deployments",
+            next_command=f"kubectl <{Role.REMOTE}> -n {first.namespace} get deployments",
         )
     return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})

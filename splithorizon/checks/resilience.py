@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of, logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
 from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
+from splithorizon.topology import Role
 from splithorizon.workloads import VERSION_OF
 
 
@@ -68,7 +69,7 @@ def prefers_own_network(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="no locality failover reaches the side-cars: outlierDetection is missing, "
             "or another DestinationRule for the host takes its place",
-            next_command=f"istioctl --context {recovery.role} x describe service helloworld -n sample",
+            next_command=f"istioctl <{Role.PRIMARY}> x describe service helloworld -n <namespace>",
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -131,7 +132,7 @@ def istiod_started(recovery: Recovery) -> Evidence:
             samples=1,
             likely_cause="istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT), "
             "or may not read its own cluster",
-            next_command=f"kubectl --context {recovery.role} -n istio-system logs -l app=istiod --tail 20",
+            next_command=f"kubectl <{recovery.role}> -n <{recovery.role} system> logs -l app=istiod --tail 20",
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -146,7 +147,7 @@ def scaled(recovery: Recovery) -> Evidence:
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
             likely_cause="new pods are not injected or not configured: their cluster does not reach istiod",
-            next_command=f"kubectl --context {recovery.role} get events -A --sort-by .lastTimestamp",
+            next_command=f"kubectl <{recovery.role}> get events -A --sort-by .lastTimestamp",
             numbers=_numbers(recovery),
         )
     return _came(recovery)
@@ -228,7 +229,7 @@ def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evide
             seen=", ".join(f"{count} from {pod}" for pod, count in others.most_common(SHOWN)),
             samples=len(answers),
             likely_cause=f"another pod than the one that was made answers as {version}",
-            next_command=f"kubectl --context {replacement.role} -n sample get pods -o wide",
+            next_command=f"kubectl <{replacement.role}> -n <namespace> get pods -o wide",
         )
     return Evidence("a pod that took another's place answers", f"{len(answers)} answers", {"answers": len(answers)})
 

@@ -97,8 +97,8 @@ def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evid
             "an older rule for the same host is there"
             if strayed
             else "the near pods refuse it (a policy), or are not there",
-            next_command=f"istioctl --context {sample.route.near} proxy-config routes deploy/sleep "
-            "-n sample --name 5000 -o yaml",
+            next_command=f"istioctl <{sample.route.near}> proxy-config routes deploy/sleep "
+            "-n <namespace> --name 5000 -o yaml",
         )
     return Evidence(
         claim,

@@ -20,6 +20,8 @@ from splithorizon.observations.workload_certificate import WorkloadCertificate
 from splithorizon.topology import Role
 from splithorizon.workloads import helloworld_of
 
+# Where istiod reads them.
+_POLICIES = f"kubectl <{Role.PRIMARY}> get peerauthentications,authorizationpolicies,envoyfilters -A"
 _OK, _FORBIDDEN = 200, 403
 # Which cluster a request went to, and what it was answered with.
 _Treatment: TypeAlias = Counter[tuple[str, int]]
@@ -53,7 +55,7 @@ def chain_leads_to_root(
             + "".join(f"; leads to no root that the {cluster} trusts" for cluster in strange),
             samples=len(chain),
             likely_cause=_why_not_trusted(strange, leaf, identity),
-            next_command=f"istioctl --context {role} proxy-config secret deploy/{helloworld_of(role)} -n sample",
+            next_command=f"istioctl <{role}> proxy-config secret deploy/{helloworld_of(role)} -n <namespace>",
         )
     return Evidence(
         claim,
@@ -77,8 +79,8 @@ def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evide
             likely_cause="the side-cars demand no client certificate: an EnvoyFilter took that from them"
             if bare.answered
             else "the side-cars take a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
-            next_command=f"istioctl --context {role} proxy-config listeners deploy/{helloworld_of(role)} "
-            "-n sample --port 15006 -o yaml",
+            next_command=f"istioctl <{role}> proxy-config listeners deploy/{helloworld_of(role)} "
+            "-n <namespace> --port 15006 -o yaml",
         )
     return Evidence(
         claim,
@@ -118,7 +120,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
         raise EnvironmentBroke(
             f"{role}: the client outside the mesh does not even reach the pod, so that a refusal means nothing",
             seen=f"{control.target.name} at {control.target.ip}: {control.error or control.status}",
-            next_command=f"kubectl --context {role} -n sample get pods -o wide",
+            next_command=f"kubectl <{role}> -n <namespace> get pods -o wide",
         )
     claim = f"within {role}: plain text from outside the mesh is refused"
     if asked.status or asked.seconds >= durations.current().dial:
@@ -130,7 +132,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
             likely_cause="helloworld takes plain text: a PeerAuthentication of its own is PERMISSIVE or DISABLE"
             if asked.status
             else "something on the way drops packets: a NetworkPolicy, not the mesh, keeps the client away",
-            next_command=_policies_of(role),
+            next_command=_POLICIES,
         )
     return Evidence(
         claim,
@@ -156,7 +158,7 @@ def admission_follows_identity(
             seen=seen,
             samples=len(stranger.replies) + len(client.replies),
             likely_cause=_why_not_by_identity(refused, admitted),
-            next_command=_policies_of(route.near),
+            next_command=_POLICIES,
         )
     return Evidence(
         claim,
@@ -179,7 +181,7 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
             ),
             samples=len(known),
             likely_cause=_why_not_own(wrong[0]),
-            next_command=f"istioctl --context {role} proxy-config secret deploy/sleep -n sample",
+            next_command=f"istioctl <{role}> proxy-config secret {wrong[0].pod}",
         )
     first = min(leaf.ends for one in known for leaf in one.certificates)
     return Evidence(
@@ -188,10 +190,6 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
         {"proxies": len(known), "first_ends": first.isoformat()},
         sample_lines=tuple(f"{one.pod}: {one.certificates[0]}" for one in known),
     )
-
-
-def _policies_of(role: Role) -> str:
-    return f"kubectl --context {role} get peerauthentications,authorizationpolicies,envoyfilters -A"
 
 
 def _still_valid() -> str:

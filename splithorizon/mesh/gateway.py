@@ -109,7 +109,7 @@ def address(kube: Kube) -> Address:
     if len(hosts) > 1:
         raise EnvironmentBroke(
             "the east-west gateway has more than one address", seen=", ".join(map(str, hosts)),
-            next_command=f"kubectl -n {NAMESPACE} get service {NAME} -o yaml",
+            next_command=f"{kube.kubectl} -n {NAMESPACE} get service {NAME} -o yaml",
         )  # fmt: skip
     port = service["metadata"].get("labels", {}).get("networking.istio.io/gatewayPort", PORT)
     return Address(str(hosts[0]), int(port))

@@ -41,9 +41,10 @@ class PodAddress:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One request to a pod's own address, past every service."""
+    """One request to a pod's own address, past every service; ``asked`` is its URL."""
 
     target: PodAddress
+    asked: str
     status: int
     seconds: float
     error: str
@@ -143,7 +144,7 @@ class Client:
             within=durations().small_command,
         )
         status, seconds, *error = printed.split(maxsplit=2)
-        return Attempt(target, int(status), float(seconds), "".join(error))
+        return Attempt(target, asked, int(status), float(seconds), "".join(error))
 
     def resolve(self, host: str) -> frozenset[str]:
         """The addresses of a name as this cluster's DNS tells them; none where there is no such name.
