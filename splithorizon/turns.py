@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from splithorizon import private
+from splithorizon.locked import locked
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.topology import Role
 
@@ -32,15 +33,14 @@ class Turns:
     @contextmanager
     def looking(self) -> Iterator[None]:
         """Look while nobody changes the mesh; waits for who does."""
-        yield from self._held(fcntl.LOCK_SH)
+        with _held(self.file, fcntl.LOCK_SH):
+            yield
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Change the mesh while nobody looks; waits for who does."""
-        yield from self._held(fcntl.LOCK_EX)
-
-    def _held(self, how: int) -> Iterator[None]:
-        yield from _locked(self.file, how)
+        with _held(self.file, fcntl.LOCK_EX):
+            yield
 
 
 @contextmanager
@@ -49,11 +49,12 @@ def sending(kubeconfig: Path) -> Iterator[None]:
 
     Side-cars prefer the endpoint with the fewest requests in flight: a second batch would weigh in the choice.
     """
-    yield from _locked(kubeconfig.with_suffix(".sending"), fcntl.LOCK_EX)
+    with _held(kubeconfig.with_suffix(".sending"), fcntl.LOCK_EX):
+        yield
 
 
-def _locked(path: Path, how: int) -> Iterator[None]:
-    private.write(path, "")
-    with path.open() as file:
-        fcntl.flock(file, how)
+@contextmanager
+def _held(file: Path, how: int) -> Iterator[None]:
+    private.write(file, "")
+    with locked(file, how):
         yield

@@ -1,6 +1,7 @@
 """kind's network: there before two kinds meet over it, and gone with the last of our runs that was on it.
 
 kind makes its network itself where there is none, leaves it, and fails where another kind of that moment makes it too.
+The engine's program stands for what it manages: whoever runs it can lock it, and leaves no file behind.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
 from splithorizon.errors import TimedOut
+from splithorizon.locked import locked
 from splithorizon.waiting import NotYet, eventually
 
 
@@ -22,7 +23,7 @@ def approached(engine: Engine) -> Iterator[None]:
 
     Raises CommandFailed where it cannot be made.
     """
-    with _locked(engine.command, fcntl.LOCK_SH):
+    with locked(engine.command, fcntl.LOCK_SH):
         engine.make_network(engine.network)
         yield
 
@@ -35,18 +36,10 @@ def remove(engine: Engine, name: str) -> None:
 
     def look() -> None:
         try:
-            with _locked(engine.command, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with locked(engine.command, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 engine.remove_network(name)
         except BlockingIOError:
             raise NotYet("another run's kind is on the way to it") from None
 
     with suppress(TimedOut):
         eventually(f"the network {name} is left alone", look, within=durations().network_approached)
-
-
-@contextmanager
-def _locked(program: Path, how: int) -> Iterator[None]:
-    """The engine's program stands for what it manages: whoever runs it can lock it, and leaves no file behind."""
-    with program.open("rb") as door:
-        fcntl.flock(door, how)
-        yield

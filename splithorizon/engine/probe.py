@@ -1,21 +1,23 @@
-"""Does an engine run what kind will ask of it? Found out with an image made from nothing."""
+"""Does an engine run what kind will ask of it? Found out with an image made from nothing.
+
+Two probes wait for each other, by a lock on the folder of the engine's program: that leaves no file.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import io
-import os
 import platform
 import struct
 import tarfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from splithorizon import process
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
 from splithorizon.errors import EnvironmentBroke
+from splithorizon.locked import locked
 
 NAME = "splithorizon-probe"
 IMAGE = "splithorizon.local/probe:1"
@@ -106,7 +108,7 @@ def lacks_resource_capability(engine: Engine) -> bool:
             raise CannotRun(one_line(done.stderr or done.stdout) or f"exit status {done.status}")
         return done.status
 
-    with _alone(engine):
+    with locked(engine.command.parent, fcntl.LOCK_EX):
         step("import", "-", IMAGE, stdin=archive(platform.machine()))
         try:
             _remove(engine)
@@ -122,7 +124,7 @@ def lacks_resource_capability(engine: Engine) -> bool:
 
 def remove_remains(engine: Engine) -> None:
     """Remove what a killed run's probe left; fine where nothing is, and where the engine does not answer."""
-    with _alone(engine):
+    with locked(engine.command.parent, fcntl.LOCK_EX):
         _remove(engine)
         _quietly(engine, "rmi", IMAGE)
 
@@ -131,17 +133,6 @@ def one_line(text: str) -> str:
     """The line of an engine's output that says what went wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in lines if "rror" in line), lines[-1] if lines else "")
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Let two probes wait for each other; the lock on the folder of the engine's program leaves no file."""
-    descriptor = os.open(engine.command.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _remove(engine: Engine) -> None:
