@@ -152,7 +152,8 @@ class Disruption:
             return Traffic({route: future.result() for route, future in sent.items()}, back)
 
     def remove_remote_secret(self) -> None:
-        """Delete the secret by which istiod watches the remote."""
+        """Delete the secret by which istiod watches the remote, once it can tell every proxy of what follows."""
+        self._mesh.await_connected()
         name, namespace = self._remote_secret()["metadata"]["name"], self._mesh.primary.system_namespace
         self._begin()
         changes.delete(self._mesh.primary.kube, "Secret", name, namespace, self._undo)

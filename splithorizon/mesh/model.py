@@ -334,6 +334,20 @@ class Mesh:
         with suppress(TimedOut):
             eventually(f"{route}: the client is kept at home", look, within=durations().policy_enforced)
 
+    def await_connected(self) -> None:
+        """Wait until every proxy of ours is connected to an istiod; go on if one never is.
+
+        To one that is not nothing can be told, and the remote's are let in by the remote secret alone.
+        """
+        ours = {one.proxy.name for cluster in self._clusters.values() for one in cluster.injected_pods}
+
+        def look() -> None:
+            if absent := ours - self.control_plane.connected_proxies():
+                raise NotYet(f"not connected: {', '.join(sorted(absent))}")
+
+        with suppress(TimedOut):
+            eventually("every proxy is connected to istiod", look, within=durations().proxies_connected)
+
     def await_drained(self) -> None:
         """Wait until no proxy has a connection from before its last change; go on if one never comes to that.
 

@@ -120,6 +120,10 @@ class ControlPlane:
             for one in latest
         )
 
+    def connected_proxies(self) -> frozenset[str]:
+        """Every proxy that is connected to an istiod, of any revision."""
+        return frozenset(one.proxy for one in self._proxies())
+
     def _proxies(self) -> tuple[ProxySync, ...]:
         told = self._ask("/debug/syncz", _proxies, of_any_revision=True)
         return tuple(proxy for proxies in told.values() for proxy in proxies)
