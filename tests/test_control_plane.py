@@ -102,6 +102,7 @@ def test_every_proxy_is_told_but_no_one_who_only_asks(api: SmallApi, istiod: Con
     assert {one.cluster_id for one in found} == {"primary", "remote"}
     assert not any(one.unacknowledged or one.proxy.startswith("test-") for one in found)
     assert api.asked[0][2]["labelSelector"] == ["app=istiod"]
+    assert istiod.connected_proxies() == {one.proxy for one in found}
 
 
 @pytest.mark.usefixtures("impatient")
