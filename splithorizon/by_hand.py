@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 
-from splithorizon import kubeconfig
-from splithorizon.mesh.facts import ClusterFacts, MeshFacts
+from splithorizon.mesh.facts import ClusterFacts, MeshFacts, is_default
 from splithorizon.mesh.gateway import NAME as GATEWAY
 from splithorizon.mesh.gateway import NAMESPACE as SYSTEM_NAMESPACE
 from splithorizon.topology import Role
@@ -52,13 +51,13 @@ def told(text: str, mesh: MeshFacts) -> str:
             return _gateway(mesh.clusters[Role(role)])
         if plain == "namespace":
             return mesh.namespace
-        return "" if mesh.revision in {"", "default"} else f" --revision {mesh.revision}"
+        return "" if is_default(mesh.revision) else f" --revision {mesh.revision}"
 
     return _PLACES.sub(fill, text)
 
 
 def _program(name: str, cluster: ClusterFacts) -> str:
-    chosen = (cluster.kubectl or kubeconfig.kubectl(cluster.kubeconfig)).removeprefix("kubectl ")
+    chosen = cluster.kubectl.removeprefix("kubectl ")
     if name == "istioctl" and cluster.system_namespace != SYSTEM_NAMESPACE:
         chosen += f" --istioNamespace {cluster.system_namespace}"
     return f"{name} {chosen}"

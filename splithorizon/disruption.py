@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from threading import Event
-from typing import Any, ParamSpec
+from typing import ParamSpec
 from urllib.parse import urlsplit
 
 import yaml
@@ -23,7 +23,7 @@ from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube, Object, Objects
 from splithorizon.mesh import remote_secret
 from splithorizon.mesh.facts import NetworkMode
-from splithorizon.mesh.gateway import is_address
+from splithorizon.mesh.gateway import is_address, status_telling
 from splithorizon.mesh.model import Cluster, Mesh
 from splithorizon.observations.replies import Reply
 from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
@@ -509,7 +509,7 @@ class Disruption:
         self._begin()
         for service in told:
             name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-            changes.patch_status(kube, "Service", name, namespace, _ingress([{"ip": host}]), self._undo)
+            changes.patch_status(kube, "Service", name, namespace, status_telling(host), self._undo)
 
     def _tell_in_mesh_networks(self, role: Role, host: str) -> None:
         ports = sorted({address.port for address in self._mesh[role].facts.gateways})
@@ -521,7 +521,3 @@ class Disruption:
 def _told(service: Object) -> Objects:
     found: Objects = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     return found
-
-
-def _ingress(addresses: Sequence[Mapping[str, Any]]) -> Object:
-    return {"status": {"loadBalancer": {"ingress": list(addresses)}}}

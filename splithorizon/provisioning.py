@@ -206,6 +206,7 @@ class Provisioning:
                 network=cluster.plan.network,
                 cluster_id=cluster.plan.cluster_id,
                 kubeconfig=Path(cluster.kubeconfig_path),
+                kubectl=self._kubes[role].kubectl,
                 node_address=cluster.address,
                 pod_subnet=cluster.plan.pod_subnet,
                 service_subnet=cluster.plan.service_subnet,

@@ -145,6 +145,13 @@ def test_one_bad_batch_refutes_all(bad: Batch, seen: str, cause: str) -> None:
     assert refuted.value.samples == 3 + len(bad.sample.replies)
 
 
+def test_two_bad_batches_of_one_route_are_both_told_of() -> None:
+    bad = [batch(("v1", OLD_POD), ("v2", GATEWAY)), batch(("v1", NEAR_POD))]
+    with pytest.raises(CheckFailed) as refuted:
+        checks.answered_as_it_should(bad)
+    assert refuted.value.seen == f"primary→remote: 1 from v1 at {OLD_POD}; primary→remote: none from v2"
+
+
 def test_traffic_without_a_loss_is_evidence() -> None:
     assert checks.nothing_lost(traffic()).numbers == {"requests": 2, "lost": 0}
 

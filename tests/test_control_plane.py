@@ -34,7 +34,7 @@ KUBECONFIG = {"clusters": [{"cluster": {"server": "https://10.89.0.94:6443"}}], 
 GATEWAY = Address("10.89.0.95", 15443)
 FACTS = ClusterFacts(
     role=Role.PRIMARY, name="primary", network="primary-network", cluster_id="primary",
-    kubeconfig=Path("unused"), gateways=(GATEWAY,),
+    kubeconfig=Path("unused"), kubectl="unused", gateways=(GATEWAY,),
 )  # fmt: skip
 SLEEP, GATEWAY_POD = "sleep-65d8fc5c64-m7xw4.sample", "istio-eastwestgateway-794bffb7b4-rsdrq.istio-system"
 

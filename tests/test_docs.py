@@ -194,7 +194,9 @@ def test_ci_calls_the_two_lines_of_the_readme_as_they_stand() -> None:
     assert function is not None
     for environment, line in readme_commands().items():
         assert f"{environment}=$(readme_command {environment})" in text
-        assert re.search(rf'^(step ".*" bash -c|begin_beside) "\${environment}"( "[^"]*")?$', text, re.MULTILINE)
+        assert re.search(
+            rf'^(step ".*" bash -c "\${environment}"|begin_beside "\${environment}" "[^"]*")$', text, re.MULTILINE
+        )
         read = ["bash", "-c", f"{function[0]}\nreadme_command {environment}"]
         found = subprocess.run(read, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10)
         assert found.stdout == f"{line}\n"

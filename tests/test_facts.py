@@ -13,6 +13,7 @@ from splithorizon import durations
 from splithorizon.durations import Durations
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
+from splithorizon.kubeconfig import kubectl
 from splithorizon.mesh.facts import ClusterFacts, MeshFacts
 from splithorizon.mesh.gateway import Address
 from splithorizon.mesh.model import Cluster
@@ -29,6 +30,7 @@ def facts(folder: Path) -> MeshFacts:
             network=cluster.network,
             cluster_id=cluster.cluster_id,
             kubeconfig=folder / f"{cluster.role}.kubeconfig",
+            kubectl=kubectl(folder / f"{cluster.role}.kubeconfig"),
             node_address=f"172.18.0.{number}",
             pod_subnet=cluster.pod_subnet,
             service_subnet=cluster.service_subnet,

@@ -48,7 +48,9 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     with ExitStack() as stack:
         apis = {role: stack.enter_context(small_api(tmp_path / f"{role}.kubeconfig")) for role in Role}
         clusters = {
-            role: ClusterFacts(role, f"lab-{role}", f"{role}-network", role, tmp_path / f"{role}.kubeconfig", ())
+            role: ClusterFacts(
+                role, f"lab-{role}", f"{role}-network", role, tmp_path / f"{role}.kubeconfig", "kubectl", ()
+            )
             for role in Role
         }
         yield Lab(apis, Secured(Mesh(MeshFacts(clusters, {}))))

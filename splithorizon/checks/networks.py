@@ -23,8 +23,9 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
             next_command=f"kubectl <{route.near}> -n <namespace> get pods -o wide",
         )
-    asked_again = f"kubectl <{route.near}> -n <namespace> exec deploy/sleep -c sleep -- curl -sv -m 3 {far.asked}"
-    silent = far.seconds >= durations.current().dial
+    dial = durations.current().dial
+    silent = far.seconds >= dial
+    by_hand = f"kubectl <{route.near}> -n <namespace> exec deploy/sleep -c sleep -- curl -sv -m {dial:g} {far.asked}"
     if refused and silent and far.status in _NOBODY:
         raise CheckFailed(
             f"{route}: the networks are separate",
@@ -32,7 +33,7 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             seen=f"no answer from {far.target.ip} until it was given up after {far.seconds:.2f} s",
             samples=2,
             likely_cause="the packets leave the test network by a node's default route and are dropped",
-            next_command=asked_again,
+            next_command=by_hand,
         )
     if far.status not in _NOBODY:
         raise CheckFailed(
@@ -44,7 +45,7 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             likely_cause="a route joins the two pod ranges: the clusters are on one network"
             if far.reached
             else "the pod range of the other network is in use by others here: what answered is not the pod",
-            next_command=asked_again,
+            next_command=by_hand,
         )
     return Evidence(
         f"{route}: the networks are separate",

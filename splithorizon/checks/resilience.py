@@ -190,23 +190,23 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
     require_samples([reply for batch in batches for reply in batch.sample.replies], "requests")
     requests = sum(len(batch.sample.replies) for batch in batches)
     claim = "every request is answered, by the right versions and paths"
-    if troubles := {batch.sample.route: told for batch in batches if (told := "; ".join(_lost(batch)))}:
+    if troubles := [(batch.sample.route, trouble) for batch in batches for trouble in _lost(batch)]:
         raise CheckFailed(
             claim,
             expected=f"{requests} of {requests} answered, none retried",
-            seen="; ".join(troubles.values()),
+            seen="; ".join(trouble for _, trouble in troubles),
             samples=requests,
             likely_cause="the side-cars hold an endpoint that nobody serves, or a gateway's Service leads to one",
-            next_command=endpoints_of(next(iter(troubles)).near),
+            next_command=endpoints_of(troubles[0][0].near),
         )
-    if troubles := {batch.sample.route: told for batch in batches if (told := "; ".join(_strayed(batch)))}:
+    if troubles := [(batch.sample.route, trouble) for batch in batches for trouble in _strayed(batch)]:
         raise CheckFailed(
             claim,
             expected="; ".join(map(_wanted, batches)),
-            seen="; ".join(troubles.values()),
+            seen="; ".join(trouble for _, trouble in troubles),
             samples=requests,
             likely_cause="the side-cars hold endpoints of before, or lack those that are there again",
-            next_command=endpoints_of(next(iter(troubles)).near),
+            next_command=endpoints_of(troubles[0][0].near),
         )
     return Evidence(
         claim,

@@ -101,8 +101,7 @@ def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
         mesh.tell_of_network(Role.REMOTE, {"gateways": [{"address": "192.0.2.1", "port": gateway.PORT}]}, undo)
         return
     kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
-    wrong = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
-    changes.patch_status(kube, "Service", gateway.NAME, namespace, wrong, undo)
+    changes.patch_status(kube, "Service", gateway.NAME, namespace, gateway.status_telling("192.0.2.1"), undo)
 
 
 @fault("test_gateway_passes_to_its_own_pods", cause="it is not exported to the gateway's namespace")

@@ -25,9 +25,14 @@ class NetworkMode(StrEnum):
     MESH_NETWORKS = "mesh-networks"
 
 
+def is_default(revision: str) -> bool:
+    """Whether an istiod of this revision is the one that is meant where none is named."""
+    return revision in {"", "default"}
+
+
 def config_map_of(revision: str) -> str:
     """The name of the ConfigMap that an istiod of this revision reads."""
-    return "istio" if revision in {"", "default"} else f"istio-{revision}"
+    return "istio" if is_default(revision) else f"istio-{revision}"
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,9 @@ class ClusterFacts:
     network: str
     cluster_id: str
     kubeconfig: Path
+    kubectl: str
     gateways: tuple[Address, ...]
     gateway_pods: tuple[Selection, ...] = (Selection(SYSTEM_NAMESPACE, "istio=eastwestgateway"),)
-    kubectl: str = ""
     system_namespace: str = SYSTEM_NAMESPACE
     node_address: str = ""
     pod_subnet: str = ""

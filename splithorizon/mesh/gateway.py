@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
@@ -89,14 +90,18 @@ def give_address(kube: Kube, node_address: str, addressing: Addressing) -> Addre
             lambda: _service(kube),
             within=durations().object_appears,
         )
-        status = {"status": {"loadBalancer": {"ingress": [{"ip": node_address}]}}}
-        kube.patch_status("Service", NAME, NAMESPACE, status)
+        kube.patch_status("Service", NAME, NAMESPACE, status_telling(node_address))
     if addressing is Addressing.NODE_PORT:
         # istiod takes the label's port only where the Service itself has it, so it becomes one of its ports.
         ports = [*_service(kube)["spec"]["ports"], _NODE_PORT]
         labels = {"networking.istio.io/gatewayPort": str(_NODE_PORT["port"])}
         kube.patch("Service", NAME, NAMESPACE, {"metadata": {"labels": labels}, "spec": {"ports": ports}})
     return eventually("the gateway has an address", lambda: address(kube), within=durations().gateway_address)
+
+
+def status_telling(ip: str) -> dict[str, Any]:
+    """The part of a Service's status that tells of its address, as a load balancer writes it."""
+    return {"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}
 
 
 def address(kube: Kube) -> Address:
