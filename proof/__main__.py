@@ -35,7 +35,9 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 _SUITES = _REPOSITORY / "suites"
 _REQUESTS = "100"
 # For what, with a fault, is waited for and does not come: enough for whatever does.
-_IMPATIENT = ("--timeout-scale", "0.4")
+_DISRUPTED = ("--timeout-scale", "0.4")
+# Beside requests that hang, and log lines that never come, is only what takes tenths of a second.
+_HANGING = ("--timeout-scale", "0.25")
 
 
 class Prover:
@@ -103,13 +105,13 @@ class Prover:
         """Run these modules of the suites; whatever they find is in the report.
 
         ``disrupted`` where disruptive checks among them will wait for what, with their fault, does not come, and
-        ``hangs`` where requests will.
+        ``hangs`` where requests, or whoever reads the log of them, will.
         """
         self._runs += 1
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
         command += ["--mesh", str(self._facts), "--requests", _REQUESTS]
-        command += [f"--report-dir={folder}", *(_IMPATIENT if disrupted or hangs else ())]
+        command += [f"--report-dir={folder}", *(_DISRUPTED if disrupted else _HANGING if hangs else ())]
         command += ["--fault-stays"] if disrupted else []
         within = durations().disruptive_test if disrupted else durations().suite_run
         process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")

@@ -57,7 +57,7 @@ class Durations:
     certificate_still_valid: float = 3600  # they live a day, and are renewed long before the last hour
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
     heartbeat: float = 8  # a line at least every 10 s
-    poll: float = 0.5  # between two looks
+    poll: float = 0.5  # between two looks at what takes long; the first follow each other sooner
 
     def scaled(self, factor: float) -> Durations:
         """Every deadline times ``factor``; what the user sees and how often we look stay."""

@@ -12,9 +12,11 @@ from tenacity import (
     retry_if_result,
     stop_after_delay,
     stop_before_delay,
+    wait_exponential,
     wait_fixed,
 )
 
+from splithorizon.durations import current as durations
 from splithorizon.errors import StoppedHolding, TimedOut
 from splithorizon.process import raise_if_cancelled
 
@@ -50,13 +52,16 @@ class _Watch:
         return f"{self._last}, unchanged since {self._changed:.1f} s; at first: {self._first}"
 
 
-def eventually(claim: str, probe: Callable[[], T], *, within: float, every: float = 0.5, successes: int = 1) -> T:
-    """Look every ``every`` seconds until the probe answers; return its answer.
+def eventually(
+    claim: str, probe: Callable[[], T], *, within: float, every: float | None = None, successes: int = 1
+) -> T:
+    """Look until the probe answers, and return its answer: soon again at first, then every ``every`` seconds.
 
-    With ``successes`` it has to answer that many times in a row. A probe raises NotYet with what
-    it saw; anything else it raises surfaces at once. A probe bounds itself: no look is cut short.
+    With ``successes`` it has to answer that many times in a row, ``every`` seconds apart from the first. A probe raises
+    NotYet with what it saw; anything else it raises surfaces at once. A probe bounds itself: no look is cut short.
     Raises TimedOut with the claim and what was seen, and Cancelled when the run is being stopped.
     """
+    every = durations().poll if every is None else every
     watch = _Watch()
     in_a_row = 0
 
@@ -77,7 +82,8 @@ def eventually(claim: str, probe: Callable[[], T], *, within: float, every: floa
     try:
         return Retrying(
             stop=stop_before_delay(within),
-            wait=wait_fixed(every),
+            # Much is true a moment after the first look; what is to stay true has to be seen over some time.
+            wait=wait_exponential(multiplier=every / 4, max=every) if successes == 1 else wait_fixed(every),
             retry=retry_if_exception_type(NotYet),
             reraise=True,
         )(look)
@@ -86,11 +92,12 @@ def eventually(claim: str, probe: Callable[[], T], *, within: float, every: floa
         raise TimedOut(what, seen=watch.told()) from None
 
 
-def always(claim: str, probe: Callable[[], object], *, during: float, every: float = 0.5) -> None:
+def always(claim: str, probe: Callable[[], object], *, during: float, every: float | None = None) -> None:
     """Look every ``every`` seconds, the last time when ``during`` is over; each must find it true.
 
     Raises StoppedHolding at the probe's first NotYet, and Cancelled when the run is being stopped.
     """
+    every = durations().poll if every is None else every
     watch = _Watch()
 
     def look() -> None:

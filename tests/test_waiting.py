@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import pairwise
 
 import pytest
 
@@ -39,8 +40,28 @@ def test_the_first_answer_is_returned_at_once() -> None:
 def test_what_becomes_true_is_waited_for() -> None:
     probe = says("none…", "one…", "two")
     begun = time.monotonic()
-    assert eventually("a claim", probe, within=60, every=0.1) == "two"
-    assert time.monotonic() - begun >= 0.2
+    assert eventually("a claim", probe, within=60, every=0.4) == "two"
+    assert time.monotonic() - begun >= 0.3, "a quarter and a half of the interval"
+
+
+def test_looks_grow_rarer_up_to_their_interval() -> None:
+    looks: list[float] = []
+    answer = says("0…", "1…", "2…", "3…", "4")
+
+    def probe() -> str:
+        looks.append(time.monotonic())
+        return answer()
+
+    assert eventually("a claim", probe, within=60, every=0.4) == "4"
+    waits = [later - earlier for earlier, later in pairwise(looks)]
+    assert all(least <= wait for least, wait in zip((0.1, 0.2, 0.4, 0.4), waits, strict=True))
+    assert waits[0] < 0.4, "the second look comes soon"
+
+
+def test_successes_in_a_row_are_an_interval_apart() -> None:
+    begun = time.monotonic()
+    eventually("it is stable", says("a"), within=60, every=0.2, successes=3)
+    assert time.monotonic() - begun >= 0.4
 
 
 def test_a_timeout_tells_what_was_seen_and_since_when() -> None:

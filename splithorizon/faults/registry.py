@@ -19,7 +19,7 @@ class Fault:
 
     ``causes`` has for each a part of what it then says. ``spares_local`` tells whether traffic within each cluster
     must stay sound meanwhile, ``modes`` in which network modes there is such a thing to break, and ``hangs`` whether
-    requests then wait for nobody, each until its time is up.
+    requests then wait for nobody, or a log is read for lines that never come, each until its time is up.
     """
 
     name: str

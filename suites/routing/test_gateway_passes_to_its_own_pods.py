@@ -11,11 +11,10 @@ Profile  core
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Route
+from fixtures.nouns import Mesh, Passage, Prove, Route
 from splithorizon import checks
 
 
-def test_gateway_passes_to_its_own_pods(mesh: Mesh, route: Route, prove: Prove) -> None:
-    passage = mesh.passage(route, times=40)
+def test_gateway_passes_to_its_own_pods(mesh: Mesh, route: Route, passage: Passage, prove: Prove) -> None:
     own_pods = mesh[route.far].helloworld_addresses
     prove(checks.gateway_passes_to_own_pods(passage, route, own_pods=own_pods, shared=not mesh.facts.owned))

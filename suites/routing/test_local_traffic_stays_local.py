@@ -10,10 +10,9 @@ Profile  core
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.nouns import Mesh, Prove, Role, Sample
 from splithorizon import checks
 
 
-def test_local_traffic_stays_local(mesh: Mesh, role: Role, prove: Prove) -> None:
-    sample = mesh.local_sample(role, times=100)
-    prove(checks.local_traffic_stays(sample, near_pods=mesh[role].helloworld_addresses))
+def test_local_traffic_stays_local(mesh: Mesh, role: Role, local_sample: Sample, prove: Prove) -> None:
+    prove(checks.local_traffic_stays(local_sample, near_pods=mesh[role].helloworld_addresses))
