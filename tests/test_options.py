@@ -47,6 +47,7 @@ def refused(tmp_path: Path, *arguments: str) -> str:
         (["--timeout-scale=0"], "--timeout-scale must be positive"),
         (["--timeout-scale=nan"], "--timeout-scale must be"),
         (["--timeout-scale=inf"], "--timeout-scale must be"),
+        (["--mesh=/does/not/exist"], "--mesh /does/not/exist: there is no such file"),
         (["--contexts=a,b", "--reuse"], "--reuse: said of clusters that this suite makes, and --contexts names a mesh"),
         (["--images=built", "--istio-version=1.0.0"], "unknown Istio version '1.0.0'"),
         ([f"--cluster-name={'a' * 42}"], f"--cluster-name '{'a' * 42}': kind takes"),

@@ -48,8 +48,9 @@ def left(podman: Engine) -> list[str]:
 
 @pytest.mark.parametrize(
     ("number", "step"),
-    [(signal.SIGINT, "clusters"), (signal.SIGTERM, "istiod"), (signal.SIGINT, "tests")],
-    ids=["ctrl-c-at-clusters", "sigterm-at-istiod", "ctrl-c-at-tests"],
+    # The longest first: workers take them as they get free.
+    [(signal.SIGINT, "tests"), (signal.SIGTERM, "istiod"), (signal.SIGINT, "clusters")],
+    ids=["ctrl-c-at-tests", "sigterm-at-istiod", "ctrl-c-at-clusters"],
 )
 def test_a_stopped_run_removes_everything_within_a_minute(
     start: Starter,
@@ -74,7 +75,7 @@ def test_a_stopped_run_removes_everything_within_a_minute(
     assert kubeconfig.read_bytes() == b"not even YAML: ["
 
 
-@pytest.mark.parametrize("step", ["clusters", "workloads"])
+@pytest.mark.parametrize("step", ["workloads", "clusters"])
 def test_a_killed_run_is_removed_by_a_sweep_and_nothing_else_is(start: Starter, podman: Engine, step: str) -> None:
     somebody_elses = unused("somebody-elses")
     label, foreign = f"{KIND_LABEL}={somebody_elses}", topology.node_of(somebody_elses)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from splithorizon.progress import Progress
 from splithorizon.waiting import NotYet, eventually
 from tests.machine.conftest import CHECKOUT, Starter, unused
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.xdist_group("others")]
 
 HOPS = "suites/routing/test_each_hop_of_a_far_answer_is_logged.py"
 REMOVAL = "suites/resilience/test_a_removed_remote_secret_is_forgotten_and_found_again.py"
@@ -44,7 +45,9 @@ class Others:
 
     def snapshot(self) -> dict[str, str]:
         """Every object of both clusters, with a digest of what it says but for what only the server writes."""
-        return {f"{context} {_name(item)}": _digest(item) for context in CONTEXTS for item in self._items(context)}
+        with ThreadPoolExecutor(len(CONTEXTS)) as pool:
+            held = zip(CONTEXTS, pool.map(self._items, CONTEXTS), strict=True)
+            return {f"{context} {_name(item)}": _digest(item) for context, items in held for item in items}
 
     def changed_since(self, before: dict[str, str]) -> set[str]:
         """What is not as it was, not there before or not any more."""
@@ -120,10 +123,16 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
         network.remove(engine, engine.network)
 
 
+@pytest.fixture(scope="module")
+def installed(others: Others) -> dict[str, str]:
+    """What is in their clusters before anything of ours has looked at them."""
+    return others.snapshot()
+
+
 def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
-    start: Starter, others: Others, monkeypatch: pytest.MonkeyPatch
+    start: Starter, others: Others, installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, text = others.snapshot(), others.kubeconfig.read_bytes()
+    text = others.kubeconfig.read_bytes()
     monkeypatch.setenv("KUBECONFIG", str(others.kubeconfig))
 
     run = start("suites/", HOPS, "--contexts", ",".join(CONTEXTS), "--profile", "core,disruptive")
@@ -140,13 +149,12 @@ def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
         reasons
     )
     assert others.kubeconfig.read_bytes() == text
-    assert others.changed_since(before) == set()
+    assert others.changed_since(installed) == set()
 
 
 def test_what_a_killed_run_took_away_is_given_back_by_a_sweep(
-    start: Starter, others: Others, monkeypatch: pytest.MonkeyPatch
+    start: Starter, others: Others, installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = others.snapshot()
     monkeypatch.setenv("KUBECONFIG", str(others.kubeconfig))
 
     def taken_away() -> None:
@@ -163,7 +171,7 @@ def test_what_a_killed_run_took_away_is_given_back_by_a_sweep(
 
     assert sweep.ends(within=120) == 0, sweep.output
     assert "gave back Secret mesh-system/istio-remote-secret-remote of the primary" in sweep.output
-    assert others.changed_since(before) == set()
+    assert others.changed_since(installed) == set()
 
 
 def test_swapped_contexts_are_noticed_before_anything_is_created(

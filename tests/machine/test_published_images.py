@@ -26,7 +26,7 @@ from splithorizon.topology import MANIFESTS
 from tests.machine.conftest import Run, Starter, require_conformant, unused
 
 ENDPOINTS = "suites/discovery/test_endpoints_are_near_pods_and_the_far_gateway.py"
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900), pytest.mark.xdist_group("published")]
 
 
 @pytest.fixture(scope="module")
