@@ -35,7 +35,7 @@ class Durations:
     endpoints_told: float = 30  # a push follows a ready pod within a second; a broken mesh is not waited for longer
     name_told: float = 15  # a resolver asks a silent server again after 5 s
     proxies_connected: float = 75  # after an istiod that went Envoy tries again, each time later, up to 30 s
-    drained: float = 60  # Istio lets a replaced listener live for 45 s; our own workloads say 5
+    drained: float = 60  # Istio lets a replaced listener live for 45 s; our own workloads say 2
     log_flushed: float = 15  # a side-car flushes its log every second; the kubelet adds some
     batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
     push_acknowledged: float = 10  # milliseconds; a proxy that changes its connection takes a second

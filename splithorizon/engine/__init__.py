@@ -135,10 +135,6 @@ class Engine:
         names: list[str] = json.loads(self._small("image", "inspect", "--format", field, asked).stdout)
         return next(name for name in names if name.endswith(f"/{asked}"))
 
-    def push(self, reference: str, *, insecure: bool = False) -> None:
-        """Upload an image; `insecure` as in pull()."""
-        self._image("push", *self._plain_http(insecure), reference, within=durations().image_pulled)
-
     def is_published(self, reference: str, *, insecure: bool, within: float) -> bool:
         """Whether a registry has the image; nothing is fetched."""
         if self.provider == "podman":

@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from splithorizon.engine import Engine
+from splithorizon.engine.find import find_engine
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -97,6 +100,11 @@ class Starter:
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs keep their journals here: those of the machine's user are neither swept nor counted."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return find_engine("podman", run_folder=tmp_path_factory.mktemp("engine"), say=print)
 
 
 @pytest.fixture

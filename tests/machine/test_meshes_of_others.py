@@ -25,7 +25,7 @@ from splithorizon.progress import Progress
 from splithorizon.waiting import NotYet, eventually
 from tests.machine.conftest import CHECKOUT, Starter, unused
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600), pytest.mark.xdist_group("others")]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 HOPS = "suites/routing/test_each_hop_of_a_far_answer_is_logged.py"
 REMOVAL = "suites/resilience/test_a_removed_remote_secret_is_forgotten_and_found_again.py"

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from splithorizon import topology
-from splithorizon.engine import Engine
-from splithorizon.engine.find import find_engine
+from splithorizon.engine import Engine, network
 from splithorizon.images import versions
 from splithorizon.images.build import Recipe
 from splithorizon.images.cache import root as cache_root
@@ -26,12 +25,7 @@ from splithorizon.topology import MANIFESTS
 from tests.machine.conftest import Run, Starter, require_conformant, unused
 
 ENDPOINTS = "suites/discovery/test_endpoints_are_near_pods_and_the_far_gateway.py"
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900), pytest.mark.xdist_group("published")]
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return find_engine("podman", run_folder=tmp_path_factory.mktemp("engine"), say=print)
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +78,8 @@ def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
     }
     for built, name in published.items():
         podman.tag(built, name)
-        podman.push(name, insecure=True)
+        # gzip would take twice the time of both cores, here and where the nodes unpack it.
+        podman.run("push", "--quiet", "--tls-verify=false", "--compression-format=zstd", name, within=300)
     podman.run("rmi", *published.values(), within=120)
     podman.run("rmi", "--force", *recipe.references.values(), within=120, check=False)
     yield registry
@@ -128,6 +123,7 @@ def kept(hub: str, recipe: Recipe, podman: Engine, tmp_path_factory: pytest.Temp
             run.stop()
             for role in ("primary", "remote"):
                 podman.remove_container(topology.node_of(f"{clusters}-{role}"))
+            network.remove(podman, podman.network)
 
 
 def test_published_images_and_node_ports(kept: Kept) -> None:
