@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 
 from splithorizon import process, workloads
@@ -29,19 +28,20 @@ def await_sound(mesh: Mesh) -> None:
 
 def is_sound(mesh: Mesh) -> bool:
     """Whether a mesh is as one expects before a change: one that is not will not be so afterwards either."""
-    try:
-        eventually("the mesh is sound", partial(_look, mesh), within=durations().push_acknowledged)
-    except TimedOut:
-        return False
-    return True
+    return _comes_to_be_sound(mesh, within=durations().push_acknowledged)
 
 
 def let_settle(mesh: Mesh) -> None:
     """Give a new mesh the time to tell both clients of both versions; where it never does, the checks will say so."""
-    with suppress(TimedOut):
-        eventually(
-            "both clients know both versions", partial(_look, mesh), within=durations().endpoints_told, every=0.2
-        )
+    _comes_to_be_sound(mesh, within=durations().endpoints_told)
+
+
+def _comes_to_be_sound(mesh: Mesh, *, within: float) -> bool:
+    try:
+        eventually("both clients know both versions", partial(_look, mesh), within=within)
+    except TimedOut:
+        return False
+    return True
 
 
 def _look(mesh: Mesh) -> None:

@@ -355,9 +355,8 @@ class Mesh:
         """
 
         def look() -> None:
-            pods = [one for cluster in self._clusters.values() for one in cluster.injected_pods]
             try:
-                left = sum(one.proxy.draining for one in pods)
+                left = sum(process.side_by_side(**{str(role): partial(self._draining, role) for role in Role}).values())
             except EnvironmentBroke as unanswered:
                 raise NotYet(str(unanswered)) from None
             if left:
@@ -365,6 +364,9 @@ class Mesh:
 
         with suppress(TimedOut):
             eventually("every proxy has drained", look, within=durations().drained)
+
+    def _draining(self, role: Role) -> int:
+        return sum(one.proxy.draining for one in self[role].injected_pods)
 
     def proxy_image(self, role: Role) -> str:
         """The image of the side-cars in a cluster."""
