@@ -78,8 +78,7 @@ def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
     }
     for built, name in published.items():
         podman.tag(built, name)
-        # gzip would take twice the time of both cores, here and where the nodes unpack it.
-        podman.run("push", "--quiet", "--tls-verify=false", "--compression-format=zstd", name, within=300)
+        podman.run("push", "--quiet", "--tls-verify=false", name, within=300)
     podman.run("rmi", *published.values(), within=120)
     podman.run("rmi", "--force", *recipe.references.values(), within=120, check=False)
     yield registry
