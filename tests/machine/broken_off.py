@@ -16,6 +16,7 @@ SUITE = ("suites/", "--provider", "podman", "--images", "built", "--cluster-name
 STEPS = {
     "clusters": r"… \[remote\] kind cluster",
     "istiod": r"… \[primary\] istiod",
+    "workloads": r"… \[remote\] workloads ready",
     "tests": r"suites/\w+/test_",
 }
 

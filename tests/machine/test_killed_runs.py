@@ -15,7 +15,7 @@ from tests.machine.conftest import Starter, unused
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(420)]
 
 
-@pytest.mark.parametrize("step", ["clusters", "istiod"])
+@pytest.mark.parametrize("step", ["clusters", "workloads"])
 def test_a_killed_run_is_removed_by_a_sweep_and_nothing_else_is(start: Starter, podman: Engine, step: str) -> None:
     somebody_elses = unused("somebody-elses")
     label, foreign = f"{KIND_LABEL}={somebody_elses}", topology.node_of(somebody_elses)
