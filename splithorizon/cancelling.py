@@ -84,6 +84,29 @@ def cleaning_up() -> Iterator[None]:
         _cleaning.reset(token)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a Ctrl-C or SIGTERM that comes meanwhile take effect at the end; for moments only.
+
+    Between the start of a program and the name that it gets here, an interrupt would lose it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs the handlers of signals in its main thread only.
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
+    for number in held:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
 def side_by_side(**steps: Callable[[], T]) -> dict[str, T]:
     """Run steps in threads; return their results by name once all have ended.
 
@@ -100,8 +123,10 @@ def side_by_side(**steps: Callable[[], T]) -> dict[str, T]:
             raise
 
     with ThreadPoolExecutor(max(1, len(steps))) as pool:
-        begun = {name: pool.submit(contextvars.copy_context().run, attempt, name, step) for name, step in steps.items()}
         try:
+            begun = {
+                name: pool.submit(contextvars.copy_context().run, attempt, name, step) for name, step in steps.items()
+            }
             wait(begun.values())
         except BaseException:
             cancel_all()

@@ -23,6 +23,7 @@ from splithorizon.cancelling import (
     leave,
     raise_if_cancelled,
     side_by_side,
+    uninterrupted,
 )
 from splithorizon.errors import CommandFailed
 
@@ -73,14 +74,18 @@ def run(
     with TemporaryFile() as source, TemporaryFile() as out, TemporaryFile() as err:
         source.write(stdin.encode() if isinstance(stdin, str) else stdin or b"")
         source.seek(0)
-        child = enter(lambda: _Child([*bound, *argv], environment, cwd, (source, out, err)))
+        child: _Child | None = None
         try:
+            with uninterrupted():
+                child = enter(lambda: _Child([*bound, *argv], environment, cwd, (source, out, err)))
             in_time = child.ended(within)
         finally:
-            status, seconds = child.end(), time.monotonic() - begun
-            done = Completed(tuple(argv), status, _text(out), _text(err), seconds)
-            if log is not None:
-                _append(log, done)
+            if child is not None:
+                with uninterrupted():
+                    status, seconds = child.end(), time.monotonic() - begun
+                done = Completed(tuple(argv), status, _text(out), _text(err), seconds)
+                if log is not None:
+                    _append(log, done)
     raise_if_cancelled()
     if not in_time:
         why = f"did not end within {within:g} s"

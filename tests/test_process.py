@@ -276,6 +276,76 @@ def test_ctrl_c_ends_a_single_program_and_its_group(tmp_path: Path) -> None:
     await_gone(*members, within=10)
 
 
+def test_ctrl_c_at_the_very_start_of_a_program_still_ends_its_group(tmp_path: Path) -> None:
+    code = f"""
+    import os, signal, subprocess, sys, time
+    from splithorizon import process
+
+    class InterruptedAtTheStart(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            while not os.path.exists(sys.argv[1]) or len(open(sys.argv[1]).read().split()) < 2:
+                time.sleep(0.02)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    subprocess.Popen = InterruptedAtTheStart
+    try:
+        process.run(["/bin/sh", "-c", {STUBBORN!r}.replace("$!", "$! >" + sys.argv[1])], within=60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    """
+    pids = tmp_path / "pids"
+    with running(code, str(pids)) as child:
+        assert line_of(child) == "interrupted"
+    await_gone(*map(int, pids.read_text().split()))
+
+
+def test_ctrl_c_before_all_steps_have_begun_ends_those_that_have() -> None:
+    code = """
+    import os, signal
+    from splithorizon import cancelling, process
+
+    class InterruptedWhileBeginning(cancelling.ThreadPoolExecutor):
+        def submit(self, *arguments):
+            begun = super().submit(*arguments)
+            os.kill(os.getpid(), signal.SIGINT)
+            return begun
+
+    cancelling.ThreadPoolExecutor = InterruptedWhileBeginning
+    try:
+        process.side_by_side(one=lambda: process.run(["sleep", "60"], within=90))
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    """
+    begun = time.monotonic()
+    with running(code) as child:
+        assert line_of(child) == "interrupted"
+    assert time.monotonic() - begun < 30, "it did not run its minute"
+
+
+def test_signals_wait_for_what_must_not_be_broken_off_and_are_not_lost() -> None:
+    code = """
+    import os, signal
+    from splithorizon.cancelling import uninterrupted
+    signal.signal(signal.SIGTERM, lambda number, frame: print("then SIGTERM", flush=True))
+    try:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            print("whole,", end=" ", flush=True)
+    except KeyboardInterrupt:
+        print("then SIGINT", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+    print("ignored as before", flush=True)
+    """
+    with running(code) as child:
+        lines = [line_of(child) for _ in range(4)]
+    assert lines == ["whole, then SIGTERM", "then SIGINT", "then SIGTERM", "ignored as before"]
+
+
 def test_a_program_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
     with running(INTERRUPTED, str(tmp_path / "pid")) as child:
         pids = _pids(tmp_path / "pid")
