@@ -181,8 +181,8 @@ class Engine:
         gigabyte in it soon; no engine counts it among the container's own.
         """
         if name in self.containers():
-            # podman would first wait ten seconds for it to end by itself.
-            self._small("kill", name, check=False)
+            # podman would first wait ten seconds for it to end by itself; and after a mere kill too, if it looks too soon.
+            self._small("stop", "-t", "0", name, check=False)
             self._small("rm", "--force", "--volumes", name)
         if volumes := self.volumes(label=name):
             self._small("volume", "rm", "--force", *volumes)
