@@ -14,143 +14,89 @@ from splithorizon.workloads import VERSION_OF
 
 def recovered(recovery: Recovery) -> Evidence:
     """Both versions answered both clients again within the bound, and nothing was lost in a whole look."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="istiod does not follow what was given back: its watch of the remote hangs or is refused, "
-            "it tells its proxies late, or a gateway's Service leads to a pod that does not serve",
-            next_command=REMOTE_CLUSTERS,
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="istiod does not follow what was given back: its watch of the remote hangs or is refused, "
+        "it tells its proxies late, or a gateway's Service leads to a pod that does not serve",
+        next_command=REMOTE_CLUSTERS,
+    )
 
 
 def new_token_followed(recovery: Recovery) -> Evidence:
     """What takes a watch of the remote came within the bound, where istiod can only have it by a new token."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="istiod does not watch with the new token, because the remote refuses it, or because "
-            "a changed remote secret lets istiod hang until it is started anew (Istio's issue 60612)",
-            next_command=REMOTE_CLUSTERS,
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="istiod does not watch with the new token, because the remote refuses it, or because "
+        "a changed remote secret lets istiod hang until it is started anew (Istio's issue 60612)",
+        next_command=REMOTE_CLUSTERS,
+    )
 
 
 def far_endpoints_left(recovery: Recovery) -> Evidence:
     """The endpoints of a cluster that istiod no longer watches left both clients within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="another remote secret still names that cluster, or istiod tells its proxies late",
-            next_command=REMOTE_CLUSTERS,
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="another remote secret still names that cluster, or istiod tells its proxies late",
+        next_command=REMOTE_CLUSTERS,
+    )
 
 
 def prefers_own_network(recovery: Recovery) -> Evidence:
     """Each client was answered by its own cluster alone within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="no locality failover reaches the side-cars: outlierDetection is missing, "
-            "or another DestinationRule for the host takes its place",
-            next_command=f"istioctl <{Role.PRIMARY}> x describe service helloworld -n <namespace>",
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="no locality failover reaches the side-cars: outlierDetection is missing, "
+        "or another DestinationRule for the host takes its place",
+        next_command=f"istioctl <{Role.PRIMARY}> x describe service helloworld -n <namespace>",
+    )
 
 
 def failed_over(recovery: Recovery) -> Evidence:
     """Both clients were answered by the one cluster that was left within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="the side-cars still hold pods that are gone, or the other network's gateway does not answer",
-            next_command=endpoints_of(recovery.role),
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="the side-cars still hold pods that are gone, or the other network's gateway does not answer",
+        next_command=endpoints_of(recovery.role),
+    )
 
 
 def wrong_address_followed(recovery: Recovery) -> Evidence:
     """An address at which no gateway answers reached the side-cars within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="istiod does not follow a gateway's address, or "
-            "another Service of that network still tells the one before",
-            next_command=endpoints_of(recovery.role),
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="istiod does not follow a gateway's address, or "
+        "another Service of that network still tells the one before",
+        next_command=endpoints_of(recovery.role),
+    )
 
 
 def goes_on_alone(recovery: Recovery) -> Evidence:
     """A network whose way to the other is refused was answered by its own pods alone within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="side-cars do not try a refused connection again at a near pod: somebody's own retry policy, "
-            "or the gateway's address swallows packets where it should refuse them",
-            next_command=endpoints_of(recovery.role),
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="side-cars do not try a refused connection again at a near pod: somebody's own retry policy, "
+        "or the gateway's address swallows packets where it should refuse them",
+        next_command=endpoints_of(recovery.role),
+    )
 
 
 def istiod_started(recovery: Recovery) -> Evidence:
     """A new istiod was ready within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT), "
-            "or may not read its own cluster",
-            next_command=f"kubectl <{recovery.role}> -n <{recovery.role} system> logs -l app=istiod --tail 20",
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT), "
+        "or may not read its own cluster",
+        next_command=f"kubectl <{recovery.role}> -n <{recovery.role} system> logs -l app=istiod --tail 20",
+    )
 
 
 def scaled(recovery: Recovery) -> Evidence:
     """As many pods as wanted were ready within the bound."""
-    if not recovery.came:
-        raise CheckFailed(
-            _claim(recovery),
-            expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
-            samples=1,
-            likely_cause="new pods are not injected or not configured: their cluster does not reach istiod",
-            next_command=f"kubectl <{recovery.role}> get events -A --sort-by .lastTimestamp",
-            numbers=_numbers(recovery),
-        )
-    return _came(recovery)
+    return _in_time(
+        recovery,
+        likely_cause="new pods are not injected or not configured: their cluster does not reach istiod",
+        next_command=f"kubectl <{recovery.role}> get events -A --sort-by .lastTimestamp",
+    )
 
 
 def nothing_lost(traffic: Traffic) -> Evidence:
@@ -234,16 +180,24 @@ def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evide
     return Evidence("a pod that took another's place answers", f"{len(answers)} answers", {"answers": len(answers)})
 
 
-def _claim(recovery: Recovery) -> str:
-    return f"in time: {recovery.state}"
-
-
-def _numbers(recovery: Recovery) -> dict[str, float | str]:
-    return {"recovered_after": round(recovery.seconds, 2), "within": recovery.within, "state": recovery.state}
-
-
-def _came(recovery: Recovery) -> Evidence:
-    return Evidence(_claim(recovery), f"after {recovery.seconds:.1f} s", _numbers(recovery))
+def _in_time(recovery: Recovery, *, likely_cause: str, next_command: str) -> Evidence:
+    claim = f"in time: {recovery.state}"
+    numbers: dict[str, float | str] = {
+        "recovered_after": round(recovery.seconds, 2),
+        "within": recovery.within,
+        "state": recovery.state,
+    }
+    if not recovery.came:
+        raise CheckFailed(
+            claim,
+            expected=f"within {recovery.within:g} s",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            samples=1,
+            likely_cause=likely_cause,
+            next_command=next_command,
+            numbers=numbers,
+        )
+    return Evidence(claim, f"after {recovery.seconds:.1f} s", numbers)
 
 
 def _lost(batch: Batch) -> Iterator[str]:

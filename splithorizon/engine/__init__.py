@@ -181,7 +181,7 @@ class Engine:
         gigabyte in it soon; no engine counts it among the container's own.
         """
         if name in self.containers():
-            # podman would first wait ten seconds for it to end by itself; and after a mere kill too, if it looks too soon.
+            # podman would wait ten seconds for it to end by itself; after a mere kill too, where it looks too soon.
             self._small("stop", "-t", "0", name, check=False)
             self._small("rm", "--force", "--volumes", name)
         if volumes := self.volumes(label=name):

@@ -17,8 +17,7 @@ import pytest
 
 from bench.__main__ import what_by_hand_is_told
 from splithorizon import topology
-from splithorizon.engine import network
-from splithorizon.engine.find import find_engine
+from splithorizon.engine import Engine, network
 from splithorizon.images import supply
 from splithorizon.options import Options
 from splithorizon.progress import Progress
@@ -101,17 +100,16 @@ def with_other_names(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
+def others(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
     """Two clusters and a mesh as ``bench/by_hand.sh`` makes them, of a revision and in a namespace of its own."""
     folder = tmp_path_factory.mktemp("theirs")
-    engine = find_engine("podman", run_folder=folder, say=print)
-    images = supply.supply(Options(images="built"), engine, Progress(print))
+    images = supply.supply(Options(images="built"), podman, Progress(print))
     plan = topology.plan(OTHERS)
-    told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), "MESH_ONLY": "yes"}
+    told = {**podman.environment, **what_by_hand_is_told(podman, images, plan, folder), "MESH_ONLY": "yes"}
     script = ["bash", str(with_other_names(tmp_path_factory.mktemp("scripts")))]
     try:
         # kind would make a network that nobody removes.
-        with network.approached(engine):
+        with network.approached(podman):
             done = subprocess.run(
                 script, cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False
             )
@@ -119,8 +117,8 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
         yield Others(str(images.kubectl), folder / "kubeconfig")
     finally:
         for cluster in plan:
-            engine.remove_container(topology.node_of(cluster.name))
-        network.remove(engine, engine.network)
+            podman.remove_container(topology.node_of(cluster.name))
+        network.remove(podman, podman.network)
 
 
 @pytest.fixture(scope="module")
