@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -22,7 +21,7 @@ from splithorizon.observations import chain, service_addresses
 from splithorizon.observations.chain import Link, Place
 from splithorizon.observations.control_plane import ControlPlane, ProxySync, WatchedCluster
 from splithorizon.topology import Role
-from tests.small_api import SmallApi, small_api
+from tests.small_api import SmallApi
 
 DATA = Path(__file__).parent / "data" / "discovery"
 SUCCESS = (3, b'{"status":"Success"}')
@@ -40,10 +39,9 @@ SLEEP, GATEWAY_POD = "sleep-65d8fc5c64-m7xw4.sample", "istio-eastwestgateway-794
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "primary.kubeconfig") as server:
-        server.objects[PODS] = {"items": [GOING, ISTIOD]}
-        yield server
+def api(api: SmallApi) -> SmallApi:
+    api.objects[PODS] = {"items": [GOING, ISTIOD]}
+    return api
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from splithorizon.kube import Kube
 from splithorizon.mesh import gateway
 from splithorizon.mesh.gateway import Address, Addressing
 from splithorizon.waiting import NotYet, eventually
-from tests.small_api import SmallApi, small_api
+from tests.small_api import SmallApi
 
 SERVICE = "/api/v1/namespaces/istio-system/services/istio-eastwestgateway"
 BALANCER = "cloud-provider-kind"
@@ -67,17 +66,6 @@ def test_auto_takes_a_load_balancer_wherever_one_runs(tmp_path: Path) -> None:
     assert gateway.choose("auto", without) is Addressing.NODE
     beside = engine_that_says(tmp_path, "lab-primary-control-plane", BALANCER)
     assert gateway.choose("auto", beside) is Addressing.LOAD_BALANCER
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "kubeconfig") as server:
-        yield server
-
-
-@pytest.fixture
-def kube(api: SmallApi, tmp_path: Path) -> Kube:  # the server has to be there
-    return Kube(tmp_path / "kubeconfig", "primary")
 
 
 def service(*ingress: dict[str, str], **labels: str) -> dict[str, Any]:

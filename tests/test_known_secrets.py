@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from splithorizon.mesh import known_secrets
 from splithorizon.mesh.trust import Trust
 from splithorizon.redaction import Redactor
 from splithorizon.topology import Role
-from tests.small_api import SmallApi, small_api
+from tests.small_api import SmallApi
 
 SECRETS = "/api/v1/namespaces/istio-system/secrets"
 TRUST = Trust.make()
@@ -68,10 +67,9 @@ def test_a_kubeconfig_without_a_key_or_not_yet_whole_has_none(tmp_path: Path, co
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "primary.kubeconfig") as server:
-        server.objects[SECRETS] = {"items": []}
-        yield server
+def api(api: SmallApi) -> SmallApi:
+    api.objects[SECRETS] = {"items": []}
+    return api
 
 
 def kube(tmp_path: Path) -> Kube:

@@ -6,7 +6,6 @@ import json
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -30,17 +29,6 @@ SERVICE = {
 SERVICE_PATH = "/api/v1/namespaces/sample/services/helloworld"
 EXEC_PATH = "/api/v1/namespaces/sample/pods/sleep-1/exec"
 SUCCESS = (3, b'{"status":"Success"}')
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "primary.kubeconfig") as server:
-        yield server
-
-
-@pytest.fixture
-def kube(api: SmallApi, tmp_path: Path) -> Kube:
-    return Kube(tmp_path / "primary.kubeconfig", "primary")
 
 
 @pytest.mark.parametrize(

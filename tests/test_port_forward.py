@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
-from tests.small_api import SmallApi, small_api
+from tests.small_api import SmallApi
 
 PATH = "/api/v1/namespaces/istio-system/pods/gateway-1/portforward"
 # The kubelet tells the port first, on each of the two channels: 15443, little-endian.
 PORT = b"\x53\x3c"
 BEGIN = [(0, PORT), (1, PORT)]
 SAYS = b"error forwarding port 15443 to pod 1f, uid : failed to execute portforward in network namespace: "
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "primary.kubeconfig") as server:
-        yield server
-
-
-@pytest.fixture
-def kube(api: SmallApi, tmp_path: Path) -> Kube:
-    return Kube(tmp_path / "primary.kubeconfig", "primary")
 
 
 def received(kube: Kube, *, within: float = 10) -> tuple[bytes, str]:

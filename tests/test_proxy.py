@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,18 +13,12 @@ from splithorizon.kube import Kube
 from splithorizon.mesh.gateway import Address
 from splithorizon.observations.answers import parse
 from splithorizon.observations.proxy import Endpoint, Identity, Proxy, share_of
-from tests.small_api import SmallApi, small_api
+from tests.small_api import SmallApi
 
 DATA = Path(__file__).parent / "data" / "discovery"
 HELLOWORLD = "outbound|5000||helloworld.sample.svc.cluster.local"
 SUCCESS = (3, b'{"status":"Success"}')
 FAILED = b'{"status":"Failure","details":{"causes":[{"reason":"ExitCode","message":"1"}]}}'
-
-
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "primary.kubeconfig") as server:
-        yield server
 
 
 @pytest.fixture

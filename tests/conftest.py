@@ -1,0 +1,24 @@
+"""A small API server, and the primary that a client of ours takes it for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from splithorizon.kube import Kube
+from tests.small_api import SmallApi, small_api
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[SmallApi]:
+    """It holds nothing yet; a module whose tests find something there says so in a fixture of this name."""
+    with small_api(tmp_path / "primary.kubeconfig") as server:
+        yield server
+
+
+@pytest.fixture
+def kube(api: SmallApi, tmp_path: Path) -> Kube:  # the server has to be there
+    """A client of it."""
+    return Kube(tmp_path / "primary.kubeconfig", "primary")
