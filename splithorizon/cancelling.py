@@ -86,7 +86,7 @@ def cleaning_up() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a Ctrl-C or SIGTERM that comes meanwhile take effect at the end; for moments only.
+    """Let a Ctrl-C, SIGTERM or alarm that comes meanwhile take effect at the end; for moments only.
 
     Between the start of a program and the name that it gets here, an interrupt would lose it.
     """
@@ -94,7 +94,8 @@ def uninterrupted() -> Iterator[None]:
         yield  # Python runs the handlers of signals in its main thread only.
         return
     came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # An alarm is how a test ends whose time is up.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     held = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
     for number in held:
         signal.signal(number, lambda number, _: came.append(number))

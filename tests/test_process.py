@@ -327,10 +327,12 @@ def test_signals_wait_for_what_must_not_be_broken_off_and_are_not_lost() -> None
     code = """
     import os, signal
     from splithorizon.cancelling import uninterrupted
-    signal.signal(signal.SIGTERM, lambda number, frame: print("then SIGTERM", flush=True))
+    for told in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(told, lambda number, frame: print("then", signal.Signals(number).name, flush=True))
     try:
         with uninterrupted():
             os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGALRM)
             os.kill(os.getpid(), signal.SIGINT)
             print("whole,", end=" ", flush=True)
     except KeyboardInterrupt:
@@ -342,8 +344,8 @@ def test_signals_wait_for_what_must_not_be_broken_off_and_are_not_lost() -> None
     print("ignored as before", flush=True)
     """
     with running(code) as child:
-        lines = [line_of(child) for _ in range(4)]
-    assert lines == ["whole, then SIGTERM", "then SIGINT", "then SIGTERM", "ignored as before"]
+        lines = [line_of(child) for _ in range(5)]
+    assert lines == ["whole, then SIGTERM", "then SIGALRM", "then SIGINT", "then SIGTERM", "ignored as before"]
 
 
 def test_a_program_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
