@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Protocol, TypeVar
 
 from splithorizon.errors import Cancelled
@@ -34,6 +34,7 @@ S = TypeVar("S", bound=Stoppable)
 _lock = threading.Lock()
 _running: set[Stoppable] = set()
 _cancelled = threading.Event()
+_RAISING = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 _cleaning = contextvars.ContextVar("cleaning", default=False)
 
 
@@ -86,26 +87,28 @@ def cleaning_up() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a Ctrl-C, SIGTERM or alarm that comes meanwhile take effect at the end; for moments only.
+    """Let a Ctrl-C, SIGTERM or alarm that comes meanwhile take effect at the end; for no longer than a program's end.
 
     Between the start of a program and the name that it gets here, an interrupt would lose it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # Python runs the handlers of signals in its main thread only.
         return
-    came: list[int] = []
-    # An alarm is how a test ends whose time is up.
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
-    held = {number: handler for number, handler in handlers.items() if handler not in (None, signal.SIG_IGN)}
-    for number in held:
-        signal.signal(number, lambda number, _: came.append(number))
-    try:
+    came: set[int] = set()
+
+    def take_effect(number: int) -> None:
+        if number in came:
+            signal.raise_signal(number)
+
+    with ExitStack() as undo:
+        # The last to be raised prevails: a Ctrl-C over an alarm, which is how a test ends whose time is up.
+        for number in _RAISING:
+            undo.callback(take_effect, number)
+        for number in _RAISING:
+            if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN):
+                undo.callback(signal.signal, number, handler)
+                signal.signal(number, lambda number, _: came.add(number))
         yield
-    finally:
-        for number, handler in held.items():
-            signal.signal(number, handler)
-        for late in came:
-            signal.raise_signal(late)
 
 
 def side_by_side(**steps: Callable[[], T]) -> dict[str, T]:

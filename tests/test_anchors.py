@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ import pytest
 from splithorizon.kube import Kube
 from splithorizon.observations import anchors
 from splithorizon.topology import Role
-from tests.small_api import SmallApi
+from tests.small_api import SmallApi, small_api
 
 FOLDER = "/apis/admissionregistration.k8s.io/v1"
 
 
 @pytest.fixture
-def api(api: SmallApi) -> SmallApi:
-    api.objects |= {f"{FOLDER}/{kind}webhookconfigurations": {"items": []} for kind in ("mutating", "validating")}
-    return api
+def api(tmp_path: Path) -> Iterator[SmallApi]:
+    with small_api(tmp_path / "kubeconfig") as server:
+        server.objects |= {
+            f"{FOLDER}/{kind}webhookconfigurations": {"items": []} for kind in ("mutating", "validating")
+        }
+        yield server
 
 
 def hold(api: SmallApi, kind: str, **webhook: Any) -> None:
@@ -41,7 +45,7 @@ def test_a_validator_of_the_remote_that_is_not_to_be_heeded_needs_no_bundle(
     api: SmallApi, tmp_path: Path, role: Role, kind: str, policy: str, counted: bool
 ) -> None:
     hold(api, kind, failurePolicy=policy)
-    found = anchors.of_webhooks(Kube(tmp_path / "primary.kubeconfig", role), "canary")
+    found = anchors.of_webhooks(Kube(tmp_path / "kubeconfig", role), "canary")
     assert [bundle.problem for bundle in found] == (["empty"] if counted else [])
     asked = {query["labelSelector"][0] for _, path, query, _, _ in api.asked if path.startswith(FOLDER)}
     assert asked == {"app=istiod,istio.io/rev=canary", "app=sidecar-injector,istio.io/rev=canary"}
@@ -49,5 +53,5 @@ def test_a_validator_of_the_remote_that_is_not_to_be_heeded_needs_no_bundle(
 
 def test_a_validator_that_has_a_bundle_is_looked_at_everywhere(api: SmallApi, tmp_path: Path) -> None:
     hold(api, "validating", failurePolicy="Ignore", clientConfig={"caBundle": "bm90IFBFTQ=="})
-    (bundle,) = anchors.of_webhooks(Kube(tmp_path / "primary.kubeconfig", Role.REMOTE), "")
+    (bundle,) = anchors.of_webhooks(Kube(tmp_path / "kubeconfig", Role.REMOTE), "")
     assert bundle.problem

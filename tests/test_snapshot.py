@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kube import Kube
 from splithorizon.mesh import snapshot
-from tests.small_api import SmallApi, small_api
+from tests.small_api import SmallApi
 
 POD = {"kind": "Pod", "name": "pods", "verbs": ["list"]}
 ROLE = {"kind": "ClusterRole", "name": "clusterroles", "verbs": ["get", "list"]}
@@ -29,21 +27,15 @@ def named(name: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[SmallApi]:
-    with small_api(tmp_path / "primary.kubeconfig") as api:
-        api.objects |= {
-            "/apis": {"groups": [{"preferredVersion": {"groupVersion": "rbac/v1"}}]},
-            "/api/v1": {"resources": [POD, LEASE, REVIEW]},
-            "/apis/rbac/v1": {"resources": [ROLE]},
-            "/api/v1/nodes": {"items": [NODE]},
-        }
-        hold(api, pods=[named("own", namespace="a")], roles=[named("reader")])
-        yield api
-
-
-@pytest.fixture
-def kube(api: SmallApi, tmp_path: Path) -> Kube:
-    return Kube(tmp_path / "primary.kubeconfig", "primary")
+def api(api: SmallApi) -> SmallApi:
+    api.objects |= {
+        "/apis": {"groups": [{"preferredVersion": {"groupVersion": "rbac/v1"}}]},
+        "/api/v1": {"resources": [POD, LEASE, REVIEW]},
+        "/apis/rbac/v1": {"resources": [ROLE]},
+        "/api/v1/nodes": {"items": [NODE]},
+    }
+    hold(api, pods=[named("own", namespace="a")], roles=[named("reader")])
+    return api
 
 
 def hold(api: SmallApi, *, pods: list[dict[str, Any]], roles: list[dict[str, Any]]) -> None:

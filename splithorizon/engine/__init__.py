@@ -175,7 +175,7 @@ class Engine:
         return self._small("volume", "ls", *only, "--format", "{{.Name}}").stdout.split()
 
     def remove_container(self, name: str) -> None:
-        """Kill and remove a container with its volumes; fine where there is none.
+        """Stop a container at once and remove it with its volumes; fine where there is none.
 
         kind makes a podman node's volume before the node, with the node's name for a label and half a
         gigabyte in it soon; no engine counts it among the container's own.

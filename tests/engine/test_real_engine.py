@@ -31,7 +31,11 @@ IMAGE = "splithorizon.local/test:1"
 
 @pytest.fixture(scope="module", params=PROVIDERS)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return find_engine(request.param, run_folder=tmp_path_factory.mktemp("run"), say=print)
+    found = find_engine(request.param, run_folder=tmp_path_factory.mktemp("run"), say=print)
+    # What a killed run of these tests left.
+    found.remove_container(NAME)
+    found.run("network", "rm", NAME, within=30, check=False)
+    return found
 
 
 @pytest.fixture
@@ -135,7 +139,7 @@ def test_an_image_survives_build_save_and_load(engine: Engine, image: str, tmp_p
 
 
 def test_a_built_and_removed_image_leaves_nothing_in_the_store(engine: Engine, tmp_path: Path) -> None:
-    # The first instruction: whatever is kept of a later one, by whichever engine, has the label too.
+    # The first instruction: what is kept of a later one has it too. Others may build meanwhile: theirs have it not.
     label = f"splithorizon.test={tmp_path}"
 
     def kept() -> list[str]:

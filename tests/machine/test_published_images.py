@@ -78,7 +78,8 @@ def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
     }
     for built, name in published.items():
         podman.tag(built, name)
-        # The node alone is a gigabyte, for which gzip takes long; of what is saved again podman 4.3 takes no other.
+        # For the node's gigabyte gzip takes long. The others are saved again for the nodes, which podman 4.3 refuses
+        # to do with zstd.
         quickly = ["--compression-format=zstd"] if built == recipe.node else []
         podman.run("push", "--quiet", "--tls-verify=false", *quickly, name, within=300)
     podman.run("rmi", *published.values(), within=120)
