@@ -74,7 +74,8 @@ def test_a_timeout_tells_what_was_seen_and_since_when() -> None:
 
     begun = time.monotonic()
     with pytest.raises(TimedOut) as caught:
-        eventually("both are ready", probe, within=2, every=0.1)
+        # The last look is due at 1.65 s, and another would be at 2.25: a late wake-up makes neither the other.
+        eventually("both are ready", probe, within=2, every=0.6)
     assert looks[-1] - begun < 2, "no look begins after the deadline"
     assert caught.value.what == f"both are ready: not true within 2 s ({len(looks)} looks)"
     told = re.fullmatch(r"1 of 2…, unchanged since (\d\.\d) s; at first: no endpoint…", caught.value.seen)
