@@ -23,7 +23,7 @@ class Durations:
     tests_collected: float = 60  # another pytest imports every suite: 2 s, and the machine may be loaded
     other_sweep: float = 120  # another process removes what one or two dead runs left
     cluster_created: float = 180  # measured 13 s alone, 25 s side by side
-    network_approached: float = 30  # another run's kind puts its node on the network: measured 2 s, and 15 to its end
+    network_settled: float = 30  # another run makes it, or looks whether it may go: tenths of a second
     cluster_deleted: float = 45  # both at once have to be gone within a minute of Ctrl-C
     images_loaded: float = 180  # 700 MB into a node's containerd
     istio_installed: float = 180  # measured 5 s; istioctl waits for istiod within

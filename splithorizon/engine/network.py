@@ -29,17 +29,15 @@ def approached(engine: Engine) -> Iterator[None]:
 
 
 def remove(engine: Engine, name: str) -> None:
-    """Remove the network if it is ours and no container is on it, once nobody is on the way to it any more.
-
-    Who still is when time is up removes it later.
-    """
+    """Remove the network if it is ours and no container is on it; who is on the way to it removes it later."""
 
     def look() -> None:
-        try:
-            with locked(engine.command, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                engine.remove_network(name)
-        except BlockingIOError:
-            raise NotYet("another run's kind is on the way to it") from None
+        with suppress(BlockingIOError), locked(engine.command, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return engine.remove_network(name)
+        with suppress(BlockingIOError), locked(engine.command, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            return None
+        # It may have seen our containers on it just before they went.
+        raise NotYet("another run looks whether it is the last on it")
 
     with suppress(TimedOut):
-        eventually(f"the network {name} is left alone", look, within=durations().network_approached)
+        eventually(f"the network {name} is left alone", look, within=durations().network_settled)

@@ -5,6 +5,7 @@ A step of its own in CI: podman, and docker where DOCKER_HOST is given.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import platform
@@ -17,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon import durations
 from splithorizon.engine import Engine, network, probe
 from splithorizon.engine.find import find_engine
 from splithorizon.errors import EnvironmentBroke
+from splithorizon.locked import locked
 
 pytestmark = pytest.mark.engine
 
@@ -192,12 +193,24 @@ def test_a_network_that_others_made_is_theirs(engine: Engine) -> None:
         engine.run("network", "rm", NAME, within=30)
 
 
-def test_a_network_stays_while_somebody_is_on_the_way_to_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_stays_for_who_is_on_the_way_to_it(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"KIND_EXPERIMENTAL_{engine.provider.upper()}_NETWORK", NAME)
-    with durations.shortened(0.05), network.approached(engine), network.approached(engine):
+    with network.approached(engine), network.approached(engine):
         network.remove(engine, NAME)
         assert engine.has_network(NAME)
     network.remove(engine, NAME)
+    assert not engine.has_network(NAME)
+
+
+def test_who_removes_a_network_waits_for_who_looks_whether_to(engine: Engine) -> None:
+    engine.make_network(NAME)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(engine.command, fcntl.LOCK_EX):
+            removed = pool.submit(network.remove, engine, NAME)
+            with pytest.raises(TimeoutError):
+                removed.result(1)
+            assert engine.has_network(NAME)
+        removed.result()
     assert not engine.has_network(NAME)
 
 
