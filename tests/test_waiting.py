@@ -74,8 +74,7 @@ def test_a_timeout_tells_what_was_seen_and_since_when() -> None:
 
     begun = time.monotonic()
     with pytest.raises(TimedOut) as caught:
-        # The last look is due at 1.65 s, and another would be at 2.25: a late wake-up makes neither the other.
-        eventually("both are ready", probe, within=2, every=0.6)
+        eventually("both are ready", probe, within=2, every=0.1)
     assert looks[-1] - begun < 2, "no look begins after the deadline"
     assert caught.value.what == f"both are ready: not true within 2 s ({len(looks)} looks)"
     told = re.fullmatch(r"1 of 2…, unchanged since (\d\.\d) s; at first: no endpoint…", caught.value.seen)
@@ -84,6 +83,14 @@ def test_a_timeout_tells_what_was_seen_and_since_when() -> None:
     assert str(caught.value) == f"{caught.value.what}. Seen: {caught.value.seen}"
     assert isinstance(caught.value, EnvironmentBroke)
     assert caught.value.__suppress_context__, "no traceback of the machinery"
+
+
+def test_a_wake_up_behind_the_deadline_is_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds + 0.3))
+    with pytest.raises(TimedOut, match=r"within 0\.3 s \(1 looks\)") as caught:
+        eventually("a claim", says("nothing…", "there"), within=0.3, every=0.2)
+    assert caught.value.seen == "nothing…, from first to last"
 
 
 def test_what_never_changed_is_told_once() -> None:
