@@ -72,24 +72,20 @@ def api(api: SmallApi) -> SmallApi:
     return api
 
 
-def kube(tmp_path: Path) -> Kube:
-    return Kube(tmp_path / "primary.kubeconfig", "primary")
-
-
-def test_a_mesh_tells_its_own_key_and_the_token_it_watches_the_other_with(api: SmallApi, tmp_path: Path) -> None:
+def test_a_mesh_tells_its_own_key_and_the_token_it_watches_the_other_with(api: SmallApi, kube: Kube) -> None:
     api.objects[f"{SECRETS}/cacerts"] = TRUST.cacerts(Role.PRIMARY)
     watching = kubeconfig(token=TOKEN.decode())
     api.objects[SECRETS] = {"items": [{"data": {"remote": in_base64(watching.encode())}}]}
-    assert list(known_secrets.of_mesh(kube(tmp_path))) == [KEY, TOKEN]
+    assert list(known_secrets.of_mesh(kube)) == [KEY, TOKEN]
     (query,) = (query for _, path, query, *_ in api.asked if path == SECRETS)
     assert query == {"labelSelector": ["istio/multiCluster=true"]}
 
 
-def test_a_mesh_without_either_has_no_secret(api: SmallApi, tmp_path: Path) -> None:
-    assert list(known_secrets.of_mesh(kube(tmp_path))) == []
+def test_a_mesh_without_either_has_no_secret(api: SmallApi, kube: Kube) -> None:
+    assert list(known_secrets.of_mesh(kube)) == []
 
 
-def test_an_api_server_that_does_not_answer_is_not_taken_for_one_without_secrets(api: SmallApi, tmp_path: Path) -> None:
+def test_an_api_server_that_does_not_answer_is_not_taken_for_one_without_secrets(api: SmallApi, kube: Kube) -> None:
     api.answers[f"{SECRETS}/cacerts"] = (403, json.dumps({"message": "no", "code": 403}).encode())
     with pytest.raises(EnvironmentBroke):
-        list(known_secrets.of_mesh(kube(tmp_path)))
+        list(known_secrets.of_mesh(kube))
