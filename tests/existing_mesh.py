@@ -84,7 +84,9 @@ class TwoClusters:
         return found["data"]["remote"] if found else None
 
     def backups(self, role: str = "primary") -> list[dict[str, Any]]:
-        return [one for one in self.apis[role].kept("Secret") if one["metadata"]["name"].startswith("splithorizon-undo-")]
+        return [
+            one for one in self.apis[role].kept("Secret") if one["metadata"]["name"].startswith("splithorizon-undo-")
+        ]
 
 
 @contextmanager

@@ -178,9 +178,10 @@ class _Handler(BaseHTTPRequestHandler):
         found = []
         for key, kept in self.server.objects.items():
             namespaced = key.replace(f"/namespaces/{kept['metadata'].get('namespace', '')}", "", 1)
-            if f"{path}/{kept['metadata']['name']}" in (key, namespaced) and wanted.items() <= (
-                kept["metadata"].get("labels") or {}
-            ).items():
+            if (
+                f"{path}/{kept['metadata']['name']}" in (key, namespaced)
+                and wanted.items() <= (kept["metadata"].get("labels") or {}).items()
+            ):
                 found.append(kept)
         return found
 
@@ -265,7 +266,7 @@ def small_api(kubeconfig: Path, *, context: str = "x") -> Iterator[SmallApi]:
 
 def write_kubeconfig(path: Path, server: str, *, context: str = "x") -> None:
     """Write a kubeconfig with a client certificate and a token; JSON is YAML."""
-    secret = base64.b64encode(b"not a real key").decode()
+    secret = base64.b64encode(b"not a real key, though as long as one").decode()
     user = {"token": "the-token", "client-certificate-data": secret, "client-key-data": secret}
     document = {
         "apiVersion": "v1",

@@ -72,9 +72,7 @@ def test_an_undo_goes_through_after_ten_lost_requests(mesh: TwoClusters, run: Ru
     assert mesh.token == "dG9rZW4="
 
 
-def test_an_undo_that_never_goes_through_stays_written_down_and_is_done_at_the_end(
-    mesh: TwoClusters, run: Run
-) -> None:
+def test_an_undo_that_never_goes_through_stays_written_down_and_is_done_at_the_end(mesh: TwoClusters, run: Run) -> None:
     take_secret_away(run)
     mesh.primary.failures.append(Failure(10_000))
     with durations.shortened(0.005), pytest.raises(EnvironmentBroke, match="istio-remote of the primary") as broken:
@@ -124,9 +122,7 @@ def test_a_change_of_which_no_answer_came_is_undone_by_what_is_seen(mesh: TwoClu
 
 
 @pytest.mark.parametrize("how", ["lost", "unanswered"])
-def test_an_object_whose_making_got_no_answer_is_known_by_the_runs_label(
-    mesh: TwoClusters, run: Run, how: str
-) -> None:
+def test_an_object_whose_making_got_no_answer_is_known_by_the_runs_label(mesh: TwoClusters, run: Run, how: str) -> None:
     # The first is the copy in the cluster.
     made = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "way"}, "spec": {"ports": [{"port": 1}]}}
     mesh.primary.failures.append(Failure(1, "POST", "services", how))
@@ -242,7 +238,12 @@ def test_an_object_that_is_there_already_is_never_overwritten(mesh: TwoClusters,
 
 def test_what_is_made_in_the_place_of_what_was_deleted_goes_first(mesh: TwoClusters, run: Run) -> None:
     take_secret_away(run)
-    made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "istio-remote"}, "data": {"remote": "c3BvaWxlZA=="}}
+    made = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "istio-remote"},
+        "data": {"remote": "c3BvaWxlZA=="},
+    }
     changes.apply(run.primary, [made], SYSTEM, run.undo)
     mesh.primary.failures.append(Failure(1, "DELETE", "istio-remote", 403))
     with pytest.raises(EnvironmentBroke, match="not as before"):
@@ -289,7 +290,11 @@ def test_the_copy_in_the_cluster_is_there_before_the_change_and_gone_after_its_u
     mesh: TwoClusters, run: Run
 ) -> None:
     take_secret_away(run)
-    written = [(method, path) for method, path, *_ in mesh.primary.asked if method in ("POST", "DELETE") and "lease" not in path]
+    written = [
+        (method, path)
+        for method, path, *_ in mesh.primary.asked
+        if method in ("POST", "DELETE") and "lease" not in path
+    ]
     assert written == [("POST", BACKUPS), ("DELETE", SECRET)]
     (secret,) = mesh.backups()
     (entry,) = entries(run)
@@ -319,9 +324,7 @@ def test_the_copy_is_told_what_the_run_left(mesh: TwoClusters, run: Run) -> None
     assert pending.entry_of(secret).left == [{"spec": {"replicas": 0}}]
 
 
-def test_an_object_outside_of_all_namespaces_has_its_copy_in_the_system_namespace(
-    mesh: TwoClusters, run: Run
-) -> None:
+def test_an_object_outside_of_all_namespaces_has_its_copy_in_the_system_namespace(mesh: TwoClusters, run: Run) -> None:
     mesh.primary.put("ClusterRole", "reader", rules=[{"verbs": ["get"]}])
     changes.delete(run.primary, "ClusterRole", "reader", None, run.undo)
     (secret,) = mesh.backups()
