@@ -25,7 +25,7 @@ _WITHIN = 120
 def pytest_in(
     folder: Path, *arguments: str, home: Path, more: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a folder, with ``more`` in its environment; whatever it would keep for the user is below ``home``."""
+    """Run pytest in a folder, ``more`` in its environment; whatever it would keep for the user is below ``home``."""
     bare = home / "bin"
     bare.mkdir(parents=True, exist_ok=True)
     own = {

@@ -99,7 +99,7 @@ def test_an_expired_lease_is_taken_over_and_its_run_begins_no_change_any_more(me
     second.lease.acquire()
     assert holders(mesh) == {mesh_lease.holder_of("second")}
     first.lease.renew(first.lease.places[0])
-    with pytest.raises(EnvironmentBroke, match="splithorizon run second on .* holds it in east"):
+    with pytest.raises(EnvironmentBroke, match=r"splithorizon run second on .* holds it in east"):
         require_held(first.folder)
     first.lease.release()
     assert holders(mesh) == {mesh_lease.holder_of("second")}, "whose it is no longer, deletes nothing"

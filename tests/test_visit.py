@@ -1,4 +1,4 @@
-"""A run on an existing mesh says whom it talks to, holds the mesh's Lease where it disrupts, and labels what it makes."""
+"""A run on an existing mesh says which servers it talks to, labels what it makes, and locks the mesh if it disrupts."""
 
 from __future__ import annotations
 
