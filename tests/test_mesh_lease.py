@@ -83,7 +83,7 @@ def test_a_run_that_gets_only_one_of_two_leases_gives_that_one_back(mesh: TwoClu
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_leases_are_taken_in_the_order_of_the_clusters_uids(mesh: TwoClusters, turned: bool) -> None:
-    """Whatever order the contexts have: the other way round, two runs could each have the Lease that the other wants."""
+    """Whatever order the contexts have: otherwise two runs could each have the Lease that the other wants."""
     first, second = new_run(mesh, "first"), new_run(mesh, "second", lease=False)
     del mesh.primary.objects[LEASE]
     places = second.lease.places[::-1] if turned else second.lease.places
