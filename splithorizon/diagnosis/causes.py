@@ -310,12 +310,10 @@ GATEWAY_NAME_CHANGED = _new(
 GATEWAY_CONNECTION_BROKEN = _new(
     "gateway-connection-broken",
     "the gateway ends the service's connections with an error: its log has the response flags",
-    "",
 )
 GATEWAY_LOG_INCOMPLETE = _new(
     "gateway-log-incomplete",
     "the gateway has not ended the connection yet, or its log was cut",
-    "",
 )
 
 # Where versions run and how answers are shared among them.
@@ -323,17 +321,14 @@ GATEWAY_LOG_INCOMPLETE = _new(
 BOTH_VERSIONS_EVERYWHERE = _new(
     "both-versions-everywhere",
     "both versions run in both clusters, as helloworld.yaml applied with -l app=helloworld deploys them",
-    "kubectl <{near}> -n <namespace> get pods -L version",
 )
 VERSION_MISPLACED = _new(
     "version-misplaced",
     "a version was deployed into the wrong cluster, or not at all",
-    "kubectl <{near}> -n <namespace> get pods -L version",
 )
 STRANGE_POD = _new(
     "strange-pod",
     "a pod that is none of helloworld's carries the service's label",
-    "kubectl <{near}> -n <namespace> get pods --show-labels",
 )
 POD_FORWARDS = _new(
     "pod-forwards",
