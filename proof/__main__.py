@@ -14,7 +14,19 @@ from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 
-from proof import CONTROL, Proven, apart, as_json, missing, table, together, unsound, verdicts_of
+from proof import (
+    CONTROL,
+    Proven,
+    apart,
+    as_json,
+    cause_ids_of,
+    missing,
+    table,
+    together,
+    unrefuted,
+    unsound,
+    verdicts_of,
+)
 from splithorizon import catalogue, preflight, process, report
 from splithorizon.catalogue import Profile
 from splithorizon.durations import current as durations
@@ -81,7 +93,8 @@ class Prover:
         with self._progress.step(f"{fault.name} healed"):
             self._require_healed(fault)
         found = verdicts_of(last) if last else {}
-        return Proven(fault, found, detected_after, time.monotonic() - begun, problems)
+        carried = cause_ids_of(fault, last) if last else {}
+        return Proven(fault, found, detected_after, time.monotonic() - begun, problems, carried)
 
     def require_sound(self, modules: Iterable[str]) -> None:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
@@ -235,10 +248,10 @@ def main(arguments: list[str] | None = None) -> int:
     proven = sorted(together(proof.proven), key=lambda one: names.index(one.fault.name))
     print("\n".join(["", *table(proven), ""]))
     wrong = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
-    print(
-        "\n".join([*wrong, f"{len(proven) - len({one.split(':')[0] for one in wrong})} of {len(proven)} faults proven"])
-    )
-    return int(bool(wrong))
+    misnamed = unrefuted(catalogue.behaviours(_SUITES), proven)
+    held = sum(not one.problems for one in proven)
+    print("\n".join([*wrong, *misnamed, f"{held} of {len(proven)} faults proven"]))
+    return int(bool(wrong or misnamed))
 
 
 def _say(mesh: int, line: str) -> None:

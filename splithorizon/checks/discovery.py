@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from splithorizon import statistics
 from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
-from splithorizon.checks.suspects import far_pods_dialled, far_version_missing
+from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke
@@ -137,7 +137,7 @@ def answers_follow_weights(
             samples=len(answers),
             causes=(causes.BALANCED_WITHOUT_WEIGHTS,)
             if 0 < count < len(answers)
-            else (causes.LOCALITY_PREFERRED, causes.PODS_NOT_SERVING)
+            else near_version_missing()
             if count
             else far_version_missing(mode),
             next_command=endpoints_of(route.near),

@@ -8,7 +8,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from splithorizon import statistics
 from splithorizon.by_hand import endpoints_of, logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
-from splithorizon.checks.suspects import far_endpoint_unreachable, far_pods_dialled, far_version_missing, not_answered
+from splithorizon.checks.suspects import (
+    far_endpoint_unreachable,
+    far_pods_dialled,
+    far_version_missing,
+    near_version_missing,
+    not_answered,
+)
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke
@@ -23,7 +29,7 @@ from splithorizon.workloads import VERSION_OF
 # A rule that confines requests and does not: another rule is in force, or istiod did not take over the setting.
 _WHY_NOT_CONFINED = {
     Confinement.SUBSET: (causes.OLDER_RULE,),
-    Confinement.HEADLESS: (causes.OLDER_RULE,),
+    Confinement.HEADLESS: (causes.RULE_SENDS_ELSEWHERE,),
     Confinement.CLUSTER_LOCAL: (causes.MESH_CONFIG_UNREADABLE,),
 }
 
@@ -147,6 +153,8 @@ def both_versions_answer(replies: Sequence[Reply], route: Route, *, mode: Networ
             if strangers
             else far_version_missing(mode)
             if missing == [VERSION_OF[route.far]]
+            else near_version_missing()
+            if missing
             else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED),
             next_command=endpoints_of(route.near),
             where=route,
@@ -231,7 +239,7 @@ def path_proof(
             expected=f"replies from {near} and from {far}",
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
             samples=len(joined.pairs),
-            causes=(causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED) if counts[far] else far_version_missing(mode),
+            causes=near_version_missing() if counts[far] else far_version_missing(mode),
             next_command=endpoints_of(route.near),
             where=route,
         )

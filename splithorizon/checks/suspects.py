@@ -13,7 +13,7 @@ _FORBIDDEN = 403
 
 
 def far_pods_dialled(mode: NetworkMode) -> tuple[Cause, ...]:
-    """Why a sidecar holds pod addresses of the other network: istiod knows no gateway of it, or not its pods' network."""
+    """Why a sidecar holds pod addresses of the other network: istiod lacks its gateway, or its pods' network."""
     if mode is NetworkMode.LABELS:
         return (
             causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
@@ -36,6 +36,16 @@ def far_endpoint_unreachable(mode: NetworkMode) -> tuple[Cause, ...]:
 def far_version_missing(mode: NetworkMode) -> tuple[Cause, ...]:
     """Why only the near version answers: a sidecar sends a request that cannot leave to a near pod instead."""
     return (causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_REFUSED, *far_endpoint_unreachable(mode))
+
+
+def near_version_missing() -> tuple[Cause, ...]:
+    """Why only the far version answers."""
+    return (
+        causes.REMOTE_SECRET_MISSING,
+        causes.REMOTE_SECRET_REFUSED,
+        causes.LOCALITY_PREFERRED,
+        causes.PODS_NOT_SERVING,
+    )
 
 
 def not_answered(lost: Collection[Reply]) -> tuple[Cause, ...]:

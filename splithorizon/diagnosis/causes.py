@@ -244,6 +244,11 @@ OLDER_RULE = _new(
     "an older rule for the same host is in force: of two, sidecars get the older",
     _RULES,
 )
+RULE_SENDS_ELSEWHERE = _new(
+    "rule-sends-elsewhere",
+    "a VirtualService for the host sends its requests to another service",
+    _RULES,
+)
 ENDPOINTS_REMOVED_LATE = _new(
     "endpoints-removed-late",
     "pods went before the sidecars had heard of it",
