@@ -82,6 +82,20 @@ def parse_profiles(text: str) -> tuple[Profile, ...]:
     return tuple(profile for profile in Profile if profile in names)
 
 
+def selected_by(expression: str) -> tuple[Profile, ...]:
+    """The profiles that an expression of ``-m`` asks for; ``security`` asks for one, and ``not disruptive`` for none.
+
+    None for an expression with more in it than names, ``and``, ``or``, ``not`` and brackets.
+    """
+    try:
+        parsed = ast.parse(expression.strip(), mode="eval").body
+        if _holds(parsed, ""):
+            return ()
+        return tuple(profile for profile in Profile if _holds(parsed, profile))
+    except (SyntaxError, ValueError):
+        return ()
+
+
 def unclaimed(
     known: Collection[Behaviour],
     profiles: Collection[Profile],
@@ -100,6 +114,21 @@ def unclaimed(
         elif one.profile not in profiles and one.path not in named:
             reasons[one.name] = f"of profile {one.profile}, which was not asked for"
     return reasons
+
+
+def _holds(expression: ast.expr, mark: str) -> bool:
+    """Whether an expression selects a test with this mark alone; raises ValueError for other kinds of expression."""
+    match expression:
+        case ast.Name(id=name):
+            return name == mark
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _holds(operand, mark)
+        case ast.BoolOp(op=ast.And(), values=values):
+            return all(_holds(value, mark) for value in values)
+        case ast.BoolOp(values=values):
+            return any(_holds(value, mark) for value in values)
+        case _:
+            raise ValueError(f"{ast.unparse(expression)} is no expression of marks")
 
 
 def _no_profile(name: object) -> str:
