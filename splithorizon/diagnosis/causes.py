@@ -599,7 +599,7 @@ NAMESPACE_NOT_EMPTIED = _new(
 )
 INSTALLED_BY_OTHER_MEANS = _new(
     "installed-by-other-means",
-    "istioctl did not make it and does not remove it: an earlier installation, another revision, Helm",
+    "it was not made by istioctl, which does not remove it: an earlier installation, another revision, Helm",
 )
 ISTIOD_ELSEWHERE = _new(
     "istiod-elsewhere",
