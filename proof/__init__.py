@@ -160,6 +160,14 @@ def table(proven: Sequence[Proven]) -> list[str]:
     return [*keys, "", head, *rows, "", *legend, *(["", *unclear] if unclear else [])]
 
 
+def account(proven: Sequence[Proven], behaviours: Iterable[Behaviour]) -> tuple[list[str], bool]:
+    """What is wrong with a proof, line by line, with the count of the faults proven; and whether nothing is wrong."""
+    problems = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
+    problems += unrefuted(behaviours, proven)
+    held = sum(not one.problems for one in proven)
+    return [*problems, f"{held} of {len(proven)} faults proven"], not problems
+
+
 def as_json(one: Proven) -> dict[str, object]:
     """One fault for a program that reads."""
     return {

@@ -11,6 +11,7 @@ import pytest
 from proof import (
     CONTROL,
     Proven,
+    account,
     apart,
     as_json,
     cause_ids_of,
@@ -153,8 +154,9 @@ def test_the_columns_of_the_table_stand_below_their_numbers() -> None:
     lines = table([proven_by(*red, fault=fault)])
     head = next(line for line in lines if "red after" in line)
     row = next(line for line in lines if line.startswith(FAULT.name))
-    assert [row[place - 3 : place + 1] for place in range(len(row)) if row[place] == "*"] == ["(✗)*"] * len(names)
-    assert head.index("red after") == row.index("4.2 s") + len("4.2 s") - len("red after")
+    ends = [place for place, glyph in enumerate(row) if glyph == "*"]
+    assert [row[end - 3 : end + 1] for end in ends] == ["(✗)*"] * len(names)
+    assert [head[: end + 1].split()[-1] for end in ends] == [str(number) for number in range(1, len(names) + 1)]
 
 
 def demanded_of(fault: Fault) -> list[BehaviourResult]:
@@ -208,6 +210,22 @@ def test_a_behaviour_that_its_fault_does_not_refute_is_told(behaviour: Behaviour
     assert unrefuted([behaviour], [proven]) == [
         f"{behaviour.name} names the fault secret-missing, which does not refute it"
     ]
+
+
+def test_a_proof_with_a_misnamed_fault_fails() -> None:
+    assert account([proven_by(RED)], [BEHAVIOUR]) == (["1 of 1 faults proven"], True)
+    elsewhere = replace(BEHAVIOUR, path=Path("suites/routing/test_other.py"))
+    said = "test_other names the fault secret-missing, which does not refute it"
+    assert account([proven_by(RED)], [elsewhere]) == ([said, "1 of 1 faults proven"], False)
+
+
+def test_a_proof_with_a_fault_that_was_not_detected_fails() -> None:
+    lines, sound = account([proven_by(RED), proven_by(GREEN)], [])
+    assert lines == [
+        "secret-missing: test_both_versions_answer: conformant, where not conformant is demanded",
+        "1 of 2 faults proven",
+    ]
+    assert not sound
 
 
 def test_a_fault_that_was_not_injected_says_nothing_of_who_names_it() -> None:
