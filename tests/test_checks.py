@@ -226,7 +226,7 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
     ),
     "near by way of the far gateway": (
         lambda: path_proof(joined((499, "v1", NEAR_POD), (500, "v2", GATEWAY), (1, "v1", GATEWAY))),
-        (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN),
+        (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS),
     ),
     "far behind a near pod": (
         lambda: path_proof(joined((500, "v1", NEAR_POD), (500, "v2", NEAR_POD))),
@@ -275,7 +275,7 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
     ),
     "both versions in both clusters": (
         lambda: path_proof(joined((3, "v1", NEAR_POD), (3, "v2", NEAR_POD), (3, "v1", GATEWAY), (3, "v2", GATEWAY))),
-        (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN),
+        (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS),
     ),
     "a proxy in the primary forwards to the remote": (
         lambda: path_proof(joined((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", NEAR_POD))),
@@ -393,6 +393,14 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
     ),
     "a reply lost, and its cause": (
         lambda: all_answered([*ONCE, LOST], OUT),
+        (*suspects.far_endpoint_unreachable(LABELS), causes.PODS_NOT_SERVING),
+    ),
+    "no endpoint at all": (
+        lambda: all_answered([*ONCE, BROKEN], OUT),
+        (causes.SERVICE_NOT_SENT, causes.REMOTE_SECRET_MISSING, causes.PODS_NOT_SERVING),
+    ),
+    "no endpoint for some": (
+        lambda: all_answered([*ONCE, BROKEN, LOST], OUT),
         (*suspects.far_endpoint_unreachable(LABELS), causes.PODS_NOT_SERVING),
     ),
     "a reply refused by a policy": (

@@ -26,6 +26,8 @@ from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
 from splithorizon.workloads import VERSION_OF
 
+# What Envoy answers itself where a cluster has no healthy endpoint.
+_NO_ENDPOINT = "no healthy upstream"
 # A rule that confines requests and does not: another rule is in force, or istiod did not take over the setting.
 _WHY_NOT_CONFINED = {
     Confinement.SUBSET: (causes.OLDER_RULE,),
@@ -286,7 +288,7 @@ def _why_strayed(
     hosts = {pair.line.upstream_host for pair in strayed}
     at_near_pods = [pair.reply for pair in strayed if pair.line.upstream_host in wanted[near]]
     if any(pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed):
-        return (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN)
+        return (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS)
     if any(reply.version == far for reply in at_near_pods):
         return (causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR)
     if hosts == {None}:
@@ -311,6 +313,10 @@ def _why_unjoined(joined: Joined) -> tuple[Cause, ...]:
 
 
 def _why_unanswered(lost: Sequence[Reply], mode: NetworkMode) -> tuple[Cause, ...]:
-    """A policy alone answers 403; anything else may come from either network."""
+    """A policy answers 403, and a sidecar without an endpoint says so; anything else may come from either network."""
     refused = not_answered(lost)
-    return refused if refused == (causes.POLICY_DENIES,) else (*far_endpoint_unreachable(mode), *refused)
+    if refused == (causes.POLICY_DENIES,):
+        return refused
+    if all(_NO_ENDPOINT in reply.body for reply in lost):
+        return (causes.SERVICE_NOT_SENT, causes.REMOTE_SECRET_MISSING, *refused)
+    return (*far_endpoint_unreachable(mode), *refused)

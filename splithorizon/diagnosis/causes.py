@@ -337,8 +337,7 @@ STRANGE_POD = _new(
 )
 POD_FORWARDS = _new(
     "pod-forwards",
-    "a pod of the near cluster forwards requests to the other network itself",
-    "kubectl <{near}> -n <namespace> get pods --show-labels",
+    "a pod of the service forwards requests to the other network itself",
 )
 FAR_VERSION_RUNS_NEAR = _new(
     "far-version-runs-near",
