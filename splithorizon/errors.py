@@ -28,10 +28,6 @@ class TimedOut(EnvironmentBroke):
     """A claim did not become true within its deadline."""
 
 
-class StoppedHolding(EnvironmentBroke):
-    """A claim that had to stay true for a while did not."""
-
-
 class CommandFailed(EnvironmentBroke):
     """A program ended badly, or not in time, or could not be started."""
 

@@ -144,23 +144,9 @@ class Kube:
         path = f"{path_of(kind, namespace, name)}/status"
         return self._object("PATCH", path, body=body, content_type=_MERGE)
 
-    def logs(
-        self,
-        pod: str,
-        namespace: str,
-        container: str,
-        *,
-        since_seconds: int | None = None,
-        since_time: str | None = None,
-        tail: int | None = None,
-        previous: bool = False,
-    ) -> str:
+    def logs(self, pod: str, namespace: str, container: str, *, since_time: str) -> str:
         """Read a container's log; ``since_time`` is RFC 3339, and taken to the second."""
-        asked = {
-            "container": container, "sinceSeconds": since_seconds, "sinceTime": since_time,
-            "tailLines": tail, "previous": "true" if previous else None,
-        }  # fmt: skip
-        query = [(name, str(value)) for name, value in asked.items() if value is not None]
+        query = [("container", container), ("sinceTime", since_time)]
         path = f"{path_of('Pod', namespace, pod)}/log"
         return self._server.send("GET", path, query=query).decode(errors="replace")
 

@@ -35,7 +35,8 @@ class BehaviourResult:
     """What one test found of one claim, on one route where the claim has routes.
 
     ``behaviour`` is the stem of the test's module; ``evidence`` holds each check's, as a dict.
-    The three texts after it say what was expected and seen, why that may be, and how to look further;
+    ``failure``, ``likely_cause`` and ``next_command`` say what was expected and seen, why that may be, and how to look
+    further; ``cause_ids`` are the causes that the check's evidence cannot tell apart (``diagnosis.causes``);
     ``numbers`` is what the check that refuted the claim had counted, by name.
     """
 
@@ -51,6 +52,7 @@ class BehaviourResult:
     evidence: tuple[Mapping[str, Any], ...] = ()
     failure: str = ""
     likely_cause: str = ""
+    cause_ids: tuple[str, ...] = ()
     next_command: str = ""
     numbers: Mapping[str, float | str] = field(default_factory=dict)
 
@@ -159,7 +161,9 @@ def point_latest(reports: Path, run_folder: Path) -> Path:
 
 def _behaviour(content: dict[str, Any]) -> BehaviourResult:
     result = BehaviourResult(**content)
-    return replace(result, verdict=Verdict(result.verdict), evidence=tuple(result.evidence))
+    return replace(
+        result, verdict=Verdict(result.verdict), evidence=tuple(result.evidence), cause_ids=tuple(result.cause_ids)
+    )
 
 
 def _plain(value: Any, redact: Redact, name: str = "") -> Any:

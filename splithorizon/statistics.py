@@ -38,10 +38,3 @@ def p_value(count: int, trials: int, share: float) -> float:
 def miss(trials: int, share: float) -> float:
     """The chance that something with that share of the answers gives none of them."""
     return (1.0 - share) ** trials
-
-
-def trials_needed(share: float, false_alarm: float = FALSE_ALARM) -> int:
-    """The fewest requests at which that chance is no more than the false alarm."""
-    if share == 1.0:
-        return 1
-    return math.ceil(math.log(false_alarm) / math.log1p(-share))

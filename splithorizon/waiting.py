@@ -1,4 +1,4 @@
-"""The two waiting verbs: a claim, a probe, a deadline, and what was seen. There is no third."""
+"""The one waiting verb: a claim, a probe, a deadline, and what was seen. There is no second."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import TypeVar
 from tenacity import (
     Retrying,
     retry_if_exception_type,
-    retry_if_result,
-    stop_after_delay,
     stop_before_delay,
     wait_exponential,
     wait_fixed,
 )
 
 from splithorizon.durations import current as durations
-from splithorizon.errors import StoppedHolding, TimedOut
+from splithorizon.errors import TimedOut
 from splithorizon.process import raise_if_cancelled
 
 T = TypeVar("T")
@@ -93,28 +91,3 @@ def eventually(
     except NotYet:
         what = f"{claim}: not true within {within:g} s ({watch.looks} looks)"
         raise TimedOut(what, seen=watch.told()) from None
-
-
-def always(claim: str, probe: Callable[[], object], *, during: float, every: float | None = None) -> None:
-    """Look every ``every`` seconds, the last time when ``during`` is over; each must find it true.
-
-    Raises StoppedHolding at the probe's first NotYet, and Cancelled when the run is being stopped.
-    """
-    every = durations().poll if every is None else every
-    watch = _Watch()
-
-    def look() -> None:
-        raise_if_cancelled()
-        watch.looks += 1
-        try:
-            probe()
-        except NotYet as broken:
-            after = f"after {watch.elapsed():.1f} of {during:g} s ({watch.looks} looks)"
-            raise StoppedHolding(f"{claim}: not true {after}", seen=str(broken)) from None
-
-    Retrying(
-        stop=stop_after_delay(during),
-        wait=wait_fixed(every),
-        retry=retry_if_result(lambda _: True),
-        retry_error_callback=lambda _: None,
-    )(look)

@@ -2,35 +2,100 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from splithorizon.catalogue import EVERYDAY, Profile, behaviour, parse_profiles, unclaimed
+from fixtures.behaviours import behaviour as decorator
+from splithorizon.catalogue import EVERYDAY, Profile, behaviour, parse_profiles, selected_by, unclaimed
 
-MODULE = '"""It holds,\nat all times.\n\nGiven  a mesh\nBreaks when  it is\n    broken\nProfile  {profile}\n"""\n'
+MODULE = '''"""It holds,
+at all times.
+
+Given  a mesh
+"""
+
+def helper(): ...
+
+@pytest.mark.timeout(9)
+@behaviour({data})
+def test_it(): ...
+'''
+DATA = 'profile="{}", breaks_when="a-fault"'
 
 
-def module(folder: Path, name: str, profile: str = "core") -> Path:
+def module(folder: Path, name: str, profile: str = "core", *, data: str = DATA) -> Path:
     path = folder / "area" / f"{name}.py"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(MODULE.format(profile=profile))
+    path.write_text(MODULE.format(data=data.format(profile)))
     return path
 
 
-def test_a_docstring_tells_claim_fault_and_profile(tmp_path: Path) -> None:
+def test_a_docstring_tells_the_claim_and_the_decorator_the_rest(tmp_path: Path) -> None:
     found = behaviour(module(tmp_path, "test_it", "security"))
     assert (found.area, found.name, found.claim) == ("area", "test_it", "It holds, at all times")
-    assert (found.fault, found.profile) == ("it is broken", Profile.SECURITY)
+    assert (found.breaks_when, found.profile) == (("a-fault",), Profile.SECURITY)
 
 
-def test_one_that_names_no_known_profile_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"test_it\.py: there is no profile 'fast': core, extended"):
-        behaviour(module(tmp_path, "test_it", "fast"))
+def test_several_faults_keep_their_order(tmp_path: Path) -> None:
+    found = behaviour(module(tmp_path, "test_it", data='profile="core", breaks_when=("z", "a")'))
+    assert found.breaks_when == ("z", "a")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ('profile="fast", breaks_when="a"', "there is no profile 'fast': core, extended"),
+        ('breaks_when="a"', "there is no profile None"),
+        ('profile="core"', "breaks_when is None: the name of a registered fault"),
+        ('profile="core", breaks_when=""', "the name of a registered fault"),
+        ('profile="core", breaks_when=()', "the name of a registered fault"),
+        ('profile="core", breaks_when=("a", 1)', "the name of a registered fault"),
+        ('profile=CORE, breaks_when="a"', "not literals"),
+    ],
+)
+def test_data_that_cannot_be_meant_is_refused_with_the_file(tmp_path: Path, data: str, said: str) -> None:
+    with pytest.raises(ValueError, match=rf"test_it\.py: .*{re.escape(said)}"):
+        behaviour(module(tmp_path, "test_it", data=data))
+
+
+def test_a_module_without_the_decorator_is_refused(tmp_path: Path) -> None:
     path = module(tmp_path, "test_it")
-    path.write_text(path.read_text().replace("Breaks when", "Breaks if"))
-    with pytest.raises(ValueError, match="no 'Breaks when'"):
+    path.write_text(path.read_text().replace("@behaviour", "@something"))
+    with pytest.raises(ValueError, match=r"test_it\.py: no test has a decorator @behaviour"):
         behaviour(path)
+
+
+def test_the_decorator_marks_what_the_catalogue_reads() -> None:
+    @decorator(profile="security", breaks_when="a-fault")
+    def test_it() -> None: ...
+
+    marks = {mark.name: mark.kwargs for mark in test_it.pytestmark}  # type: ignore[attr-defined]  # pytest sets it
+    assert marks == {"behaviour": {"profile": "security", "breaks_when": ("a-fault",)}, "security": {}}
+    with pytest.raises(ValueError, match="no profile 'fast'"):
+        decorator(profile="fast", breaks_when="a-fault")
+
+
+@pytest.mark.parametrize(
+    ("expression", "profiles"),
+    [
+        ("security", (Profile.SECURITY,)),
+        ("core or disruptive", (Profile.CORE, Profile.DISRUPTIVE)),
+        ("(core or extended) and not slow", (Profile.CORE, Profile.EXTENDED)),
+        ("not disruptive", ()),
+        ("not (disruptive or cleanup)", ()),
+        ("core and security", ()),
+        ("slow", ()),
+        ("", ()),
+        ("core or slow(reason='net')", ()),
+        ("core or", ()),
+    ],
+)
+def test_an_expression_of_marks_asks_for_the_profiles_that_it_names(
+    expression: str, profiles: tuple[Profile, ...]
+) -> None:
+    assert selected_by(expression) == profiles
 
 
 def test_profiles_are_named_or_all() -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from splithorizon import checks
 from splithorizon.checks import CheckFailed
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.mesh.uninstallation import Remains
 from splithorizon.topology import Role
@@ -22,35 +24,36 @@ def test_a_cluster_that_holds_what_it_held_is_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "cause", "command"),
+    ("found", "open_causes", "command"),
     [
         (
             remains("left: ConfigMap default/istio-ca-root-cert", "left: ClusterRole istiod"),
-            "something else than istioctl made it",
+            (causes.INSTALLED_BY_OTHER_MEANS, causes.ISTIOD_ELSEWHERE),
             "kubectl <remote> -n default get ConfigMap istio-ca-root-cert -o yaml",
         ),
         (
             remains("left: Namespace istio-system", stuck=("namespace istio-system: finalizers remain",)),
-            "a finalizer whose controller is gone keeps it: namespace istio-system: finalizers remain",
+            (causes.FINALIZER_WITHOUT_CONTROLLER,),
             "kubectl <remote> get Namespace istio-system -o yaml",
         ),
         (
             remains("left: Namespace istio-system", going=("istio-system",)),
-            "a namespace was not emptied in time, or holds what cannot be deleted: istio-system",
+            (causes.NAMESPACE_NOT_EMPTIED,),
             "kubectl <remote> get Namespace istio-system -o yaml",
         ),
         (
             remains("changed: Namespace default"),
-            "changed what was there before it",
+            (causes.CHANGED_BY_INSTALLATION,),
             "kubectl <remote> get Namespace default -o yaml",
         ),
     ],
     ids=["left", "stuck", "on its way", "changed"],
 )
-def test_what_differs_is_named_with_its_cause(found: Remains, cause: str, command: str) -> None:
+def test_what_differs_is_named_with_its_causes(found: Remains, open_causes: tuple[Cause, ...], command: str) -> None:
     with pytest.raises(CheckFailed) as refuted:
         checks.as_before_installation(found)
-    assert cause in refuted.value.likely_cause
+    assert refuted.value.causes == open_causes
+    assert all(one in refuted.value.seen for one in found.stuck)
     assert refuted.value.next_command == command
     assert found.differences[0] in refuted.value.seen
 

@@ -8,6 +8,8 @@ import pytest
 
 from splithorizon import checks
 from splithorizon.checks import CheckFailed
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.passage import Counts, Passage, server_name
 from splithorizon.observations.replies import Reply
@@ -38,21 +40,25 @@ def test_what_passes_is_told_with_its_numbers() -> None:
     assert found.addresses == ("10.20.0.4:5000",)
 
 
+NOTHING_COMES = (causes.SERVICES_NOT_EXPOSED, causes.GATEWAY_ADDRESS_WRONG, causes.GATEWAY_BYPASSED)
+
+
 @pytest.mark.parametrize(
-    ("passage", "cause"),
+    ("passage", "open_causes"),
     [
-        (replace(SOUND, upstreams=frozenset()), "it is not exported to the gateway's namespace"),
-        (replace(SOUND, upstreams=PODS | {"10.89.0.2:15443"}), "hands requests on to 10.89.0.2:15443"),
-        (replace(SOUND, counts=Counts(14_000, 3)), "no filter chain for the name"),
-        (replace(SOUND, counts=Counts(0, 0)), "nothing comes to this gateway"),
-        (replace(SOUND, replies=SOUND.replies[1::2], counts=Counts(0, 0)), "nothing comes to this gateway"),
+        (replace(SOUND, upstreams=frozenset()), (causes.SERVICE_NOT_EXPORTED,)),
+        (replace(SOUND, upstreams=PODS | {"10.89.0.2:15443"}), (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT)),
+        (replace(SOUND, counts=Counts(14_000, 3)), (causes.SERVICES_NOT_EXPOSED,)),
+        (replace(SOUND, counts=Counts(0, 0)), NOTHING_COMES),
+        (replace(SOUND, replies=SOUND.replies[1::2], counts=Counts(0, 0)), NOTHING_COMES),
+        (replace(SOUND, replies=SOUND.replies[1::2]), (causes.POLICY_DENIES, causes.PODS_NOT_SERVING)),
     ],
-    ids=["unknown service", "hairpin", "turned away", "past the gateway", "no far answer"],
+    ids=["unknown service", "hairpin", "turned away", "past the gateway", "no far answer", "refused by the pods"],
 )
-def test_what_does_not_pass_is_refuted_with_its_cause(passage: Passage, cause: str) -> None:
+def test_what_does_not_pass_is_refuted_with_its_causes(passage: Passage, open_causes: tuple[Cause, ...]) -> None:
     with pytest.raises(CheckFailed) as caught:
         checks.gateway_passes_to_own_pods(passage, OUT, own_pods=PODS, shared=False)
-    assert cause in caught.value.likely_cause
+    assert caught.value.causes == open_causes
     assert caught.value.samples == len(passage.replies)
     assert caught.value.numbers == {"passed_bytes": passage.counts.passed, "turned_away": passage.counts.turned_away}
 
@@ -61,12 +67,12 @@ def test_whom_a_gateway_of_others_turns_away_may_be_anybody_while_answers_come_b
     found = checks.gateway_passes_to_own_pods(replace(SOUND, counts=Counts(14_000, 3)), OUT, own_pods=PODS, shared=True)
     assert found.numbers["turned_away"] == 3
     nobody = replace(SOUND, replies=SOUND.replies[1::2], counts=Counts(0, 3))
-    with pytest.raises(CheckFailed, match="no filter chain for the name"):
+    with pytest.raises(CheckFailed, match=causes.SERVICES_NOT_EXPOSED.text):
         checks.gateway_passes_to_own_pods(nobody, OUT, own_pods=PODS, shared=True)
 
 
 def test_a_pod_that_the_gateway_has_not_heard_of_is_a_late_push() -> None:
-    with pytest.raises(CheckFailed, match="not every pod has reached the gateway"):
+    with pytest.raises(CheckFailed, match=causes.PUSH_LATE.text):
         checks.gateway_passes_to_own_pods(SOUND, OUT, own_pods=PODS | {"10.20.0.9:5000"}, shared=False)
 
 

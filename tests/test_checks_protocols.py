@@ -8,6 +8,8 @@ import pytest
 
 from splithorizon import checks
 from splithorizon.checks import CheckFailed
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.exchange import Exchange, Protocol
 from splithorizon.route import Route
@@ -25,30 +27,33 @@ def test_what_is_carried_is_told_with_its_chance(protocol: Protocol) -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "cause"),
+    ("protocol", "open_causes"),
     [
-        (Protocol.LARGE_BODY, "a filter limits bodies"),
-        (Protocol.HTTP2, "the Service's port says another protocol"),
-        (Protocol.TCP, "the Service's port says another protocol"),
-        (Protocol.GRPC, "the Service's port says another protocol"),
-        (Protocol.LONG_WAIT, "a rule limits how long"),
-        (Protocol.SILENCE, "closes connections that are silent"),
+        (Protocol.LARGE_BODY, (causes.BODY_LIMITED, causes.CONNECTION_CUT)),
+        (Protocol.HTTP2, (causes.PORT_MISNAMED,)),
+        (Protocol.TCP, (causes.PORT_MISNAMED,)),
+        (Protocol.GRPC, (causes.PORT_MISNAMED,)),
+        (Protocol.LONG_WAIT, (causes.REQUEST_TIME_LIMITED, causes.SILENCE_LIMITED)),
+        (Protocol.SILENCE, (causes.SILENCE_LIMITED,)),
     ],
     ids=lambda value: value.name if isinstance(value, Protocol) else "",
 )
 @pytest.mark.parametrize("spoilt", [{"sound": False}, {"version": ""}], ids=["unsound", "nobody"])
-def test_what_is_spoilt_is_refuted_with_its_cause(protocol: Protocol, cause: str, spoilt: dict[str, object]) -> None:
+def test_what_is_spoilt_is_refuted_with_its_causes(
+    protocol: Protocol, open_causes: tuple[Cause, ...], spoilt: dict[str, object]
+) -> None:
     exchanges = [replace(SOUND[0], **spoilt), *SOUND[1:]]  # type: ignore[arg-type]  # a field and its value
     with pytest.raises(CheckFailed) as caught:
         checks.carried(exchanges, OUT, protocol)
-    assert cause in caught.value.likely_cause
+    assert caught.value.causes == open_causes
     assert "1 x" in caught.value.seen
     assert caught.value.samples == 24
 
 
-def test_a_version_without_a_part_is_refuted() -> None:
-    with pytest.raises(CheckFailed, match="one version is not reached by this protocol"):
-        checks.carried(SOUND[::2], OUT, Protocol.TCP)
+def test_a_version_without_a_part_is_refuted_and_its_cause_is_left_to_other_checks() -> None:
+    with pytest.raises(CheckFailed, match="24; v1 24, v2 0") as caught:
+        checks.carried(SOUND[::2] * 2, OUT, Protocol.TCP)
+    assert caught.value.causes == ()
 
 
 def test_nothing_is_said_without_exchanges() -> None:

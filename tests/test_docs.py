@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from docs import tables
+from splithorizon.diagnosis import causes
 from splithorizon.faults import every_fault
 from splithorizon.mesh.facts import NetworkMode
 from tests.test_house_rules import kept_files
@@ -123,32 +125,45 @@ def test_prose_is_narrow_enough_to_read(page: Path) -> None:
     assert [line for line in lines if len(line) > _PROSE_WIDTH and not line.startswith("|")] == []
 
 
-def test_the_suites_tables_are_what_the_docstrings_say() -> None:
+def test_the_tables_are_what_the_code_says() -> None:
     command = [sys.executable, "-m", "docs.tables", "--check"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, f"run python -m docs.tables\n{done.stdout}{done.stderr}"
 
 
-def test_a_stale_table_is_noticed(tmp_path: Path) -> None:
+def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     area = tmp_path / "suites" / "area"
-    for folder in (tmp_path / "docs", tmp_path / "splithorizon" / "checks", area):
-        folder.mkdir(parents=True)
-    for name in ("docs/tables.py", "splithorizon/catalogue.py", "splithorizon/checks/readiness.py"):
-        (tmp_path / name).write_text((REPOSITORY / name).read_text())
-    for readme in (area / "README.md", area.parent / "README.md"):
-        readme.write_text("# Area\n<!-- made by docs/tables.py -->\nold\n<!-- end -->\nkept\n")
-    (area / "test_x.py").write_text(
-        '"""It holds.\n\nBreaks when  it is\n    broken\nProfile  core\n"""\nchecks.absent(())\n'
+    area.mkdir(parents=True)
+    monkeypatch.setattr(tables, "SUITES", area.parent)
+    monkeypatch.setattr(tables, "CAUSES", tmp_path / "causes.md")
+    for page in (area / "README.md", area.parent / "README.md", tables.CAUSES):
+        page.write_text("# Area\n<!-- made by docs/tables.py -->\nold\n<!-- end -->\nkept\n")
+    module = area / "test_x.py"
+    module.write_text(
+        '"""It holds."""\n@behaviour(profile="core", breaks_when="networks-joined")\n'
+        "def test_x(prove): prove(checks.absent(()))\n"
     )
+    assert (tables.main(["--check"]), tables.main([]), tables.main(["--check"])) == (1, 0, 0)
+    text = (area / "README.md").read_text()
+    assert "| [It holds](test_x.py) | core | [networks-joined](" in text
+    assert "): Each node gets a route to the other's pods" in text
+    assert "| `primary-profile-in-remote` |" in text
+    assert "kept" in text
+    (row,) = (line for line in tables.CAUSES.read_text().splitlines() if line.startswith("| `networks-joined` |"))
+    assert row.endswith("splithorizon/faults/networks.py) |")
+    module.write_text(module.read_text().replace("networks-joined", "no-such-fault"))
+    with pytest.raises(ValueError, match=r"test_x\.py: there is no fault 'no-such-fault'"):
+        tables.main(["--check"])
 
-    def tables(*arguments: str) -> int:
-        command = [sys.executable, "-m", "docs.tables", *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode
 
-    assert (tables("--check"), tables(), tables("--check")) == (1, 0, 0)
-    row = "| [It holds](test_x.py) | core | it is broken | a primary profile was installed into the remote |"
-    assert row in (area / "README.md").read_text()
-    assert "kept" in (area / "README.md").read_text()
+def test_of_a_table_by_protocol_a_test_has_the_causes_of_its_own_protocol() -> None:
+    routing = REPOSITORY / "suites" / "routing"
+    silent, large = (
+        tables.causes_of(routing / f"test_{name}.py")
+        for name in ("silent_connections_stay_open", "large_bodies_arrive_whole")
+    )
+    assert silent == [causes.SILENCE_LIMITED]
+    assert large == [causes.BODY_LIMITED, causes.CONNECTION_CUT]
 
 
 def test_every_area_shows_its_behaviour_by_hand() -> None:

@@ -179,7 +179,7 @@ def test_the_image_set_has_every_sample_under_its_built_name(recipe: Recipe, tmp
     images = recipe.image_set(tmp_path)
     assert set(images.samples) == set(published.SAMPLES)
     assert set(images.samples.values()) <= set(recipe.references.values())
-    assert images.baked
+    assert images.to_load == ()
     assert images.istio_version == KNOWN.istio_default
 
 

@@ -188,9 +188,9 @@ def test_events_come_in_the_order_of_their_making(api: SmallApi, kube: Kube) -> 
 
 def test_a_log_of_one_json_line_stays_text(api: SmallApi, kube: Kube) -> None:
     api.answers["/api/v1/namespaces/sample/pods/sleep-1/log"] = (200, '{"a":"ü"}\n'.encode())
-    text = kube.logs("sleep-1", "sample", "istio-proxy", since_seconds=5, tail=0)
+    text = kube.logs("sleep-1", "sample", "istio-proxy", since_time="2026-01-01T00:00:00Z")
     assert text == '{"a":"ü"}\n'
-    asked = {"container": ["istio-proxy"], "sinceSeconds": ["5"], "tailLines": ["0"]}
+    asked = {"container": ["istio-proxy"], "sinceTime": ["2026-01-01T00:00:00Z"]}
     assert api.asked[0][2] == asked
 
 

@@ -32,7 +32,8 @@ from splithorizon.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.session import Session
 
-pytest_plugins = [f"fixtures.{name}" for name in ("claims", "options", "lifecycle", "selection", "reporting")]
+PLUGINS = ("behaviours", "claims", "options", "lifecycle", "selection", "reporting")
+pytest_plugins = [f"fixtures.{name}" for name in PLUGINS]
 HERE = Path(__file__).parent
 
 
@@ -77,19 +78,21 @@ def pytest_configure(config):
 MODULE = '''"""{claim}
 
 Given  a small suite
-Breaks when  a test says so
-Profile  {profile}
 """
 import os, signal, time
 import pytest
+from fixtures.behaviours import behaviour
 from splithorizon.checks import CheckFailed, Evidence
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke, TimedOut
+from splithorizon.observations.proxy_log import AccessLogSilent
 
-FAILED = CheckFailed("it holds", expected="a", seen="b", samples=7, likely_cause="c", next_command="d")
+WHY = (Cause("c-1", "c"), Cause("c-2", "e"))
+FAILED = CheckFailed("it holds", expected="a", seen="b", samples=7, causes=WHY, next_command="d")
 NUMBERS = {{"requests": 7, "joined": 7, "unjoined": 0}}
 COUNTED = {{"requests": 9, "joined": 6, "unjoined": 3}}
 UNJOINED = CheckFailed(
-    "it joins", expected="9", seen="6", samples=9, likely_cause="c", next_command="d", numbers=COUNTED
+    "it joins", expected="9", seen="6", samples=9, causes=WHY, next_command="d", numbers=COUNTED
 )
 EVIDENCE = Evidence("it holds", "7 of 7", NUMBERS, (1, 6), ("line",), ("10.0.0.1:80",))
 
@@ -132,7 +135,10 @@ class Small:
     def add(self, test: str, *, claim: str = "It holds.", name: str = "test_it_holds", profile: str = "core") -> None:
         module = self.folder / "suites" / "area" / f"{name}.py"
         module.parent.mkdir(parents=True, exist_ok=True)
-        module.write_text(MODULE.format(test=test, claim=claim, profile=profile))
+        marked = re.sub(
+            r"^(?=def test_)", f'@behaviour(profile="{profile}", breaks_when="a-fault")\n', test, flags=re.MULTILINE
+        )
+        module.write_text(MODULE.format(test=marked, claim=claim))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return pytest_in(self.folder, "suites/", *arguments, home=self.home)
@@ -187,7 +193,8 @@ def test_a_refuted_claim_is_not_conformant(small: Small, workers: int) -> None:
     assert verdicts == {"test_it_holds": "not conformant", "test_another": "conformant"}
     (found,) = (one for one in small.report["behaviours"] if one["failure"])
     assert "expected: a" in found["failure"]
-    assert (found["likely_cause"], found["next_command"]) == ("c", "d")
+    assert (found["likely_cause"], found["next_command"]) == ("c; or e", "d")
+    assert found["cause_ids"] == ["c-1", "c-2"]
     assert "Traceback" not in done.stdout
     assert not re.search(r"test_it_holds\.py:\d", done.stdout), "the check's words, not the code's"
 
@@ -221,6 +228,14 @@ def test_whatever_else_ends_a_test_is_inconclusive(small: Small) -> None:
         assert found[f"test_{number}"]["verdict"] == "inconclusive"
         assert said in found[f"test_{number}"]["failure"]
     assert small.notes == ["provisioned", "undone"]
+
+
+@every_way
+def test_what_could_not_be_judged_has_the_cause_that_its_error_tells(small: Small, workers: int) -> None:
+    small.add("def test_it(): raise AccessLogSilent('the log is empty')")
+    assert small.run(f"-n{workers}").returncode == 10
+    (found,) = small.report["behaviours"]
+    assert (found["verdict"], found["cause_ids"]) == ("inconclusive", ["access-log-off"])
 
 
 def test_inconclusive_comes_from_workers_too(small: Small) -> None:
@@ -289,7 +304,7 @@ def test_no_test_at_all_proves_nothing_and_creates_nothing(small: Small, workers
 @every_way
 def test_a_suite_that_cannot_be_imported_is_named_and_creates_nothing(small: Small, workers: int) -> None:
     small.add(HOLDS)
-    small.add("import no_such_module", name="test_another")
+    small.add("import no_such_module\n" + HOLDS, name="test_another")
     done = small.run(f"-n{workers}")
     assert done.returncode == 10, done.stdout + done.stderr
     assert (small.report["verdict"], small.report["exit_status"]) == ("inconclusive", 10)
@@ -301,7 +316,7 @@ def test_a_suite_that_cannot_be_imported_is_named_and_creates_nothing(small: Sma
 
 def test_a_suite_that_cannot_be_imported_leaves_no_verdict_to_the_others(small: Small) -> None:
     small.add(HOLDS)
-    small.add("import no_such_module", name="test_another")
+    small.add("import no_such_module\n" + HOLDS, name="test_another")
     assert small.run("-n0", "--continue-on-collection-errors").returncode == 10
     assert "no_such_module" in small.report["inconclusive_reason"]
     assert [found["verdict"] for found in small.report["behaviours"]] == ["conformant"]
@@ -593,6 +608,25 @@ def test_a_profile_that_was_not_asked_for_is_not_claimed(small: Small) -> None:
     assert "of profile disruptive" in out["reason"]
 
 
+@every_way
+def test_a_mark_of_a_profile_claims_that_profile(small: Small, workers: int) -> None:
+    small.add(HOLDS)
+    small.add(HOLDS, name="test_away", profile="disruptive")
+    assert small.run(f"-n{workers}", "-m", "disruptive").returncode == 0
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_away"]
+    assert (small.report["verdict"], small.report["options"]["profiles"]) == ("conformant", "disruptive")
+    (out,) = small.report["not_claimed"]
+    assert out["reason"] == "of profile core, which was not asked for"
+
+
+def test_without_a_mark_of_a_profile_the_everyday_ones_are_claimed(small: Small) -> None:
+    small.add(HOLDS)
+    small.add(HOLDS, name="test_away", profile="disruptive")
+    assert small.run("-n0", "-m", "not disruptive").returncode == 0
+    assert [found["behaviour"] for found in small.report["behaviours"]] == ["test_it_holds"]
+    assert small.report["verdict"] == "conformant"
+
+
 @pytest.mark.parametrize("asked", [("--profile", "all"), ("--profile", "core,disruptive")], ids=" ".join)
 def test_what_disrupts_comes_last(small: Small, asked: tuple[str, ...]) -> None:
     small.add(HOLDS, name="test_away", profile="disruptive")
@@ -719,7 +753,7 @@ def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
 @pytest.mark.parametrize(
     ("raised", "status"),
     [
-        ("CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command={!r})", 1),
+        ("CheckFailed('a', expected='b', seen='c', samples=1, causes=(), next_command={!r})", 1),
         ("EnvironmentBroke('a', seen='c', next_command={!r})", 10),
     ],
     ids=["refuted", "inconclusive"],

@@ -8,9 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from proof import CONTROL, Proven, apart, missing, table, together, unsound, verdicts_of
+from proof import (
+    CONTROL,
+    Proven,
+    account,
+    apart,
+    as_json,
+    cause_ids_of,
+    missing,
+    table,
+    together,
+    unrefuted,
+    unsound,
+    verdicts_of,
+)
 from proof.__main__ import Proof, main
+from splithorizon.catalogue import Behaviour, Profile
 from splithorizon.changes import inverse
+from splithorizon.diagnosis.causes import REGISTRY
 from splithorizon.errors import Cancelled, EnvironmentBroke
 from splithorizon.faults import every_fault
 from splithorizon.faults.registry import Fault
@@ -32,14 +47,14 @@ def nothing(_: Mesh, __: ExitStack) -> None:
     """No fault at all."""
 
 
-FAULT = Fault("secret-missing", "It is gone.", {"test_both_versions_answer": "secret is missing"}, nothing)
+FAULT = Fault("secret-missing", "It is gone.", {"test_both_versions_answer": "secret-missing"}, nothing)
 
 
-def result(behaviour: str, verdict: Verdict, *, route: str = "", cause: str = "") -> BehaviourResult:
+def result(behaviour: str, verdict: Verdict, *causes: str, route: str = "") -> BehaviourResult:
     failure = "it does not hold" if verdict is not Verdict.CONFORMANT else ""
     return BehaviourResult(
         area="routing", behaviour=behaviour, claim="It holds.", nodeid=f"{behaviour}[{route}]", verdict=verdict,
-        seconds=1.0, route=route, failure=failure, likely_cause=cause,
+        seconds=1.0, route=route, failure=failure, cause_ids=causes,
     )  # fmt: skip
 
 
@@ -52,11 +67,13 @@ def run(*results: BehaviourResult) -> RunReport:
 
 SOUND = result(CONTROL, Verdict.CONFORMANT)
 GREEN = result("test_both_versions_answer", Verdict.CONFORMANT, route="remote→primary")
-RED = result("test_both_versions_answer", Verdict.NOT_CONFORMANT, route="primary→remote", cause="the secret is missing")
+RED = result("test_both_versions_answer", Verdict.NOT_CONFORMANT, "secret-missing", route="primary→remote")
+OPEN = replace(RED, cause_ids=("gateway-gone", "secret-missing", "port-closed"))
 
 
-def test_a_fault_is_detected_by_one_route_with_its_cause() -> None:
-    assert missing(FAULT, run(SOUND, GREEN, RED)) == []
+@pytest.mark.parametrize("red", [RED, OPEN], ids=["alone", "among others"])
+def test_a_fault_is_detected_by_one_route_with_its_cause(red: BehaviourResult) -> None:
+    assert missing(FAULT, run(SOUND, GREEN, red)) == []
 
 
 @pytest.mark.parametrize(
@@ -64,8 +81,16 @@ def test_a_fault_is_detected_by_one_route_with_its_cause() -> None:
     [
         ((SOUND, GREEN), "conformant, where not conformant is demanded"),
         ((SOUND,), "not run"),
-        ((SOUND, result(FAULT.breaks[0], Verdict.INCONCLUSIVE, cause="secret is missing")), "inconclusive, where"),
-        ((SOUND, result(FAULT.breaks[0], Verdict.NOT_CONFORMANT, cause="something else")), "does not name the cause"),
+        ((SOUND, result(FAULT.breaks[0], Verdict.INCONCLUSIVE, "secret-missing")), "inconclusive, where"),
+        (
+            (SOUND, result(FAULT.breaks[0], Verdict.NOT_CONFORMANT, "gateway-gone", "port-closed")),
+            "test_both_versions_answer lacks the cause secret-missing; it carries gateway-gone, port-closed",
+        ),
+        ((SOUND, result(FAULT.breaks[0], Verdict.NOT_CONFORMANT)), "it carries none; it says: it does not hold"),
+        (
+            (SOUND, RED, result(FAULT.breaks[0], Verdict.NOT_CONFORMANT, "gateway-gone", route="remote→primary")),
+            "test_both_versions_answer (remote→primary) lacks the cause secret-missing",
+        ),
         ((RED,), "the control, is not conformant"),
         ((RED, result(CONTROL, Verdict.NOT_CONFORMANT)), "the control, is not conformant"),
     ],
@@ -91,6 +116,120 @@ def test_the_table_shows_who_was_to_break_and_what_was_not_proven() -> None:
     assert proven.split()[:3] == ["secret-missing", "(✗)", "·"]
     assert "NOT PROVEN" in not_proven
     assert "NOT PROVEN" not in proven
+    assert not any("told apart from" in line for line in lines)
+
+
+def proven_by(*results: BehaviourResult, fault: Fault = FAULT) -> Proven:
+    """What a run shows of a fault, as the proof keeps it."""
+    report = run(SOUND, *results)
+    return Proven(fault, verdicts_of(report), 4.2, 5.0, tuple(missing(fault, report)), cause_ids_of(fault, report))
+
+
+def test_causes_that_a_failure_leaves_open_are_marked_and_listed() -> None:
+    one = proven_by(GREEN, OPEN)
+    assert one.problems == ()
+    assert one.not_told_apart(FAULT.breaks[0]) == ("gateway-gone", "port-closed")
+    lines = table([one])
+    (row,) = (line for line in lines if line.startswith(f"{FAULT.name} "))
+    assert row.split()[:3] == ["secret-missing", "(✗)*", "·"]
+    assert any(line.startswith("* the failure carries other causes") for line in lines)
+    assert lines[-1] == "secret-missing, both_versions_answer: cannot be told apart from: gateway-gone, port-closed"
+    assert as_json(one)["cannot_be_told_apart_from"] == {FAULT.breaks[0]: ["gateway-gone", "port-closed"]}
+
+
+def test_causes_of_all_routes_that_are_red_are_open() -> None:
+    other = result(FAULT.breaks[0], Verdict.NOT_CONFORMANT, "secret-missing", "third", route="remote→primary")
+    assert proven_by(OPEN, other).cause_ids[FAULT.breaks[0]] == (
+        "gateway-gone",
+        "secret-missing",
+        "port-closed",
+        "third",
+    )
+
+
+def test_the_columns_of_the_table_stand_below_their_numbers() -> None:
+    names = [f"test_{letter}" for letter in "abcdefghijkl"]
+    fault = replace(FAULT, causes=dict.fromkeys(names, "secret-missing"))
+    red = [result(name, Verdict.NOT_CONFORMANT, "secret-missing", "other") for name in names]
+    lines = table([proven_by(*red, fault=fault)])
+    head = next(line for line in lines if "red after" in line)
+    row = next(line for line in lines if line.startswith(FAULT.name))
+    ends = [place for place, glyph in enumerate(row) if glyph == "*"]
+    assert [row[end - 3 : end + 1] for end in ends] == ["(✗)*"] * len(names)
+    assert [head[: end + 1].split()[-1] for end in ends] == [str(number) for number in range(1, len(names) + 1)]
+
+
+def demanded_of(fault: Fault) -> list[BehaviourResult]:
+    """The failures of a run in which each behaviour that the fault breaks carries the fault's cause alone."""
+    return [result(name, fault.verdict, cause) for name, cause in fault.causes.items()]
+
+
+PAIRS = [
+    (one, other)
+    for one in every_fault()
+    for other in every_fault()
+    if one.name < other.name and set(one.causes.values()).isdisjoint(other.causes.values())
+]
+
+
+@pytest.mark.parametrize("one", every_fault(), ids=lambda fault: fault.name)
+def test_the_causes_of_two_faults_that_are_told_apart_cannot_be_swapped(one: Fault) -> None:
+    others = [other if first is one else first for first, other in PAIRS if one in (first, other)]
+    assert others
+    report = run(SOUND, *demanded_of(one))
+    assert missing(replace(one, spares_local=False), report) == []
+    for other in others:
+        (foreign, *_) = other.causes.values()
+        swapped = replace(one, causes=dict.fromkeys(one.causes, foreign), spares_local=False)
+        assert len(missing(swapped, report)) == len(one.breaks), f"{foreign} passes for {one.name}"
+
+
+BEHAVIOUR = Behaviour(Path("suites/routing/test_both_versions_answer.py"), "It holds", (FAULT.name,), Profile.CORE)
+
+
+def test_a_behaviour_that_its_fault_refutes_is_well_named() -> None:
+    assert unrefuted([BEHAVIOUR], [proven_by(RED)]) == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "proven"),
+    [
+        (BEHAVIOUR, proven_by(GREEN)),
+        (BEHAVIOUR, proven_by(result(FAULT.breaks[0], Verdict.INCONCLUSIVE, "secret-missing"))),
+        (BEHAVIOUR, proven_by()),
+        (replace(BEHAVIOUR, path=Path("suites/routing/test_other.py")), proven_by(RED)),
+        (
+            replace(BEHAVIOUR, path=Path("suites/routing/test_other.py")),
+            proven_by(RED, result("test_other", Verdict.NOT_CONFORMANT)),
+        ),
+        (replace(BEHAVIOUR, breaks_when=("another", FAULT.name)), proven_by(GREEN)),
+    ],
+    ids=["sound", "inconclusive", "not run", "another behaviour", "by chance", "the second of two"],
+)
+def test_a_behaviour_that_its_fault_does_not_refute_is_told(behaviour: Behaviour, proven: Proven) -> None:
+    assert unrefuted([behaviour], [proven]) == [
+        f"{behaviour.name} names the fault secret-missing, which does not refute it"
+    ]
+
+
+def test_a_proof_with_a_misnamed_fault_fails() -> None:
+    assert account([proven_by(RED)], [BEHAVIOUR]) == (["1 of 1 faults proven"], True)
+    elsewhere = replace(BEHAVIOUR, path=Path("suites/routing/test_other.py"))
+    said = "test_other names the fault secret-missing, which does not refute it"
+    assert account([proven_by(RED)], [elsewhere]) == ([said, "1 of 1 faults proven"], False)
+
+
+def test_a_proof_with_a_fault_that_was_not_detected_fails() -> None:
+    lines, sound = account([proven_by(RED), proven_by(GREEN)], [])
+    assert lines == [
+        "secret-missing: test_both_versions_answer: conformant, where not conformant is demanded",
+        "1 of 2 faults proven",
+    ]
+    assert not sound
+
+
+def test_a_fault_that_was_not_injected_says_nothing_of_who_names_it() -> None:
+    assert unrefuted([replace(BEHAVIOUR, breaks_when=("another",))], [proven_by(GREEN)]) == []
 
 
 def test_a_fault_that_was_seen_in_parts_is_told_as_one() -> None:
@@ -100,11 +239,12 @@ def test_a_fault_that_was_seen_in_parts_is_told_as_one() -> None:
     red, green = Verdict.NOT_CONFORMANT, Verdict.CONFORMANT
     (told,) = together(
         [
-            Proven(one, {"test_a": red, CONTROL: green}, 4.0, 9.0, ()),
-            Proven(other, {"test_b": green, CONTROL: red}, 7.0, 2.0, ("no",)),
+            Proven(one, {"test_a": red, CONTROL: green}, 4.0, 9.0, (), {"test_a": ("x", "z")}),
+            Proven(other, {"test_b": green, CONTROL: red}, 7.0, 2.0, ("no",), {"test_b": ()}),
         ]
     )
     assert told.fault.causes == fault.causes
+    assert told.cause_ids == {"test_a": ("x", "z"), "test_b": ()}
     assert told.verdicts == {"test_a": red, "test_b": green, CONTROL: red}
     assert (told.detected_after, told.healed_after, told.problems) == (7.0, 9.0, ("no",))
 
@@ -154,7 +294,7 @@ def test_a_fault_names_behaviours_that_there_are_and_says_what_it_does(fault: Fa
     assert fault.breaks
     assert set(fault.breaks) <= set(BEHAVIOURS)
     assert len(fault.story) > 40
-    assert all(fault.causes.values())
+    assert set(fault.causes.values()) <= {cause.id for cause in REGISTRY}
 
 
 def test_faults_have_names_of_their_own() -> None:

@@ -110,9 +110,3 @@ def test_probabilities_add_up(share: float) -> None:
 
 def test_missing_either_of_two_equal_sides() -> None:
     assert 2 * statistics.miss(30, 0.5) == pytest.approx(1.862645149230957e-09, rel=1e-12)
-
-
-@pytest.mark.parametrize(("share", "needed"), [(0.5, 30), (1 / 3, 52), (0.1, 197), (1.0, 1)])
-def test_trials_needed(share: float, needed: int) -> None:
-    assert statistics.trials_needed(share, 1e-9) == needed
-    assert statistics.miss(needed, share) <= 1e-9 < statistics.miss(needed - 1, share)

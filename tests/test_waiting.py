@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 
 from splithorizon.durations import Durations
-from splithorizon.errors import EnvironmentBroke, StoppedHolding, TimedOut
-from splithorizon.waiting import NotYet, always, eventually
+from splithorizon.errors import EnvironmentBroke, TimedOut
+from splithorizon.waiting import NotYet, eventually
 from tests.child_python import line_of, running
 
 
@@ -127,54 +127,27 @@ def test_a_row_that_is_too_short_is_told() -> None:
         eventually("it is stable", says("a"), within=0.2, every=0.1, successes=9)
 
 
-def test_what_holds_is_looked_at_until_the_end() -> None:
-    looks = []
-    begun = time.monotonic()
-    always("it holds", lambda: looks.append(time.monotonic() - begun), during=0.5, every=0.1)
-    assert len(looks) >= 2
-    assert looks[-1] >= 0.5
-
-
-def test_what_stops_holding_ends_the_wait_at_once() -> None:
-    with pytest.raises(StoppedHolding) as caught:
-        always("no reply is lost", says("all", "all", "1 lost…"), during=60, every=0.1)
-    assert re.fullmatch(r"no reply is lost: not true after \d+\.\d of 60 s \(3 looks\)", caught.value.what)
-    assert caught.value.seen == "1 lost…"
-
-
-def test_an_error_of_the_probe_ends_always_too() -> None:
-    def probe() -> None:
-        raise KeyError("a bug")
-
-    with pytest.raises(KeyError, match="a bug"):
-        always("it holds", probe, during=5, every=0.01)
-
-
 def test_a_run_that_is_being_stopped_waits_no_longer_except_to_clean_up() -> None:
     code = """
     import threading, time
     from splithorizon import process
     from splithorizon.errors import Cancelled
-    from splithorizon.waiting import NotYet, always, eventually
+    from splithorizon.waiting import NotYet, eventually
 
     def never():
         raise NotYet("nothing")
 
     threading.Timer(0.5, process.cancel_all).start()
     begun = time.monotonic()
-    for wait in (
-        lambda: eventually("a claim", never, within=60, every=0.1),
-        lambda: always("a claim", lambda: None, during=60, every=0.1),
-    ):
-        try:
-            wait()
-        except Cancelled:
-            print("cancelled", flush=True)
+    try:
+        eventually("a claim", never, within=60, every=0.1)
+    except Cancelled:
+        print("cancelled", flush=True)
     with process.cleaning_up():
         print(eventually("a claim", lambda: "cleaned", within=1), time.monotonic() - begun < 50)
     """
     with running(code) as child:
-        assert [line_of(child) for _ in range(3)] == ["cancelled", "cancelled", "cleaned True"]
+        assert [line_of(child) for _ in range(2)] == ["cancelled", "cleaned True"]
 
 
 def test_a_slow_machine_gets_more_time_but_no_slower_looks() -> None:

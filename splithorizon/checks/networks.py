@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from splithorizon import durations
 from splithorizon.checks.judging import CheckFailed, Evidence
+from splithorizon.diagnosis import causes
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.observations.client import Attempt
 from splithorizon.route import Route
@@ -32,8 +33,9 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             expected=f"{far.target.ip} refused at once",
             seen=f"no answer from {far.target.ip} until it was given up after {far.seconds:.2f} s",
             samples=2,
-            likely_cause="the packets leave the test network by a node's default route and are dropped",
+            causes=(causes.PACKETS_LEAVE,),
             next_command=by_hand,
+            where=route,
         )
     if far.status not in _NOBODY:
         raise CheckFailed(
@@ -42,10 +44,9 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             seen=f"{far.target.name if far.reached else 'somebody'} answered {far.status} at {far.target.ip} after "
             f"{far.seconds:.2f} s",
             samples=2,
-            likely_cause="a route joins the two pod ranges: the clusters are on one network"
-            if far.reached
-            else "the pod range of the other network is in use by others here: what answered is not the pod",
+            causes=(causes.NETWORKS_JOINED,) if far.reached else (causes.POD_RANGE_IN_USE,),
             next_command=by_hand,
+            where=route,
         )
     return Evidence(
         f"{route}: the networks are separate",

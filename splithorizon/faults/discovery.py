@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import yaml
 
 from splithorizon import changes, manifests, workloads
+from splithorizon.diagnosis import causes
 from splithorizon.durations import current as durations
 from splithorizon.faults.registry import fault
 from splithorizon.mesh.facts import ROOT_CONFIG_MAP, NetworkMode
@@ -21,7 +22,7 @@ _FAULTS = MANIFESTS / "faults"
 
 @fault(
     "test_networks_are_named_alike_everywhere",
-    cause="the system namespace lost its",
+    cause=causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
 )
 def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
@@ -29,13 +30,13 @@ def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
     changes.remove_label(mesh.remote.kube, "Namespace", mesh.remote.system_namespace, None, NETWORK_LABEL, undo)
 
 
-@fault("test_every_proxy_is_synced", cause="Envoy refused what it was sent")
+@fault("test_every_proxy_is_synced", cause=causes.ENVOY_REFUSED_CONFIG)
 def cluster_refused(mesh: Mesh, undo: ExitStack) -> None:
     """The clients' side-cars are sent a cluster that Envoy refuses; those that they have go on."""
     changes.apply(mesh.primary.kube, _FAULTS / "cluster-refused.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_gateway_weighs_as_much_as_its_pods", cause="one without a side-car is not reached across networks")
+@fault("test_gateway_weighs_as_much_as_its_pods", cause=causes.POD_WITHOUT_SIDECAR)
 def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     """A second pod of the remote's helloworld has no side-car: no other network reaches it, and nothing tells."""
     kube, namespace = mesh.remote.kube, mesh.facts.namespace
@@ -50,13 +51,13 @@ def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     changes.apply(kube, [deployment], namespace, undo)
 
 
-@fault("test_answers_follow_the_weights", cause="the side-car balances without weights")
+@fault("test_answers_follow_the_weights", cause=causes.BALANCED_WITHOUT_WEIGHTS)
 def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule has side-cars choose at random, where every endpoint counts for one."""
     changes.apply(mesh.primary.kube, _FAULTS / "balanced-without-weights.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_remote_finds_istiod_behind_the_gateway", cause="name another address than the primary's gateway's")
+@fault("test_remote_finds_istiod_behind_the_gateway", cause=causes.ISTIOD_ADDRESS_STALE)
 def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service for istiod leads to an address that nobody has; connections that there are go on."""
     service, _, _ = mesh.remote_discovery_address.partition(".")
@@ -64,7 +65,7 @@ def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch(mesh.remote.kube, "EndpointSlice", service, mesh.remote.system_namespace, endpoints, undo)
 
 
-@fault("test_every_cluster_is_watched", cause="its server is a loopback address")
+@fault("test_every_cluster_is_watched", cause=causes.REMOTE_SECRET_AT_LOOPBACK)
 def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret's kubeconfig leads to 127.0.0.1, as kind writes it for the machine that it runs on."""
     kube, cluster_id = mesh.primary.kube, mesh.remote.facts.cluster_id
@@ -78,7 +79,7 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch(kube, "Secret", name, namespace, {"data": {cluster_id: looped}}, undo)
 
 
-@fault("test_webhooks_trust_the_mesh_root", cause="istiod did not write its CA bundle there")
+@fault("test_webhooks_trust_the_mesh_root", cause=causes.ISTIOD_MAY_NOT_WRITE)
 def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
     kube = mesh.remote.kube
@@ -89,7 +90,7 @@ def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
         changes.patch(kube, kind, found["metadata"]["name"], None, {"webhooks": webhooks}, undo)
 
 
-@fault("test_root_certificate_is_the_same", cause="pods cannot start without")
+@fault("test_root_certificate_is_the_same", cause=causes.ISTIOD_MAY_NOT_WRITE)
 def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""
     forbid_writing("configmaps", mesh, undo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from splithorizon import manifests, workloads
+from splithorizon.diagnosis import causes
 from splithorizon.durations import current as durations
 from splithorizon.faults.registry import fault
 from splithorizon.mesh.model import Mesh
@@ -13,7 +14,7 @@ from splithorizon.topology import MANIFESTS, Role
 _JOINED = MANIFESTS / "faults" / "networks-joined.yaml"
 
 
-@fault("test_networks_are_separate", cause="a route joins the two pod ranges")
+@fault("test_networks_are_separate", cause=causes.NETWORKS_JOINED)
 def networks_joined(mesh: Mesh, undo: ExitStack) -> None:
     """Each node gets a route to the other's pods: they reach one another past every gateway."""
     for role in Role:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from splithorizon import changes, manifests
+from splithorizon.diagnosis import causes
 from splithorizon.faults.registry import fault
 from splithorizon.mesh.model import Mesh
 from splithorizon.topology import MANIFESTS, Role
@@ -12,7 +13,7 @@ from splithorizon.topology import MANIFESTS, Role
 _FAULTS = MANIFESTS / "faults"
 
 
-@fault("test_large_bodies_arrive_whole", cause="a filter limits bodies")
+@fault("test_large_bodies_arrive_whole", cause=causes.BODY_LIMITED)
 def bodies_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A filter in helloworld's side-cars refuses bodies of more than 64 KiB."""
     changes.apply(mesh.primary.kube, _FAULTS / "bodies-limited.yaml", mesh.facts.namespace, undo)
@@ -22,7 +23,7 @@ def bodies_limited(mesh: Mesh, undo: ExitStack) -> None:
     "test_http2_stays_http2",
     "test_tcp_is_passed_on_unread",
     "test_grpc_calls_are_answered",
-    cause="the Service's port says another protocol",
+    cause=causes.PORT_MISNAMED,
 )
 def ports_misnamed(mesh: Mesh, undo: ExitStack) -> None:
     """Every port of the Service echo says http in its name, in both clusters."""
@@ -33,13 +34,13 @@ def ports_misnamed(mesh: Mesh, undo: ExitStack) -> None:
         changes.patch(mesh[role].kube, "Service", name, namespace, {"spec": {"ports": ports}}, undo)
 
 
-@fault("test_long_waits_are_waited_out", cause="a rule limits how long a request may take")
+@fault("test_long_waits_are_waited_out", cause=causes.REQUEST_TIME_LIMITED)
 def requests_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A VirtualService gives requests to echo 5 seconds."""
     changes.apply(mesh.primary.kube, _FAULTS / "requests-limited.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_silent_connections_stay_open", cause="closes connections that are silent")
+@fault("test_silent_connections_stay_open", cause=causes.SILENCE_LIMITED)
 def silence_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule closes connections to echo that are silent for 5 seconds."""
     changes.apply(mesh.primary.kube, _FAULTS / "silence-limited.yaml", mesh.facts.namespace, undo)

@@ -1,4 +1,4 @@
-"""Every fault: what it does, which behaviours it must turn red, and the cause that a failure must then name."""
+"""Every fault: what it does, which behaviours it must turn red, and the cause that their failures must then carry."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.model import Mesh
 from splithorizon.verdict import Verdict
@@ -17,9 +18,10 @@ Inject = Callable[[Mesh, ExitStack], None]
 class Fault:
     """One way to break a mesh. ``breaks`` names modules of the suites; one of their tests each must say ``verdict``.
 
-    ``causes`` has for each a part of what it then says. ``spares_local`` tells whether traffic within each cluster
-    must stay sound meanwhile, ``modes`` in which network modes there is such a thing to break, and ``hangs`` whether
-    requests then wait for nobody, or a log is read for lines that never come, each until its time is up.
+    ``causes`` has for each the id of the cause that its failure must carry. ``spares_local`` tells whether traffic
+    within each cluster must stay sound meanwhile, ``modes`` in which network modes there is such a thing to break, and
+    ``hangs`` whether requests then wait for nobody, or a log is read for lines that never come, each until its time is
+    up.
     """
 
     name: str
@@ -42,8 +44,8 @@ FAULTS: list[Fault] = []
 
 def fault(
     *breaks: str,
-    cause: str = "",
-    causes: Mapping[str, str] | None = None,
+    cause: Cause | None = None,
+    causes: Mapping[str, Cause] | None = None,
     verdict: Verdict = Verdict.NOT_CONFORMANT,
     spares_local: bool = True,
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode),
@@ -51,14 +53,19 @@ def fault(
 ) -> Callable[[Inject], Inject]:
     """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
 
-    Those in ``breaks`` all say ``cause``; ``causes`` is for those that say something else.
+    The failures of those in ``breaks`` must all carry ``cause``; ``causes`` is for behaviours with another one.
+    Raises ValueError where ``breaks`` are named and no cause.
     """
+    demanded = {name: given.id for name, given in (causes or {}).items()}
+    if breaks:
+        if cause is None:
+            raise ValueError(f"{', '.join(breaks)}: the cause is missing that their failures must carry")
+        demanded = dict.fromkeys(breaks, cause.id) | demanded
 
     def register(inject: Inject) -> Inject:
         name = inject.__name__.replace("_", "-")
         story = " ".join((inject.__doc__ or "").split())
-        said = dict.fromkeys(breaks, cause) | dict(causes or {})
-        FAULTS.append(Fault(name, story, said, inject, verdict, spares_local, modes, hangs))
+        FAULTS.append(Fault(name, story, demanded, inject, verdict, spares_local, modes, hangs))
         return inject
 
     return register

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from splithorizon import changes, manifests, rollout
+from splithorizon.diagnosis import causes
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.faults.registry import fault
@@ -22,7 +23,7 @@ _PINNED = "splithorizon/pinned"
 @fault(
     "test_a_removed_remote_secret_is_forgotten_and_found_again",
     "test_a_bad_remote_secret_harms_nothing_near",
-    cause="another remote secret still names that cluster",
+    cause=causes.REMOTE_NAMED_TWICE,
 )
 def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second remote secret leads to the remote too, under a name from before."""
@@ -40,11 +41,9 @@ def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_a_mended_remote_secret_is_followed",
-    cause="its watch of the remote hangs or is refused",
-    causes={
-        "test_a_rotated_remote_secret_loses_nothing": "istiod does not watch with the new token",
-        "test_an_exchanged_remote_secret_is_followed": "istiod does not watch with the new token",
-    },
+    "test_a_rotated_remote_secret_loses_nothing",
+    "test_an_exchanged_remote_secret_is_followed",
+    cause=causes.REMOTE_SECRET_REFUSED,
 )
 def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     """The remote takes Istio's reader account its rights: watches that run go on, and no new one begins."""
@@ -57,7 +56,7 @@ def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
 @fault(
     "test_a_restarted_istiod_loses_nothing",
     "test_all_gateway_pods_may_go_and_come_back",
-    cause="new pods are not injected or not configured",
+    cause=causes.ISTIOD_UNREACHABLE,
 )
 def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service of istiod leads to an address that nobody has: proxies that are connected stay so."""
@@ -67,7 +66,7 @@ def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
         changes.patch(kube, "EndpointSlice", slice_["metadata"]["name"], namespace, nowhere, undo)
 
 
-@fault("test_one_of_two_gateway_pods_may_go", cause="a gateway's Service leads to a pod that does not serve")
+@fault("test_one_of_two_gateway_pods_may_go", cause=causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD)
 def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service selects one pod, by a label that no other will get."""
     kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
@@ -77,13 +76,13 @@ def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch(kube, "Service", gateway.NAME, namespace, {"spec": {"selector": {_PINNED: "true"}}}, undo)
 
 
-@fault("test_clients_fail_over_to_the_other_network", cause="another DestinationRule for the host takes its place")
+@fault("test_clients_fail_over_to_the_other_network", cause=causes.OLDER_RULE)
 def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule that was there before has a traffic policy without outlier detection: the older one counts."""
     changes.apply(mesh.primary.kube, _FAULTS / "rule-without-outlier-detection.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_a_corrected_gateway_address_heals", cause="another Service of that network still tells the one before")
+@fault("test_a_corrected_gateway_address_heals", cause=causes.GATEWAY_ADDRESS_NAMED_TWICE)
 def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
     facts = mesh.remote.facts
@@ -93,7 +92,7 @@ def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
     changes.apply(mesh.remote.kube, [service], mesh.remote.system_namespace, undo)
 
 
-@fault("test_istiod_starts_without_the_remotes_api_server", cause="PILOT_REMOTE_CLUSTER_TIMEOUT")
+@fault("test_istiod_starts_without_the_remotes_api_server", cause=causes.REMOTE_CLUSTER_TIMEOUT_LONG)
 def istiod_waits_for_every_remote(mesh: Mesh, undo: ExitStack) -> None:
     """Istiod gives a remote that does not answer half an hour before it gets ready without it."""
     _istiod_with(mesh, {"PILOT_REMOTE_CLUSTER_TIMEOUT": "30m"}, undo)

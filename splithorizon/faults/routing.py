@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from splithorizon import changes, manifests, workloads
+from splithorizon.diagnosis import causes
 from splithorizon.durations import current as durations
 from splithorizon.faults.discovery import restart_istiod
 from splithorizon.faults.networks import networks_joined
@@ -23,8 +24,8 @@ _FAULTS = MANIFESTS / "faults"
     "test_both_versions_answer",
     "test_endpoints_are_near_pods_and_the_far_gateway",
     "test_every_cluster_is_watched",
-    cause="remote secret is missing or refused",
-    causes={"test_networks_are_named_alike_everywhere": "the remote secret is missing, or its data key"},
+    "test_networks_are_named_alike_everywhere",
+    cause=causes.REMOTE_SECRET_MISSING,
     spares_local=False,
 )
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
@@ -38,11 +39,9 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_endpoints_are_near_pods_and_the_far_gateway",
-    cause="pod addresses of the other network",
-    causes={
-        "test_both_versions_answer": "cannot be reached",
-        "test_networks_are_named_alike_everywhere": "the gateway's Service lost its network label",
-    },
+    "test_both_versions_answer",
+    "test_networks_are_named_alike_everywhere",
+    cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
     hangs=True,
 )
@@ -54,7 +53,7 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_networks_are_named_alike_everywhere",
-    cause="meshNetworks has no such fromRegistry",
+    cause=causes.MESH_NETWORKS_REGISTRY_WRONG,
     modes=(NetworkMode.MESH_NETWORKS,),
 )
 def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
@@ -64,8 +63,8 @@ def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_endpoints_are_near_pods_and_the_far_gateway",
-    cause="pod addresses of the other network",
-    causes={"test_both_versions_answer": "cannot be reached"},
+    "test_both_versions_answer",
+    cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     modes=(NetworkMode.MESH_NETWORKS,),
     hangs=True,
 )
@@ -74,15 +73,29 @@ def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
     mesh.tell_of_network(Role.REMOTE, {"gateways": []}, undo)
 
 
-@fault("test_each_version_takes_its_own_path", cause="hands out pod addresses")
-def pods_dialled_past_the_gateway(mesh: Mesh, undo: ExitStack) -> None:
-    """What no count of answers shows: the networks are joined and no gateway is known; all is well but the path."""
+@fault(
+    "test_each_version_takes_its_own_path",
+    cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+    modes=(NetworkMode.LABELS,),
+)
+def pods_dialled_past_the_unlabelled_gateway(mesh: Mesh, undo: ExitStack) -> None:
+    """The networks are joined, and the remote gateway's Service has no network label: only the paths are wrong."""
     networks_joined(mesh, undo)
-    labelled = mesh.facts.network_mode is NetworkMode.LABELS
-    (gateway_service_without_network if labelled else gateway_not_told)(mesh, undo)
+    gateway_service_without_network(mesh, undo)
 
 
-@fault("test_both_versions_answer", cause="cannot be reached")
+@fault(
+    "test_each_version_takes_its_own_path",
+    cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+    modes=(NetworkMode.MESH_NETWORKS,),
+)
+def pods_dialled_past_the_unnamed_gateway(mesh: Mesh, undo: ExitStack) -> None:
+    """The networks are joined, and meshNetworks names no gateway of the remote: only the paths are wrong."""
+    networks_joined(mesh, undo)
+    gateway_not_told(mesh, undo)
+
+
+@fault("test_both_versions_answer", cause=causes.SERVICES_NOT_EXPOSED)
 def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     """The AUTO_PASSTHROUGH gateway is deleted: port 15443 has no filter chain for any service."""
     kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
@@ -91,8 +104,8 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_both_versions_answer",
-    cause="cannot be reached",
-    causes={"test_endpoints_are_near_pods_and_the_far_gateway": "another gateway address"},
+    "test_endpoints_are_near_pods_and_the_far_gateway",
+    cause=causes.GATEWAY_ADDRESS_WRONG,
     hangs=True,
 )
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
@@ -104,7 +117,7 @@ def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch_status(kube, "Service", gateway.NAME, namespace, gateway.status_telling("192.0.2.1"), undo)
 
 
-@fault("test_gateway_passes_to_its_own_pods", cause="it is not exported to the gateway's namespace")
+@fault("test_gateway_passes_to_its_own_pods", cause=causes.SERVICE_NOT_EXPORTED)
 def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
     """The Service may be seen by its own namespace only; the gateways are in another, and open connections go on."""
     private = {"metadata": {"annotations": {"networking.istio.io/exportTo": "."}}}
@@ -112,9 +125,7 @@ def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
         changes.patch(mesh[role].kube, "Service", workloads.SERVICE, mesh.facts.namespace, private, undo)
 
 
-@fault(
-    "test_each_hop_of_a_far_answer_is_logged", cause="something else than the network's gateway answers at its address"
-)
+@fault("test_each_hop_of_a_far_answer_is_logged", cause=causes.GATEWAY_BYPASSED)
 def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
     """A relay at the remote gateway's address leads straight to helloworld: TLS, answers, clients' logs stay whole."""
     kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
@@ -129,25 +140,25 @@ def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch(kube, "Service", gateway.NAME, namespace, {"spec": {"selector": selector}}, undo)
 
 
-@fault("test_cluster_local_service_stays_at_home", cause="istiod cannot read its configuration")
+@fault("test_cluster_local_service_stays_at_home", cause=causes.MESH_CONFIG_UNREADABLE)
 def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
     """A field of the mesh configuration has a value of another kind: istiod goes on with what it had, and logs it."""
     mesh.configure({"enablePrometheusMerge": "perhaps"}, undo)
 
 
-@fault("test_subsets_keep_clients_in_their_cluster", cause="an older rule for the same host")
+@fault("test_subsets_keep_clients_in_their_cluster", cause=causes.OLDER_RULE)
 def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
     """Another VirtualService for helloworld was there first: of two for one host, side-cars get the older."""
     changes.apply(mesh.primary.kube, _FAULTS / "older-virtual-service.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_headless_service_stays_at_home", cause="an older rule for the same host")
+@fault("test_headless_service_stays_at_home", cause=causes.RULE_SENDS_ELSEWHERE)
 def headless_sent_on(mesh: Mesh, undo: ExitStack) -> None:
     """A VirtualService sends the headless service's requests on to helloworld, whose endpoints are in both clusters."""
     changes.apply(mesh.primary.kube, _FAULTS / "headless-sent-on.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_each_version_runs_in_one_cluster", cause="-l app=helloworld, which selects both versions")
+@fault("test_each_version_runs_in_one_cluster", cause=causes.BOTH_VERSIONS_EVERYWHERE)
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""
     for role in Role:
@@ -163,7 +174,7 @@ def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
         changes.apply(mesh[role].kube, [deployment], mesh.facts.namespace, undo)
 
 
-@fault("test_local_traffic_stays_local", cause="the near pods refuse it", spares_local=False)
+@fault("test_local_traffic_stays_local", cause=causes.POLICY_DENIES, spares_local=False)
 def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     """An authorization policy denies every request to helloworld, in both clusters."""
     changes.apply(mesh.primary.kube, _FAULTS / "near-pods-refuse.yaml", mesh.facts.namespace, undo)
@@ -171,7 +182,7 @@ def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_each_version_takes_its_own_path",
-    cause="in no format that is known",
+    cause=causes.ACCESS_LOG_FORMAT_UNKNOWN,
     verdict=Verdict.INCONCLUSIVE,
     spares_local=False,
 )
@@ -190,7 +201,7 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_each_version_takes_its_own_path",
-    cause="holds none of",
+    cause=causes.ACCESS_LOG_OFF,
     verdict=Verdict.INCONCLUSIVE,
     spares_local=False,
     hangs=True,
@@ -200,7 +211,7 @@ def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
     mesh.configure({"accessLogFile": ""}, undo)
 
 
-@fault("test_each_version_takes_its_own_path", cause="forwards to the other network itself")
+@fault("test_each_version_takes_its_own_path", cause=causes.POD_FORWARDS)
 def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: a pod of the primary answers as the far version, for it asks the other network itself."""
     documents = manifests.load(_FAULTS / "forwarder.yaml")

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from splithorizon import changes, manifests, workloads
+from splithorizon.diagnosis import causes
 from splithorizon.faults.discovery import forbid_writing
 from splithorizon.faults.registry import fault
 from splithorizon.mesh.facts import ROOT_CONFIG_MAP
@@ -17,7 +18,7 @@ from splithorizon.topology import MANIFESTS, Role
 _FAULTS = MANIFESTS / "faults"
 
 
-@fault("test_one_root_is_served_by_both_gateways", cause="a root was replaced")
+@fault("test_one_root_is_served_by_both_gateways", cause=causes.ROOTS_DIFFER)
 def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's workloads are told to trust another root, and istiod may not correct it; what runs goes on."""
     forbid_writing("configmaps", mesh, undo)
@@ -26,43 +27,43 @@ def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     changes.patch(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, told, undo)
 
 
-@fault("test_one_root_is_served_by_both_gateways", cause="no pod for it that speaks mutual TLS")
+@fault("test_one_root_is_served_by_both_gateways", cause=causes.NO_MUTUAL_TLS)
 def no_mutual_tls(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's side-cars speak no TLS: no gateway passes anything on to them, and within a cluster all goes on."""
     changes.apply(mesh.primary.kube, _FAULTS / "no-mutual-tls.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_strangers_are_refused", cause="demand no client certificate")
+@fault("test_strangers_are_refused", cause=causes.NO_CLIENT_CERTIFICATE_DEMANDED)
 def no_certificate_demanded(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's side-cars answer clients that have no certificate; those of the mesh notice nothing."""
     changes.apply(mesh.primary.kube, _FAULTS / "no-certificate-demanded.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_strangers_are_refused", cause="of any root")
+@fault("test_strangers_are_refused", cause=causes.ANY_ROOT_TRUSTED)
 def any_root_taken(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's side-cars answer clients with a certificate of any root; those of the mesh notice nothing."""
     changes.apply(mesh.primary.kube, _FAULTS / "any-root-taken.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_gateway_knows_only_its_services", cause="passes on whatever comes")
+@fault("test_gateway_knows_only_its_services", cause=causes.ANY_NAME_PASSED)
 def any_name_passed(mesh: Mesh, undo: ExitStack) -> None:
     """Both gateways pass on to helloworld whatever comes to 15443, by any name or none."""
     changes.apply(mesh.primary.kube, _FAULTS / "any-name-passed.yaml", mesh.primary.system_namespace, undo)
 
 
-@fault("test_identity_crosses_the_gateway", cause="another ALLOW policy")
+@fault("test_identity_crosses_the_gateway", cause=causes.ADMITTED_BY_ANOTHER_POLICY)
 def everyone_admitted(mesh: Mesh, undo: ExitStack) -> None:
     """A second policy lets everyone ask helloworld: that of whoever named an account is worth nothing then."""
     changes.apply(mesh.primary.kube, _FAULTS / "everyone-admitted.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_plain_text_is_refused", cause="takes plain text")
+@fault("test_plain_text_is_refused", cause=causes.PLAIN_TEXT_ADMITTED)
 def plain_text_admitted(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's own PeerAuthentication is PERMISSIVE, in a mesh that is STRICT; those of the mesh notice nothing."""
     changes.apply(mesh.primary.kube, _FAULTS / "plain-text-admitted.yaml", mesh.facts.namespace, undo)
 
 
-@fault("test_workloads_are_known_by_their_own_certificates", cause="certified for a short time")
+@fault("test_workloads_are_known_by_their_own_certificates", cause=causes.CERTIFICATE_SHORT_LIVED)
 def certificate_short_lived(mesh: Mesh, undo: ExitStack) -> None:
     """A workload of the primary is certified for half an hour."""
     (pod,) = manifests.load(_FAULTS / "short-lived-certificate.yaml")

@@ -11,8 +11,8 @@ from pathlib import Path
 class ImageSet:
     """What the two clusters are made of, whichever way it was come by.
 
-    ``baked`` says that the node image already holds everything; otherwise ``to_load`` is imported
-    into every node. ``upstream_envoy`` says that the side-cars lack the filters of Istio's own build.
+    ``to_load`` is imported into every node; it is empty where the node image holds everything. ``upstream_envoy``
+    says that the side-cars lack the filters of Istio's own build.
     """
 
     mode: str
@@ -27,8 +27,3 @@ class ImageSet:
     kubectl: Path
     istioctl: Path
     versions: Mapping[str, str]
-
-    @property
-    def baked(self) -> bool:
-        """Nothing has to be loaded at run time."""
-        return not self.to_load

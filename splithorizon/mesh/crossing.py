@@ -18,7 +18,7 @@ from splithorizon.observations.access_log import AccessLogLine
 from splithorizon.observations.client import Sample
 from splithorizon.observations.hops import Hops, follow
 from splithorizon.observations.passage import server_name
-from splithorizon.observations.proxy_log import ProxyLog, whole_second_before
+from splithorizon.observations.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
 from splithorizon.route import ROUTES, Route
 from splithorizon.topology import MANIFESTS
 from splithorizon.waiting import NotYet, eventually
@@ -87,7 +87,7 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> Crossing:
         eventually(f"{route}: each answer is in every log", look, within=durations().log_flushed)
     gateway_pods = frozenset(str(address["ip"]) for pod in gateways for address in pod["status"]["podIPs"])
     if not all(hops.arrived for hops in latest):
-        _require_logged(any(hops.arrived for hops in latest), pod_logs, begun, EnvironmentBroke)
+        _require_logged(any(hops.arrived for hops in latest), pod_logs, begun, AccessLogSilent)
     if any(hops.came_from in gateway_pods and not hops.passed for hops in latest):
         _require_logged(any(hops.passed for hops in latest), gateway_logs, begun, GatewaySilent)
     return Crossing(

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from splithorizon.observations.client import Sample
+
+
+class Confinement(StrEnum):
+    """What confines the requests of a client to its own cluster."""
+
+    SUBSET = "a subset"
+    CLUSTER_LOCAL = "clusterLocal"
+    HEADLESS = "a headless service"
 
 
 @dataclass(frozen=True)

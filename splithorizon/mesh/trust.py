@@ -71,11 +71,6 @@ class Trust:
         }
 
     @property
-    def root_fingerprint(self) -> str:
-        """The SHA-256 fingerprint of the common root."""
-        return fingerprint(self.files[Role.PRIMARY]["root-cert.pem"])
-
-    @property
     def secrets(self) -> list[bytes]:
         """The private keys, for the scan that must not find them in a report."""
         return [files["ca-key.pem"] for files in self.files.values()]

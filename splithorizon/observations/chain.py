@@ -15,6 +15,9 @@ from splithorizon.observations.control_plane import ControlPlane
 from splithorizon.observations.proxy import Proxy
 from splithorizon.topology import Role
 
+GATEWAYS = "gateways"
+"""How ``Link.of`` ends where meshNetworks tells of a network's gateways, and not of its clusters."""
+
 
 class Place(StrEnum):
     """Where a name is given, in the order in which one follows from another."""
@@ -105,7 +108,7 @@ def _told(facts: ClusterFacts, control_plane: ControlPlane, of: str) -> Iterator
     # A gateway that is named by its Service has its address from there: what istiod found shows it.
     if all("address" in gateway for gateway in gateways):
         seen = foreign.configured({"gateways": gateways}, [])
-        yield Link(Place.MESH_NETWORKS, f"{of}, gateways", _several(facts.gateways), _several(seen))
+        yield Link(Place.MESH_NETWORKS, f"{of}, {GATEWAYS}", _several(facts.gateways), _several(seen))
 
 
 def _pod(one: Injected, facts: ClusterFacts, mode: NetworkMode, of: str) -> Iterator[Link]:

@@ -15,7 +15,7 @@ from splithorizon.observations import exchange, joining, replies
 from splithorizon.observations.exchange import Exchange, Protocol
 from splithorizon.observations.joining import Joined
 from splithorizon.observations.proxy import Endpoint, Proxy
-from splithorizon.observations.proxy_log import ProxyLog, whole_second_before
+from splithorizon.observations.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
 from splithorizon.observations.replies import Reply
 from splithorizon.route import Route
 from splithorizon.topology import Role
@@ -178,8 +178,8 @@ class Client:
     def _join(self, found: list[Reply], expected: list[str], begun: datetime) -> Joined:
         """Read the log until it holds the batch; it is flushed once a second.
 
-        Raises EnvironmentBroke for a log in no known format, with nothing of the batch at all, or that was begun
-        anew meanwhile.
+        Raises AccessLogUnreadable for a log in no known format, AccessLogSilent for one with nothing of the batch at
+        all, and EnvironmentBroke for one that was rotated meanwhile.
         """
         latest: Joined | None = None
         log = ProxyLog(self.kube, self.namespace, self.pod)
@@ -195,7 +195,7 @@ class Client:
             return eventually("every request is in the log", read, within=durations().log_flushed)
         except TimedOut as late:
             if latest is None or not latest.pairs:
-                raise EnvironmentBroke(
+                raise AccessLogSilent(
                     f"{log} holds none of {len(found)} requests", seen=late.seen, next_command=log.by_hand
                 ) from None
             log.require_whole(begun)

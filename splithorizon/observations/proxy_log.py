@@ -19,6 +19,14 @@ def whole_second_before() -> datetime:
     return datetime.now(UTC) - timedelta(seconds=2)
 
 
+class AccessLogUnreadable(EnvironmentBroke):
+    """An access log has lines in no known format."""
+
+
+class AccessLogSilent(EnvironmentBroke):
+    """An access log holds no line of any request that was sent."""
+
+
 @dataclass(frozen=True)
 class ProxyLog:
     """The access log of one proxy, as its container prints it."""
@@ -30,14 +38,16 @@ class ProxyLog:
     def lines(self, since: datetime, *, request_ids: Sequence[str] = (), about: str = "") -> tuple[AccessLogLine, ...]:
         """What was logged since then; a line with one of the request ids is of the access log, whatever it looks like.
 
-        Raises EnvironmentBroke where a line is in no known format; of a proxy that serves others too, where it is
+        Raises AccessLogUnreadable where a line is in no known format; of a proxy that serves others too, where it is
         ``about`` what we sent.
         """
         asked = since.isoformat(timespec="seconds")
         text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_time=asked)
         log = access_log.parse(text, request_ids=request_ids)
         if unknown := [line for line in log.unknown if about in line]:
-            raise EnvironmentBroke(f"{self} is in no format that is known", seen=unknown[0], next_command=self.by_hand)
+            raise AccessLogUnreadable(
+                f"{self} is in no format that is known", seen=unknown[0], next_command=self.by_hand
+            )
         return log.lines
 
     def require_whole(self, since: datetime) -> None:

@@ -4,16 +4,16 @@ Given  helloworld in both networks, and a client with a side-car
 When   the side-car is asked for its endpoints of helloworld and their weights
 Then   the gateway's share in all weight is the far pods' share in all pods, and near pods weigh the same
 Why    istio/istio#56355, #28798: a far pod that is not counted is never asked, though it is ready
-Breaks when  a far pod has no side-car: it is ready, and no other network reaches it
-Profile  extended
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Mesh, Prove, Route
 from splithorizon import checks
 
 
+@behaviour(profile="extended", breaks_when="far-pod-without-sidecar")
 def test_gateway_weighs_as_much_as_its_pods(mesh: Mesh, route: Route, prove: Prove) -> None:
     near, far = mesh[route.near], mesh[route.far]
     prove(

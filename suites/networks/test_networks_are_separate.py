@@ -4,16 +4,16 @@ Given  a client in one cluster, and the address of a helloworld pod in each
 When   the client asks both pods' agents directly, past every service
 Then   the pod of its own network answers, and the other does not; between clusters of our own it is refused at once
 Why    were the networks one, traffic could pass without any gateway and every other check would mean less
-Breaks when  a route between the pod ranges is added
-Profile  core
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Mesh, PodAddress, Prove, Route
 from splithorizon import checks
 
 
+@behaviour(profile="core", breaks_when="networks-joined")
 def test_networks_are_separate(mesh: Mesh, route: Route, far_pod: PodAddress, prove: Prove) -> None:
     near = mesh.client(route.near).dial_pod(mesh[route.near].helloworld_pod)
     far = mesh.client(route.near).dial_pod(far_pod)

@@ -4,15 +4,15 @@ Given  the sample namespace of a cluster
 When   its pods are read
 Then   every one is ready with all its containers, the side-car among them
 Why    the seed's "2/2 Running"; istio/istio#42327: a webhook without a CA bundle injects nothing
-Breaks when  injection is off in the namespace, or an image cannot be had
-Profile  core
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Mesh, Prove, Role
 from splithorizon import checks
 
 
+@behaviour(profile="core", breaks_when="workload-not-injected")
 def test_workloads_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
     prove(checks.ready(mesh[role].workloads_readiness, role, sidecar=True))

@@ -4,16 +4,16 @@ Given  a mesh whose remote secret has a loopback address for a server, or a toke
 When   the good one is written over it, as `kubectl apply` does
 Then   both versions answer both clients again, each by its own path
 Why    https://github.com/istio/istio/issues/58047 and 60612: istiod did not pick up the mended secret
-Breaks when  the remote no longer lets Istio's reader account read: the good secret is of no use either
-Profile  disruptive
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Answering, Disruption, Flaw, Prove
 from splithorizon import checks
 
 
+@behaviour(profile="disruptive", breaks_when="reader-may-not-read")
 def test_a_mended_remote_secret_is_followed(disruption: Disruption, flaw: Flaw, prove: Prove) -> None:
     prove(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
     disruption.mend_remote_secret()

@@ -4,16 +4,16 @@ Given  both clients send without a pause
 When   another token of the same account is written into the remote secret, and then a remote pod is replaced
 Then   no request is lost meanwhile, and the pod that istiod can only know by the new token is the one that answers
 Why    https://github.com/istio/istio/issues/60612 and 61043: fine at installation, broken by the first rotation
-Breaks when  the remote no longer lets Istio's reader account read
-Profile  disruptive
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Answering, Disruption, Prove, Role
 from splithorizon import checks
 
 
+@behaviour(profile="disruptive", breaks_when="reader-may-not-read")
 def test_a_rotated_remote_secret_loses_nothing(disruption: Disruption, prove: Prove) -> None:
     traffic = disruption.under_traffic(disruption.rotate_remote_secret)
     prove(checks.new_token_followed(traffic.recovery))

@@ -4,16 +4,16 @@ Given  both clients send without a pause
 When   the remote secret is deleted, made again with another token of the account, and then a remote pod is replaced
 Then   the pod that istiod can only know by the new token is the one that answers; losses meanwhile are recorded
 Why    https://github.com/istio/istio/issues/60612: the way to a new token where istiod does not follow an update
-Breaks when  the remote no longer lets Istio's reader account read
-Profile  disruptive
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Answering, Disruption, Prove, Role
 from splithorizon import checks
 
 
+@behaviour(profile="disruptive", breaks_when="reader-may-not-read")
 def test_an_exchanged_remote_secret_is_followed(disruption: Disruption, prove: Prove) -> None:
     traffic = disruption.under_traffic(disruption.exchange_remote_secret)
     prove(checks.new_token_followed(traffic.recovery))

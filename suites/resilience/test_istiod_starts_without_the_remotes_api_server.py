@@ -4,16 +4,16 @@ Given  a remote whose API server is not reached where the remote secret says
 When   istiod is started anew
 Then   it is ready within the bound, local traffic is whole, and once the server is back so are both versions
 Why    https://github.com/istio/istio/issues/32102, 38440 and 45992: istiod was never ready, or without endpoints
-Breaks when  istiod waits for a silent remote without an end: PILOT_REMOTE_CLUSTER_TIMEOUT
-Profile  disruptive
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Answering, Disruption, Prove, Role
 from splithorizon import checks
 
 
+@behaviour(profile="disruptive", breaks_when="istiod-waits-for-every-remote")
 def test_istiod_starts_without_the_remotes_api_server(api_server_disruption: Disruption, prove: Prove) -> None:
     prove(checks.far_endpoints_left(api_server_disruption.lose_remote_api_server()))
     prove(checks.istiod_started(api_server_disruption.replace_istiod()))

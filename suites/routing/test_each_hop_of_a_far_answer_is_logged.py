@@ -5,15 +5,15 @@ When   the client sends a fixed number of requests, none of them sent again, and
 Then   the near side-car sent it to the far gateway, a pod of that gateway passed it on under the service's name (SNI),
        and to the socket that this gave the connection, a pod of the far cluster logged the same request id
 Why    a client's log ends at an address: it cannot tell who answers there, nor where that leads
-Breaks when  a relay at the far gateway's address leads straight to the pods: answers, client's log and TLS stay whole
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Crossing, Prove
+from fixtures.behaviours import behaviour
+from fixtures.nouns import Crossing, Mesh, Prove
 from splithorizon import checks
 
 
-def test_each_hop_of_a_far_answer_is_logged(crossing: Crossing, prove: Prove) -> None:
-    prove(checks.each_hop_leads_to_the_next(crossing))
+@behaviour(profile="extended", breaks_when="gateway-bypassed")
+def test_each_hop_of_a_far_answer_is_logged(mesh: Mesh, crossing: Crossing, prove: Prove) -> None:
+    prove(checks.each_hop_leads_to_the_next(crossing, mode=mesh.facts.network_mode))

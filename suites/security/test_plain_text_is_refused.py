@@ -4,16 +4,16 @@ Given  a mesh that is STRICT as a whole, and a client without a side-car, which 
 When   it asks helloworld at the pod's own address
 Then   the connection is closed at once, without an answer
 Why    https://istio.io/latest/docs/concepts/security/#peer-authentication
-Breaks when  helloworld has a PeerAuthentication of its own that is PERMISSIVE
-Profile  security
 """
 
 from __future__ import annotations
 
+from fixtures.behaviours import behaviour
 from fixtures.nouns import Client, Mesh, Prove, Role
 from splithorizon import checks
 
 
+@behaviour(profile="security", breaks_when="plain-text-admitted")
 def test_plain_text_is_refused(mesh: Mesh, plain_text_client: Client, role: Role, prove: Prove) -> None:
     pod = mesh[role].helloworld_pod
     control, asked = plain_text_client.dial_pod(pod), plain_text_client.ask_pod(pod)
