@@ -609,6 +609,11 @@ def test_several_causes_are_all_named_and_told_apart_by_the_command_of_the_check
     assert failed.next_command == "compare"
 
 
+def test_many_causes_are_named_by_their_ids() -> None:
+    failed = refuted(ONE, OTHER, Cause("third", "it is gone"), Cause("fourth", "it is late"))
+    assert failed.likely_cause == "one of 4, which this check cannot tell apart: one, other, third, fourth"
+
+
 def test_evidence_that_points_at_no_cause_says_so() -> None:
     failed = refuted()
     assert failed.cause_ids == ()

@@ -62,7 +62,7 @@ class CheckFailed(AssertionError):
         self.seen = seen
         self.samples = samples
         self.causes = tuple(causes)
-        self.likely_cause = "; or ".join(cause.text for cause in self.causes) or NO_CAUSE
+        self.likely_cause = _likely(self.causes)
         self.next_command = _next_step(self.causes, where) or next_command
         self.numbers = dict(numbers or {})
         super().__init__(
@@ -74,6 +74,13 @@ class CheckFailed(AssertionError):
     def cause_ids(self) -> tuple[str, ...]:
         """The ids of the causes, as reports and faults know them."""
         return tuple(cause.id for cause in self.causes)
+
+
+def _likely(causes: Sequence[Cause]) -> str:
+    """Every cause by its text, or by its id where there are too many to read."""
+    if len(causes) > SHOWN:
+        return f"one of {len(causes)}, which this check cannot tell apart: {', '.join(cause.id for cause in causes)}"
+    return "; or ".join(cause.text for cause in causes) or NO_CAUSE
 
 
 def _next_step(causes: Sequence[Cause], where: Route | Role) -> str:
