@@ -26,6 +26,7 @@ from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.model import Mesh
 from splithorizon.mesh.trust import Trust
 from splithorizon.options import Options
+from splithorizon.outcome import Outcome
 from splithorizon.progress import Progress
 from splithorizon.provisioning import Ground, Provisioning
 from splithorizon.redaction import Redactor
@@ -46,8 +47,7 @@ class Session:
     progress: Progress
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    broken: EnvironmentBroke | None = None
-    misused: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
     facts: MeshFacts | None = None
     engine: Engine | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
@@ -137,7 +137,7 @@ class Session:
             try:
                 self._undo.close()
             except EnvironmentBroke as problem:
-                self.broken = self.broken or problem
+                self.outcome.environment_broke(problem)
         self.progress.close()
 
     def _visit(self) -> MeshFacts:
@@ -159,9 +159,9 @@ class Session:
             raise UsageProblem(f"--report-dir {self.options.reports}: {error.strerror}. Nothing was created.") from None
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
-        if not self.misused:
+        if not self.outcome.is_misuse:
             self._save_logs(journal)
-        if self._ground and self.options.keep and not self.misused:
+        if self._ground and self.options.keep and not self.outcome.is_misuse:
             self._tell_kept(self._ground)
         elif gone:
             journal.close()

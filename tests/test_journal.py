@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from splithorizon.errors import UsageProblem
@@ -112,7 +113,7 @@ def test_a_run_is_dead_once_it_was_killed(tmp_path: Path) -> None:
         assert dead_journals(tmp_path) == []
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert Path(f"/proc/{child.pid}").exists(), "killed, and not yet reaped"
+        assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE, "killed, and not yet reaped"
         assert [dead.folder for dead in dead_journals(tmp_path)] == [folder]
     (dead,) = dead_journals(tmp_path)
     assert dead.entries == [Entry("cluster", "a-primary", {"engine": "podman"})]
@@ -126,19 +127,36 @@ def test_what_is_to_be_kept_is_never_dead(tmp_path: Path) -> None:
 
 def test_another_process_that_got_the_number_is_not_the_run(tmp_path: Path) -> None:
     journal = Journal.open("run-1", tmp_path)
-    rewrite(journal.folder, started="1")
+    started = record_of(journal.folder)["started"]
+    rewrite(journal.folder, started={name: seconds - 2 for name, seconds in started.items()})
     assert Journal.read(journal.folder).dead
 
 
 def test_no_run_outlives_a_reboot(tmp_path: Path) -> None:
     journal = Journal.open("run-1", tmp_path)
-    rewrite(journal.folder, boot="another")
+    started = record_of(journal.folder)["started"]
+    yesterday = {"clock": started["clock"] - 86400, "after_boot": started["after_boot"] + 300}
+    rewrite(journal.folder, started=yesterday)
+    assert Journal.read(journal.folder).dead
+
+
+@pytest.mark.parametrize("moved", ["clock", "after_boot"])
+def test_a_clock_that_is_set_kills_no_run(tmp_path: Path, moved: str) -> None:
+    journal = Journal.open("run-1", tmp_path)
+    started = record_of(journal.folder)["started"]
+    rewrite(journal.folder, started={**started, moved: started[moved] + 7200})
+    assert not Journal.read(journal.folder).dead
+
+
+def test_a_record_of_an_earlier_form_is_a_dead_run(tmp_path: Path) -> None:
+    journal = Journal.open("run-1", tmp_path)
+    rewrite(journal.folder, started="123456", boot="3c5e")
     assert Journal.read(journal.folder).dead
 
 
 def test_a_run_on_another_host_is_left_alone(tmp_path: Path) -> None:
     journal = Journal.open("run-1", tmp_path)
-    rewrite(journal.folder, host="another", boot="another", started="1")
+    rewrite(journal.folder, host="another", started={"clock": 1.0, "after_boot": 1.0})
     assert dead_journals(tmp_path) == []
 
 

@@ -6,6 +6,7 @@ from the command line to report.json, is as in a run on two clusters.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import signal
@@ -168,10 +169,12 @@ def test_what_holds_is_conformant(small: Small, workers: int) -> None:
     assert (found["verdict"], found["key_number"]) == ("conformant", "7 of 7")
     assert found["evidence"][0]["addresses"] == ["10.0.0.1:80"]
     assert small.report["totals"] == {"requests": 7, "joined": 7, "unjoined": 0}
-    assert [cluster["role"] for cluster in small.report["topology"]["clusters"]] == [
-        "primary",
-        "remote",
+    clusters = small.report["clusters"]
+    assert [(one["name"], one["id"], one["context"]) for one in clusters] == [
+        ("primary", "primary", "lab-primary"),
+        ("remote", "remote", "lab-remote"),
     ]
+    assert [(one["runs_istiod"], one["control_plane"]) for one in clusters] == [(True, None), (False, "primary")]
     assert small.notes == ["provisioned", "undone"]
     assert (small.reports / "latest" / "junit.xml").is_file()
 
@@ -331,8 +334,12 @@ def test_a_mesh_that_cannot_be_made_is_inconclusive_and_undone(small: Small, wor
     done = small.run(f"-n{workers}")
     assert done.returncode == 10, done.stdout + done.stderr
     assert small.report["verdict"] == "inconclusive"
-    reason = "kind failed. Seen: no node. Try: kind get nodes"
-    assert small.report["inconclusive_reason"] == reason
+    assert small.report["inconclusive_reason"] == "kind failed. Seen: no node"
+    assert small.report["next_command"] == "kind get nodes"
+    lines = done.stdout.splitlines()
+    assert lines.count("  because: kind failed. Seen: no node") == 1
+    assert lines.count("    kind get nodes") == 1, "a line of its own, to be copied"
+    assert (done.stdout + done.stderr).count("kind failed") == 1, "told once"
     assert small.report["behaviours"] == []
     assert small.notes == ["provisioned", "undone"]
     assert "Traceback" not in done.stdout + done.stderr
@@ -670,7 +677,14 @@ def test_an_exempt_behaviour_is_told_with_its_reason_and_leaves_the_verdict_part
     small.add(FAILS, name="test_weighed")
     assert small.run("-n0", "--exempt", "test_weighed=our zones are weighted").returncode == 0
     assert small.report["verdict"] == "partial"
-    assert small.report["not_claimed"] == [{"behaviour": "test_weighed", "reason": "exempt: our zones are weighted"}]
+    assert small.report["not_claimed"] == [
+        {
+            "behaviour": "test_weighed",
+            "reason": "exempt: our zones are weighted",
+            "kind": "exempt",
+            "profile": "core",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -706,7 +720,14 @@ def test_what_a_mesh_does_not_offer_is_not_claimed_of_it(small: Small, workers: 
     small.add(NOT_OFFERED, name="test_absent")
     assert small.run(f"-n{workers}").returncode == 0
     assert small.report["verdict"] == "conformant"
-    assert small.report["not_claimed"] == [{"behaviour": "test_absent", "reason": "the mesh has one network"}]
+    assert small.report["not_claimed"] == [
+        {
+            "behaviour": "test_absent",
+            "reason": "the mesh has one network",
+            "kind": "not offered",
+            "profile": "core",
+        }
+    ]
 
 
 def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
@@ -734,5 +755,7 @@ def test_commands_are_told_for_the_mesh_that_was_looked_at(small: Small, raised:
     assert done.returncode == status
     (found,) = small.report["behaviours"]
     assert found["next_command"] == told
-    for read in (found["failure"], done.stdout, (small.reports / "latest" / "junit.xml").read_text()):
-        assert told in read
+    assert done.stdout.splitlines().count(f"        {told}") == 1, "uncut, on a line of its own"
+    junit = (small.reports / "latest" / "junit.xml").read_text()
+    assert told in junit
+    assert given not in done.stdout + found["failure"] + html.unescape(junit)

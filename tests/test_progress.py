@@ -53,8 +53,8 @@ def test_steps_are_kept_with_their_times(progress: Progress) -> None:
             time.sleep(0.2)
         time.sleep(0.1)
     inner, outer = progress.steps
-    assert (inner.name, inner.role, inner.outcome) == ("inner", "remote", "done")
-    assert (outer.name, outer.role, outer.outcome) == ("outer", None, "done")
+    assert (inner.name, inner.cluster, inner.outcome) == ("inner", "remote", "done")
+    assert (outer.name, outer.cluster, outer.outcome) == ("outer", None, "done")
     assert 0.1 <= outer.started_after <= inner.started_after
     assert 0.2 <= inner.seconds < inner.seconds + 0.1 <= outer.seconds
 
@@ -136,7 +136,7 @@ def test_ascii_where_the_stream_has_no_glyphs() -> None:
     import sys
     from splithorizon.progress import Progress
     progress = Progress(lambda line: print(line.split("s  ", 1)[1], flush=True))
-    with progress.step("primary→remote"):
+    with progress.step("test_paths.py::test_it[primary→remote]"):
         pass
     try:
         with progress.step("b"):
@@ -147,13 +147,13 @@ def test_ascii_where_the_stream_has_no_glyphs() -> None:
     with running(code, PYTHONIOENCODING="ascii") as child:
         ascii_lines = [re.sub(r"\(\d\.\d s\)", "(N s)", line_of(child)) for _ in range(4)]
     assert ascii_lines == [
-        "... primary->remote",
-        "ok primary->remote (N s)",
+        r"... test_paths.py::test_it[primary\u2192remote]",
+        r"ok test_paths.py::test_it[primary\u2192remote] (N s)",
         "... b",
         "FAILED b (N s)",
     ]
     with running(code, PYTHONIOENCODING="utf-8") as child:
-        assert line_of(child) == "… primary→remote"
+        assert line_of(child) == "… test_paths.py::test_it[primary→remote]"
 
 
 @pytest.mark.parametrize("gone", [BrokenPipeError, ValueError])
