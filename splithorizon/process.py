@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 
+_BINDER = "setpriv"
 # Seconds between two looks at a child; its end is noticed that much later.
 _POLLED_EVERY = 0.02
 
@@ -74,7 +75,7 @@ def run(
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
         raise CommandFailed(argv, None, "", "", "cannot be started: there is no such program")
     # What SIGKILL leaves us no time for: the kernel asks a program to end once we are gone.
-    bound = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    bound = [_BINDER, "--pdeathsig", "TERM", "--"] if shutil.which(_BINDER) else []
     # Files and not pipes: a pipe stays open as long as any grandchild that outlives the program.
     with TemporaryFile() as source, TemporaryFile() as out, TemporaryFile() as err:
         source.write(stdin.encode() if isinstance(stdin, str) else stdin or b"")

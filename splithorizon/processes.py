@@ -31,5 +31,6 @@ def is_running(pid: int, identity: object) -> bool:
     """
     now = started(pid)
     if now is None or not isinstance(identity, dict):
-        return False
+        # What an earlier version wrote down cannot be compared: as long as the id is taken, it may be that run.
+        return now is not None
     return any(abs(now[name] - identity[name]) <= _SAME_START for name in now if name in identity)

@@ -52,12 +52,12 @@ class _Running:
     begun: float
 
 
-def live_console(stream: TextIO, environment: Mapping[str, str] = os.environ) -> Console | None:
+def live_console(stream: TextIO) -> Console | None:
     """Give a console for live progress on a stream, or None where there are only lines to be read later.
 
     A terminal that cannot move its cursor is none, and neither is that of a CI system. NO_COLOR is honoured.
     """
-    if not stream.isatty() or environment.get("CI"):
+    if not stream.isatty() or os.environ.get("CI"):
         return None
     console = _Steady(file=stream, markup=False, emoji=False, highlight=False)
     return None if console.is_dumb_terminal else console

@@ -148,9 +148,13 @@ def test_a_clock_that_is_set_kills_no_run(tmp_path: Path, moved: str) -> None:
     assert not Journal.read(journal.folder).dead
 
 
-def test_a_record_of_an_earlier_form_is_a_dead_run(tmp_path: Path) -> None:
+def test_a_record_of_an_earlier_form_is_a_dead_run_once_its_id_is_free(tmp_path: Path) -> None:
     journal = Journal.open("run-1", tmp_path)
     rewrite(journal.folder, started="123456", boot="3c5e")
+    assert not Journal.read(journal.folder).dead
+    with running("print('here', flush=True)") as child:
+        assert line_of(child) == "here"
+    rewrite(journal.folder, pid=child.pid)
     assert Journal.read(journal.folder).dead
 
 

@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from fixtures.reporting import _failure
+from splithorizon.checks import CheckFailed
+from splithorizon.errors import EnvironmentBroke
 from tests.child_pytest import pytest_in
 from tests.test_facts import facts
 
@@ -193,6 +196,82 @@ def test_a_refuted_claim_is_not_conformant(small: Small, workers: int) -> None:
     assert (found["likely_cause"], found["next_command"]) == ("c", "d")
     assert "Traceback" not in done.stdout
     assert not re.search(r"test_it_holds\.py:\d", done.stdout), "the check's words, not the code's"
+
+
+def test_each_failure_is_told_once_and_whole(small: Small) -> None:
+    command = (
+        "kubectl --context remote -n sample logs deploy/sleep -c istio-proxy " + "--selector=app=sleep " * 8 + "-f"
+    )
+    small.add(
+        "def test_it(): raise CheckFailed('it holds', expected='an answer', seen='silence', samples=7, "
+        f"likely_cause='a gateway is away', next_command={command!r})"
+    )
+    small.add("def test_it(): raise EnvironmentBroke('the API server is away', seen='no route')", name="test_broken")
+    small.add("def test_it():\n    wanted = 3\n    assert wanted == 4", name="test_mistaken")
+    done = small.run("-n0")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    for said in (
+        "expected: an answer",
+        "seen:     silence",
+        "samples:  7",
+        "likely:   a gateway is away",
+        command,
+        "the API server is away. Seen: no route",
+        ">       assert wanted == 4".strip(),
+    ):
+        assert lines.count(said) == 1, said
+    assert "short test summary" not in done.stdout
+    assert "= FAILURES =" not in done.stdout
+    assert re.search(r"=+ 3 failed", done.stdout), "pytest's count is as ever"
+
+
+def test_who_asks_pytest_for_its_account_gets_it(small: Small) -> None:
+    small.add(FAILS)
+    done = small.run("-n0", "--tb=short")
+    assert "= FAILURES =" in done.stdout
+    assert done.stdout.count("expected: a\n") == 2
+
+
+def test_what_a_step_beside_it_said_is_told_too(small: Small) -> None:
+    small.add(
+        "def test_it():\n    error = EnvironmentBroke('the primary is away')\n"
+        "    error.add_note('then remote failed too: it is away')\n    raise error"
+    )
+    small.run("-n0")
+    (found,) = small.report["behaviours"]
+    assert found["failure"] == "the primary is away\nthen remote failed too: it is away"
+
+
+def test_a_template_is_filled_in_for_the_report_and_not_in_the_exception(tmp_path: Path) -> None:
+    template = "kubectl <remote> -n <namespace> get pods"
+    refuted = CheckFailed(
+        "it holds", expected="a", seen="b", samples=1, likely_cause="c", next_command=template, numbers={"joined": 1}
+    )
+    broken = EnvironmentBroke("it is away", next_command=template)
+    for error in (refuted, broken):
+        before = (error.args, str(error))
+        found = _failure(error, facts(tmp_path), traceback="")
+        assert found["next_command"] == f"kubectl --kubeconfig {tmp_path}/remote.kubeconfig -n sample get pods"
+        assert "<remote>" not in json.dumps(found)
+        assert (error.args, str(error), error.next_command) == (*before, template)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+    ids=["a file", "forced", "forced and forbidden"],
+)
+def test_colours_are_those_of_pytest(
+    small: Small, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], coloured: bool
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    small.add(HOLDS)
+    done = small.run("-n0")
+    assert ("\x1b[32m✓ conformant" in done.stdout) is coloured
+    assert ("✓ conformant" in done.stdout) is True
 
 
 UNJUDGED = {
