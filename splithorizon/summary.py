@@ -439,6 +439,7 @@ def _next(page: _Page) -> None:
     page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / reports.NAME}"), whole=True)
     page.show(Text(f"the same tests for a CI system: {page.folder / 'junit.xml'}"), whole=True)
     if report.verdict is not Verdict.CONFORMANT:
+        page.begin_section()
         page.prose("run again what did not pass:" if _failed(report) else "run again:")
         page.command(rerun_command(report, unicode=page.unicode), indent=2)
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ import pytest
 from fixtures.reporting import _failure
 from splithorizon.checks import CheckFailed
 from splithorizon.errors import EnvironmentBroke
-from tests.child_pytest import pytest_in
+from tests.child_pytest import REPOSITORY, pytest_in
 from tests.test_facts import facts
 
 CONFTEST = """
@@ -272,6 +276,54 @@ def test_colours_are_those_of_pytest(
     done = small.run("-n0")
     assert ("\x1b[32m✓ conformant" in done.stdout) is coloured
     assert ("✓ conformant" in done.stdout) is True
+
+
+STEPS = """
+class Slow(Told):
+    def provision(self):
+        with self.progress.step("kind cluster", role="primary"):
+            time.sleep(0.6)
+        return super().provision()
+
+    def undo(self):
+        with self.progress.step("kind cluster deleted", role="primary"):
+            super().undo()
+
+
+Told = Slow
+"""
+
+
+@pytest.mark.parametrize("in_ci", [False, True], ids=["a person", "a CI system"])
+def test_a_terminal_shows_what_runs_and_keeps_every_line_whole(small: Small, in_ci: bool) -> None:
+    conftest = small.folder / "conftest.py"
+    before, hook, after = conftest.read_text().partition("def pytest_configure")
+    conftest.write_text(before + STEPS.lstrip() + "\n\n" + hook + after)
+    small.add(FAILS)
+    own, end = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}}
+    environment |= {"TERM": "xterm", "COLUMNS": "120", "HOME": str(small.home), "PYTHONPATH": str(REPOSITORY)}
+    environment |= {"CI": "true"} if in_ci else {}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "suites/", "-n0"]
+    with subprocess.Popen(command, cwd=small.folder, env=environment, stdin=end, stdout=end, stderr=end) as child:
+        os.close(end)
+        read = b""
+        # Linux ends a terminal that nobody writes to any more by an error, macOS by nothing.
+        with suppress(OSError):
+            while part := os.read(own, 65536):
+                read += part
+        os.close(own)
+    assert child.returncode == 1, read.decode()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode()).replace("\r", "\n").splitlines()
+    ended = [
+        line for line in lines if re.search(r"^ +\d+\.\d s  ✓ \[primary\] kind cluster( deleted)? \(\d+\.\d s\)$", line)
+    ]
+    assert len(ended) == 2, lines
+    running = [line for line in lines if re.search(rf"… {step} \(\d+ s\)$", line)]
+    begun = [line for line in lines if re.search(rf"… {step}$", line)]
+    assert (bool(running), len(begun)) == ((False, 2) if in_ci else (True, 0))
+    assert [line for line in lines if re.search(r"test_it_holds\.py F +\[100%\]$", line)], "not erased by the display"
+    assert lines.count("      expected: a") == 1
 
 
 UNJUDGED = {
