@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from splithorizon import folders, processes
-from splithorizon.errors import UsageProblem
+from splithorizon.errors import EnvironmentBroke, UsageProblem
 
 RECORD = "run.json"
 
@@ -98,7 +98,7 @@ class Journal:
     def _ended(self) -> bool:
         record = self._record
         here = record["host"] == socket.gethostname()
-        return here and not processes.is_running(record["pid"], record["started"])
+        return here and not processes.is_running(record["pid"], _identity(record))
 
     def will_create(self, kind: str, name: str, /, **facts: str) -> None:
         """Note, durably, what is about to be created; steps that run side by side may."""
@@ -183,4 +183,13 @@ def _journals(base: Path | None) -> Iterator[Journal]:
 
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": processes.started(pid)}
+    own = processes.identity(pid)
+    if own is None:
+        raise EnvironmentBroke(f"this process, {pid}, is not among those of the machine")
+    return {"host": socket.gethostname(), "boot": own.boot, "pid": pid, "started": own.started}
+
+
+def _identity(record: Mapping[str, Any]) -> processes.Identity | None:
+    """The identity of a run's process; None in a record of an earlier version, which has texts there."""
+    started, boot = record["started"], record["boot"]
+    return processes.Identity(started, boot) if isinstance(started, float) and isinstance(boot, float) else None

@@ -8,7 +8,8 @@ from enum import IntEnum
 
 from splithorizon import verdict
 from splithorizon.errors import EnvironmentBroke, UsageProblem
-from splithorizon.report import BehaviourResult, NotRestored
+from splithorizon.not_restored import NotRestored
+from splithorizon.report import BehaviourResult
 from splithorizon.verdict import Verdict
 
 

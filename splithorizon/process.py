@@ -110,7 +110,7 @@ def _readable(descriptor: int, within: float) -> bool:
 def _polled(pid: int, within: float) -> bool:
     """Whether a child ends in time; for systems that have no descriptors of processes. It is not reaped."""
     deadline = time.monotonic() + within
-    while processes.started(pid) is not None:
+    while processes.identity(pid) is not None:
         if (left := deadline - time.monotonic()) <= 0:
             return False
         select.select([], [], [], min(left, _POLLED_EVERY))

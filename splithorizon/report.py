@@ -23,6 +23,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic.types import StringConstraints
 
 from splithorizon import redaction, report_v1
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.verdict import Verdict
 
@@ -294,18 +295,6 @@ class Condition:
     """What it means for the verdict."""
 
 
-@dataclass(frozen=True, config=_config())
-class NotRestored:
-    """An object of the mesh that the run changed and could not give back."""
-
-    object: Text
-    """The object, as cluster, kind, namespace and name."""
-    reason: Text
-    """Why it could not be restored."""
-    command: str = ""
-    """The command that restores it."""
-
-
 @dataclass(
     frozen=True,
     config=_config(
@@ -374,7 +363,7 @@ class RunReport:
     conditions: tuple[Condition, ...] = ()
     """Circumstances under which the verdict was reached."""
     not_restored: tuple[NotRestored, ...] = ()
-    """What the run changed in the mesh and could not give back."""
+    """What the run changed in the mesh and did not put back."""
     not_claimed: tuple[NotClaimed, ...] = ()
     """Behaviours that this run made no claim about."""
     schema_version: Literal[2] = 2

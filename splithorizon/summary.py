@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from splithorizon import report as reports
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.report import BehaviourResult, RunReport, Unclaimed
 from splithorizon.verdict import Verdict
@@ -138,8 +139,9 @@ class _Page:
 def markdown(report: RunReport) -> str:
     """Say the same in GitHub's Markdown, for a CI system's step summary."""
     lines = [f"## splithorizon: {_GLYPH[report.verdict]} {report.verdict.upper()}", ""]
-    for change in report.not_restored:
-        lines += [f"**Not restored**: {_cell(change.object)}: {_cell(change.reason)}", ""]
+    for change in _pending_first(report):
+        title = "Not restored" if change.pending else "Left alone"
+        lines += [f"**{title}**: {_cell(change.object)}: {_cell(change.reason)}", ""]
         lines += [*_fenced(change.command, "sh"), ""] if change.command else []
     if (cause := report.diagnosis) is not None:
         lines += [f"**Root cause**: {_cell(cause.text)} ({_cell(cause.cause_id)})", ""]
@@ -198,10 +200,16 @@ def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
 
 
 def _not_restored(page: _Page) -> None:
-    for change in page.report.not_restored:
-        page.prose(f"NOT RESTORED: {change.object}: {change.reason}", style="bold red")
+    for change in _pending_first(page.report):
+        title = "NOT RESTORED" if change.pending else "LEFT ALONE"
+        page.prose(f"{title}: {change.object}: {change.reason}", style="bold red" if change.pending else "yellow")
         if change.command:
+            page.prose("restore it with:" if change.pending else "look at it with:", indent=2)
             page.command(change.command)
+
+
+def _pending_first(report: RunReport) -> list[NotRestored]:
+    return sorted(report.not_restored, key=lambda change: not change.pending)
 
 
 def _root_cause(page: _Page) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from splithorizon.errors import EnvironmentBroke, UsageProblem
+from splithorizon.not_restored import NotRestored
 from splithorizon.outcome import ExitStatus, Judgement, Outcome
-from splithorizon.report import BehaviourResult, NotRestored
+from splithorizon.report import BehaviourResult
 from splithorizon.verdict import Verdict
 
 

@@ -229,6 +229,27 @@ def test_each_failure_is_told_once_and_whole(small: Small) -> None:
     assert re.search(r"=+ 3 failed", done.stdout), "pytest's count is as ever"
 
 
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def test_it(): raise CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command='')",
+        "def test_it(prove): prove(Evidence('it holds', '7 of 7', {'share': float('nan')}))",
+    ],
+    ids=["an accusation without a command", "a number that is none"],
+)
+@every_way
+def test_a_result_that_cannot_be_reported_is_inconclusive(small: Small, test: str, workers: int) -> None:
+    small.add(test)
+    small.add(HOLDS, name="test_another")
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert small.report["inconclusive_reason"].startswith(
+        "the result of suites/area/test_it_holds.py::test_it cannot be"
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+
+
 def test_who_asks_pytest_for_its_account_gets_it(small: Small) -> None:
     small.add(FAILS)
     done = small.run("-n0", "--tb=short")
@@ -315,10 +336,8 @@ def test_a_terminal_shows_what_runs_and_keeps_every_line_whole(small: Small, in_
         os.close(own)
     assert child.returncode == 1, read.decode()
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode()).replace("\r", "\n").splitlines()
-    ended = [
-        line for line in lines if re.search(r"^ +\d+\.\d s  ✓ \[primary\] kind cluster( deleted)? \(\d+\.\d s\)$", line)
-    ]
-    assert len(ended) == 2, lines
+    step = r"\[primary\] kind cluster( deleted)?"
+    assert len([line for line in lines if re.search(rf"^ +\d+\.\d s  ✓ {step} \(\d+\.\d s\)$", line)]) == 2, lines
     running = [line for line in lines if re.search(rf"… {step} \(\d+ s\)$", line)]
     begun = [line for line in lines if re.search(rf"… {step}$", line)]
     assert (bool(running), len(begun)) == ((False, 2) if in_ci else (True, 0))

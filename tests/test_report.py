@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from docs import schema as schema_file
 from splithorizon import redaction, report
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.report import (
     BehaviourResult,
@@ -30,7 +31,6 @@ from splithorizon.report import (
     Fact,
     InvalidReport,
     NotClaimed,
-    NotRestored,
     RunReport,
     Totals,
     Unclaimed,

@@ -121,7 +121,7 @@ def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_cluster
     journal.will_create("cluster", "lab-primary", engine=engine.to_json(), folder=str(journal.folder))
     record = journal.folder / "run.json"
     # As after the end of the machine: this process would count as one that still makes them.
-    record.write_text(json.dumps({**json.loads(record.read_text()), "started": {"clock": 1.0, "after_boot": -1.0}}))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": 1.0, "started": 2.0}))
 
     monkeypatch.setenv("PATH", f"{engine.command.parent}:/bin")
 

@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 import pytest
 
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.report import (
     BehaviourResult,
@@ -18,7 +19,6 @@ from splithorizon.report import (
     Diagnosis,
     Fact,
     NotClaimed,
-    NotRestored,
     RunReport,
     Totals,
     Unclaimed,
@@ -251,7 +251,12 @@ def test_what_was_not_restored_comes_first_and_then_the_root_cause() -> None:
     command = "kubectl --context east apply -f " + "/a/very/long/path" * 10
     run = replace(
         RED,
-        not_restored=(NotRestored("remote Secret istio-system/istio-remote", "the API server is away", command),),
+        not_restored=(
+            NotRestored(
+                "primary ConfigMap istio-system/istio", "somebody changed it meanwhile", "kubectl get it", pending=False
+            ),
+            NotRestored("remote Secret istio-system/istio-remote", "the API server is away", command),
+        ),
         diagnosis=Diagnosis(
             "network-label-missing",
             "a namespace lacks its network",
@@ -261,10 +266,14 @@ def test_what_was_not_restored_comes_first_and_then_the_root_cause() -> None:
         ),
         conditions=(Condition("clock", "0.1 s apart", "certificates are judged exactly"),),
     )
-    assert summary(run)[:14] == [
+    assert summary(run)[:18] == [
         "",
         "NOT RESTORED: remote Secret istio-system/istio-remote: the API server is away",
+        "  restore it with:",
         f"    {command}",
+        "LEFT ALONE: primary ConfigMap istio-system/istio: somebody changed it meanwhile",
+        "  look at it with:",
+        "    kubectl get it",
         "",
         "ROOT CAUSE: a namespace lacks its network (network-label-missing)",
         "    remote Namespace istio-system: metadata.labels is {}",
