@@ -79,7 +79,7 @@ def steps_by_hand(output: str) -> tuple[Step, ...]:
 def steps_of_suite(report: RunReport) -> tuple[Step, ...]:
     """The steps of a run's report, and its checks as one more."""
     checks = Step("checks", sum(result.seconds for result in report.behaviours))
-    return (*(Step(_label(step.name, step.role), step.seconds) for step in report.steps), checks)
+    return (*(Step(_label(step.name, step.cluster), step.seconds) for step in report.steps), checks)
 
 
 def median_run(halves: Sequence[Half]) -> Half:

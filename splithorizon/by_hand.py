@@ -1,4 +1,6 @@
-"""Commands by which a person looks further: given with a place for what is a mesh's own, told as they can be run.
+"""Next steps: commands by which a person looks further, as templates, and their one rendering for a mesh.
+
+A check gives a template. ``render`` fills it in once, where a failure becomes a part of the report.
 
 Whoever gives one writes ``kubectl <primary>`` or ``istioctl <remote>`` for a program and the cluster that it asks,
 ``<namespace>`` for that of our workloads, ``<primary system>`` and ``<remote system>`` for Istio's,
@@ -38,8 +40,8 @@ def gateway_listeners_of(role: Role) -> str:
     return f"istioctl <{role}> proxy-config listeners <{role} gateway> --port 15443"
 
 
-def told(text: str, mesh: MeshFacts) -> str:
-    """A text whose commands are this mesh's; what else stands in it, a name of its objects above all, stays."""
+def render(text: str, mesh: MeshFacts) -> str:
+    """Fill in the places of a text for one mesh; everything else in it stays as it is."""
 
     def fill(place: re.Match[str]) -> str:
         program, asked, role, what, plain = place.groups()

@@ -21,6 +21,7 @@ class Durations:
     go_build: float = 2400  # Kubernetes takes 8 minutes alone and shares both cores with Istio
     other_build: float = 3600  # another process builds everything, on the same two cores
     tests_collected: float = 60  # another pytest imports every suite: 2 s, and the machine may be loaded
+    killed_program: float = 10  # SIGKILL takes milliseconds; a program in the kernel's hands may take longer
     other_sweep: float = 120  # another process removes what one or two dead runs left
     cluster_created: float = 180  # measured 13 s alone, 25 s side by side
     network_settled: float = 30  # another run makes it, or looks whether it may go: tenths of a second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _LINES_SHOWN = 6
 
@@ -19,9 +19,12 @@ class EnvironmentBroke(Exception):
         self.what = what
         self.seen = seen
         self.next_command = next_command
-        labelled = {"": what, "Seen: ": seen, "Try: ": next_command}
-        parts = [f"{label}{text.rstrip('.')}" for label, text in labelled.items() if text]
-        super().__init__(". ".join(parts))
+        super().__init__(_sentences({"": what, "Seen: ": seen, "Try: ": next_command}))
+
+    @property
+    def without_command(self) -> str:
+        """What broke and what was seen last, for a reader who gets the command apart."""
+        return _sentences({"": self.what, "Seen: ": self.seen})
 
 
 class TimedOut(EnvironmentBroke):
@@ -42,6 +45,10 @@ class CommandFailed(EnvironmentBroke):
 
 class Cancelled(Exception):
     """The run is being stopped; nothing new is begun."""
+
+
+def _sentences(labelled: Mapping[str, str]) -> str:
+    return ". ".join(f"{label}{text.rstrip('.')}" for label, text in labelled.items() if text)
 
 
 def _last_lines(text: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from splithorizon import private
+from splithorizon import folders, private, processes
 from splithorizon.errors import EnvironmentBroke, UsageProblem
 
 RECORD = "run.json"
@@ -41,8 +41,7 @@ def runs_folder() -> Path:
 
 
 def _private(name: str) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(base) / "splithorizon" / name
+    folder = folders.state() / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -113,8 +112,7 @@ class Journal:
     def _ended(self) -> bool:
         record = self._record
         here = record["host"] == socket.gethostname()
-        alive = record["boot"] == _boot() and record["started"] == _started(record["pid"])
-        return here and not alive
+        return here and not processes.is_running(record["pid"], _identity(record))
 
     def will_create(self, kind: str, name: str, /, **facts: str) -> None:
         """Note, durably, what is about to be created; steps that run side by side may."""
@@ -204,17 +202,13 @@ def unreadable(base: Path | None = None) -> Iterator[str]:
 
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "started": _started(pid)}
+    own = processes.identity(pid)
+    if own is None:
+        raise EnvironmentBroke(f"this process, {pid}, is not among those of the machine")
+    return {"host": socket.gethostname(), "boot": own.boot, "pid": pid, "started": own.started}
 
 
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot; None where there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+def _identity(record: Mapping[str, Any]) -> processes.Identity | None:
+    """The identity of a run's process; None in a record of an earlier version, which has texts there."""
+    started, boot = record["started"], record["boot"]
+    return processes.Identity(started, boot) if isinstance(started, float) and isinstance(boot, float) else None

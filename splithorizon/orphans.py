@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import select
-import signal
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 
-from splithorizon.errors import EnvironmentBroke
+import psutil
+
+from splithorizon.durations import current as durations
+from splithorizon.errors import EnvironmentBroke, TimedOut
+from splithorizon.waiting import NotYet, eventually
 
 _STARTED_BY_RUNS = frozenset({"kind", "istioctl", "kubectl", "podman", "docker"})
-_ENDS_WITHIN_MS = 10_000
 
 
 def end(marks: Collection[str]) -> None:
@@ -22,22 +22,20 @@ def end(marks: Collection[str]) -> None:
     A mark has to be nobody else's, such as the run's own folder.
     Raises EnvironmentBroke for a program that even SIGKILL does not end.
     """
-    for folder in Path("/proc").glob("[0-9]*"):
-        # Opened before it is looked at, so that the id cannot become another program's meanwhile.
-        with suppress(OSError):
-            descriptor = os.pidfd_open(int(folder.name))
-            try:
-                if _is_ours(folder, marks):
-                    _kill(descriptor, folder.name)
-            finally:
-                os.close(descriptor)
+    for process in psutil.process_iter():
+        # One that has ended meanwhile, or is not ours to look at; one whose id is another program's by now is spared.
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if _is_ours(process, marks):
+                process.kill()
+                _await_end(process)
 
 
-def _is_ours(folder: Path, marks: Collection[str]) -> bool:
-    command = (folder / "cmdline").read_bytes().decode(errors="replace")
-    name = (folder / "comm").read_text().strip()
-    own = folder.stat().st_uid == os.geteuid()
-    return own and name in _STARTED_BY_RUNS and any(_names(command, mark) for mark in marks)
+def _is_ours(process: psutil.Process, marks: Collection[str]) -> bool:
+    own = process.uids().effective == os.geteuid()
+    if not own or process.name() not in _STARTED_BY_RUNS:
+        return False
+    command = "\0".join(process.cmdline())
+    return any(_names(command, mark) for mark in marks)
 
 
 def _names(command: str, mark: str) -> bool:
@@ -45,12 +43,16 @@ def _names(command: str, mark: str) -> bool:
     return re.search(re.escape(mark) + r"(?![\w.-])", command) is not None
 
 
-def _kill(descriptor: int, pid: str) -> None:
-    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    if not poll.poll(_ENDS_WITHIN_MS):
+def _await_end(process: psutil.Process) -> None:
+    def ended() -> None:
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            raise NotYet(f"process {process.pid} is {process.status()}")
+
+    try:
+        eventually("a killed program ends", ended, within=durations().killed_program)
+    except TimedOut as late:
         raise EnvironmentBroke(
-            f"process {pid} of a dead run does not end, not even by SIGKILL",
-            next_command=f"cat /proc/{pid}/status",
-        )
+            f"process {process.pid} of a dead run does not end, not even by SIGKILL",
+            seen=late.seen,
+            next_command=f"ps -fp {process.pid}",
+        ) from None

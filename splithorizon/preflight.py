@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
+
 from splithorizon.errors import UsageProblem
 
 GIB = 1024**3
@@ -37,9 +39,9 @@ def require_disk(needs: Mapping[Path, float]) -> None:
             )
 
 
-def require_memory(gib: float, *, proc: Path = Path("/proc")) -> None:
-    """Raise UsageProblem unless so much memory is available, in GiB, as the kernel estimates it."""
-    available = _available_memory(proc) / GIB
+def require_memory(gib: float) -> None:
+    """Raise UsageProblem unless new programs can have this much memory, in GiB, without swapping."""
+    available = psutil.virtual_memory().available / GIB
     if available < gib:
         raise UsageProblem(
             f"too little memory: {available:.1f} GiB available, {gib:.1f} GiB needed. "
@@ -61,15 +63,6 @@ def warn_of_limits(say: Callable[[str], None], *, proc: Path = Path("/proc")) ->
         say(
             f"warning: inotify limits are below kind's recommendation ({seen}); raise them with: {sudo}sysctl -w {mend}"
         )
-
-
-def _available_memory(proc: Path) -> int:
-    """Bytes that new programs can have without swapping."""
-    for line in (proc / "meminfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) * 1024
-    raise UsageProblem(f"{proc / 'meminfo'} does not tell MemAvailable: this needs Linux 3.14 or newer.")
 
 
 def _existing(folder: Path) -> Path:

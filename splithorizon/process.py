@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+from splithorizon import processes
 from splithorizon.cancelling import (
     GRACE,
     cancel_all,
@@ -35,6 +36,11 @@ __all__ = [
     "run",
     "side_by_side",
 ]
+
+
+_BINDER = "setpriv"
+# Seconds between two looks at a child; its end is noticed that much later.
+_POLLED_EVERY = 0.02
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def run(
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
         raise CommandFailed(argv, None, "", "", "cannot be started: there is no such program")
     # What SIGKILL leaves us no time for: the kernel asks a program to end once we are gone.
-    bound = ["setpriv", "--pdeathsig", "TERM", "--"] if shutil.which("setpriv") else []
+    bound = [_BINDER, "--pdeathsig", "TERM", "--"] if shutil.which(_BINDER) else []
     # Files and not pipes: a pipe stays open as long as any grandchild that outlives the program.
     with TemporaryFile() as source, TemporaryFile() as out, TemporaryFile() as err:
         source.write(stdin.encode() if isinstance(stdin, str) else stdin or b"")
@@ -101,6 +107,16 @@ def _readable(descriptor: int, within: float) -> bool:
     return bool(poll.poll(max(0.0, within) * 1000))
 
 
+def _polled(pid: int, within: float) -> bool:
+    """Whether a child ends in time; for systems that have no descriptors of processes. It is not reaped."""
+    deadline = time.monotonic() + within
+    while processes.identity(pid) is not None:
+        if (left := deadline - time.monotonic()) <= 0:
+            return False
+        select.select([], [], [], min(left, _POLLED_EVERY))
+    return True
+
+
 class _Child:
     """A running program. It is not reaped before the end, so nothing else can have its id."""
 
@@ -121,13 +137,16 @@ class _Child:
             cwd=cwd,
             start_new_session=True,
         )
-        self._descriptor = os.pidfd_open(self._popen.pid)
+        self._descriptor = os.pidfd_open(self._popen.pid) if hasattr(os, "pidfd_open") else None
 
     def ended(self, within: float) -> bool:
+        if self._descriptor is None:
+            return _polled(self._popen.pid, within)
         return _readable(self._descriptor, within)
 
     def signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
+        # macOS refuses a signal to a group whose leader has ended and is not reaped yet.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, number)
 
     def end(self) -> int:
@@ -137,7 +156,8 @@ class _Child:
             self.signal(signal.SIGTERM)
             self.ended(GRACE)
             self.signal(signal.SIGKILL)
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
         return self._popen.wait()
 
 

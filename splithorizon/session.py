@@ -27,6 +27,7 @@ from splithorizon.mesh.model import Mesh
 from splithorizon.mesh.trust import Trust
 from splithorizon.not_restored import NotRestored
 from splithorizon.options import Options
+from splithorizon.outcome import Outcome
 from splithorizon.ownership import Scope
 from splithorizon.progress import Progress
 from splithorizon.provisioning import Ground, Provisioning
@@ -48,12 +49,10 @@ class Session:
     progress: Progress
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    broken: EnvironmentBroke | None = None
-    misused: bool = False
+    outcome: Outcome = field(default_factory=Outcome)
     facts: MeshFacts | None = None
     engine: Engine | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
-    not_restored: list[NotRestored] = field(default_factory=list)
     _ground: Ground | None = field(default=None, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -143,7 +142,7 @@ class Session:
             try:
                 self._undo.close()
             except EnvironmentBroke as problem:
-                self.broken = self.broken or problem
+                self.outcome.environment_broke(problem)
         self.progress.close()
 
     def _visit(self) -> MeshFacts:
@@ -175,18 +174,21 @@ class Session:
                 left = pending.restore(journal.folder)
         if self.facts:
             disruption.settle_remarks(Mesh(self.facts))
-        self.not_restored = [*left, *pending.remarks(journal.folder)]
-        if still := [one for one in self.not_restored if one.pending]:
-            self.broken = self.broken or EnvironmentBroke(
-                f"the mesh is not as it was before the run: {', '.join(one.object for one in still)}",
+        changes = [*left, *pending.remarks(journal.folder)]
+        for change in changes:
+            self.outcome.could_not_restore(change)
+        if still := [change for change in changes if change.pending]:
+            problem = EnvironmentBroke(
+                f"the mesh is not as it was before the run: {', '.join(change.object for change in still)}",
                 seen=still[0].reason,
                 next_command=still[0].command,
             )
+            self.outcome.environment_broke(problem)
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
-        if not self.misused:
+        if not self.outcome.is_misuse:
             self._save_logs(journal)
-        if self._ground and self.options.keep and not self.misused:
+        if self._ground and self.options.keep and not self.outcome.is_misuse:
             self._tell_kept(self._ground)
         elif gone and not (self.options.outlived and pending.is_pending(journal.folder)):
             journal.close()

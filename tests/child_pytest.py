@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 _FORKS = multiprocessing.get_context("forkserver")
 # Libraries alone: plug-ins, and whatever is this repository's, have to be imported by pytest itself.
-_FORKS.set_forkserver_preload(["pytest", "pykube", "cryptography.x509", "yaml", "tenacity", "execnet"])
+_FORKS.set_forkserver_preload(
+    ["pytest", "pykube", "cryptography.x509", "yaml", "tenacity", "execnet", "pydantic", "rich.live", "rich.table"]
+)
 _WITHIN = 120
 
 

@@ -20,7 +20,7 @@ from splithorizon.engine import Engine
 from splithorizon.images import ImageSet
 from splithorizon.mesh.trust import Trust
 from splithorizon.progress import StepTime
-from splithorizon.report import BehaviourResult, RunReport
+from splithorizon.report import BehaviourResult, RunReport, Versions
 from splithorizon.topology import Role
 from splithorizon.verdict import Verdict
 
@@ -112,7 +112,8 @@ def test_a_script_that_stopped_half_way_gives_no_steps(output: str) -> None:
 def test_the_suites_steps_are_its_reports_and_its_checks() -> None:
     result = BehaviourResult("routing", "b", "c", "n", Verdict.CONFORMANT, 2.5)
     report = RunReport(
-        run_id="r", started="", finished="", command=(), versions={}, verdict=Verdict.CONFORMANT, exit_status=0,
+        run_id="r", started="2026-11-23T02:31:00.000Z", finished="2026-11-23T02:32:52.500Z", command=("pytest",),
+        versions=Versions("0.1.0", "3.11.2"), verdict=Verdict.CONFORMANT, exit_status=0,
         steps=(StepTime("istiod", "primary", 1.0, 9.5, "done"), StepTime("deleted", None, 20.0, 1.5, "done")),
         behaviours=(result, replace(result, behaviour="d", seconds=0.5)),
     )  # fmt: skip

@@ -24,7 +24,7 @@ def elsewhere(folder: Path, role: Role, *, revision: str = "", **otherwise: Any)
 
 
 def test_of_our_own_mesh_by_its_kubeconfig(tmp_path: Path) -> None:
-    told = by_hand.told(by_hand.gateway_listeners_of(Role.REMOTE), facts(tmp_path))
+    told = by_hand.render(by_hand.gateway_listeners_of(Role.REMOTE), facts(tmp_path))
     assert told == (
         f"istioctl --kubeconfig {tmp_path}/remote.kubeconfig proxy-config listeners "
         "deploy/istio-eastwestgateway -n istio-system --port 15443"
@@ -33,10 +33,10 @@ def test_of_our_own_mesh_by_its_kubeconfig(tmp_path: Path) -> None:
 
 def test_of_a_mesh_of_others_by_its_context_and_in_our_namespace(tmp_path: Path) -> None:
     mesh = elsewhere(tmp_path, Role.REMOTE)
-    assert by_hand.told(by_hand.logs_of(Role.PRIMARY), mesh).startswith(
+    assert by_hand.render(by_hand.logs_of(Role.PRIMARY), mesh).startswith(
         "kubectl --context west -n splithorizon-1 logs "
     )
-    told = by_hand.told(by_hand.endpoints_of(Role.REMOTE), mesh)
+    told = by_hand.render(by_hand.endpoints_of(Role.REMOTE), mesh)
     assert told.startswith("istioctl --context east proxy-config endpoints deploy/sleep -n splithorizon-1 ")
     assert "||helloworld.splithorizon-1.svc.cluster.local'" in told
 
@@ -44,9 +44,9 @@ def test_of_a_mesh_of_others_by_its_context_and_in_our_namespace(tmp_path: Path)
 def test_where_the_system_lies_elsewhere_in_one_cluster(tmp_path: Path) -> None:
     mesh = elsewhere(tmp_path, Role.REMOTE, system_namespace="mesh-system")
     ask = "kubectl <{0}> -n <{0} system> get endpointslices".format
-    assert by_hand.told(ask("remote"), mesh) == "kubectl --context east -n mesh-system get endpointslices"
-    assert by_hand.told(ask("primary"), mesh) == "kubectl --context west -n istio-system get endpointslices"
-    assert by_hand.told("istioctl <remote> proxy-status", mesh) == (
+    assert by_hand.render(ask("remote"), mesh) == "kubectl --context east -n mesh-system get endpointslices"
+    assert by_hand.render(ask("primary"), mesh) == "kubectl --context west -n istio-system get endpointslices"
+    assert by_hand.render("istioctl <remote> proxy-status", mesh) == (
         "istioctl --context east --istioNamespace mesh-system proxy-status"
     )
 
@@ -54,7 +54,7 @@ def test_where_the_system_lies_elsewhere_in_one_cluster(tmp_path: Path) -> None:
 def test_a_gateway_of_another_name_is_found_by_its_labels(tmp_path: Path) -> None:
     gateways = (Selection("istio-system", "app=gw,tier=a"),)
     mesh = elsewhere(tmp_path, Role.REMOTE, system_namespace="istiod", gateway_pods=gateways)
-    assert by_hand.told(by_hand.gateway_listeners_of(Role.REMOTE), mesh) == (
+    assert by_hand.render(by_hand.gateway_listeners_of(Role.REMOTE), mesh) == (
         "istioctl --context east --istioNamespace istiod proxy-config listeners "
         '"$(kubectl --context east -n istio-system get pods -l app=gw,tier=a -o name | head -n 1)" '
         "-n istio-system --port 15443"
@@ -65,7 +65,7 @@ def test_a_gateway_of_another_name_is_found_by_its_labels(tmp_path: Path) -> Non
     ("revision", "asked"), [("", ""), ("default", ""), ("1-29", " --revision 1-29")], ids=["none", "default", "named"]
 )
 def test_the_istiod_of_the_meshs_revision_is_asked(tmp_path: Path, revision: str, asked: str) -> None:
-    told = by_hand.told(by_hand.REMOTE_CLUSTERS, elsewhere(tmp_path, Role.REMOTE, revision=revision))
+    told = by_hand.render(by_hand.REMOTE_CLUSTERS, elsewhere(tmp_path, Role.REMOTE, revision=revision))
     assert told == f"istioctl --context west remote-clusters{asked}"
 
 
@@ -79,7 +79,7 @@ def test_the_istiod_of_the_meshs_revision_is_asked(tmp_path: Path, revision: str
 )
 def test_what_is_real_already_stays_as_it_is(tmp_path: Path, said: str) -> None:
     mesh = elsewhere(tmp_path, Role.REMOTE, system_namespace="mesh-system", revision="1-29")
-    assert by_hand.told(said, mesh) == said
+    assert by_hand.render(said, mesh) == said
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from splithorizon import orphans
@@ -34,11 +35,10 @@ def start() -> Iterator[Start]:
 
     def started(*command: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         programs.append(program := subprocess.Popen(command, env=env))
-        folder = Path("/proc", str(program.pid))
 
         # Popen returns while the kernel still swaps the old program's name and command line for the new ones.
         def seen() -> None:
-            if (folder / "cmdline").read_bytes().split(b"\0")[0] != bytes(Path(command[0])):
+            if psutil.Process(program.pid).cmdline()[:1] != [str(command[0])]:
                 raise NotYet("the old command line")
 
         eventually(f"{command[0]} has begun", seen, within=5, every=0.01)

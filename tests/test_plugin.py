@@ -6,16 +6,24 @@ from the command line to report.json, is as in a run on two clusters.
 
 from __future__ import annotations
 
+import html
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.child_pytest import pytest_in
+from fixtures.reporting import _failure
+from splithorizon.checks import CheckFailed
+from splithorizon.errors import EnvironmentBroke
+from tests.child_pytest import REPOSITORY, pytest_in
 from tests.test_facts import facts
 
 CONFTEST = """
@@ -174,10 +182,12 @@ def test_what_holds_is_conformant(small: Small, workers: int) -> None:
     assert (found["verdict"], found["key_number"]) == ("conformant", "7 of 7")
     assert found["evidence"][0]["addresses"] == ["10.0.0.1:80"]
     assert small.report["totals"] == {"requests": 7, "joined": 7, "unjoined": 0}
-    assert [cluster["role"] for cluster in small.report["topology"]["clusters"]] == [
-        "primary",
-        "remote",
+    clusters = small.report["clusters"]
+    assert [(one["name"], one["id"], one["context"]) for one in clusters] == [
+        ("primary", "primary", "lab-primary"),
+        ("remote", "remote", "lab-remote"),
     ]
+    assert [(one["runs_istiod"], one["control_plane"]) for one in clusters] == [(True, None), (False, "primary")]
     assert small.notes == ["provisioned", "undone"]
     assert (small.reports / "latest" / "junit.xml").is_file()
 
@@ -197,6 +207,149 @@ def test_a_refuted_claim_is_not_conformant(small: Small, workers: int) -> None:
     assert found["cause_ids"] == ["c-1", "c-2"]
     assert "Traceback" not in done.stdout
     assert not re.search(r"test_it_holds\.py:\d", done.stdout), "the check's words, not the code's"
+
+
+def test_each_failure_is_told_once_and_whole(small: Small) -> None:
+    command = (
+        "kubectl --context remote -n sample logs deploy/sleep -c istio-proxy " + "--selector=app=sleep " * 8 + "-f"
+    )
+    small.add(
+        "def test_it(): raise CheckFailed('it holds', expected='an answer', seen='silence', samples=7, "
+        f"likely_cause='a gateway is away', next_command={command!r})"
+    )
+    small.add("def test_it(): raise EnvironmentBroke('the API server is away', seen='no route')", name="test_broken")
+    small.add("def test_it():\n    wanted = 3\n    assert wanted == 4", name="test_mistaken")
+    done = small.run("-n0")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    for said in (
+        "expected: an answer",
+        "seen:     silence",
+        "samples:  7",
+        "likely:   a gateway is away",
+        command,
+        "the API server is away. Seen: no route",
+        ">       assert wanted == 4".strip(),
+    ):
+        assert lines.count(said) == 1, said
+    assert "short test summary" not in done.stdout
+    assert "= FAILURES =" not in done.stdout
+    assert re.search(r"=+ 3 failed", done.stdout), "pytest's count is as ever"
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "def test_it(): raise CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command='')",
+        "def test_it(prove): prove(Evidence('it holds', '7 of 7', {'share': float('nan')}))",
+    ],
+    ids=["an accusation without a command", "a number that is none"],
+)
+@every_way
+def test_a_result_that_cannot_be_reported_is_inconclusive(small: Small, test: str, workers: int) -> None:
+    small.add(test)
+    small.add(HOLDS, name="test_another")
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert small.report["inconclusive_reason"].startswith(
+        "the result of suites/area/test_it_holds.py::test_it cannot be"
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+
+
+def test_who_asks_pytest_for_its_account_gets_it(small: Small) -> None:
+    small.add(FAILS)
+    done = small.run("-n0", "--tb=short")
+    assert "= FAILURES =" in done.stdout
+    assert done.stdout.count("expected: a\n") == 2
+
+
+def test_what_a_step_beside_it_said_is_told_too(small: Small) -> None:
+    small.add(
+        "def test_it():\n    error = EnvironmentBroke('the primary is away')\n"
+        "    error.add_note('then remote failed too: it is away')\n    raise error"
+    )
+    small.run("-n0")
+    (found,) = small.report["behaviours"]
+    assert found["failure"] == "the primary is away\nthen remote failed too: it is away"
+
+
+def test_a_template_is_filled_in_for_the_report_and_not_in_the_exception(tmp_path: Path) -> None:
+    template = "kubectl <remote> -n <namespace> get pods"
+    refuted = CheckFailed(
+        "it holds", expected="a", seen="b", samples=1, likely_cause="c", next_command=template, numbers={"joined": 1}
+    )
+    broken = EnvironmentBroke("it is away", next_command=template)
+    for error in (refuted, broken):
+        before = (error.args, str(error))
+        found = _failure(error, facts(tmp_path), traceback="")
+        assert found["next_command"] == f"kubectl --kubeconfig {tmp_path}/remote.kubeconfig -n sample get pods"
+        assert "<remote>" not in json.dumps(found)
+        assert (error.args, str(error), error.next_command) == (*before, template)
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False)],
+    ids=["a file", "forced", "forced and forbidden"],
+)
+def test_colours_are_those_of_pytest(
+    small: Small, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], coloured: bool
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    small.add(HOLDS)
+    done = small.run("-n0")
+    assert ("\x1b[32m✓ conformant" in done.stdout) is coloured
+    assert ("✓ conformant" in done.stdout) is True
+
+
+STEPS = """
+class Slow(Told):
+    def provision(self):
+        with self.progress.step("kind cluster", role="primary"):
+            time.sleep(0.6)
+        return super().provision()
+
+    def undo(self):
+        with self.progress.step("kind cluster deleted", role="primary"):
+            super().undo()
+
+
+Told = Slow
+"""
+
+
+@pytest.mark.parametrize("in_ci", [False, True], ids=["a person", "a CI system"])
+def test_a_terminal_shows_what_runs_and_keeps_every_line_whole(small: Small, in_ci: bool) -> None:
+    conftest = small.folder / "conftest.py"
+    before, hook, after = conftest.read_text().partition("def pytest_configure")
+    conftest.write_text(before + STEPS.lstrip() + "\n\n" + hook + after)
+    small.add(FAILS)
+    own, end = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}}
+    environment |= {"TERM": "xterm", "COLUMNS": "120", "HOME": str(small.home), "PYTHONPATH": str(REPOSITORY)}
+    environment |= {"CI": "true"} if in_ci else {}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "suites/", "-n0"]
+    with subprocess.Popen(command, cwd=small.folder, env=environment, stdin=end, stdout=end, stderr=end) as child:
+        os.close(end)
+        read = b""
+        # Linux ends a terminal that nobody writes to any more by an error, macOS by nothing.
+        with suppress(OSError):
+            while part := os.read(own, 65536):
+                read += part
+        os.close(own)
+    assert child.returncode == 1, read.decode()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode()).replace("\r", "\n").splitlines()
+    step = r"\[primary\] kind cluster( deleted)?"
+    assert len([line for line in lines if re.search(rf"^ +\d+\.\d s  ✓ {step} \(\d+\.\d s\)$", line)]) == 2, lines
+    running = [line for line in lines if re.search(rf"… {step} \(\d+ s\)$", line)]
+    begun = [line for line in lines if re.search(rf"… {step}$", line)]
+    assert (bool(running), len(begun)) == ((False, 2) if in_ci else (True, 0))
+    assert [line for line in lines if re.search(r"test_it_holds\.py F +\[100%\]$", line)], "not erased by the display"
+    assert lines.count("      expected: a") == 1
 
 
 UNJUDGED = {
@@ -346,8 +499,12 @@ def test_a_mesh_that_cannot_be_made_is_inconclusive_and_undone(small: Small, wor
     done = small.run(f"-n{workers}")
     assert done.returncode == 10, done.stdout + done.stderr
     assert small.report["verdict"] == "inconclusive"
-    reason = "kind failed. Seen: no node. Try: kind get nodes"
-    assert small.report["inconclusive_reason"] == reason
+    assert small.report["inconclusive_reason"] == "kind failed. Seen: no node"
+    assert small.report["next_command"] == "kind get nodes"
+    lines = done.stdout.splitlines()
+    assert lines.count("  because: kind failed. Seen: no node") == 1
+    assert lines.count("    kind get nodes") == 1, "a line of its own, to be copied"
+    assert (done.stdout + done.stderr).count("kind failed") == 1, "told once"
     assert small.report["behaviours"] == []
     assert small.notes == ["provisioned", "undone"]
     assert "Traceback" not in done.stdout + done.stderr
@@ -704,7 +861,14 @@ def test_an_exempt_behaviour_is_told_with_its_reason_and_leaves_the_verdict_part
     small.add(FAILS, name="test_weighed")
     assert small.run("-n0", "--exempt", "test_weighed=our zones are weighted").returncode == 0
     assert small.report["verdict"] == "partial"
-    assert small.report["not_claimed"] == [{"behaviour": "test_weighed", "reason": "exempt: our zones are weighted"}]
+    assert small.report["not_claimed"] == [
+        {
+            "behaviour": "test_weighed",
+            "reason": "exempt: our zones are weighted",
+            "kind": "exempt",
+            "profile": "core",
+        }
+    ]
 
 
 @pytest.mark.parametrize(
@@ -740,7 +904,14 @@ def test_what_a_mesh_does_not_offer_is_not_claimed_of_it(small: Small, workers: 
     small.add(NOT_OFFERED, name="test_absent")
     assert small.run(f"-n{workers}").returncode == 0
     assert small.report["verdict"] == "conformant"
-    assert small.report["not_claimed"] == [{"behaviour": "test_absent", "reason": "the mesh has one network"}]
+    assert small.report["not_claimed"] == [
+        {
+            "behaviour": "test_absent",
+            "reason": "the mesh has one network",
+            "kind": "not offered",
+            "profile": "core",
+        }
+    ]
 
 
 def test_any_other_skip_leaves_the_verdict_partial(small: Small) -> None:
@@ -768,5 +939,7 @@ def test_commands_are_told_for_the_mesh_that_was_looked_at(small: Small, raised:
     assert done.returncode == status
     (found,) = small.report["behaviours"]
     assert found["next_command"] == told
-    for read in (found["failure"], done.stdout, (small.reports / "latest" / "junit.xml").read_text()):
-        assert told in read
+    assert done.stdout.splitlines().count(f"        {told}") == 1, "uncut, on a line of its own"
+    junit = (small.reports / "latest" / "junit.xml").read_text()
+    assert told in junit
+    assert given not in done.stdout + found["failure"] + html.unescape(junit)

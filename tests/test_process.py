@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from splithorizon.errors import CommandFailed
@@ -48,7 +49,31 @@ def test_standard_input_is_what_was_given_and_then_ends(stdin: str | bytes | Non
 
 
 def test_a_program_that_ended_is_reaped() -> None:
-    assert not Path(f"/proc/{int(run(sh('echo $$'), within=10).stdout)}").exists()
+    assert not psutil.pid_exists(int(run(sh("echo $$"), within=10).stdout))
+
+
+@pytest.fixture
+def as_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without descriptors of processes, and without setpriv."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    monkeypatch.setattr("splithorizon.process._BINDER", "no-such-program")
+
+
+@pytest.mark.usefixtures("as_on_macos")
+def test_without_descriptors_of_processes_a_program_is_waited_for_and_reaped() -> None:
+    done = run(sh("sleep 0.2; echo $$; exit 3"), within=10, check=False)
+    assert done.status == 3
+    assert 0.2 <= done.seconds < 10
+    assert not psutil.pid_exists(int(done.stdout))
+
+
+@pytest.mark.usefixtures("as_on_macos")
+def test_without_descriptors_of_processes_the_deadline_ends_the_whole_group() -> None:
+    with pytest.raises(CommandFailed, match=r"did not end within 0\.5 s") as caught:
+        run(sh(STUBBORN), within=0.5, check=False)
+    leader, member = map(int, caught.value.seen.removeprefix("stdout: ").split())
+    assert not psutil.pid_exists(leader), "not even a zombie is left"
+    await_gone(leader, member)
 
 
 def test_more_output_than_a_pipe_holds_arrives_whole() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import time
@@ -11,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from splithorizon.process import side_by_side
-from splithorizon.progress import Progress
+from splithorizon.progress import Progress, live_console
 from splithorizon.waiting import NotYet, eventually
 from tests.child_python import line_of, running
 
@@ -53,8 +54,8 @@ def test_steps_are_kept_with_their_times(progress: Progress) -> None:
             time.sleep(0.2)
         time.sleep(0.1)
     inner, outer = progress.steps
-    assert (inner.name, inner.role, inner.outcome) == ("inner", "remote", "done")
-    assert (outer.name, outer.role, outer.outcome) == ("outer", None, "done")
+    assert (inner.name, inner.cluster, inner.outcome) == ("inner", "remote", "done")
+    assert (outer.name, outer.cluster, outer.outcome) == ("outer", None, "done")
     assert 0.1 <= outer.started_after <= inner.started_after
     assert 0.2 <= inner.seconds < inner.seconds + 0.1 <= outer.seconds
 
@@ -136,7 +137,7 @@ def test_ascii_where_the_stream_has_no_glyphs() -> None:
     import sys
     from splithorizon.progress import Progress
     progress = Progress(lambda line: print(line.split("s  ", 1)[1], flush=True))
-    with progress.step("primary→remote"):
+    with progress.step("test_paths.py::test_it[primary→remote]"):
         pass
     try:
         with progress.step("b"):
@@ -147,13 +148,13 @@ def test_ascii_where_the_stream_has_no_glyphs() -> None:
     with running(code, PYTHONIOENCODING="ascii") as child:
         ascii_lines = [re.sub(r"\(\d\.\d s\)", "(N s)", line_of(child)) for _ in range(4)]
     assert ascii_lines == [
-        "... primary->remote",
-        "ok primary->remote (N s)",
+        r"... test_paths.py::test_it[primary\u2192remote]",
+        r"ok test_paths.py::test_it[primary\u2192remote] (N s)",
         "... b",
         "FAILED b (N s)",
     ]
     with running(code, PYTHONIOENCODING="utf-8") as child:
-        assert line_of(child) == "… primary→remote"
+        assert line_of(child) == "… test_paths.py::test_it[primary→remote]"
 
 
 @pytest.mark.parametrize("gone", [BrokenPipeError, ValueError])
@@ -181,3 +182,115 @@ def test_the_heartbeat_keeps_no_process_alive() -> None:
             return status
 
         assert eventually("the process ends", ended, within=30, every=0.05) == 0
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return Terminal()
+
+
+def test_on_a_terminal_what_runs_is_shown_below_what_ended(terminal: Terminal, lines: list[str]) -> None:
+    console = live_console(terminal)
+    assert console is not None
+    progress = Progress(lines.append, heartbeat=0.1, encoding="utf-8", live=console)
+    with progress.step("kind cluster", role="primary"), progress.step("compiled"):
+        progress.say("kubectl --context 'a [b]' get pods")
+
+        def shown() -> None:
+            if "… compiled (1 s)" not in terminal.getvalue():
+                raise NotYet(terminal.getvalue()[-200:])
+
+        eventually("its seconds are counted", shown, within=30, every=0.05)
+    progress.say("the end")
+    progress.close()
+    written = terminal.getvalue()
+    text = ESCAPES.sub("", written)
+    assert "… [primary] kind cluster (0 s)" in text
+    assert re.search(r"✓ compiled \(\d\.\d s\)", text)
+    assert re.search(r"✓ \[primary\] kind cluster \(\d\.\d s\)", text)
+    assert "kubectl --context 'a [b]' get pods" in text
+    assert "still:" not in text, "the display is no silence"
+    assert [line.split("s  ", 1)[1] for line in lines] == ["  the end"], "only what was said beside the display"
+    assert "\x1b[?25l" not in written, "the cursor is never hidden: a killed run could not show it again"
+    assert [(step.name, step.cluster, step.outcome) for step in progress.steps] == [
+        ("compiled", None, "done"),
+        ("kind cluster", "primary", "done"),
+    ]
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colours_on_a_terminal_are_left_out_where_they_are_not_wanted(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    progress = Progress(print, encoding="utf-8", live=live_console(terminal))
+    with progress.step("b"):
+        pass
+    progress.close()
+    assert ("\x1b[32m" in terminal.getvalue()) is coloured
+
+
+def test_a_step_that_fails_on_a_terminal_ends_the_display(terminal: Terminal) -> None:
+    progress = Progress(print, encoding="utf-8", live=live_console(terminal))
+    with pytest.raises(KeyboardInterrupt), progress.step("istiod"):
+        raise KeyboardInterrupt
+    assert progress._live is None
+    assert "✗ istiod (" in ESCAPES.sub("", terminal.getvalue())
+    progress.close()
+
+
+def test_many_threads_on_a_terminal_lose_no_line(terminal: Terminal) -> None:
+    said: list[str] = []
+    progress = Progress(said.append, encoding="utf-8", live=live_console(terminal))
+
+    def work(name: str) -> None:
+        for number in range(25):
+            with progress.step(f"{name} {number}"):
+                progress.say(f"{name} says {number}")
+
+    side_by_side(**{name: (lambda name=name: work(name)) for name in "abcd"})
+    progress.close()
+    assert len(progress.steps) == 100
+    assert said == []
+    text = ESCAPES.sub("", terminal.getvalue())
+    assert {f"{name} says {number}" for name in "abcd" for number in range(25)} <= set(
+        re.findall(r"[a-d] says \d+", text)
+    )
+
+
+def test_ascii_on_a_terminal(terminal: Terminal) -> None:
+    progress = Progress(print, encoding="ascii", live=live_console(terminal))
+    with progress.step("test_x[a→b]"):
+        pass
+    progress.close()
+    assert terminal.getvalue().isascii()
+    assert r"ok test_x[a\u2192b]" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment"),
+    [(io.StringIO(), {}), (Terminal(), {"CI": "true"}), (Terminal(), {"TERM": "dumb"})],
+    ids=["no terminal", "a CI system", "no cursor"],
+)
+@pytest.mark.usefixtures("terminal")
+def test_elsewhere_there_are_lines(
+    stream: io.StringIO, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert live_console(stream) is None

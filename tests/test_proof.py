@@ -34,9 +34,9 @@ from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.model import Mesh
 from splithorizon.options import Options
 from splithorizon.progress import Progress
-from splithorizon.report import BehaviourResult, RunReport
+from splithorizon.report import BehaviourResult, RunReport, Versions
 from splithorizon.session import Session
-from splithorizon.verdict import Verdict
+from splithorizon.verdict import Verdict, overall
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DISRUPTIVE = {path.stem for path in (REPOSITORY / "suites" / "resilience").glob("test_*.py")}
@@ -54,14 +54,17 @@ def result(behaviour: str, verdict: Verdict, *causes: str, route: str = "") -> B
     failure = "it does not hold" if verdict is not Verdict.CONFORMANT else ""
     return BehaviourResult(
         area="routing", behaviour=behaviour, claim="It holds.", nodeid=f"{behaviour}[{route}]", verdict=verdict,
-        seconds=1.0, route=route, failure=failure, cause_ids=causes,
+        seconds=1.0, route=route, failure=failure, cause_ids=causes, likely_cause="it is broken",
+        next_command="kubectl get pods",
     )  # fmt: skip
 
 
 def run(*results: BehaviourResult) -> RunReport:
+    verdict = overall([one.verdict for one in results], partial=False)
     return RunReport(
-        run_id="1", started="", finished="", command=("pytest",), versions={}, verdict=Verdict.CONFORMANT,
-        exit_status=0, options={}, topology={}, behaviours=results,
+        run_id="1", started="2026-11-23T02:31:00.000Z", finished="2026-11-23T02:32:52.500Z", command=("pytest",),
+        versions=Versions("0.1.0", "3.11.2"), verdict=verdict, exit_status=0, behaviours=results,
+        inconclusive_reason="it does not hold" if verdict is Verdict.INCONCLUSIVE else "",
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -124,8 +125,8 @@ def test_a_change_that_a_test_could_not_undo_is_undone_at_the_end_and_only_then_
         undo.pop_all()
     session.close()
     assert mesh.token == "dG9rZW4="
-    assert session.broken is None
-    assert session.not_restored == []
+    assert session.outcome.problems is None
+    assert list(session.outcome.not_restored) == []
     assert not kube.kubeconfig.parent.exists()
     assert mesh.primary.kept("Lease") == []
 
@@ -140,11 +141,11 @@ def test_a_change_that_cannot_be_undone_makes_the_run_inconclusive_and_keeps_its
     mesh.primary.failures.append(Failure(1000, "POST", "secrets"))
     with durations.shortened(0.01):
         session.close()
-    (left,) = session.not_restored
+    (left,) = session.outcome.not_restored
     assert (left.object, left.pending) == (f"Secret {SYSTEM}/istio-remote of the primary", True)
     assert "pytest --sweep --contexts east,west" in left.command
-    assert session.broken is not None
-    assert left.object in str(session.broken)
+    assert session.outcome.problems is not None
+    assert left.object in str(session.outcome.problems)
     assert (kube.kubeconfig.parent / "run.json").exists()
     assert len(list((kube.kubeconfig.parent / "changes").iterdir())) == 1
     assert len(mesh.backups()) == 1
@@ -158,10 +159,10 @@ def test_an_object_that_somebody_changed_is_reported_and_changes_no_verdict(
         changes.delete(kube, "Secret", "istio-remote", SYSTEM, undo)
         mesh.secret("bmV3")
     session.close()
-    (left,) = session.not_restored
+    (left,) = session.outcome.not_restored
     assert not left.pending
     assert left.reason.startswith("somebody made it again")
-    assert session.broken is None
+    assert session.outcome.problems is None
     assert not kube.kubeconfig.parent.exists()
 
 
@@ -203,8 +204,7 @@ def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_cluster
     journal.will_create("cluster", "lab-primary", engine=engine.to_json(), folder=str(journal.folder))
     record = journal.folder / "run.json"
     # As after the end of the machine: this process would count as one that still makes them.
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    record.write_text(record.read_text().replace(boot, "another"))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": 1.0, "started": 2.0}))
 
     monkeypatch.setenv("PATH", f"{engine.command.parent}:/bin")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from splithorizon import folders
 from splithorizon.durations import current as durations
 from splithorizon.waiting import NotYet, eventually
 
@@ -18,8 +19,7 @@ _HALF = ".half-"
 
 def root() -> Path:
     """The cache's folder, made private to the user on first use."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "splithorizon"
+    folder = folders.cache()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 

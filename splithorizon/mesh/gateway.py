@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from splithorizon.durations import current as durations
 from splithorizon.engine import Engine
@@ -19,6 +19,8 @@ from splithorizon.waiting import NotYet, eventually
 NAME = "istio-eastwestgateway"
 NAMESPACE = "istio-system"
 PORT = 15443
+
+_KIND_BALANCER = "cloud-provider-kind"
 
 _NODE_PORT = {"name": "tls-node", "port": 31443, "nodePort": 31443, "targetPort": PORT}
 
@@ -69,13 +71,10 @@ def _kind_load_balancer(engine: Engine) -> bool:
 
     It runs as a container or as a program of this machine.
     """
-    programs = []
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        # It may end while it is looked at.
-        with suppress(OSError):
-            programs.append(path.read_text().strip())
-    # The kernel cuts a program's name after fifteen characters.
-    return "cloud-provider-kind"[:15] in programs or "cloud-provider-kind" in engine.containers()
+    programs = [process.info["name"] or "" for process in psutil.process_iter(["name"])]
+    # Linux cuts a program's name after fifteen characters where its command line may not be read.
+    found = any(name in {_KIND_BALANCER, _KIND_BALANCER[:15]} for name in programs)
+    return found or _KIND_BALANCER in engine.containers()
 
 
 def give_address(kube: Kube, node_address: str, addressing: Addressing) -> Address:
