@@ -12,7 +12,7 @@ from splithorizon import durations
 from splithorizon.by_hand import gateway_listeners_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.certificates import leads_to
+from splithorizon.mesh.certificates import NO_ROOT, trust_problem
 from splithorizon.mesh.secured import Admission, Known
 from splithorizon.observations.client import Attempt, Sample
 from splithorizon.observations.tls import Greeting
@@ -46,15 +46,16 @@ def chain_leads_to_root(
             next_command=gateway_listeners_of(role),
         )
     leaf = WorkloadCertificate.of_served(chain[0])
-    strange = [cluster for cluster, known in roots.items() if not leads_to(chain[0], chain[1:], list(known))]
-    if strange or leaf.identities != (identity,) or not leaf.valid:
+    problems = {cluster: trust_problem(chain[0], chain[1:], known) for cluster, known in roots.items()}
+    distrusted = {cluster: problem for cluster, problem in problems.items() if problem}
+    if distrusted or leaf.identities != (identity,) or not leaf.valid:
         raise CheckFailed(
             claim,
             expected=f"{identity}, {_still_valid()}, of the root of both",
             seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
-            + "".join(f"; leads to no root that the {cluster} trusts" for cluster in strange),
+            + "".join(f"; by the roots of the {cluster}: {problem}" for cluster, problem in distrusted.items()),
             samples=len(chain),
-            likely_cause=_why_not_trusted(strange, leaf, identity),
+            likely_cause=_why_not_trusted(distrusted, leaf, identity),
             next_command=f"istioctl <{role}> proxy-config secret deploy/{helloworld_of(role)} -n <namespace>",
         )
     return Evidence(
@@ -213,8 +214,11 @@ def _why_nothing_served(greeting: Greeting) -> str:
     return "what answers at the gateway speaks no TLS"
 
 
-def _why_not_trusted(strange: Sequence[Role], leaf: WorkloadCertificate, identity: str) -> str:
-    if strange:
+def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, identity: str) -> str:
+    links = set(distrusted.values()) - {NO_ROOT}
+    if links:
+        return f"{', '.join(sorted(links))}; renew the CA that istiod signs with (cacerts), or correct a clock"
+    if distrusted:
         return "the clusters were given different roots, or a root was replaced and the workloads' certificates not"
     if leaf.identities != (identity,):
         return "something else answers for helloworld, or the clusters' trust domains differ"
