@@ -51,6 +51,10 @@ class Told(Session):
             raise UsageProblem("the name is taken. Nothing was created.")
         if how == "broken":
             raise EnvironmentBroke("kind failed", seen="no node", next_command="kind get nodes")
+        if how == "indiscreet":
+            self.secrets.append(b"an-opaque-token-of-a-plug-in")
+            self.progress.say("asked with an-opaque-token-of-a-plug-in")
+            raise EnvironmentBroke("no answer", seen="refused an-opaque-token-of-a-plug-in")
         if how == "cancelled":
             raise Cancelled("the run is being stopped")
         self.facts = MeshFacts.from_json((HERE / "facts.json").read_text())
@@ -336,6 +340,18 @@ def test_a_mesh_that_cannot_be_made_is_inconclusive_and_undone(small: Small, wor
     assert small.report["behaviours"] == []
     assert small.notes == ["provisioned", "undone"]
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@every_way
+def test_a_token_of_no_fixed_form_is_blanked_in_every_line(small: Small, workers: int) -> None:
+    small.how("indiscreet")
+    small.add(HOLDS)
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "asked with [redacted]" in done.stderr
+    assert "INCONCLUSIVE: no answer. Seen: refused [redacted]" in done.stdout + done.stderr
+    assert "an-opaque-token" not in done.stdout + done.stderr
+    assert small.report["inconclusive_reason"] == "no answer. Seen: refused [redacted]"
 
 
 @every_way
