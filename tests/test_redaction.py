@@ -94,7 +94,7 @@ def test_what_is_named_a_secret_is_blanked(text: str, shown: str) -> None:
         "type: kubernetes.io/service-account-token",
         '"- - -" 0 - "10.89.0.3:15443" outbound_.5000_._.helloworld.sample.svc.cluster.local',
         "5d9a6f2e-41f2-9f0a-b6a1-4f3f1f2b7c11",
-        "docker.io/istio/pilot@sha256:" + "0f" * 32,
+        "hub.example/istio/pilot@sha256:" + "0f" * 32,
     ],
 )
 def test_what_a_reader_needs_stays(text: str) -> None:
