@@ -122,7 +122,7 @@ def test_a_chain_over_a_wrong_intermediate_is_refuted_and_names_it(flaw: dict[st
     with pytest.raises(CheckFailed) as caught:
         checks.chain_leads_to_root(Greeting(served), Role.PRIMARY, roots=roots, identity=IDENTITY)
     assert f"by the roots of the remote: the intermediate CN=made by a test {problem}" in caught.value.seen
-    assert "renew what istiod signs with" in caught.value.likely_cause
+    assert "renew istiod's own (cacerts)" in caught.value.likely_cause
 
 
 def test_another_identity_is_not_helloworlds() -> None:

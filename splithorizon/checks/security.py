@@ -216,7 +216,7 @@ def _why_nothing_served(greeting: Greeting) -> str:
 
 def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, identity: str) -> str:
     if set(distrusted.values()) - {NO_ROOT}:
-        return "a CA above the certificate has expired, is not valid yet or is none: renew what istiod signs with (cacerts)"
+        return "a CA above the certificate has expired, is not valid yet or is none: renew istiod's own (cacerts)"
     if distrusted:
         return "the clusters were given different roots, or a root was replaced and the workloads' certificates not"
     if leaf.identities != (identity,):
