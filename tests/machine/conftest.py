@@ -79,6 +79,12 @@ class Run:
                 self._process.wait()
 
     @property
+    def run_id(self) -> str:
+        """As its report's folder is named."""
+        (name,) = (path.name for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink())
+        return name
+
+    @property
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "latest" / "report.json").read_text())
         return found

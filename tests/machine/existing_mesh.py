@@ -159,6 +159,20 @@ class ExistingMesh:
         assert created
         return created
 
+    def holders(self) -> set[str]:
+        """Who holds the mesh by a Lease of the suite, in either cluster."""
+        return {
+            str(lease["spec"].get("holderIdentity")) for context in self.contexts for lease in self._leases(context)
+        }
+
+    def expire_leases(self) -> None:
+        """Let the time of every Lease of the suite be over, whose holder was killed: nobody waits a minute for it."""
+        long_ago = json.dumps({"spec": {"renewTime": "2020-01-01T00:00:00.000000Z"}})
+        for context in self.contexts:
+            for lease in self._leases(context):
+                name, namespace = lease["metadata"]["name"], lease["metadata"]["namespace"]
+                self.kubectl(context, "patch", "lease", name, "-n", namespace, "--type=merge", "-p", long_ago)
+
     def put_remote_secret(self, secret: dict[str, Any]) -> None:
         """Make it again as it once was read: for the next test, not for what a test asserts."""
         metadata = {key: value for key, value in secret["metadata"].items() if key not in WRITTEN_BY_THE_SERVER}
@@ -176,6 +190,10 @@ class ExistingMesh:
             command = [self._kubectl, "--kubeconfig", file.name, "get", "endpointslices", "-n", "default", "-o", "name"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr
+
+    def _leases(self, context: str) -> list[dict[str, Any]]:
+        listed = json.loads(self.kubectl(context, "get", "leases", "--all-namespaces", "-o", "json"))
+        return [lease for lease in listed["items"] if lease["metadata"]["name"] == OURS]
 
     def _items(self, context: str) -> list[dict[str, Any]]:
         kinds = set(self.kubectl(context, "api-resources", "--verbs=list", "-o", "name").split()) - TRANSIENT
@@ -214,7 +232,7 @@ def _is_ours(item: dict[str, Any]) -> bool:
     metadata = item["metadata"]
     label, _, value = MANAGED_BY.partition("=")
     # A namespace of ours takes its own objects along.
-    return metadata["name"].startswith(OURS) or metadata.get("labels", {}).get(label) == value
+    return bool(metadata["name"].startswith(OURS) or metadata.get("labels", {}).get(label) == value)
 
 
 def _digest(item: dict[str, Any]) -> str:

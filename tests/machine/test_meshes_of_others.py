@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 
 from tests.machine.conftest import Starter
@@ -12,7 +10,6 @@ from tests.machine.existing_mesh import ExistingMesh
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 HOPS = "suites/routing/test_each_hop_of_a_far_answer_is_logged.py"
-REMOVAL = "suites/resilience/test_a_removed_remote_secret_is_forgotten_and_found_again.py"
 
 
 def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
@@ -35,24 +32,6 @@ def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
         reasons
     )
     assert existing_mesh.kubeconfig.read_bytes() == text
-    assert existing_mesh.changed_since(as_installed) == set()
-
-
-def test_what_a_killed_run_took_away_is_given_back_by_a_sweep(
-    start: Starter, existing_mesh: ExistingMesh, as_installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(existing_mesh.kubeconfig))
-
-    run = start(REMOVAL, "--contexts", existing_mesh.named, "--allow-disruption")
-    run.reaches("both clients know both versions")
-    existing_mesh.await_remote_secret_removed()
-    run.send(signal.SIGKILL)
-    assert run.ends(within=10) == -signal.SIGKILL
-
-    sweep = start("--sweep")
-
-    assert sweep.ends(within=120) == 0, sweep.output
-    assert "gave back Secret mesh-system/istio-remote-secret-remote of the primary" in sweep.output
     assert existing_mesh.changed_since(as_installed) == set()
 
 
