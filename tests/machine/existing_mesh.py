@@ -122,6 +122,7 @@ class ExistingMesh:
 
     def recreate_remote_secret(self) -> dict[str, Any]:
         """Do what somebody on call does who misses the remote secret: create it again, with a new token."""
+        self._await_istiod("")
         token = self.kubectl(
             self.remote, "create", "token", READER, "-n", self.system_namespace, "--duration=24h"
         ).strip()
@@ -155,6 +156,7 @@ class ExistingMesh:
             "stringData": {"remote": yaml.safe_dump(kubeconfig)},
         }
         self.kubectl(self.primary, "create", "-f", "-", text=json.dumps(secret))
+        self._await_istiod("synced")
         created = self.remote_secret
         assert created
         return created
@@ -177,6 +179,7 @@ class ExistingMesh:
         """Make it again as it once was read: for the next test, not for what a test asserts."""
         metadata = {key: value for key, value in secret["metadata"].items() if key not in WRITTEN_BY_THE_SERVER}
         self.kubectl(self.primary, "delete", "secret", REMOTE_SECRET, "-n", self.system_namespace, "--ignore-not-found")
+        self._await_istiod("")
         # Created as another manager of fields would: kubectl's own apply would add an annotation.
         self.kubectl(self.primary, "create", "-f", "-", text=json.dumps({**secret, "metadata": metadata}))
 
@@ -190,6 +193,24 @@ class ExistingMesh:
             command = [self._kubectl, "--kubeconfig", file.name, "get", "endpointslices", "-n", "default", "-o", "name"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr
+
+    def _await_istiod(self, status: str) -> None:
+        """Wait until istiod watches the remote with this status; empty: until it has forgotten the cluster.
+
+        A secret that comes back before that may leave istiod with the cluster's endpoints twice (Istio 1.29).
+        """
+        (istiod,) = self.kubectl(
+            self.primary, "get", "pods", "-n", self.system_namespace, "-l", "app=istiod", "-o", "name"
+        ).split()
+        request = ("--", "pilot-discovery", "request", "GET", "/debug/clusterz")
+
+        def look() -> None:
+            clusters = json.loads(self.kubectl(self.primary, "exec", "-n", self.system_namespace, istiod, *request))
+            (found,) = [one["syncStatus"] for one in clusters if one["id"] == "remote"] or [""]
+            if found != status:
+                raise NotYet(f"istiod says of the remote: {found or 'nothing'}")
+
+        eventually(f"istiod says of the remote: {status or 'nothing'}", look, within=60)
 
     def _leases(self, context: str) -> list[dict[str, Any]]:
         listed = json.loads(self.kubectl(context, "get", "leases", "--all-namespaces", "-o", "json"))
