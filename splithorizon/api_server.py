@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,14 +22,27 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _CONNECTING = threading.Lock()
 
 
+class NoAnswer(EnvironmentBroke):
+    """The API server did not answer: whether it did what was asked is not known."""
+
+
 class Refused(EnvironmentBroke):
     """The API server answered, and said no."""
 
-    def __init__(self, what: str, *, status: int, message: str) -> None:
-        """Keep the HTTP status and the server's own words."""
+    def __init__(self, what: str, *, status: int, message: str, date: datetime | None = None) -> None:
+        """Keep the HTTP status, the server's own words and the time by its clock."""
         super().__init__(what, seen=f"HTTP {status}: {message}")
         self.status = status
         self.message = message
+        self.date = date or datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an API server answered, and when by its own clock, to the second."""
+
+    content: bytes
+    date: datetime
 
 
 class ApiServer:
@@ -56,8 +72,20 @@ class ApiServer:
     ) -> bytes:
         """Send one request, once, and return the whole answer.
 
-        Raises Refused for an answer that is an error, EnvironmentBroke where there is none.
+        Raises Refused for an answer that is an error, NoAnswer where there is none.
         """
+        return self.exchange(method, path, body=body, query=query, content_type=content_type).content
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Sequence[tuple[str, str]] = (),
+        content_type: str = "application/json",
+    ) -> Answer:
+        """Send one request as ``send`` does; with the answer comes the time by the server's clock."""
         client = self._connected()
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
@@ -73,13 +101,13 @@ class ApiServer:
             if not error.status:
                 raise self._silent(error.reason) from None
             what = f"the {self._role} cluster's API server refused {method} {path}"
-            raise Refused(what, status=error.status, message=_message(error)) from None
+            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
         except (HTTPError, OSError) as error:
             raise self._silent(error) from None
         finally:
             # Afterwards: the library asks an exec plug-in again, by itself, once a token has expired.
             self._keep_tokens(client.configuration)
-        return content
+        return Answer(content, _date(answer.headers))
 
     def _connected(self) -> Any:
         with _CONNECTING:
@@ -119,12 +147,20 @@ class ApiServer:
             self._kept.add(value)
             credentials.keep(self._kubeconfig.parent, value.rpartition(" ")[2].encode())
 
-    def _silent(self, error: object) -> EnvironmentBroke:
-        return EnvironmentBroke(
+    def _silent(self, error: object) -> NoAnswer:
+        return NoAnswer(
             f"the {self._role} cluster's API server does not answer",
             seen=str(error),
             next_command=f"{self._kubectl} get --raw /readyz",
         )
+
+
+def _date(headers: Mapping[str, str] | None) -> datetime:
+    """The answer's own time; this machine's where a proxy took the header away."""
+    try:
+        return parsedate_to_datetime((headers or {})["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
 
 
 def _message(error: Any) -> str:

@@ -1,4 +1,4 @@
-"""Changes of a cluster that can be taken back: each registers its undo, and writes it down, before it acts."""
+"""Changes of a cluster that can be undone: each is permitted, written down with its undo, and only then made."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ from typing import Any
 
 import yaml
 
-from splithorizon import manifests
+from splithorizon import manifests, ownership, pending
+from splithorizon.api_server import Refused
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kinds import namespace_of
 from splithorizon.kube import Kube, Object
-from splithorizon.pending import Way, written_down
-
-_MADE_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+from splithorizon.pending import Action, permit, project, record, restorable
 
 
 def patch(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
     """Merge ``body`` into an object; the undo puts back exactly what it replaced."""
-    before = inverse(_read(kube, kind, name, namespace), body)
-    undo.callback(written_down(kube, Way.PATCH, kind, name, namespace, before))
-    kube.patch(kind, name, namespace, body)
+    _patch(kube, Action.PATCH, kind, name, namespace, body, undo)
 
 
 def patch_status(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
     """Merge ``body``, which holds ``status``, into an object's status; the undo puts back exactly what it replaced."""
-    before = inverse(_read(kube, kind, name, namespace), body)
-    undo.callback(written_down(kube, Way.PATCH_STATUS, kind, name, namespace, before))
-    kube.patch_status(kind, name, namespace, body)
+    _patch(kube, Action.PATCH_STATUS, kind, name, namespace, body, undo)
 
 
 def remove_label(kube: Kube, kind: str, name: str, namespace: str | None, label: str, undo: ExitStack) -> None:
@@ -38,20 +33,50 @@ def remove_label(kube: Kube, kind: str, name: str, namespace: str | None, label:
 
 
 def delete(kube: Kube, kind: str, name: str, namespace: str | None, undo: ExitStack) -> None:
-    """Delete an object; the undo applies it again as it was."""
+    """Delete an object; the undo makes it again as it was, unless somebody else did."""
+    permit(kube, namespace)
     found = _read(kube, kind, name, namespace)
-    metadata = {key: value for key, value in found["metadata"].items() if key not in _MADE_BY_THE_SERVER}
-    again = {key: value for key, value in found.items() if key != "status"} | {"metadata": metadata}
-    undo.callback(written_down(kube, Way.APPLY, kind, name, namespace, again))
+    uid = str(found["metadata"].get("uid", ""))
+    entry = record(kube, Action.DELETE, kind, name, namespace, before=restorable(found), left=[], uid=uid)
+    undo.callback(entry.undo)
+    entry.back_up()
     kube.delete(kind, name, namespace)
 
 
+def delete_pod(kube: Kube, name: str, namespace: str, *, gone_within: float) -> None:
+    """Delete a pod, for which its controller makes another: there is nothing to undo."""
+    permit(kube, namespace)
+    kube.delete("Pod", name, namespace, gone_within=gone_within)
+
+
+def restart(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> None:
+    """Change a pod template as ``kubectl rollout restart`` does: an undo would restart the pods once more."""
+    permit(kube, namespace)
+    kube.patch(kind, name, namespace, body)
+
+
 def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: ExitStack) -> None:
-    """Apply documents; the undo deletes them."""
+    """Make objects that are not there yet, labelled with the run; the undo deletes them.
+
+    Raises EnvironmentBroke where one is there that this run did not make.
+    """
     for document in manifests.load(documents) if isinstance(documents, Path) else documents:
-        name, space = document["metadata"]["name"], namespace_of(document, namespace)
-        undo.callback(written_down(kube, Way.DELETE, document["kind"], name, space))
-        kube.apply(document, namespace=namespace)
+        _create(kube, document, namespace, undo)
+
+
+def change_created(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> None:
+    """Merge ``body`` into an object that this run made by ``apply``, whose undo stays that it is deleted."""
+    permit(kube, namespace)
+    entry = next(
+        (one for one in pending.pending_in(kube.kubeconfig.parent) if _makes(one.change, kube, kind, name, namespace)),
+        None,
+    )
+    if entry is None:
+        raise EnvironmentBroke(f"this run made no {kind} {namespace}/{name} in the {kube.role}")
+    left = entry.change.left[-1]
+    planned = manifests.overlay(left, body)
+    entry.left(left, planned, settled=False)
+    entry.left(project(kube.patch(kind, name, namespace, body), planned), settled=True)
 
 
 def mesh_config(kube: Kube, name: str, namespace: str, settings: Object, undo: ExitStack) -> None:
@@ -75,6 +100,48 @@ def inverse(before: Any, body: Object) -> Object:
         else known.get(key)
         for key, value in body.items()
     }  # fmt: skip
+
+
+def _patch(
+    kube: Kube, action: Action, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack
+) -> None:
+    permit(kube, namespace)
+    found = _read(kube, kind, name, namespace)
+    uid = str(found["metadata"].get("uid", ""))
+    entry = record(kube, action, kind, name, namespace, before=inverse(found, body), left=[body], uid=uid)
+    undo.callback(entry.undo)
+    entry.back_up()
+    send = kube.patch_status if action is Action.PATCH_STATUS else kube.patch
+    entry.left(project(send(kind, name, namespace, body), body), settled=True)
+
+
+def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> None:
+    name, space = document["metadata"]["name"], namespace_of(document, namespace)
+    permit(kube, space)
+    run = ownership.run_of(kube.kubeconfig.parent)
+    wanted = manifests.overlay(document, {"metadata": {"labels": {ownership.RUN: ownership.label_value(run)}}})
+    entry = record(kube, Action.CREATE, document["kind"], name, space, before=None, left=[wanted])
+    undo.callback(entry.undo)
+    entry.back_up()
+    if entry.change.owned:
+        (made,) = kube.apply(wanted, namespace=namespace)
+    else:
+        try:
+            made = kube.create(wanted, namespace=namespace)
+        except Refused as refused:
+            if refused.status == 409:
+                entry.strike_out()
+                raise EnvironmentBroke(
+                    f"{document['kind']} {space}/{name} of the {kube.role} is there already, and not this run's: "
+                    "it is left alone",
+                    next_command=f"{kube.kubectl} get {document['kind'].lower()} {name} --namespace {space} -o yaml",
+                ) from None
+            raise
+    entry.left(project(made, wanted), uid=str(made["metadata"].get("uid", "")), settled=True)
+
+
+def _makes(change: pending.Change, kube: Kube, kind: str, name: str, namespace: str) -> bool:
+    return change.action is Action.CREATE and change.target == (str(kube.role), kind, namespace, name)
 
 
 def _read(kube: Kube, kind: str, name: str, namespace: str | None) -> Object:

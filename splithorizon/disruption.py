@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from splithorizon import changes, manifests, process, readiness, recovery, rollout, workloads
+from splithorizon import changes, manifests, ownership, pending, process, readiness, recovery, rollout, workloads
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke, TimedOut
 from splithorizon.kube import Kube, Object, Objects
@@ -25,6 +25,7 @@ from splithorizon.mesh import remote_secret
 from splithorizon.mesh.facts import NetworkMode
 from splithorizon.mesh.gateway import is_address, status_telling
 from splithorizon.mesh.model import Cluster, Mesh
+from splithorizon.not_restored import NotRestored
 from splithorizon.observations.replies import Reply
 from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
 from splithorizon.route import ROUTES, Route
@@ -38,9 +39,9 @@ _LOOK = 40
 # A third of a second: the next follows at once, so that the traffic has no long gap.
 _AT_A_TIME = 200
 _MANIFESTS = MANIFESTS / "resilience"
-_NEW_SECRET = "splithorizon-rotated"  # noqa: S105  # its name
 _LAST_USED = "kubernetes.io/legacy-token-last-used"
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
+_NOT_WATCHED = "istiod-does-not-watch-the-remote"
 # A side-car's own loopback: it refuses at once, where an address that nobody has would hang.
 _REFUSES = "127.0.0.9"
 
@@ -179,7 +180,7 @@ class Disruption:
         kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace
 
         def used() -> None:
-            secret = kube.get("Secret", _NEW_SECRET, namespace) or {"metadata": {}}
+            secret = kube.get("Secret", self._named("rotated"), namespace) or {"metadata": {}}
             if _LAST_USED not in secret["metadata"].get("labels", {}):
                 raise NotYet("the remote's API server was never asked with the new token")
 
@@ -208,7 +209,8 @@ class Disruption:
         """Write the good remote secret over the spoiled one, as `kubectl apply` does."""
         metadata = self._good["metadata"]
         self._begin()
-        self._mesh.primary.kube.patch("Secret", metadata["name"], metadata["namespace"], {"data": self._good["data"]})
+        written = {"data": self._good["data"]}
+        changes.change_created(self._mesh.primary.kube, "Secret", metadata["name"], metadata["namespace"], written)
 
     @property
     def detour(self) -> tuple[str, str, int] | None:
@@ -237,11 +239,12 @@ class Disruption:
         host, address, port = way
         self._undo.callback(self._begin_istiod_anew)
         service, slice_ = manifests.load(_MANIFESTS / "remote-api-server.yaml")
-        name = service["metadata"]["name"]
+        name = service["metadata"]["name"] = slice_["metadata"]["name"] = self._named("remote-api-server")
+        slice_["metadata"]["labels"]["kubernetes.io/service-name"] = name
         service["spec"]["ports"][0]["port"] = slice_["ports"][0]["port"] = port
         changes.apply(kube, [service, slice_], namespace, self._undo)
         self._api_server_is_back = partial(
-            kube.patch, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": [address]}]}
+            changes.change_created, kube, "EndpointSlice", name, namespace, {"endpoints": [{"addresses": [address]}]}
         )
         detour = self._with(secret, server=f"https://{name}.{namespace}.svc:{port}", certified_for=host)
         return self._replace_remote_secret(detour, then=Answering.PRIMARY)
@@ -252,13 +255,16 @@ class Disruption:
         self._api_server_is_back()
 
     def restart_istiod(self) -> Recovery:
-        """Start istiod anew as `kubectl rollout restart` does; how long until the new one is ready."""
+        """Restart istiod as `kubectl rollout restart` does; how long until the new one is ready.
+
+        The annotation stays, as kubectl leaves it: to take it away would restart istiod once more.
+        """
         name, namespace, kube = self._istiod(), self._mesh.primary.system_namespace, self._mesh.primary.kube
         at = {_RESTARTED: datetime.now(UTC).isoformat(timespec="seconds")}
         body = {"spec": {"template": {"metadata": {"annotations": at}}}}
         self._await_at_the_end(kube, name, namespace)
         self._begin()
-        changes.patch(kube, "Deployment", name, namespace, body, self._undo)
+        changes.restart(kube, "Deployment", name, namespace, body)
         return self._ready(kube, name, namespace, within=durations().istiod_replaced)
 
     def replace_istiod(self) -> Recovery:
@@ -266,7 +272,7 @@ class Disruption:
         name, namespace, kube = self._istiod(), self._mesh.primary.system_namespace, self._mesh.primary.kube
         self._begin()
         for pod in self._pods_of(kube, name, namespace):
-            kube.delete("Pod", pod["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
+            changes.delete_pod(kube, pod["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
         return self._ready(kube, name, namespace, within=durations().istiod_replaced)
 
     def replace_helloworld(self, role: Role) -> Replacement:
@@ -274,7 +280,7 @@ class Disruption:
         kube, name, namespace = self._helloworld(role)
         (old,) = self._pods_of(kube, name, namespace)
         self._begin()
-        kube.delete("Pod", old["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
+        changes.delete_pod(kube, old["metadata"]["name"], namespace, gone_within=durations().pod_replaced)
         came = self._ready(kube, name, namespace, within=durations().pod_replaced)
         pods = self._pods_of(kube, name, namespace)
         self._begin()
@@ -294,7 +300,7 @@ class Disruption:
         pods = self._pods_of(kube, name, namespace)
         oldest = min(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]["name"]
         self._begin()
-        kube.delete("Pod", oldest, namespace, gone_within=durations().pod_replaced)
+        changes.delete_pod(kube, oldest, namespace, gone_within=durations().pod_replaced)
         return self.until(Answering.BOTH)
 
     def gateway_deployments(self, role: Role) -> set[tuple[str, str]]:
@@ -458,29 +464,60 @@ class Disruption:
 
     def _new_token(self) -> str:
         kube, namespace = self._mesh.remote.kube, self._mesh.remote.system_namespace
-        request = remote_secret.token_request(_NEW_SECRET, namespace)
+        name = self._named("rotated")
+        request = remote_secret.token_request(name, namespace)
         changes.apply(kube, [request], namespace, self._undo)
         claim = "the remote's reader account has a second token"
         _, token = eventually(
-            claim, partial(remote_secret.token, kube, _NEW_SECRET, namespace), within=durations().object_appears
+            claim, partial(remote_secret.token, kube, name, namespace), within=durations().object_appears
         )
         return token
 
-    def _require_watched(self) -> None:
-        """Start istiod anew where it stopped watching the remote: a mesh must be left as it was found.
+    def _named(self, what: str) -> str:
+        """The name of an object that this run makes in a system namespace: never another run's."""
+        run = ownership.run_of(self._mesh.primary.kube.kubeconfig.parent)
+        return f"splithorizon-{what}-{ownership.name_part(run)[-24:].strip('-')}"
 
-        Istio before 1.30 does, for good, when the secret of a remote that it manages is updated.
+    def _require_watched(self) -> None:
+        """Restart istiod where it stopped watching the remote: a mesh must be left as it was before.
+
+        Istio before 1.30 does, for good, when the secret of a remote that it manages is updated. An existing mesh's
+        istiod is not restarted: its owner decides, and the run's summary says how.
         """
+        if not self._mesh.facts.owned:
+            self._await_watched()
+            return
         with suppress(TimedOut):
             eventually("istiod watches the remote", partial(self._known, "synced"), within=durations().secret_followed)
             return
         self._begin_istiod_anew()
 
+    def _await_watched(self) -> None:
+        """Wait until istiod watches the remote again by itself; where it does not, the run's summary says so."""
+        kube, folder = self._mesh.primary.kube, self._mesh.primary.kube.kubeconfig.parent
+        try:
+            eventually("istiod watches the remote", partial(self._known, "synced"), within=durations().mesh_recovered)
+        except TimedOut as late:
+            command = (
+                f"{kube.kubectl} --namespace {self._mesh.primary.system_namespace} rollout restart "
+                f"deployment/{self._istiod()}"
+            )
+            reason = (
+                "it does not watch the remote again, although the remote secret is back: Istio before 1.30 may need a "
+                f"restart then, which this run leaves to you ({late.seen})"
+            )
+            pending.remark(folder, _NOT_WATCHED, NotRestored("istiod of the primary", reason, command, pending=True))
+        else:
+            pending.forget_remark(folder, _NOT_WATCHED)
+
     def _begin_istiod_anew(self) -> None:
-        """Let nothing stay of a cluster that istiod never got to know.
+        """Let nothing stay of a cluster that istiod never got to know, by a restart where the run owns the mesh.
 
         Istio 1.29 goes on registering a cluster that was taken away meanwhile, and has its gateways and pods twice.
         """
+        if not self._mesh.facts.owned:
+            self._await_watched()
+            return
         self.replace_istiod()
         eventually(
             "istiod watches the remote again", partial(self._known, "synced"), within=durations().istiod_replaced
@@ -489,11 +526,7 @@ class Disruption:
 
     def _known(self, status: str = "") -> None:
         """Every istiod has the remote among its clusters, and in this state where one is given."""
-        remote = self._mesh.remote.facts.cluster_id
-        for istiod, clusters in self._mesh.control_plane.clusters().items():
-            states = {cluster.cluster_id: cluster.status for cluster in clusters}
-            if remote not in states or (status and states[remote] != status):
-                raise NotYet(f"{istiod} says of its clusters: {states}")
+        require_known(self._mesh, status)
 
     def _tell_in_status(self, role: Role, host: str) -> None:
         """Every Service that has an address of the network's gateways in its status gets another."""
@@ -516,6 +549,25 @@ class Disruption:
         self._begin()
         gateways = [{"address": host, "port": port} for port in ports]
         self._mesh.tell_of_network(role, {"gateways": gateways}, self._undo)
+
+
+def require_known(mesh: Mesh, status: str = "") -> None:
+    """Raise NotYet unless every istiod has the remote among its clusters, and in this state where one is given."""
+    remote = mesh.remote.facts.cluster_id
+    for istiod, clusters in mesh.control_plane.clusters().items():
+        states = {cluster.cluster_id: cluster.status for cluster in clusters}
+        if remote not in states or (status and states[remote] != status):
+            raise NotYet(f"{istiod} says of its clusters: {states}")
+
+
+def settle_remarks(mesh: Mesh) -> None:
+    """At the end of a run: forget that istiod did not watch the remote, where it does by now."""
+    folder = mesh.primary.kube.kubeconfig.parent
+    if not pending.has_remark(folder, _NOT_WATCHED):
+        return
+    with suppress(NotYet, EnvironmentBroke):
+        require_known(mesh, "synced")
+        pending.forget_remark(folder, _NOT_WATCHED)
 
 
 def _told(service: Object) -> Objects:

@@ -53,6 +53,10 @@ class Durations:
     at_rest: float = 90  # a bare cluster: its node is ready after 15 s, and what kind adds is there by then
     uninstalled: float = 60  # the namespaces are empty after 10 to 30 s: a gateway takes its time to go
     pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
+    undo_retried: float = 60  # an API server that restarts, or a network that drops, is back within half a minute
+    lease_renewed: float = 15  # three renewals may fail before the Lease expires
+    lease_expires: float = 60  # long enough for an API server to restart, short enough to wait for a dead run
+    namespace_expires: float = 86400  # a run takes minutes: after a day nobody comes back for its namespace
     traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
     certificate_still_valid: float = 3600  # they live a day, and are renewed long before the last hour
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
@@ -60,8 +64,11 @@ class Durations:
     poll: float = 0.5  # between two looks at what takes long; the first follow each other sooner
 
     def scaled(self, factor: float) -> Durations:
-        """Every deadline times ``factor``; what the user sees and how often we look stay."""
-        fixed = {"registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid"}
+        """Every deadline times ``factor``; what the user sees, what others rely on and how often we look stay."""
+        fixed = {
+            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid",
+            "lease_renewed", "lease_expires", "namespace_expires",
+        }  # fmt: skip
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}
         return Durations(**{**scaled, **{name: getattr(self, name) for name in fixed}})
 

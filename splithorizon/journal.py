@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from splithorizon.errors import UsageProblem
+from splithorizon import private
+from splithorizon.errors import EnvironmentBroke, UsageProblem
 
 RECORD = "run.json"
+_FACTS = frozenset({"run", "host", "boot", "pid", "started", "keep", "entries"})
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,21 @@ class Journal:
 
     @classmethod
     def read(cls, folder: Path) -> Journal:
-        """Read another run's record."""
-        return cls(folder, json.loads((folder / RECORD).read_text()))
+        """Read another run's record; raises EnvironmentBroke where a file is there that is none."""
+        file = folder / RECORD
+        try:
+            record = json.loads(file.read_text())
+            if not isinstance(record, dict) or not record.keys() >= _FACTS:
+                raise ValueError(f"it lacks {', '.join(sorted(_FACTS - set(record)))}")
+            [Entry(**entry) for entry in record["entries"]]
+        except (ValueError, TypeError) as error:
+            raise EnvironmentBroke(f"{file} cannot be read, and its folder stays", seen=str(error)) from None
+        return cls(folder, record)
+
+    @property
+    def run(self) -> str:
+        """The run's id."""
+        return str(self._record["run"])
 
     @property
     def entries(self) -> list[Entry]:
@@ -132,13 +147,7 @@ class Journal:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self) -> None:
-        half = self.folder / f".{RECORD}"
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self._record, file, indent=1)
-            file.flush()
-            os.fsync(descriptor)
-        half.rename(self.folder / RECORD)
+        private.write(self.folder / RECORD, json.dumps(self._record, indent=1))
 
 
 def dead_journals(base: Path | None = None) -> list[Journal]:
@@ -177,9 +186,20 @@ def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
 
 def _journals(base: Path | None) -> Iterator[Journal]:
     for folder in sorted((base or runs_folder()).iterdir()):
-        # A run that ends just now takes its record away, and one that begins has none yet.
-        with suppress(FileNotFoundError, NotADirectoryError):
+        # A run that ends just now takes its record away, and one that begins has none yet. What cannot be read is
+        # named by ``unreadable``.
+        with suppress(FileNotFoundError, NotADirectoryError, EnvironmentBroke):
             yield Journal.read(folder)
+
+
+def unreadable(base: Path | None = None) -> Iterator[str]:
+    """One line for each record that a full disk, or anything else, left in pieces."""
+    for folder in sorted((base or runs_folder()).iterdir()):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            try:
+                Journal.read(folder)
+            except EnvironmentBroke as problem:
+                yield str(problem)
 
 
 def _this_process() -> dict[str, Any]:

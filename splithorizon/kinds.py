@@ -17,6 +17,7 @@ _API_OF = {
         "apiextensions.k8s.io/v1": "CustomResourceDefinition",
         "apps/v1": "DaemonSet Deployment ReplicaSet",
         "autoscaling/v2": "HorizontalPodAutoscaler",
+        "coordination.k8s.io/v1": "Lease",
         "discovery.k8s.io/v1": "EndpointSlice",
         "networking.istio.io/v1": ("DestinationRule Gateway ServiceEntry Sidecar VirtualService WorkloadEntry"),
         "networking.istio.io/v1alpha3": "EnvoyFilter",

@@ -43,6 +43,11 @@ class Kube:
         self.role = role
         self._server = ApiServer(kubeconfig, role, self.kubectl)
 
+    @property
+    def server(self) -> str:
+        """The API server's address, as the kubeconfig has it."""
+        return str(self._server.configuration.host)
+
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """Read one object; None where there is none."""
         try:
@@ -51,6 +56,22 @@ class Kube:
             if refused.status == 404:
                 return None
             raise
+
+    def get_dated(self, kind: str, name: str, namespace: str | None = None) -> tuple[Object | None, datetime]:
+        """Read one object as ``get`` does, and the time by the API server's clock."""
+        try:
+            answer = self._server.exchange("GET", path_of(kind, namespace, name))
+        except Refused as refused:
+            if refused.status == 404:
+                return None, refused.date
+            raise
+        return json.loads(answer.content), answer.date
+
+    def create(self, document: Object, *, namespace: str | None = None) -> Object:
+        """Create one object, and return it as the API server keeps it; raises Refused (409) where it is there."""
+        space = namespace_of(document, namespace)
+        path = path_of(document["kind"], space, api=document["apiVersion"])
+        return self._object("POST", path, body=document, query=[("fieldManager", FIELD_MANAGER)])
 
     def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Objects:
         """Read all objects of a kind that the selectors fit; of every namespace without one."""
@@ -83,11 +104,24 @@ class Kube:
         """
         return self._apply(document, namespace, dry_run=True)
 
-    def delete(self, kind: str, name: str, namespace: str | None = None, *, gone_within: float = 0) -> None:
-        """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end."""
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        gone_within: float = 0,
+        only: Object | None = None,
+    ) -> None:
+        """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end.
+
+        With ``only`` just that object as it was read: raises Refused (409) where it was changed or made again since.
+        """
         path = path_of(kind, namespace, name)
+        wanted = {key: only["metadata"][key] for key in ("uid", "resourceVersion")} if only else {}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": wanted} if only else None
         try:
-            self._server.send("DELETE", path, query=[("propagationPolicy", "Background")])
+            self._server.send("DELETE", path, query=[("propagationPolicy", "Background")], body=body)
         except Refused as refused:
             if refused.status != 404:
                 raise

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from splithorizon import redaction
+from splithorizon import private, redaction
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.verdict import Verdict
 
@@ -90,6 +91,7 @@ class RunReport:
     totals: Totals = Totals()
     inconclusive_reason: str = ""
     not_claimed: tuple[NotClaimed, ...] = ()
+    not_restored: tuple[NotRestored, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -112,15 +114,7 @@ def write(report: RunReport, folder: Path, redact: Redact = redaction.redact) ->
         raise InvalidReport(f"the report is not JSON: {error}") from None
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
-    beside = folder / f".{NAME}.{uuid.uuid4().hex}"
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    private.write(path, text + "\n", mode=private.SHARED)
     return path
 
 
@@ -140,6 +134,7 @@ def load(path: Path) -> RunReport:
             "behaviours": tuple(_behaviour(result) for result in content["behaviours"]),
             "totals": Totals(**content["totals"]),
             "not_claimed": tuple(NotClaimed(**entry) for entry in content["not_claimed"]),
+            "not_restored": tuple(NotRestored(**entry) for entry in content.get("not_restored", [])),
         }
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from splithorizon import orphans, preflight, process, soundness, topology
+from splithorizon import disruption, mesh_lease, orphans, pending, preflight, private, process, soundness, topology
 from splithorizon.clusters.kind import KIND_LABEL
 from splithorizon.engine import Engine, find, network, probe
 from splithorizon.engine.find import find_engine
@@ -25,12 +25,14 @@ from splithorizon.mesh import gateway, known_secrets
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.model import Mesh
 from splithorizon.mesh.trust import Trust
+from splithorizon.not_restored import NotRestored
 from splithorizon.options import Options
+from splithorizon.ownership import Scope
 from splithorizon.progress import Progress
 from splithorizon.provisioning import Ground, Provisioning
 from splithorizon.redaction import Redactor
 from splithorizon.sweep import sweep, sweep_kept
-from splithorizon.visit import leave, visit
+from splithorizon.visit import visit
 
 # Two clusters with a mesh each were measured at 3.3 GiB of memory and 4 GiB of disk; the images take 6 more.
 MEMORY_GIB = 5.0
@@ -51,6 +53,7 @@ class Session:
     facts: MeshFacts | None = None
     engine: Engine | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
+    not_restored: list[NotRestored] = field(default_factory=list)
     _ground: Ground | None = field(default=None, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -93,6 +96,7 @@ class Session:
         journal = Journal.open(self.run_id)
         # With what went wrong before it: the record of what could not be removed stays for the next sweep.
         self._undo.push(lambda _, error, __: self._close_journal(journal, gone=error is None))
+        Scope(self.run_id, owned=True).write(journal.folder)
         with journal.passing("probe", probe.NAME), self.progress.step("container engine"):
             engine = find_engine(self.options.provider, run_folder=journal.folder, say=self.progress.say)
         self.engine = engine
@@ -123,6 +127,8 @@ class Session:
         finally:
             # Now: kind takes them out of the file when it deletes the cluster.
             self.secrets += known_secrets.of_run(journal.folder)
+        if self.options.outlived:
+            self._undo.callback(self._restore, journal)
         if self.options.reuse:
             for cluster in self.facts.clusters.values():
                 self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.role))
@@ -153,6 +159,8 @@ class Session:
             self.secrets += known_secrets.of_remote_secrets(kube, primary.system_namespace)
         finally:
             self.secrets += known_secrets.of_run(journal.folder)
+        # Last on the stack: before our namespaces go, and while the mesh's Lease is held.
+        self._undo.callback(self._restore, journal)
         return self.facts
 
     def _require_report_folder(self) -> None:
@@ -165,6 +173,23 @@ class Session:
         """Blank every secret that is known so far, and whatever looks like one."""
         return Redactor(self.secrets).redact(text)
 
+    def _restore(self, journal: Journal) -> None:
+        """Undo what tests, or workers that were ended, left changed; what stays so makes the run inconclusive."""
+        mesh_lease.forbid_changes(journal.folder)
+        left: list[NotRestored] = []
+        if pending.is_pending(journal.folder):
+            with self.progress.step("changes of the mesh undone"):
+                left = pending.restore(journal.folder)
+        if self.facts:
+            disruption.settle_remarks(Mesh(self.facts))
+        self.not_restored = [*left, *pending.remarks(journal.folder)]
+        if still := [one for one in self.not_restored if one.pending]:
+            self.broken = self.broken or EnvironmentBroke(
+                f"the mesh is not as it was before the run: {', '.join(one.object for one in still)}",
+                seen=still[0].reason,
+                next_command=still[0].command,
+            )
+
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
         # Once more before the folder goes: workers and plug-ins had tokens of their own since.
         self.secrets += known_secrets.of_run(journal.folder)
@@ -172,14 +197,14 @@ class Session:
             self._save_logs(journal)
         if self._ground and self.options.keep and not self.misused:
             self._tell_kept(self._ground)
-        elif gone:
+        elif gone and not (self.options.outlived and pending.is_pending(journal.folder)):
             journal.close()
 
     def _save_logs(self, journal: Journal) -> None:
         """What kind and istioctl printed goes beside the report; nothing else of the folder does."""
         self.report_folder.mkdir(parents=True, exist_ok=True)
         for log in journal.folder.glob("*.log"):
-            (self.report_folder / log.name).write_text(self.redact(log.read_text()))
+            private.write(self.report_folder / log.name, self.redact(log.read_text()), mode=private.SHARED)
 
     def _note_kept(self, journal: Journal, engine: Engine, plan: topology.Topology) -> None:
         journal.keep()
@@ -206,13 +231,12 @@ class Session:
 
 
 def sweep_dead(progress: Progress) -> Iterator[str]:
-    """Remove what dead runs left, in both engines; yield what went and what could not."""
+    """Remove what dead runs left, in both engines; yield what went and what could not.
+
+    An existing mesh is not written to: of what a dead run left there the command is given that restores it.
+    """
 
     def remove(entry: Entry) -> None:
-        if entry.kind == "namespace":
-            with progress.step(f"leftover namespace {entry.name} removed", role=entry.facts["role"]):
-                leave(Kube(Path(entry.facts["kubeconfig"]), entry.facts["role"]), entry.name)
-            return
         if entry.kind == "probe":
             for found in find.installed():
                 probe.remove_remains(found)

@@ -47,6 +47,7 @@ def summary(report: RunReport, *, folder: PurePath | None = None, unicode: bool 
     """
     folder = folder or PurePath("reports") / report.run_id
     parts = [
+        _not_restored(report),
         _tested(report),
         _table(_ordered(report)),
         _verdict(report),
@@ -65,6 +66,8 @@ def markdown(report: RunReport) -> str:
         "",
         *_lines(_counts(report)),
     ]
+    if lost := _not_restored(report):
+        lines[2:2] = [*_fenced("\n".join(lost)), ""]
     if report.inconclusive_reason:
         lines += ["", f"Because: {_cell(report.inconclusive_reason)}"]
     lines += ["", *_lines(_tested(report)), ""]
@@ -103,6 +106,16 @@ def rerun_command(report: RunReport) -> str:
         options.append("--reuse")
     tests = [shlex.quote(result.nodeid) for result in failed]
     return " \\\n  ".join([shlex.join([program, *options]), *tests])
+
+
+def _not_restored(report: RunReport) -> list[str]:
+    """First of all what the run left otherwise than it was, and the command for it, in one piece to be copied."""
+    lines: list[str] = []
+    for one in sorted(report.not_restored, key=lambda one: not one.pending):
+        title, verb = ("NOT RESTORED", "restore it with:") if one.pending else ("LEFT ALONE", "look at it with:")
+        lines += _wrapped(f"{title}: {one.object}: {one.reason}")
+        lines += [f"  {verb} {one.command}"] if one.command else []
+    return lines
 
 
 def _tested(report: RunReport) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from splithorizon import pending
 from splithorizon.durations import current as durations
 from splithorizon.errors import EnvironmentBroke
-from splithorizon.journal import RECORD, Entry, Journal, dead_journals, kept_journals, runs_folder
+from splithorizon.journal import RECORD, Entry, Journal, dead_journals, kept_journals, runs_folder, unreadable
+from splithorizon.ownership import Scope
 from splithorizon.waiting import NotYet, eventually
 
 _FIRST_WORD = 60.0  # seconds from a run's folder to its record: a millisecond, on a good day
@@ -23,13 +24,20 @@ def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
     """Undo every dead run's entries, last first; yield what went, and what could not go and why.
 
     A record goes last, and stays where anything could not go, so a sweep can be repeated. First of all, what a run had
-    changed in a mesh that outlives it is given back.
+    changed in clusters that it kept is given back. An existing mesh is only spoken of: what restores it is
+    ``mesh_sweep``, which its owner asks for.
     """
     base = base or runs_folder()
-    with _alone(base):
+    with alone(base):
+        yield from unreadable(base)
         for journal in kept_journals(base):
-            yield from (line for line, _ in _give_back(journal))
+            yield from (
+                left_in_mesh(journal) if on_existing_mesh(journal) else (line for line, _ in _give_back(journal))
+            )
         for journal in dead_journals(base):
+            if on_existing_mesh(journal):
+                yield from left_in_mesh(journal)
+                continue
             gone = True
             if not any(entry.kind == "cluster" for entry in journal.entries):
                 for line, given_back in _give_back(journal):
@@ -51,13 +59,51 @@ def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
 
 def _give_back(journal: Journal) -> Iterator[tuple[str, bool]]:
     """Take a run's pending changes back; yield what is said of each, and whether it is as it was."""
-    for undo, take in pending.left_in(journal.folder):
+    for entry in pending.pending_in(journal.folder):
         try:
-            take()
+            change = entry.change
+            entry.undo()
         except EnvironmentBroke as problem:
-            yield f"{undo} is as a run left it that was killed: {problem}", False
+            yield f"not given back: {problem}", False
         else:
-            yield f"gave back {undo}", True
+            yield f"gave back {change}", True
+
+
+def on_existing_mesh(journal: Journal) -> bool:
+    """Whether a run worked on a mesh that is not this suite's; also where its own record of that is half-written."""
+    try:
+        scope = Scope.read(journal.folder)
+    except EnvironmentBroke:
+        return True
+    return not scope.owned if scope else any(entry.kind == "namespace" for entry in journal.entries)
+
+
+def left_in_mesh(journal: Journal) -> Iterator[str]:
+    """Say what a dead run left in an existing mesh, and the command that restores it; nothing is written there.
+
+    The record of one that left nothing goes.
+    """
+    left = [_named(entry) for entry in pending.pending_in(journal.folder)]
+    left += [f"namespace {entry.name} of the {entry.facts['role']}" for entry in journal.entries]
+    try:
+        scope = Scope.read(journal.folder)
+    except EnvironmentBroke as problem:
+        yield f"{problem}: the run's folder stays"
+        return
+    if not left:
+        journal.close()
+        yield f"removed run folder {journal.folder}"
+        return
+    yield f"run {journal.run} left in an existing mesh: {', '.join(left)}. Nothing is written there now"
+    if scope:
+        yield f"restore it with: {scope.restore_command}"
+
+
+def _named(entry: pending.Pending) -> str:
+    try:
+        return f"{entry.change}, changed"
+    except EnvironmentBroke as problem:
+        return str(problem)
 
 
 def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[str]:
@@ -66,7 +112,7 @@ def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[s
     A person removed its clusters: only the run's own folder, with kubeconfigs that lead nowhere, is left.
     """
     base = base or runs_folder()
-    with _alone(base):
+    with alone(base):
         for journal in kept_journals(base):
             try:
                 forgotten = _forget(journal, stands)
@@ -94,8 +140,8 @@ def _remove_stillborn(base: Path) -> None:
 
 
 @contextmanager
-def _alone(base: Path) -> Iterator[None]:
-    """Two sweeps of the same remains would trip over each other; the lock leaves no file."""
+def alone(base: Path) -> Iterator[None]:
+    """Sweep alone: two sweeps of the same remains would disturb each other; the lock leaves no file."""
     descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
 
     def take() -> None:

@@ -55,6 +55,7 @@ def sending(kubeconfig: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(file: Path, how: int) -> Iterator[None]:
-    private.write(file, "")
+    # Never replaced: a lock belongs to the file that was opened, not to its name.
+    file.touch(mode=private.PRIVATE)
     with locked(file, how):
         yield

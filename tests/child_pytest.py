@@ -22,8 +22,10 @@ _FORKS.set_forkserver_preload(["pytest", "pykube", "cryptography.x509", "yaml", 
 _WITHIN = 120
 
 
-def pytest_in(folder: Path, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a folder; whatever it would keep for the user is below ``home``."""
+def pytest_in(
+    folder: Path, *arguments: str, home: Path, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder, ``more`` in its environment; whatever it would keep for the user is below ``home``."""
     bare = home / "bin"
     bare.mkdir(parents=True, exist_ok=True)
     own = {
@@ -37,6 +39,7 @@ def pytest_in(folder: Path, *arguments: str, home: Path) -> subprocess.Completed
         # Neither docker nor podman nor apt-get: nothing can be created even by mistake.
         "PATH": str(bare),
         "PYTHONPATH": str(REPOSITORY),
+        **(more or {}),
     }
     command = ["pytest", "-p", "no:cacheprovider", *arguments]
     with tempfile.TemporaryDirectory() as said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import stat
 import tempfile
@@ -14,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from splithorizon import changes
-from splithorizon.api_server import Refused
+from splithorizon.api_server import NoAnswer, Refused
 from splithorizon.errors import EnvironmentBroke
 from splithorizon.kinds import path_of
 from splithorizon.kube import Kube, NotAdmitted
 from splithorizon.waiting import NotYet
-from tests.small_api import SmallApi, small_api, write_kubeconfig
+from tests.small_api import Failure, SmallApi, small_api, write_kubeconfig
 
 SERVICE = {
     "apiVersion": "v1",
@@ -105,16 +106,43 @@ def test_what_was_applied_is_undone_last_first(api: SmallApi, kube: Kube) -> Non
     assert deleted == ["sleep", "helloworld"]
 
 
-def test_a_failed_apply_is_undone_too_and_an_absent_object_is_no_problem(api: SmallApi, kube: Kube) -> None:
-    api.answers[SERVICE_PATH] = (422, b'{"message": "spec.ports: Required value"}')
+def test_a_failed_apply_leaves_nothing_to_undo_and_that_is_no_problem(api: SmallApi, kube: Kube) -> None:
+    services = SERVICE_PATH.rpartition("/")[0]
+    api.answers[services] = (422, b'{"message": "spec.ports: Required value"}')
     undo = ExitStack()
     with pytest.raises(Refused, match=r"spec\.ports: Required value") as caught:
         changes.apply(kube, [SERVICE], "sample", undo)
     assert caught.value.status == 422
     assert not isinstance(caught.value, NotYet)
-    del api.answers[SERVICE_PATH]
+    del api.answers[services]
     undo.close()
-    assert api.asked[-1][0] == "DELETE"
+    assert [(method, path) for method, path, *_ in api.asked] == [("POST", services), ("GET", SERVICE_PATH)]
+
+
+def test_an_object_is_deleted_only_as_it_was_read(api: SmallApi, kube: Kube) -> None:
+    api.versioned = True
+    seen = copy.deepcopy(api.put("Service", "helloworld", "sample"))
+    api.put("Service", "helloworld", "sample")
+    with pytest.raises(Refused) as caught:
+        kube.delete("Service", "helloworld", "sample", only=seen)
+    assert caught.value.status == 409
+    kube.delete("Service", "helloworld", "sample", only=kube.get("Service", "helloworld", "sample"))
+    assert SERVICE_PATH not in api.objects
+
+
+def test_an_object_comes_with_the_servers_time(api: SmallApi, kube: Kube) -> None:
+    api.now = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+    assert kube.get_dated("Service", "helloworld", "sample") == (None, datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC))
+    kept = api.put("Service", "helloworld", "sample")
+    assert kube.get_dated("Service", "helloworld", "sample") == (kept, datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("how", ["lost", "unanswered"])
+def test_a_connection_that_ends_without_an_answer_is_told_from_a_refusal(api: SmallApi, kube: Kube, how: str) -> None:
+    api.put("Service", "helloworld", "sample")
+    api.failures.append(Failure(1, how=how))
+    with pytest.raises(NoAnswer, match="does not answer"):
+        kube.get("Service", "helloworld", "sample")
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
@@ -192,7 +220,8 @@ def test_the_clients_key_stays_private_and_next_to_its_kubeconfig(
     with pytest.raises(EnvironmentBroke, match="does not answer"):
         Kube(run / "remote.kubeconfig", "remote").request("/readyz")
     assert list(elsewhere.iterdir()) == []
-    assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {0o600}
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in run.rglob("*")}
+    assert modes <= {(False, 0o600), (True, 0o700)}
     assert len(list(run.iterdir())) > 1
 
 

@@ -24,10 +24,10 @@ MODULES = sorted(SUITES.rglob("test_*.py"))
 USAGE = 4
 
 
-def refused(tmp_path: Path, *arguments: str) -> str:
+def refused(tmp_path: Path, *arguments: str, **more: str) -> str:
     """Run the suites with bad input; the one line that they end with."""
     reports, home = tmp_path / "reports", tmp_path / "home"
-    done = pytest_in(REPOSITORY, "suites/", f"--report-dir={reports}", "-n0", *arguments, home=home)
+    done = pytest_in(REPOSITORY, "suites/", f"--report-dir={reports}", "-n0", *arguments, home=home, more=more)
     said = done.stdout + done.stderr
     assert done.returncode == USAGE, said
     lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
@@ -59,6 +59,34 @@ def test_bad_input_is_refused_before_anything_is_created(tmp_path: Path, argumen
     line = refused(tmp_path, *arguments)
     assert line.startswith(told)
     assert line.endswith("Nothing was created.")
+
+
+def test_contexts_of_the_environment_are_taken_only_where_asked_for(tmp_path: Path) -> None:
+    line = refused(tmp_path, "--contexts=env", CTX_CLUSTER1="one", CTX_CLUSTER2="two")
+    assert line.startswith("--contexts: no context named 'one' in ")
+    assert refused(tmp_path, "--contexts=env", CTX_CLUSTER1="one") == (
+        "--contexts env: CTX_CLUSTER2 not set. Nothing was created."
+    )
+
+
+def test_contexts_of_the_environment_never_turn_a_run_against_a_mesh_and_are_said_to_be_ignored(
+    tmp_path: Path,
+) -> None:
+    variables = {"CTX_CLUSTER1": "one", "CTX_CLUSTER2": "two"}
+    # It goes as far as the look for what makes its own clusters.
+    done = pytest_in(
+        REPOSITORY, "suites/", f"--report-dir={tmp_path / 'reports'}", "-n0", "--reuse", "--ca-dir=/does/not/exist",
+        home=tmp_path, more=variables,
+    )  # fmt: skip
+    assert done.returncode == USAGE
+    assert "CTX_CLUSTER1 and CTX_CLUSTER2 are set and ignored" in done.stderr
+    assert "ERROR: --ca-dir /does/not/exist cannot be used" in done.stderr
+    assert "context" not in done.stderr.partition("ERROR: ")[2]
+    swept = pytest_in(REPOSITORY, "--sweep", home=tmp_path, more=variables)
+    assert "are set and ignored" in swept.stdout
+    named = pytest_in(REPOSITORY, "--sweep", "--contexts=three,four", home=tmp_path, more={"CTX_CLUSTER2": "two"})
+    assert "CTX_CLUSTER2 is set and ignored" in named.stdout
+    assert "no context named 'three'" in named.stderr
 
 
 def test_a_ca_that_is_none_is_refused_by_its_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A change of a mesh is taken back even where the run that made it was killed."""
+"""A change of a mesh that the suite owns is taken back even where the run that made it was killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from pathlib import Path
 from splithorizon import changes
 from splithorizon.journal import Journal
 from splithorizon.kube import Kube
+from splithorizon.ownership import Scope
 journal = Journal.open("run", Path(sys.argv[1]))
+Scope("run", owned=True).write(journal.folder)
 for entry in sys.argv[3:]:
     journal.will_create(entry, "lab-primary", role="primary")
 kubeconfig = journal.folder / "primary.kubeconfig"
@@ -44,11 +46,9 @@ signal.pause()
 def api(tmp_path: Path) -> Iterator[SmallApi]:
     with small_api(tmp_path / "kubeconfig") as server:
         write_kubeconfig(tmp_path / "kubeconfig", server.url)
-        metadata = {"name": "istio-remote-secret-remote", "namespace": "istio-system", "uid": "1"}
-        server.objects[SECRET] = {
-            "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"remote": "dG9rZW4="}
-        }  # fmt: skip
-        server.objects[SERVICE] = {"kind": "Service", "metadata": {"name": "gateway"}, "status": {"ip": "192.0.2.1"}}
+        server.versioned = True
+        server.put("Secret", "istio-remote-secret-remote", "istio-system", data={"remote": "dG9rZW4="})
+        server.put("Service", "gateway", "istio-system", status={"ip": "192.0.2.1"})
         yield server
 
 
@@ -80,7 +80,6 @@ def test_a_change_is_written_down_for_its_user_alone_until_it_is_undone(tmp_path
 
 def test_what_is_applied_is_taken_away_again(tmp_path: Path, api: SmallApi) -> None:
     with ExitStack() as undo:
-        del api.objects[SECRET]["metadata"]["uid"]
         secret = api.objects.pop(SECRET)
         changes.apply(Kube(tmp_path / "kubeconfig", "primary"), [secret], "istio-system", undo)
         assert SECRET in api.objects
@@ -89,13 +88,13 @@ def test_what_is_applied_is_taken_away_again(tmp_path: Path, api: SmallApi) -> N
 
 
 def test_what_a_killed_run_changed_is_given_back_last_change_first(tmp_path: Path, api: SmallApi) -> None:
-    base = killed(tmp_path, "namespace")
+    base = killed(tmp_path, "network")
     assert SECRET not in api.objects
     assert api.objects[SERVICE]["status"] == {"ip": "127.0.0.9"}
     assert given_back(base) == [
         "gave back Secret istio-system/istio-remote-secret-remote of the primary",
         "gave back Service istio-system/gateway of the primary",
-        "removed namespace lab-primary",
+        "removed network lab-primary",
         f"removed run folder {base / 'run'}",
     ]
     assert api.objects[SECRET]["data"] == {"remote": "dG9rZW4="}
@@ -106,7 +105,7 @@ def test_what_cannot_be_given_back_is_told_and_tried_again(tmp_path: Path, api: 
     base = killed(tmp_path)
     api.answers[SECRET] = (403, b'{"message": "not yours"}')
     refused, gave = given_back(base)
-    assert refused.startswith("Secret istio-system/istio-remote-secret-remote of the primary is as a run left it")
+    assert refused.startswith("not given back: Secret istio-system/istio-remote-secret-remote of the primary")
     assert gave == "gave back Service istio-system/gateway of the primary"
     del api.answers[SECRET]
     assert given_back(base)[0] == "gave back Secret istio-system/istio-remote-secret-remote of the primary"

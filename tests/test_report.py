@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jsonschema import Draft202012Validator
 
 from splithorizon import redaction, report
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.report import BehaviourResult, InvalidReport, NotClaimed, RunReport, Totals
 from splithorizon.verdict import Verdict
@@ -211,6 +212,19 @@ def test_what_a_refuted_check_had_counted_comes_back_and_may_be_missing(tmp_path
     del older["behaviours"][0]["numbers"]
     path.write_text(json.dumps(older))
     assert report.load(path).behaviours[0].numbers == {}
+
+
+def test_what_was_not_restored_comes_back_and_older_reports_have_none(tmp_path: Path) -> None:
+    lost = (NotRestored("Secret a/b of the primary", "it is away", "pytest --sweep --contexts a,b", pending=True),)
+    path = report.write(replace(REPORT, not_restored=lost), tmp_path)
+    assert report.load(path).not_restored == lost
+    content = json.loads(path.read_text())
+    assert content["not_restored"] == [
+        {"object": lost[0].object, "reason": "it is away", "command": lost[0].command, "pending": True}
+    ]
+    del content["not_restored"]
+    path.write_text(json.dumps(content))
+    assert report.load(path).not_restored == ()
 
 
 def test_times_are_rounded_and_probabilities_are_not(tmp_path: Path) -> None:

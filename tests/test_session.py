@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from splithorizon import changes, durations
+from splithorizon import session as session_module
 from splithorizon.engine import Engine
 from splithorizon.images import ImageSet
 from splithorizon.journal import Journal
+from splithorizon.kube import Kube
 from splithorizon.mesh.facts import MeshFacts
 from splithorizon.mesh.gateway import Addressing
 from splithorizon.mesh.trust import Trust
@@ -17,6 +25,8 @@ from splithorizon.options import Options
 from splithorizon.progress import Progress
 from splithorizon.provisioning import Ground
 from splithorizon.session import Session, sweep_all
+from tests.existing_mesh import SYSTEM, TwoClusters, two_clusters
+from tests.small_api import Failure
 from tests.test_facts import facts
 
 # Containers lie in a folder by their label's value, networks by their name; one in use cannot go.
@@ -80,6 +90,95 @@ def told(ground: Ground, found: MeshFacts | None) -> list[str]:
     session.facts = found
     session._tell_kept(ground)
     return [line.split("s    ", 1)[1] for line in lines]
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[TwoClusters]:
+    with two_clusters(tmp_path) as clusters:
+        yield clusters
+
+
+def visited(mesh: TwoClusters, base: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Session, Kube]:
+    """A session on an existing mesh, whose namespaces and workloads are left out."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(base))
+    kubes: list[Kube] = []
+
+    def settle(_: Options, journal: Journal, undo: ExitStack, __: Progress, *, run_id: str) -> MeshFacts:
+        run = mesh.run(journal.folder, run_id)
+        for file in run.folder.iterdir():
+            if file.name != "run.json":
+                file.rename(journal.folder / file.name)
+        undo.callback(run.lease.release)
+        kubes.append(Kube(journal.folder / "primary.kubeconfig", "primary"))
+        of_run = facts(journal.folder)
+        clusters = {role: replace(one, system_namespace=SYSTEM) for role, one in of_run.clusters.items()}
+        return replace(of_run, clusters=clusters, owned=False)
+
+    monkeypatch.setattr(session_module, "visit", settle)
+    options = Options(contexts=("east", "west"), allow_disruption=True, reports=base / "reports")
+    session = Session(options, Progress(print))
+    session._visit()
+    return session, kubes[0]
+
+
+def test_the_tokens_by_which_an_existing_mesh_is_watched_are_known_to_the_redactor(
+    mesh: TwoClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [{"name": "remote", "user": {"token": "an-opaque-token-of-the-remote"}}]
+    mesh.secret(base64.b64encode(yaml.safe_dump({"users": users}).encode()).decode())
+    session, _ = visited(mesh, tmp_path, monkeypatch)
+    assert session.redact("asked with an-opaque-token-of-the-remote") == "asked with [redacted]"
+    session.close()
+
+
+def test_a_change_that_a_test_could_not_undo_is_undone_at_the_end_and_only_then_the_journal_goes(
+    mesh: TwoClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, kube = visited(mesh, tmp_path, monkeypatch)
+    with ExitStack() as undo:
+        changes.delete(kube, "Secret", "istio-remote", SYSTEM, undo)
+        undo.pop_all()
+    session.close()
+    assert mesh.token == "dG9rZW4="
+    assert session.broken is None
+    assert session.not_restored == []
+    assert not kube.kubeconfig.parent.exists()
+    assert mesh.primary.kept("Lease") == []
+
+
+def test_a_change_that_cannot_be_undone_makes_the_run_inconclusive_and_keeps_its_journal(
+    mesh: TwoClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, kube = visited(mesh, tmp_path, monkeypatch)
+    with ExitStack() as undo:
+        changes.delete(kube, "Secret", "istio-remote", SYSTEM, undo)
+        undo.pop_all()
+    mesh.primary.failures.append(Failure(1000, "POST", "secrets"))
+    with durations.shortened(0.01):
+        session.close()
+    (left,) = session.not_restored
+    assert (left.object, left.pending) == (f"Secret {SYSTEM}/istio-remote of the primary", True)
+    assert "pytest --sweep --contexts east,west" in left.command
+    assert session.broken is not None
+    assert left.object in str(session.broken)
+    assert (kube.kubeconfig.parent / "run.json").exists()
+    assert len(list((kube.kubeconfig.parent / "changes").iterdir())) == 1
+    assert len(mesh.backups()) == 1
+
+
+def test_an_object_that_somebody_changed_is_reported_and_changes_no_verdict(
+    mesh: TwoClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, kube = visited(mesh, tmp_path, monkeypatch)
+    with ExitStack() as undo:
+        changes.delete(kube, "Secret", "istio-remote", SYSTEM, undo)
+        mesh.secret("bmV3")
+    session.close()
+    (left,) = session.not_restored
+    assert not left.pending
+    assert left.reason.startswith("somebody made it again")
+    assert session.broken is None
+    assert not kube.kubeconfig.parent.exists()
 
 
 def test_both_clusters_of_a_good_set_up_are_told(ground: Ground, engine: Engine, tmp_path: Path) -> None:

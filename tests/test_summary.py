@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 import pytest
 
+from splithorizon.not_restored import NotRestored
 from splithorizon.progress import StepTime
 from splithorizon.report import BehaviourResult, NotClaimed, RunReport, Totals
 from splithorizon.summary import WIDTH, markdown, rerun_command, summary
@@ -218,6 +219,26 @@ def test_an_inconclusive_run_says_what_broke() -> None:
     assert "  not claimed: test_failover (needs --allow-disruption)" in lines
     assert lines[-2:] == ["run again:", "  pytest suites/ --istio-version=1.29.1"]
     assert any(line.startswith("time: 112.5 s = set-up 112.5 s + checks 0.0 s") for line in lines)
+
+
+LOST = (
+    NotRestored(
+        "ConfigMap mesh/istio of the primary", "somebody changed it meanwhile", "kubectl get it", pending=False
+    ),
+    NotRestored(
+        "Secret mesh/s of the primary", "the API server does not answer", f"pytest --sweep {'x' * 110}", pending=True
+    ),
+)
+
+
+def test_what_was_not_restored_is_the_first_thing_said_with_its_command_in_one_piece() -> None:
+    first, second, third, fourth = summary(replace(GREEN, not_restored=LOST))[1:5]
+    assert first == "NOT RESTORED: Secret mesh/s of the primary: the API server does not answer"
+    assert second == f"  restore it with: pytest --sweep {'x' * 110}"
+    assert third == "LEFT ALONE: ConfigMap mesh/istio of the primary: somebody changed it meanwhile"
+    assert fourth == "  look at it with: kubectl get it"
+    lines = markdown(replace(GREEN, not_restored=LOST)).splitlines()
+    assert lines[2:5] == ["```text", first, second]
 
 
 def test_time_is_shown_by_phase_and_side_by_side() -> None:

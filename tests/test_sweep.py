@@ -155,6 +155,28 @@ def test_a_run_that_was_killed_before_its_first_word_is_removed(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [young]
 
 
+@pytest.mark.parametrize("half", ["", "{", "[]", '{"run": "half"}', '{"run": 1, "entries": [{"no": "kind"}]}'])
+def test_a_record_that_is_half_written_stops_no_sweep_and_is_named(tmp_path: Path, half: str) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text(half)
+    folder = killed(tmp_path, "run-1", "cluster=one")
+    named, removed, forgotten = sweep(tmp_path, lambda _: None)
+    assert named.startswith(f"{broken / 'run.json'} cannot be read, and its folder stays")
+    assert (removed, forgotten) == ("removed cluster one", f"removed run folder {folder}")
+    assert (broken / "run.json").read_text() == half
+
+
+def test_a_change_that_is_half_written_stops_no_sweep_and_keeps_its_folder(tmp_path: Path) -> None:
+    first, second = killed(tmp_path, "1", "network=one"), killed(tmp_path, "2", "network=two")
+    (first / "changes").mkdir()
+    (first / "changes" / "1.json").write_text("")
+    said = list(sweep(tmp_path, lambda _: None))
+    assert said[0].startswith(f"not given back: {first / 'changes' / '1.json'} cannot be read")
+    assert said[-1] == f"removed run folder {second}"
+    assert first.exists()
+
+
 def test_two_sweeps_at_once_undo_everything_once(tmp_path: Path) -> None:
     killed(tmp_path, "run-1", "cluster=one")
     removed: list[str] = []

@@ -173,6 +173,19 @@ def _remote_authorities(secrets: list[Object]) -> Iterator[tuple[str, str]]:
                 yield id_, base64.b64decode(authority).decode().strip()
 
 
+def system_namespaces(kube: Kube) -> set[str]:
+    """Every namespace of a cluster that holds, or in which its webhooks look for, an istiod of any revision.
+
+    Also where no istiod runs now.
+    """
+    found = {str(pod["metadata"]["namespace"]) for pod in kube.list("Pod", labels="app=istiod")}
+    found |= {str(one["metadata"]["namespace"]) for one in kube.list("Deployment", labels="app=istiod")}
+    for configuration in kube.list("MutatingWebhookConfiguration", labels="app=sidecar-injector"):
+        services = [webhook["clientConfig"].get("service") for webhook in configuration.get("webhooks", [])]
+        found |= {str(service["namespace"]) for service in services if service}
+    return found
+
+
 def _network_label(kube: Kube, system_namespace: str) -> str:
     namespace = kube.get("Namespace", system_namespace) or {"metadata": {}}
     return str(namespace["metadata"].get("labels", {}).get(NETWORK_LABEL, ""))
