@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from splithorizon import credentials
 from splithorizon.errors import EnvironmentBroke
 
 # Seconds to connect, and between two pieces of an answer; a healthy API server needs milliseconds.
@@ -53,6 +54,7 @@ class ApiServer:
         self._role = role
         self._kubectl = kubectl
         self._client: Any = None
+        self._kept: set[str] = set()
 
     @property
     def configuration(self) -> Any:
@@ -102,6 +104,9 @@ class ApiServer:
             raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
         except (HTTPError, OSError) as error:
             raise self._silent(error) from None
+        finally:
+            # Afterwards: the library asks an exec plug-in again, by itself, once a token has expired.
+            self._keep_tokens(client.configuration)
         return Answer(content, _date(answer.headers))
 
     def _connected(self) -> Any:
@@ -129,9 +134,18 @@ class ApiServer:
         # A proxy for the outside cannot reach this machine's loopback; kubectl knows that too.
         if urlsplit(configuration.host).hostname in _LOOPBACK:
             configuration.proxy = None
+        self._keep_tokens(configuration)
+        if configuration.key_file:
+            credentials.keep(self._kubeconfig.parent, Path(configuration.key_file).read_bytes())
         return dynamic.DynamicClient(  # type: ignore[no-untyped-call]  # as above
             client.ApiClient(configuration), discoverer=lambda *_: None
         )
+
+    def _keep_tokens(self, configuration: Any) -> None:
+        """Let the redactor learn what authorizes the requests: the header's value, without the scheme before it."""
+        for value in set(configuration.api_key.values()) - self._kept:
+            self._kept.add(value)
+            credentials.keep(self._kubeconfig.parent, value.rpartition(" ")[2].encode())
 
     def _silent(self, error: object) -> NoAnswer:
         return NoAnswer(

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from splithorizon.credentials import SHORTEST
+
 REDACTED = "[redacted]"
 
-# Shorter than this, a secret could stand in any text by chance; of a key's lines, only whole ones.
-_SHORTEST_SECRET = 16
+# Of a key's lines, only whole ones.
 _SHORTEST_LINE = 40
 
 # A log may be cut off in the middle of a key: then all that looks like more of it goes.
@@ -21,6 +22,8 @@ _PRIVATE_KEY = re.compile(
     re.DOTALL,
 )
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")
+# Tokens of EKS, Google Cloud and OpenShift: opaque, but each begins alike.
+_OPAQUE = re.compile(r"\bk8s-aws-v1\.[\w-]{16,}={0,2}|\bya29\.[\w.-]{16,}|\bsha256~[\w-]{40,}")
 # How any PEM text, and any JWT, begins in base64.
 _ENCODED = re.compile(r"(?:LS0tLS1CRUdJTi|ZXlK)[A-Za-z0-9+/]{24,}={0,2}")
 _NAMED = re.compile(
@@ -31,18 +34,18 @@ _NAMED = re.compile(
 
 def redact(text: str) -> str:
     """Blank private keys and tokens, also in the base64 of Secrets; certificates stay."""
-    return _NAMED.sub(lambda found: found["name"] + REDACTED, _without_keys_and_jwts(text))
+    return _NAMED.sub(lambda found: found["name"] + REDACTED, _without_keys_and_tokens(text))
 
 
 def leaks(folder: Path, secrets: Iterable[bytes]) -> list[Path]:
-    """List the files below ``folder`` that hold a secret: as it is, a line of it, or in base64; or any key or JWT."""
+    """List the files below ``folder`` that hold a secret: as it is, a line of it, or in base64; or any key or token."""
     forms = {form for secret in secrets for form in _forms(secret)}
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(path for path in files if _holds(path.read_bytes(), forms))
 
 
 class Redactor:
-    """Knows the secrets that this run made, and blanks them besides all that looks like one."""
+    """Knows the secrets that this run made or was given, and blanks them besides all that looks like one."""
 
     def __init__(self, secrets: Iterable[bytes] = ()) -> None:
         """Begin with the secrets known so far."""
@@ -52,7 +55,7 @@ class Redactor:
 
     def add(self, secret: bytes) -> None:
         """Learn a secret; raises ValueError for one so short that it may stand in any text."""
-        if len(secret) < _SHORTEST_SECRET:
+        if len(secret) < SHORTEST:
             raise ValueError(f"{len(secret)} bytes are too few to be told from other text")
         self._secrets.add(secret)
 
@@ -68,10 +71,11 @@ class Redactor:
         return leaks(folder, self._secrets)
 
 
-def _without_keys_and_jwts(text: str) -> str:
+def _without_keys_and_tokens(text: str) -> str:
     """Blank what is a secret by its form alone, whatever stands before it."""
     text = _PRIVATE_KEY.sub(REDACTED, text)
     text = _JWT.sub(REDACTED, text)
+    text = _OPAQUE.sub(REDACTED, text)
     return _ENCODED.sub(lambda found: REDACTED if _is_secret(found[0]) else found[0], text)
 
 
@@ -90,7 +94,7 @@ def _holds(content: bytes, forms: Iterable[bytes]) -> bool:
         return True
     # A user's own kubeconfig and remote secret hold some that this run never learned.
     text = content.decode(errors="replace")
-    return _without_keys_and_jwts(text) != text
+    return _without_keys_and_tokens(text) != text
 
 
 def _forms(secret: bytes) -> set[bytes]:

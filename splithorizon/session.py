@@ -125,7 +125,7 @@ class Session:
             self.facts = Provisioning(self._ground, self._undo, self.secrets).provision()
         finally:
             # Now: kind takes them out of the file when it deletes the cluster.
-            self.secrets += known_secrets.client_keys(journal.folder.glob("*.kubeconfig"))
+            self.secrets += known_secrets.of_run(journal.folder)
         if self.options.outlived:
             self._undo.callback(self._restore, journal)
         if self.options.reuse:
@@ -153,8 +153,11 @@ class Session:
         self._undo.push(lambda _, error, __: self._close_journal(journal, gone=error is None))
         try:
             self.facts = visit(self.options, journal, self._undo, self.progress, run_id=self.run_id)
+            primary = self.facts.clusters[topology.Role.PRIMARY]
+            kube = Kube(primary.kubeconfig, primary.role, kubectl=primary.kubectl)
+            self.secrets += known_secrets.of_remote_secrets(kube, primary.system_namespace)
         finally:
-            self.secrets += known_secrets.client_keys(journal.folder.glob("*.kubeconfig"))
+            self.secrets += known_secrets.of_run(journal.folder)
         # Last on the stack: before our namespaces go, and while the mesh's Lease is held.
         self._undo.callback(self._restore, journal)
         return self.facts
@@ -164,6 +167,10 @@ class Session:
             self.report_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageProblem(f"--report-dir {self.options.reports}: {error.strerror}. Nothing was created.") from None
+
+    def redact(self, text: str) -> str:
+        """Blank every secret that is known so far, and whatever looks like one."""
+        return Redactor(self.secrets).redact(text)
 
     def _restore(self, journal: Journal) -> None:
         """Undo what tests, or workers that were ended, left changed; what stays so makes the run inconclusive."""
@@ -186,6 +193,8 @@ class Session:
             self.outcome.environment_broke(problem)
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
+        # Once more before the folder goes: workers and plug-ins had tokens of their own since.
+        self.secrets += known_secrets.of_run(journal.folder)
         if not self.outcome.is_misuse:
             self._save_logs(journal)
         if self._ground and self.options.keep and not self.outcome.is_misuse:
@@ -195,10 +204,9 @@ class Session:
 
     def _save_logs(self, journal: Journal) -> None:
         """What kind and istioctl printed goes beside the report; nothing else of the folder does."""
-        redact = Redactor(self.secrets).redact
         self.report_folder.mkdir(parents=True, exist_ok=True)
         for log in journal.folder.glob("*.log"):
-            private.write(self.report_folder / log.name, redact(log.read_text()), mode=private.SHARED)
+            private.write(self.report_folder / log.name, self.redact(log.read_text()), mode=private.SHARED)
 
     def _note_kept(self, journal: Journal, engine: Engine, plan: topology.Topology) -> None:
         journal.keep()

@@ -47,7 +47,7 @@ def test_a_cause_is_a_clause_and_its_next_step_a_whole_command(cause: Cause, tmp
     assert 10 < len(cause.text) <= 120
     assert not cause.text.endswith(".")
     if cause.next_step:
-        command = by_hand.told(cause.next_step.format(near=Role.PRIMARY, far=Role.REMOTE), facts(tmp_path))
+        command = by_hand.render(cause.next_step.format(near=Role.PRIMARY, far=Role.REMOTE), facts(tmp_path))
         assert command.startswith(("kubectl --", "istioctl --"))
         assert not set("<>{}") & set(command)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -23,6 +24,7 @@ from splithorizon.observations.tls import Greeting
 from splithorizon.observations.workload_certificate import WorkloadCertificate, identity_of
 from splithorizon.route import Route
 from splithorizon.topology import Role
+from tests.test_certificates import Issuer
 
 OUT = Route(Role.PRIMARY, Role.REMOTE)
 IDENTITY = identity_of("cluster.local", "sample", "default")
@@ -37,6 +39,15 @@ def chain(identity: str = IDENTITY) -> tuple[x509.Certificate, ...]:
     root = certificates.authority(root_name, root_key, issuer=root_name, issuer_key=root_key)
     ca = certificates.authority(ca_name, ca_key, issuer=root_name, issuer_key=root_key, path_length=0)
     return certificates.workload(identity, key, issuer=ca_name, issuer_key=ca_key), ca, root
+
+
+def over_intermediate(issuer: Issuer) -> tuple[x509.Certificate, ...]:
+    """As ``chain``, with this intermediate."""
+    root_name, root_key, key = certificates.name("Root CA"), certificates.new_key(), certificates.new_key()
+    root = certificates.authority(root_name, root_key, issuer=root_name, issuer_key=root_key)
+    intermediate = issuer.signed_by(root_name, root_key)
+    leaf = certificates.workload(IDENTITY, key, issuer=intermediate.subject, issuer_key=issuer.key)
+    return leaf, intermediate, root
 
 
 CHAIN, OTHER = chain(), chain()
@@ -93,9 +104,27 @@ def test_what_is_not_trusted_is_refuted(
 
 def test_only_the_cluster_that_does_not_trust_it_is_named() -> None:
     roots = ROOTS | {Role.REMOTE: (OTHER[-1],)}
-    with pytest.raises(CheckFailed, match="leads to no root that the remote trusts") as caught:
+    with pytest.raises(CheckFailed, match="by the roots of the remote: no chain") as caught:
         checks.chain_leads_to_root(SERVED, Role.PRIMARY, roots=roots, identity=IDENTITY)
-    assert "root that the primary trusts" not in caught.value.seen
+    assert "roots of the primary" not in caught.value.seen
+
+
+@pytest.mark.parametrize(
+    ("flaw", "problem"),
+    [
+        ({"days": (-9, -2)}, "expired at"),
+        ({"days": (2, 9)}, "is not valid before"),
+        ({"authority": False}, "may not sign certificates: it is no CA"),
+    ],
+    ids=["expired", "not valid yet", "no CA"],
+)
+def test_a_chain_over_a_wrong_intermediate_is_refuted_and_names_it(flaw: dict[str, Any], problem: str) -> None:
+    served = over_intermediate(Issuer(**flaw))
+    roots = dict.fromkeys(Role, (served[-1],))
+    with pytest.raises(CheckFailed) as caught:
+        checks.chain_leads_to_root(Greeting(served), Role.PRIMARY, roots=roots, identity=IDENTITY)
+    assert f"by the roots of the remote: the intermediate CN=made by a test {problem}" in caught.value.seen
+    assert "renew istiod's own (cacerts)" in caught.value.likely_cause
 
 
 def test_another_identity_is_not_helloworlds() -> None:

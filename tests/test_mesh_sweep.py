@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -54,8 +55,7 @@ def killed(mesh: TwoClusters, home: Path, name: str = "run") -> Run:
 def die(folder: Path) -> None:
     """As after a reboot: this process would count as the run."""
     record = folder / "run.json"
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    record.write_text(record.read_text().replace(boot, "another"))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": 1.0, "started": 2.0}))
 
 
 def command(mesh: TwoClusters) -> list[str]:

@@ -60,6 +60,10 @@ class Told(Session):
             raise UsageProblem("the name is taken. Nothing was created.")
         if how == "broken":
             raise EnvironmentBroke("kind failed", seen="no node", next_command="kind get nodes")
+        if how == "indiscreet":
+            self.secrets.append(b"an-opaque-token-of-a-plug-in")
+            self.progress.say("asked with an-opaque-token-of-a-plug-in")
+            raise EnvironmentBroke("no answer", seen="refused an-opaque-token-of-a-plug-in")
         if how == "cancelled":
             raise Cancelled("the run is being stopped")
         self.facts = MeshFacts.from_json((HERE / "facts.json").read_text())
@@ -215,7 +219,8 @@ def test_each_failure_is_told_once_and_whole(small: Small) -> None:
     )
     small.add(
         "def test_it(): raise CheckFailed('it holds', expected='an answer', seen='silence', samples=7, "
-        f"likely_cause='a gateway is away', next_command={command!r})"
+        f"causes=[Cause('gateway-away', 'a gateway is away')], "
+        f"next_command={command!r})"
     )
     small.add("def test_it(): raise EnvironmentBroke('the API server is away', seen='no route')", name="test_broken")
     small.add("def test_it():\n    wanted = 3\n    assert wanted == 4", name="test_mistaken")
@@ -239,7 +244,7 @@ def test_each_failure_is_told_once_and_whole(small: Small) -> None:
 @pytest.mark.parametrize(
     "test",
     [
-        "def test_it(): raise CheckFailed('a', expected='b', seen='c', samples=1, likely_cause='d', next_command='')",
+        "def test_it(): raise CheckFailed('a', expected='b', seen='c', samples=1, causes=[], next_command='')",
         "def test_it(prove): prove(Evidence('it holds', '7 of 7', {'share': float('nan')}))",
     ],
     ids=["an accusation without a command", "a number that is none"],
@@ -277,7 +282,7 @@ def test_what_a_step_beside_it_said_is_told_too(small: Small) -> None:
 def test_a_template_is_filled_in_for_the_report_and_not_in_the_exception(tmp_path: Path) -> None:
     template = "kubectl <remote> -n <namespace> get pods"
     refuted = CheckFailed(
-        "it holds", expected="a", seen="b", samples=1, likely_cause="c", next_command=template, numbers={"joined": 1}
+        "it holds", expected="a", seen="b", samples=1, causes=(), next_command=template, numbers={"joined": 1}
     )
     broken = EnvironmentBroke("it is away", next_command=template)
     for error in (refuted, broken):
@@ -508,6 +513,18 @@ def test_a_mesh_that_cannot_be_made_is_inconclusive_and_undone(small: Small, wor
     assert small.report["behaviours"] == []
     assert small.notes == ["provisioned", "undone"]
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@every_way
+def test_a_token_of_no_fixed_form_is_blanked_in_every_line(small: Small, workers: int) -> None:
+    small.how("indiscreet")
+    small.add(HOLDS)
+    done = small.run(f"-n{workers}")
+    assert done.returncode == 10, done.stdout + done.stderr
+    assert "asked with [redacted]" in done.stderr
+    assert "because: no answer. Seen: refused [redacted]" in done.stdout
+    assert "an-opaque-token" not in done.stdout + done.stderr
+    assert small.report["inconclusive_reason"] == "no answer. Seen: refused [redacted]"
 
 
 @every_way

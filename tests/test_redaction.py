@@ -60,6 +60,17 @@ def test_keys_and_tokens_are_blanked_wherever_they_stand(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "token",
+    ["k8s-aws-v1.aHR0cHM6Ly9zdHMuZXhhbXBsZS8_QQ", "ya29.a0AfB_byC-0123456789.abc", "sha256~" + "aB3" * 14 + "x"],
+    ids=["EKS", "GKE", "OpenShift"],
+)
+def test_a_clouds_token_is_blanked_and_searched_for_by_how_it_begins(tmp_path: Path, token: str) -> None:
+    assert redact(f"refused ({token}), again") == f"refused ({REDACTED}), again"
+    (tmp_path / "log").write_text(f"refused {token}")
+    assert leaks(tmp_path, []) == [tmp_path / "log"]
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("    token: abc.def", f"    token: {REDACTED}"),
@@ -83,6 +94,7 @@ def test_what_is_named_a_secret_is_blanked(text: str, shown: str) -> None:
         "type: kubernetes.io/service-account-token",
         '"- - -" 0 - "10.89.0.3:15443" outbound_.5000_._.helloworld.sample.svc.cluster.local',
         "5d9a6f2e-41f2-9f0a-b6a1-4f3f1f2b7c11",
+        "hub.example/istio/pilot@sha256:" + "0f" * 32,
     ],
 )
 def test_what_a_reader_needs_stays(text: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from splithorizon import changes, durations
 from splithorizon import session as session_module
@@ -101,19 +104,32 @@ def visited(mesh: TwoClusters, base: Path, monkeypatch: pytest.MonkeyPatch) -> t
     monkeypatch.setenv("XDG_STATE_HOME", str(base))
     kubes: list[Kube] = []
 
-    def settle(_: Options, journal: Journal, undo: ExitStack, __: Progress, *, run_id: str) -> None:
+    def settle(_: Options, journal: Journal, undo: ExitStack, __: Progress, *, run_id: str) -> MeshFacts:
         run = mesh.run(journal.folder, run_id)
         for file in run.folder.iterdir():
             if file.name != "run.json":
                 file.rename(journal.folder / file.name)
         undo.callback(run.lease.release)
         kubes.append(Kube(journal.folder / "primary.kubeconfig", "primary"))
+        of_run = facts(journal.folder)
+        clusters = {role: replace(one, system_namespace=SYSTEM) for role, one in of_run.clusters.items()}
+        return replace(of_run, clusters=clusters, owned=False)
 
     monkeypatch.setattr(session_module, "visit", settle)
     options = Options(contexts=("east", "west"), allow_disruption=True, reports=base / "reports")
     session = Session(options, Progress(print))
     session._visit()
     return session, kubes[0]
+
+
+def test_the_tokens_by_which_an_existing_mesh_is_watched_are_known_to_the_redactor(
+    mesh: TwoClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [{"name": "remote", "user": {"token": "an-opaque-token-of-the-remote"}}]
+    mesh.secret(base64.b64encode(yaml.safe_dump({"users": users}).encode()).decode())
+    session, _ = visited(mesh, tmp_path, monkeypatch)
+    assert session.redact("asked with an-opaque-token-of-the-remote") == "asked with [redacted]"
+    session.close()
 
 
 def test_a_change_that_a_test_could_not_undo_is_undone_at_the_end_and_only_then_the_journal_goes(
@@ -125,7 +141,7 @@ def test_a_change_that_a_test_could_not_undo_is_undone_at_the_end_and_only_then_
         undo.pop_all()
     session.close()
     assert mesh.token == "dG9rZW4="
-    assert session.outcome.problems is None
+    assert not session.outcome.problems
     assert list(session.outcome.not_restored) == []
     assert not kube.kubeconfig.parent.exists()
     assert mesh.primary.kept("Lease") == []
@@ -144,8 +160,8 @@ def test_a_change_that_cannot_be_undone_makes_the_run_inconclusive_and_keeps_its
     (left,) = session.outcome.not_restored
     assert (left.object, left.pending) == (f"Secret {SYSTEM}/istio-remote of the primary", True)
     assert "pytest --sweep --contexts east,west" in left.command
-    assert session.outcome.problems is not None
-    assert left.object in str(session.outcome.problems)
+    assert session.outcome.problems
+    assert left.object in str(session.outcome.problems[0])
     assert (kube.kubeconfig.parent / "run.json").exists()
     assert len(list((kube.kubeconfig.parent / "changes").iterdir())) == 1
     assert len(mesh.backups()) == 1
@@ -162,7 +178,7 @@ def test_an_object_that_somebody_changed_is_reported_and_changes_no_verdict(
     (left,) = session.outcome.not_restored
     assert not left.pending
     assert left.reason.startswith("somebody made it again")
-    assert session.outcome.problems is None
+    assert not session.outcome.problems
     assert not kube.kubeconfig.parent.exists()
 
 

@@ -377,13 +377,18 @@ LOST = (
 
 
 def test_what_was_not_restored_is_the_first_thing_said_with_its_command_in_one_piece() -> None:
-    first, second, third, fourth = summary(replace(GREEN, not_restored=LOST))[1:5]
-    assert first == "NOT RESTORED: Secret mesh/s of the primary: the API server does not answer"
-    assert second == f"  restore it with: pytest --sweep {'x' * 110}"
-    assert third == "LEFT ALONE: ConfigMap mesh/istio of the primary: somebody changed it meanwhile"
-    assert fourth == "  look at it with: kubectl get it"
-    lines = markdown(replace(GREEN, not_restored=LOST)).splitlines()
-    assert lines[2:5] == ["```text", first, second]
+    lines = summary(replace(GREEN, not_restored=LOST))[1:7]
+    assert lines == [
+        "NOT RESTORED: Secret mesh/s of the primary: the API server does not answer",
+        "  restore it with:",
+        f"    pytest --sweep {'x' * 110}",
+        "LEFT ALONE: ConfigMap mesh/istio of the primary: somebody changed it meanwhile",
+        "  look at it with:",
+        "    kubectl get it",
+    ]
+    page = markdown(replace(GREEN, not_restored=LOST)).splitlines()
+    assert page[2] == "**Not restored**: Secret mesh/s of the primary: the API server does not answer"
+    assert page[4:7] == ["```sh", f"pytest --sweep {'x' * 110}", "```"]
 
 
 def test_time_is_shown_by_phase_and_side_by_side() -> None:

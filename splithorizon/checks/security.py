@@ -15,7 +15,7 @@ from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_sa
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.certificates import leads_to
+from splithorizon.mesh.certificates import NO_ROOT, trust_problem
 from splithorizon.mesh.secured import Admission, Known
 from splithorizon.observations.client import Attempt, Sample
 from splithorizon.observations.tls import Greeting
@@ -50,15 +50,16 @@ def chain_leads_to_root(
             where=role,
         )
     leaf = WorkloadCertificate.of_served(chain[0])
-    strange = [cluster for cluster, known in roots.items() if not leads_to(chain[0], chain[1:], list(known))]
-    if strange or leaf.identities != (identity,) or not leaf.valid:
+    problems = {cluster: trust_problem(chain[0], chain[1:], known) for cluster, known in roots.items()}
+    distrusted = {cluster: problem for cluster, problem in problems.items() if problem}
+    if distrusted or leaf.identities != (identity,) or not leaf.valid:
         raise CheckFailed(
             claim,
             expected=f"{identity}, {_still_valid()}, of the root of both",
             seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
-            + "".join(f"; leads to no root that the {cluster} trusts" for cluster in strange),
+            + "".join(f"; by the roots of the {cluster}: {problem}" for cluster, problem in distrusted.items()),
             samples=len(chain),
-            causes=_why_not_trusted(strange, leaf, identity),
+            causes=_why_not_trusted(distrusted, leaf, identity),
             where=role,
             next_command=f"istioctl <{role}> proxy-config secret deploy/{helloworld_of(role)} -n <namespace>",
         )
@@ -217,8 +218,10 @@ def _why_nothing_served(greeting: Greeting) -> tuple[Cause, ...]:
     return (causes.GATEWAY_WITHOUT_TLS,)
 
 
-def _why_not_trusted(strange: Sequence[Role], leaf: WorkloadCertificate, identity: str) -> tuple[Cause, ...]:
-    if strange:
+def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, identity: str) -> tuple[Cause, ...]:
+    if set(distrusted.values()) - {NO_ROOT}:
+        return (causes.CA_NOT_VALID,)
+    if distrusted:
         return (causes.ROOTS_DIFFER,)
     if leaf.identities != (identity,):
         return (causes.SERVER_IS_ANOTHER, causes.TRUST_DOMAIN_DIFFERS)

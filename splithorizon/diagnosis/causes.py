@@ -516,6 +516,10 @@ ROOT_EXPIRED = _new(
     "a root certificate is not valid now, or ends soon: it was not replaced in time, or a clock is wrong",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
+CA_NOT_VALID = _new(
+    "ca-not-valid",
+    "a CA above the certificate has expired, is not valid yet or is no CA: renew istiod's own (cacerts)",
+)
 NO_MUTUAL_TLS = _new(
     "no-mutual-tls",
     "the service's sidecars speak no mutual TLS",

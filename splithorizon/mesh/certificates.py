@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey
+
+NO_ROOT = "no chain of issuers leads to a trusted root"
 
 # A cluster that is kept must not outlive its CA.
 _VALID_FOR = timedelta(days=365)
@@ -111,12 +114,63 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def leads_to(certificate: x509.Certificate, chain: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
-    """Whether issuer after issuer out of the chain ends at a root; each is tried once."""
-    if any(_issued(certificate, root) for root in roots):
-        return True
-    issuers = [issuer for issuer in chain if issuer != certificate and _issued(certificate, issuer)]
-    return any(leads_to(issuer, [other for other in chain if other != issuer], roots) for issuer in issuers)
+def trust_problem(
+    certificate: x509.Certificate, chain: Collection[x509.Certificate], roots: Collection[x509.Certificate]
+) -> str:
+    """Say why no valid path leads from a certificate over ``chain`` to a root; empty where one does.
+
+    The certificate itself is not judged. Every issuer above it, the root too, must be valid now, must be allowed to
+    sign certificates, and must not have more authorities below it than it allows.
+    """
+    if certificate in roots:
+        return ""
+    problems = [_problem_of(path, roots) for path in _paths(certificate, chain, roots)]
+    return "" if "" in problems else next(iter(problems), NO_ROOT)
+
+
+def _paths(
+    certificate: x509.Certificate, chain: Collection[x509.Certificate], roots: Collection[x509.Certificate]
+) -> Iterator[tuple[x509.Certificate, ...]]:
+    """Every path from issuer to issuer that ends at a root; no certificate of the chain is twice in one."""
+    yield from ((certificate, root) for root in roots if _issued(certificate, root))
+    for issuer in chain:
+        if issuer != certificate and _issued(certificate, issuer):
+            rest = [other for other in chain if other not in (certificate, issuer)]
+            yield from ((certificate, *path) for path in _paths(issuer, rest, roots))
+
+
+def _problem_of(path: Sequence[x509.Certificate], roots: Collection[x509.Certificate]) -> str:
+    now = datetime.now(UTC)
+    for above, issuer in enumerate(path[1:], start=1):
+        named = f"the {'root' if issuer in roots else 'intermediate'} {issuer.subject.rfc4514_string()}"
+        if now > issuer.not_valid_after_utc:
+            return f"{named} expired at {issuer.not_valid_after_utc:%FT%RZ}"
+        if now < issuer.not_valid_before_utc:
+            return f"{named} is not valid before {issuer.not_valid_before_utc:%FT%RZ}"
+        # A root of X.509 version 1 has no extension that could say so.
+        if not may_sign(issuer) and not (issuer in roots and issuer.version is x509.Version.v1):
+            return f"{named} may not sign certificates: it is no CA"
+        # Those that sign themselves do not count (RFC 5280, 4.2.1.9).
+        below = sum(is_authority(one) and one.issuer != one.subject for one in path[:above])
+        if (allowed := _path_length(issuer)) is not None and below > allowed:
+            return f"{named} allows {allowed} CAs below it, and has {below}"
+    return ""
+
+
+def may_sign(certificate: x509.Certificate) -> bool:
+    """Whether the certificate is an authority's, and its key usage, where it names one, includes other certificates."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return is_authority(certificate)
+    return is_authority(certificate) and usage.key_cert_sign
+
+
+def _path_length(certificate: x509.Certificate) -> int | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -107,8 +107,8 @@ def _read(folder: Path) -> dict[str, bytes]:
         raise _unusable(folder, "ca-key.pem is not the key of ca-cert.pem")
     if not certificates.is_authority(ca):
         raise _unusable(folder, "ca-cert.pem may not sign certificates (no CA:TRUE)")
-    if not certificates.leads_to(ca, chain, roots):
-        raise _unusable(folder, "ca-cert.pem does not lead to root-cert.pem through cert-chain.pem")
+    if problem := certificates.trust_problem(ca, chain, roots):
+        raise _unusable(folder, f"ca-cert.pem does not lead to root-cert.pem through cert-chain.pem: {problem}")
     now = datetime.now(UTC)
     for certificate in (ca, *roots):
         if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:

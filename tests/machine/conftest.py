@@ -18,8 +18,11 @@ import pytest
 
 from splithorizon.engine import Engine
 from splithorizon.engine.find import find_engine
+from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# Those that take the existing mesh have one of them, in one worker; every other module may go to any.
+ON_THE_EXISTING_MESH = {"test_meshes_of_others", "test_do_no_harm"}
 
 
 def unused(name: str) -> str:
@@ -76,6 +79,12 @@ class Run:
                 self._process.wait()
 
     @property
+    def run_id(self) -> str:
+        """As its report's folder is named."""
+        (name,) = (path.name for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink())
+        return name
+
+    @property
     def report(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "latest" / "report.json").read_text())
         return found
@@ -102,9 +111,34 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@pytest.fixture(scope="module")
+@pytest.hookimpl(tryfirst=True)  # xdist reads the mark in the hook of its own
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what has to run in one worker, for `--dist loadgroup`."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            module = item.path.stem
+            group = "existing mesh" if module in ON_THE_EXISTING_MESH else module
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return find_engine("podman", run_folder=tmp_path_factory.mktemp("engine"), say=print)
+
+
+@pytest.fixture(scope="session")
+def existing_mesh(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExistingMesh]:
+    """A mesh with a revision, another system namespace than Istio's usual one, and no access log."""
+    shape = Shape(revision="canary", system_namespace="mesh-system", access_log="")
+    with installed(podman, unused("existing"), shape, tmp_path_factory.mktemp("existing-mesh")) as mesh:
+        yield mesh
+
+
+@pytest.fixture(scope="session")
+def as_installed(existing_mesh: ExistingMesh) -> dict[str, str]:
+    """What is in its clusters before anything of ours has read them."""
+    return existing_mesh.snapshot()
 
 
 @pytest.fixture
