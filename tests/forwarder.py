@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from splithorizon.mesh import certificates
+from splithorizon.waiting import NotYet, eventually
 
 LOOPBACK = "127.0.0.1"
 # What the suite sends for its token: of no known form, and of no use to the API server.
@@ -69,6 +70,15 @@ class Forwarder:
     def lose(self, matching: Callable[[Request], bool], *, times: int) -> None:
         """Close the connection of the next so many requests that match, instead of passing them on."""
         self._loses, self._count = matching, times
+
+    def await_lost(self, requests: int) -> None:
+        """Wait until at least so many are lost."""
+
+        def look() -> None:
+            if len(self.lost) < requests:
+                raise NotYet(f"{len(self.lost)} lost")
+
+        eventually(f"{requests} requests are lost", look, within=30)
 
     def go_away_at(self, matching: Callable[[Request], bool]) -> None:
         """From the first request that matches, with that one, let nothing pass."""
