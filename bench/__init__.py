@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from splithorizon.report import RunReport
+from splithorizon.run.report import RunReport
 
 GOAL = 0.45
 """The suite's time as a share of the procedure's, at most."""

@@ -1,4 +1,4 @@
-"""Writes ``reports/report.schema.json`` from the classes of ``splithorizon.report``.
+"""Writes ``reports/report.schema.json`` from the classes of ``splithorizon.run.report``.
 
 ``python -m docs.schema`` rewrites it; with ``--check`` it shows what would change, and ends with 1 if anything would.
 """
@@ -9,7 +9,7 @@ import difflib
 import json
 import sys
 
-from splithorizon import report
+from splithorizon.run import report
 
 
 def text() -> str:

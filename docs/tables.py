@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from splithorizon.catalogue import behaviour
+from proof.faults import every_fault
+from proof.faults.registry import Fault
 from splithorizon.diagnosis import causes as catalogue_of_causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.faults import every_fault
-from splithorizon.faults.registry import Fault
+from splithorizon.run.catalogue import behaviour
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"

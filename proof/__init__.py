@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from splithorizon.catalogue import Behaviour
-from splithorizon.faults.registry import Fault
-from splithorizon.report import RunReport
-from splithorizon.verdict import Verdict
+from proof.faults.registry import Fault
+from splithorizon.run.catalogue import Behaviour
+from splithorizon.run.report import RunReport
+from splithorizon.run.verdict import Verdict
 
 CONTROL = "test_local_traffic_stays_local"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.kube import Kube
-from tests.small_api import SmallApi, small_api
+from splithorizon.kube.client import Kube
+from tests.support.small_api import SmallApi, small_api
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.uninstallation import Remains
-from splithorizon.topology import Role
+from splithorizon.istio.topology import Role
+from splithorizon.mesh.snapshot import Remains
 
 _SHOWN = 8
 

@@ -8,23 +8,21 @@ from fractions import Fraction
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from splithorizon import statistics
-from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of
+from splithorizon.base import statistics
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.next_steps import REMOTE_CLUSTERS, endpoints_of
 from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.facts import NetworkMode
-from splithorizon.mesh.gateway import Address
-from splithorizon.observations.anchors import Bundle
-from splithorizon.observations.chain import GATEWAYS, Link, Place
-from splithorizon.observations.control_plane import RemoteSecret, Synchronisation, WatchedCluster
-from splithorizon.observations.proxy import Endpoint, share_of
-from splithorizon.observations.replies import Reply
-from splithorizon.route import Route
-from splithorizon.topology import Role
-from splithorizon.workloads import VERSION_OF
+from splithorizon.istio.info import Address, NetworkMode
+from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.trust_bundles import CABundle
+from splithorizon.mesh.config_chain import GATEWAYS, Setting, Source
+from splithorizon.traffic.istiod import RemoteSecret, Synchronisation, WatchedCluster
+from splithorizon.traffic.proxy import Endpoint, share_of
+from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.workloads import VERSION_OF
 
 _SYNCED = "synced"
 # Who reads that the root ends has the time to replace it.
@@ -44,7 +42,7 @@ def endpoints_split_at_the_horizon(
     require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
     require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
     require_samples(sorted(far_gateway), f"known gateway addresses of the {route.far}")
-    claim = f"{route}: the side-car's endpoints are the near pods and the far gateway"
+    claim = f"{route}: the sidecar's endpoints are the near pods and the far gateway"
     addresses = {str(endpoint.address) for endpoint in endpoints}
     wanted = {*near_pods, *far_gateway}
     if addresses != wanted or any(endpoint.ailments for endpoint in endpoints):
@@ -147,7 +145,7 @@ def answers_follow_weights(
     return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
 
 
-def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
+def naming_chain_is_whole(chain: Sequence[Setting], role: Role) -> Evidence:
     """Every place that names a cluster, or its network, gives it the one name that it has to have."""
     require_samples(chain, f"links of the {role}'s configuration")
     claim = f"{role}: every link from the network's label to istiod's gateways agrees"
@@ -268,7 +266,7 @@ def every_cluster_watched(watched: Mapping[str, Sequence[WatchedCluster]], wante
     )
 
 
-def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -> Evidence:
+def webhooks_hold_root(bundles: Sequence[CABundle], role: Role, *, root: CABundle) -> Evidence:
     """Every webhook's bundle holds valid certificates, and a root that the mesh's workloads trust."""
     require_samples(bundles, f"webhooks of the mesh's revision in the {role}")
     require_samples(root.roots, f"roots in {root.place}")
@@ -291,7 +289,7 @@ def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
 
 
-def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
+def roots_agree(bundles: Sequence[CABundle]) -> Evidence:
     """Each cluster's namespace has the same root certificates, and one of them stays valid for a while."""
     require_samples(bundles, "root bundles")
     claim = "both clusters trust the same root, valid for a week at least"
@@ -319,7 +317,7 @@ def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
     )
 
 
-def _all_valid(bundle: Bundle) -> bool:
+def _all_valid(bundle: CABundle) -> bool:
     return all(root.valid() for root in bundle.roots)
 
 
@@ -342,34 +340,34 @@ def _why_not_usable(secrets: Sequence[RemoteSecret], remote_id: str) -> tuple[Ca
     return (causes.REMOTE_SECRET_KEY_WRONG, causes.REMOTE_SECRET_MISSING)
 
 
-def _why_broken(link: Link) -> tuple[Cause, ...]:
+def _why_broken(link: Setting) -> tuple[Cause, ...]:
     match link.place:
-        case Place.NAMESPACE:
+        case Source.NAMESPACE:
             return (causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,)
-        case Place.MESH_NETWORKS:
+        case Source.MESH_NETWORKS:
             if not link.of.endswith(GATEWAYS):
                 return (causes.MESH_NETWORKS_REGISTRY_WRONG,)
             return (causes.GATEWAY_ADDRESS_WRONG,) if link.seen else (causes.MESH_NETWORKS_WITHOUT_GATEWAY,)
-        case Place.SERVICE:
+        case Source.SERVICE:
             if link.seen:
                 return (causes.GATEWAY_ADDRESS_WRONG,)
             return (causes.GATEWAY_SERVICE_WITHOUT_NETWORK, causes.GATEWAY_SERVICE_WITHOUT_ADDRESS)
-        case Place.POD_LABEL:
+        case Source.POD_LABEL:
             return (causes.POD_WITHOUT_NETWORK,)
-        case Place.POD_NETWORK:
+        case Source.POD_NETWORK:
             return (causes.PROXY_NETWORK_WRONG,)
-        case Place.POD_CLUSTER:
+        case Source.POD_CLUSTER:
             return (causes.PROXY_CLUSTER_ID_WRONG,)
-        case Place.REMOTE_KUBECONFIG:
+        case Source.REMOTE_KUBECONFIG:
             # Keys of other clusters may be there as well.
             return (
                 (causes.REMOTE_SECRET_KEY_WRONG, causes.REMOTE_SECRET_MISSING)
                 if link.seen
                 else (causes.REMOTE_SECRET_MISSING,)
             )
-        case Place.CLUSTERS:
+        case Source.CLUSTERS:
             return (causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_REFUSED)
-        case Place.GATEWAYS:
+        case Source.GATEWAYS:
             if link.seen:
                 return (causes.GATEWAY_ADDRESS_WRONG, causes.PUSH_LATE)
             return (causes.CLUSTER_NOT_SYNCED, causes.GATEWAY_SERVICE_WITHOUT_ADDRESS)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from splithorizon.by_hand import gateway_listeners_of
 from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.next_steps import gateway_listeners_of
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.observations.passage import Passage
-from splithorizon.route import Route
-from splithorizon.workloads import VERSION_OF
+from splithorizon.istio.topology import Route
+from splithorizon.traffic.gateway_stats import GatewayStats
+from splithorizon.traffic.workloads import VERSION_OF
 
 
-def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Collection[str], shared: bool) -> Evidence:
+def gateway_passes_to_own_pods(
+    passage: GatewayStats, route: Route, *, own_pods: Collection[str], shared: bool
+) -> Evidence:
     """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone.
 
     ``shared`` where others use the gateway too: whom it turns away may then be anybody, as long as answers come back.
@@ -46,7 +48,7 @@ def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Coll
     )
 
 
-def _why_not_passed(passage: Passage, own_pods: Collection[str]) -> tuple[Cause, ...]:
+def _why_not_passed(passage: GatewayStats, own_pods: Collection[str]) -> tuple[Cause, ...]:
     if not passage.upstreams:
         return (causes.SERVICE_NOT_EXPORTED,)
     if passage.upstreams - frozenset(own_pods):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-from splithorizon.by_hand import endpoints_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.next_steps import endpoints_of
 from splithorizon.checks.routing import every_reply_joined
 from splithorizon.checks.suspects import far_pods_dialled, far_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.mesh.crossing import Crossing
-from splithorizon.mesh.facts import NetworkMode
-from splithorizon.observations.hops import Hops
+from splithorizon.istio.info import NetworkMode
+from splithorizon.mesh.traced_batch import TracedBatch
+from splithorizon.traffic.trace import Hops
 
 
-def each_hop_leads_to_the_next(crossing: Crossing, *, mode: NetworkMode) -> Evidence:
-    """Every far answer was logged by the near side-car, the far gateway and the far pod, one leading to the next."""
+def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> Evidence:
+    """Every far answer was logged by the near sidecar, the far gateway and the far pod, one leading to the next."""
     route = crossing.route
     require_samples(sorted(crossing.gateway_pods), f"pods of the {route.far}'s gateway")
     require_samples(sorted(crossing.far_pods), f"helloworld pods in the {route.far}")
@@ -47,7 +47,7 @@ def each_hop_leads_to_the_next(crossing: Crossing, *, mode: NetworkMode) -> Evid
     )
 
 
-def _flaw(hops: Hops, crossing: Crossing) -> str:
+def _flaw(hops: Hops, crossing: TracedBatch) -> str:
     """What an answer's lines say that they should not, at the first hop that strays; empty where none does."""
     left, passed, arrived = hops.left, hops.passed, hops.arrived
     if left.upstream_host not in crossing.far_gateway:
@@ -63,7 +63,7 @@ def _flaw(hops: Hops, crossing: Crossing) -> str:
     return ""
 
 
-def _why_astray(hops: Hops, crossing: Crossing, mode: NetworkMode) -> tuple[Cause, ...]:
+def _why_astray(hops: Hops, crossing: TracedBatch, mode: NetworkMode) -> tuple[Cause, ...]:
     if hops.left.upstream_host in crossing.far_pods:
         return far_pods_dialled(mode)
     if hops.left.upstream_host not in crossing.far_gateway:

@@ -9,11 +9,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.observations.replies import Reply
-from splithorizon.route import Route
-from splithorizon.topology import Role
+from splithorizon.istio.topology import Role, Route
+from splithorizon.traffic.requests import Reply
 
 SHOWN = 3
 NO_CAUSE = "not known: what this check saw points at no cause; the command shows more"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from splithorizon import durations
+from splithorizon.base import timeouts
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.diagnosis import causes
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.observations.client import Attempt
-from splithorizon.route import Route
+from splithorizon.istio.topology import Route
+from splithorizon.traffic.client import Attempt
 
-# No answer at all, or that of the client's own side-car when it reaches nobody.
+# No answer at all, or that of the client's own sidecar when it reaches nobody.
 _NOBODY = {0, 503}
 
 
@@ -24,7 +24,7 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
             next_command=f"kubectl <{route.near}> -n <namespace> get pods -o wide",
         )
-    dial = durations.current().dial
+    dial = timeouts.current().dial
     silent = far.seconds >= dial
     by_hand = f"kubectl <{route.near}> -n <namespace> exec deploy/sleep -c sleep -- curl -sv -m {dial:g} {far.asked}"
     if refused and silent and far.status in _NOBODY:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from splithorizon import statistics
-from splithorizon.by_hand import logs_of
+from splithorizon.base import statistics
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.checks.next_steps import logs_of
 from splithorizon.diagnosis import causes
-from splithorizon.observations.exchange import Exchange, Protocol
-from splithorizon.route import Route
-from splithorizon.workloads import VERSION_OF
+from splithorizon.istio.topology import Route
+from splithorizon.traffic.protocols import Protocol, ProtocolCall
+from splithorizon.traffic.workloads import VERSION_OF
 
 _WHY_SPOILT = {
     Protocol.LARGE_BODY: (causes.BODY_LIMITED, causes.CONNECTION_CUT),
@@ -23,7 +23,7 @@ _WHY_SPOILT = {
 }
 
 
-def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> Evidence:
+def carried(exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol) -> Evidence:
     """Every exchange was as it should be, and both versions had a part in them."""
     require_samples(exchanges, "exchanges")
     counts = {version: sum(one.version == version for one in exchanges) for version in sorted(VERSION_OF.values())}

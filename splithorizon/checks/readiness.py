@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.readiness import Readiness
-from splithorizon.topology import Role
+from splithorizon.istio.topology import Role
+from splithorizon.kube.pod_status import Readiness
 
 # By the words of the kubelet and the scheduler: reasons of events, of container states and of conditions.
 _BY_REASON = {
@@ -25,14 +25,14 @@ _BY_REASON = {
 
 
 def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> Evidence:
-    """Every one is ready with all its containers, and with a side-car where one belongs."""
+    """Every one is ready with all its containers, and with a sidecar where one belongs."""
     require_samples(found, "pods")
     unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
     if unready:
         first = unready[0]
-        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:SHOWN])
+        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no sidecar'}" for one in unready[:SHOWN])
         raise CheckFailed(
-            "every pod is ready" + (" with its side-car" if sidecar else ""),
+            "every pod is ready" + (" with its sidecar" if sidecar else ""),
             expected=f"{len(found)} of {len(found)} ready",
             seen=f"{len(found) - len(unready)} ready; {seen}",
             samples=len(found),

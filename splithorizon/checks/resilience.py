@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of, logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
+from splithorizon.checks.next_steps import REMOTE_CLUSTERS, endpoints_of, logs_of
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
-from splithorizon.topology import Role
-from splithorizon.workloads import VERSION_OF
+from splithorizon.disruption.recovery import Batch, Recovery, Replacement, Traffic
+from splithorizon.istio.topology import Role
+from splithorizon.traffic.workloads import VERSION_OF
 
 
 def recovered(recovery: Recovery) -> Evidence:

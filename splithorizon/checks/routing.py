@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from splithorizon import statistics
-from splithorizon.by_hand import endpoints_of, logs_of
+from splithorizon.base import statistics
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
+from splithorizon.checks.next_steps import endpoints_of, logs_of
 from splithorizon.checks.suspects import (
     far_endpoint_unreachable,
     far_pods_dialled,
@@ -17,14 +18,13 @@ from splithorizon.checks.suspects import (
 )
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.facts import NetworkMode
-from splithorizon.mesh.stay import Confinement
-from splithorizon.observations.client import Sample
-from splithorizon.observations.joining import Joined, JoinedReply
-from splithorizon.observations.replies import Reply
-from splithorizon.route import Route
-from splithorizon.workloads import VERSION_OF
+from splithorizon.istio.info import NetworkMode
+from splithorizon.istio.topology import Route
+from splithorizon.mesh.pinned import Confinement
+from splithorizon.traffic.client import Sample
+from splithorizon.traffic.correlate import Joined, JoinedReply
+from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.workloads import VERSION_OF
 
 # What Envoy answers itself where a cluster has no healthy endpoint.
 _NO_ENDPOINT = "no healthy upstream"
@@ -175,7 +175,7 @@ def both_versions_answer(replies: Sequence[Reply], route: Route, *, mode: Networ
 
 
 def every_reply_joined(joined: Joined, route: Route) -> Evidence:
-    """The side-car logged exactly one line for every request."""
+    """The sidecar logged exactly one line for every request."""
     require_samples(range(joined.requests), "requests")
     require_samples([*joined.pairs, *joined.ambiguous], "log lines: the access log is off")
     numbers = {

@@ -9,19 +9,19 @@ from typing import TypeAlias
 
 from cryptography import x509
 
-from splithorizon import durations
-from splithorizon.by_hand import gateway_listeners_of
+from splithorizon.base import timeouts
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.checks.next_steps import gateway_listeners_of
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.certificates import NO_ROOT, trust_problem
-from splithorizon.mesh.secured import Admission, Known
-from splithorizon.observations.client import Attempt, Sample
-from splithorizon.observations.tls import Greeting
-from splithorizon.observations.workload_certificate import WorkloadCertificate
-from splithorizon.topology import Role
-from splithorizon.workloads import helloworld_of
+from splithorizon.istio.certificates import NO_ROOT, trust_problem
+from splithorizon.istio.topology import Role
+from splithorizon.istio.workload_certificate import WorkloadCertificate
+from splithorizon.mesh.security import AuthzResult, WorkloadIdentity
+from splithorizon.traffic.client import Attempt, Sample
+from splithorizon.traffic.tls_probe import TlsProbeResult
+from splithorizon.traffic.workloads import helloworld_of
 
 # Where istiod reads them.
 _POLICIES = f"kubectl <{Role.PRIMARY}> get peerauthentications,authorizationpolicies,envoyfilters -A"
@@ -31,7 +31,7 @@ _Treatment: TypeAlias = Counter[tuple[str, int]]
 
 
 def chain_leads_to_root(
-    greeting: Greeting, role: Role, *, roots: Mapping[Role, Collection[x509.Certificate]], identity: str
+    greeting: TlsProbeResult, role: Role, *, roots: Mapping[Role, Collection[x509.Certificate]], identity: str
 ) -> Evidence:
     """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of both clusters."""
     for cluster, known in roots.items():
@@ -71,7 +71,7 @@ def chain_leads_to_root(
     )
 
 
-def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evidence:
+def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, role: Role) -> Evidence:
     """Behind a gateway nobody is answered without a certificate, nor with one of another root."""
     for greeting in (bare, foreign):
         _require_served(greeting, role)
@@ -95,7 +95,9 @@ def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evide
     )
 
 
-def gateway_knows_only_services(*, known: Greeting, unknown: Greeting, plain: Greeting, role: Role) -> Evidence:
+def gateway_knows_only_services(
+    *, known: TlsProbeResult, unknown: TlsProbeResult, plain: TlsProbeResult, role: Role
+) -> Evidence:
     """A gateway passes on what comes under a service's name, and nothing else."""
     _require_served(known, role)
     claim = f"the {role}'s gateway: what comes under no service's name goes nowhere"
@@ -127,7 +129,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
             next_command=f"kubectl <{role}> -n <namespace> get pods -o wide",
         )
     claim = f"within {role}: plain text from outside the mesh is refused"
-    if asked.status or asked.seconds >= durations.current().dial:
+    if asked.status or asked.seconds >= timeouts.current().dial:
         raise CheckFailed(
             claim,
             expected=f"{asked.target.ip} closes the connection at once",
@@ -146,7 +148,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
 
 
 def admission_follows_identity(
-    admission: Admission, *, near_pods: Collection[str], far_gateway: Collection[str]
+    admission: AuthzResult, *, near_pods: Collection[str], far_gateway: Collection[str]
 ) -> Evidence:
     """A policy that names another account refuses the client in both clusters; one that names its own lets it in."""
     stranger, client = admission.stranger, admission.client
@@ -171,7 +173,7 @@ def admission_follows_identity(
     )
 
 
-def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence:
+def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], role: Role) -> Evidence:
     """Every proxy of a cluster has a valid certificate of its own account, and no other."""
     require_samples(known, f"proxies in the {role}")
     claim = f"{role}: every proxy has a valid certificate of its own account"
@@ -198,10 +200,10 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
 
 
 def _still_valid() -> str:
-    return f"valid for {durations.current().certificate_still_valid:g} s more"
+    return f"valid for {timeouts.current().certificate_still_valid:g} s more"
 
 
-def _require_served(greeting: Greeting, role: Role) -> None:
+def _require_served(greeting: TlsProbeResult, role: Role) -> None:
     if not greeting.chain:
         raise EnvironmentBroke(
             f"at the {role}'s gateway helloworld is not even served, so that a refusal means nothing",
@@ -210,7 +212,7 @@ def _require_served(greeting: Greeting, role: Role) -> None:
         )
 
 
-def _why_nothing_served(greeting: Greeting) -> tuple[Cause, ...]:
+def _why_nothing_served(greeting: TlsProbeResult) -> tuple[Cause, ...]:
     if greeting.ending == "connection refused":
         return (causes.GATEWAY_NOT_LISTENING,)
     if greeting.ending == "connection reset by peer":
@@ -231,7 +233,7 @@ def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, 
 def _why_not_valid(certificate: WorkloadCertificate) -> tuple[Cause, ...]:
     if certificate.begins > datetime.now(UTC):
         return (causes.CLOCK_WRONG,)
-    wanted = timedelta(seconds=durations.current().certificate_still_valid)
+    wanted = timedelta(seconds=timeouts.current().certificate_still_valid)
     if certificate.ends - certificate.begins <= wanted:
         return (causes.CERTIFICATE_SHORT_LIVED,)
     return (causes.CERTIFICATE_NOT_RENEWED,)
@@ -265,12 +267,12 @@ def _why_not_by_identity(refused: _Treatment, admitted: _Treatment) -> tuple[Cau
     return ()
 
 
-def _sound(known: Known) -> bool:
+def _sound(known: WorkloadIdentity) -> bool:
     own = [leaf.valid and leaf.identities == (known.identity,) for leaf in known.certificates]
     return bool(own) and all(own)
 
 
-def _why_not_own(known: Known) -> tuple[Cause, ...]:
+def _why_not_own(known: WorkloadIdentity) -> tuple[Cause, ...]:
     if not known.certificates:
         return (causes.PROXY_NOT_CERTIFIED,)
     if any(leaf.identities != (known.identity,) for leaf in known.certificates):

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.mesh.facts import NetworkMode
-from splithorizon.observations.replies import Reply
+from splithorizon.istio.info import NetworkMode
+from splithorizon.traffic.requests import Reply
 
 _FORBIDDEN = 403
 

@@ -3,7 +3,7 @@
 A cause has an id by which reports, faults and documents know it, a text for the reader of a failure, and where one
 command confirms it, that command. In a command ``{near}`` and ``{far}`` stand for the two clusters of the route that a
 check looked at; where it looked at one cluster, both stand for that one. The other places are those of
-``splithorizon.by_hand``.
+``splithorizon.checks.next_steps``.
 """
 
 from __future__ import annotations

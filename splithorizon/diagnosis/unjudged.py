@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.observations.proxy_log import AccessLogSilent, AccessLogUnreadable
+from splithorizon.traffic.proxy_log import AccessLogSilent, AccessLogUnreadable
 
 
 def causes_of(error: BaseException) -> tuple[Cause, ...]:

@@ -9,11 +9,13 @@ Why    istio/istio#58047, #31081, #41104, and #61043: a cluster that istiod has 
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, Prove
+from fixtures.types import Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="remote-secret-at-loopback")
-def test_every_cluster_is_watched(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.remote_secrets_usable(mesh.control_plane.remote_secrets(), remote_id=mesh.remote.facts.cluster_id))
-    prove(checks.every_cluster_watched(mesh.control_plane.clusters(), mesh.cluster_ids))
+def test_every_cluster_is_watched(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(
+        checks.remote_secrets_usable(mesh.control_plane.remote_secrets(), remote_id=mesh.remote.facts.cluster_id)
+    )
+    record_evidence(checks.every_cluster_watched(mesh.control_plane.clusters(), mesh.cluster_ids))

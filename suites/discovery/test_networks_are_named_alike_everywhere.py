@@ -9,10 +9,12 @@ Why    istio/istio#23828, #54909, #46777, #38258: a name that differs in one pla
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Link, Prove, Role
+from fixtures.types import RecordEvidence, Role, Setting
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when=("namespace-without-network", "registry-mistyped"))
-def test_networks_are_named_alike_everywhere(naming_chain: list[Link], role: Role, prove: Prove) -> None:
-    prove(checks.naming_chain_is_whole(naming_chain, role))
+def test_networks_are_named_alike_everywhere(
+    naming_chain: list[Setting], role: Role, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.naming_chain_is_whole(naming_chain, role))

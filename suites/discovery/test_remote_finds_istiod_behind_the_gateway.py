@@ -9,13 +9,13 @@ Why    istio/istio#34867, #35682: the remote's Service for istiod has no pods; w
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, Prove
+from fixtures.types import Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="istiod-address-stale")
-def test_remote_finds_istiod_behind_the_gateway(mesh: Mesh, prove: Prove) -> None:
-    prove(
+def test_remote_finds_istiod_behind_the_gateway(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(
         checks.istiod_found_behind(
             mesh.remote_discovery_address,
             mesh.remote_discovery_endpoints,

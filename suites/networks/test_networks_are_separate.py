@@ -9,12 +9,12 @@ Why    were the networks one, traffic could pass without any gateway and every o
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, PodAddress, Prove, Route
+from fixtures.types import Mesh, PodAddress, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="networks-joined")
-def test_networks_are_separate(mesh: Mesh, route: Route, far_pod: PodAddress, prove: Prove) -> None:
+def test_networks_are_separate(mesh: Mesh, route: Route, far_pod: PodAddress, record_evidence: RecordEvidence) -> None:
     near = mesh.client(route.near).dial_pod(mesh[route.near].helloworld_pod)
     far = mesh.client(route.near).dial_pod(far_pod)
-    prove(checks.networks_are_separate(route, near=near, far=far, refused=mesh.facts.owned))
+    record_evidence(checks.networks_are_separate(route, near=near, far=far, refused=mesh.facts.owned))

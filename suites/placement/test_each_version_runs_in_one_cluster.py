@@ -9,10 +9,10 @@ Why    with both versions in both clusters, "saw v1 and v2" passes with no traff
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, Prove
+from fixtures.types import Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="both-versions-everywhere")
-def test_each_version_runs_in_one_cluster(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))
+def test_each_version_runs_in_one_cluster(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))

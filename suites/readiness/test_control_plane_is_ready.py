@@ -9,11 +9,11 @@ Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_mu
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="control-plane-never-ready")
-def test_control_plane_is_ready(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.ready(mesh.primary.control_plane_readiness, Role.PRIMARY))
-    prove(checks.absent(mesh.remote.control_plane_readiness))
+def test_control_plane_is_ready(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(mesh.primary.control_plane_readiness, Role.PRIMARY))
+    record_evidence(checks.absent(mesh.remote.control_plane_readiness))

@@ -9,13 +9,15 @@ Why    https://github.com/istio/istio/issues/58047 and 60612: istiod did not pic
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Answering, Disruption, Flaw, Prove
+from fixtures.types import Answering, BadSecret, Disruption, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="reader-may-not-read")
-def test_a_mended_remote_secret_is_followed(disruption: Disruption, flaw: Flaw, prove: Prove) -> None:
-    prove(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
+def test_a_mended_remote_secret_is_followed(
+    disruption: Disruption, flaw: BadSecret, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
     disruption.mend_remote_secret()
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))

@@ -9,15 +9,17 @@ Why    https://github.com/istio/istio/issues/27187, 36365 and 39366: endpoints o
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Answering, Disruption, Prove
+from fixtures.types import Answering, Disruption, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="remote-named-twice")
-def test_a_removed_remote_secret_is_forgotten_and_found_again(disruption: Disruption, prove: Prove) -> None:
+def test_a_removed_remote_secret_is_forgotten_and_found_again(
+    disruption: Disruption, record_evidence: RecordEvidence
+) -> None:
     disruption.remove_remote_secret()
-    prove(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
+    record_evidence(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
     disruption.restore()
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))

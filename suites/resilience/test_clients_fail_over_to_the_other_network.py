@@ -9,18 +9,18 @@ Why    https://github.com/istio/istio/issues/33024 and 48084; upstream tests fai
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Answering, Disruption, Prove, Role
+from fixtures.types import Answering, Disruption, RecordEvidence, Role
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="rule-without-outlier-detection")
-def test_clients_fail_over_to_the_other_network(disruption: Disruption, prove: Prove) -> None:
+def test_clients_fail_over_to_the_other_network(disruption: Disruption, record_evidence: RecordEvidence) -> None:
     disruption.prefer_own_network()
-    prove(checks.prefers_own_network(disruption.until(Answering.OWN)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.OWN)))
-    prove(checks.scaled(disruption.scale_helloworld(Role.PRIMARY, 0)))
-    prove(checks.failed_over(disruption.until(Answering.REMOTE)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.REMOTE)))
-    prove(checks.scaled(disruption.scale_helloworld(Role.PRIMARY, 1)))
-    prove(checks.prefers_own_network(disruption.until(Answering.OWN)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.OWN)))
+    record_evidence(checks.prefers_own_network(disruption.until(Answering.OWN)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.OWN)))
+    record_evidence(checks.scaled(disruption.scale_helloworld(Role.PRIMARY, 0)))
+    record_evidence(checks.failed_over(disruption.until(Answering.REMOTE)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.REMOTE)))
+    record_evidence(checks.scaled(disruption.scale_helloworld(Role.PRIMARY, 1)))
+    record_evidence(checks.prefers_own_network(disruption.until(Answering.OWN)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.OWN)))

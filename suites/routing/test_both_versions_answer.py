@@ -9,12 +9,12 @@ Why    https://istio.io/latest/docs/setup/install/multicluster/verify/
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, Prove, Sample
+from fixtures.types import Mesh, RecordEvidence, Sample
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when=("remote-secret-missing", "services-not-exposed"))
-def test_both_versions_answer(mesh: Mesh, sample: Sample, prove: Prove) -> None:
+def test_both_versions_answer(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
     mode = mesh.facts.network_mode
-    prove(checks.all_answered(sample.replies, sample.route, mode=mode))
-    prove(checks.both_versions_answer(sample.replies, sample.route, mode=mode))
+    record_evidence(checks.all_answered(sample.replies, sample.route, mode=mode))
+    record_evidence(checks.both_versions_answer(sample.replies, sample.route, mode=mode))

@@ -9,14 +9,14 @@ Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicl
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Confinement, Mesh, Prove, Route, Stay
+from fixtures.types import Confinement, Mesh, PinnedTraffic, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="mesh-configuration-unreadable")
 def test_cluster_local_service_stays_at_home(
-    mesh: Mesh, route: Route, stay_by_cluster_local: Stay, prove: Prove
+    mesh: Mesh, route: Route, stay_by_cluster_local: PinnedTraffic, record_evidence: RecordEvidence
 ) -> None:
     stay = stay_by_cluster_local
-    prove(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by=Confinement.CLUSTER_LOCAL))
-    prove(checks.both_versions_answer(stay.afterwards.replies, route, mode=mesh.facts.network_mode))
+    record_evidence(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by=Confinement.CLUSTER_LOCAL))
+    record_evidence(checks.both_versions_answer(stay.afterwards.replies, route, mode=mesh.facts.network_mode))

@@ -2,7 +2,7 @@
 
 Given  a client, and helloworld in both networks, a version in each
 When   the client sends a fixed number of requests, each with an id of its own
-Then   every reply is joined to the one line its side-car logged for it, where a reply from the far version
+Then   every reply is joined to the one line its sidecar logged for it, where a reply from the far version
        went to the other network's gateway and a reply from the near version to a pod of its own cluster
 Why    the seed's third claim; nothing upstream asserts it
 """
@@ -10,7 +10,7 @@ Why    the seed's third claim; nothing upstream asserts it
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Mesh, Prove, Sample
+from fixtures.types import Mesh, RecordEvidence, Sample
 from splithorizon import checks
 
 
@@ -22,10 +22,10 @@ from splithorizon import checks
         "forwarder-among-the-near-pods",
     ),
 )
-def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, prove: Prove) -> None:
+def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
     near, far = mesh[sample.route.near], mesh[sample.route.far]
-    prove(checks.every_reply_joined(sample.joined, sample.route))
-    prove(
+    record_evidence(checks.every_reply_joined(sample.joined, sample.route))
+    record_evidence(
         checks.path_proof(
             sample.joined,
             sample.route,

@@ -9,10 +9,10 @@ Why    trailers are lost where any proxy on the way speaks HTTP/1.1
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="ports-misnamed")
-def test_grpc_calls_are_answered(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC))
+def test_grpc_calls_are_answered(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC))

@@ -9,10 +9,10 @@ Why    a connection that is silent for a while is what time-outs close first; 15
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="requests-limited")
-def test_long_waits_are_waited_out(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT))
+def test_long_waits_are_waited_out(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT))

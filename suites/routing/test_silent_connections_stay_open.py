@@ -9,10 +9,10 @@ Why    https://github.com/istio/istio/issues/24387: proxies closed connections t
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="silence-limited")
-def test_silent_connections_stay_open(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE))
+def test_silent_connections_stay_open(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE))

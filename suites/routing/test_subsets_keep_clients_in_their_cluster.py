@@ -9,12 +9,14 @@ Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicl
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Confinement, Mesh, Prove, Route, Stay
+from fixtures.types import Confinement, Mesh, PinnedTraffic, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="older-virtual-service")
-def test_subsets_keep_clients_in_their_cluster(mesh: Mesh, route: Route, stay_by_subset: Stay, prove: Prove) -> None:
+def test_subsets_keep_clients_in_their_cluster(
+    mesh: Mesh, route: Route, stay_by_subset: PinnedTraffic, record_evidence: RecordEvidence
+) -> None:
     stay = stay_by_subset
-    prove(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by=Confinement.SUBSET))
-    prove(checks.both_versions_answer(stay.afterwards.replies, route, mode=mesh.facts.network_mode))
+    record_evidence(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by=Confinement.SUBSET))
+    record_evidence(checks.both_versions_answer(stay.afterwards.replies, route, mode=mesh.facts.network_mode))

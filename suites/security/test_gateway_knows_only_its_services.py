@@ -9,11 +9,11 @@ Why    https://istio.io/latest/docs/reference/config/networking/gateway/#ServerT
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Doorway, Prove, Role
+from fixtures.types import GatewayPort, RecordEvidence, Role
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="any-name-passed")
-def test_gateway_knows_only_its_services(doorway: Doorway, role: Role, prove: Prove) -> None:
+def test_gateway_knows_only_its_services(doorway: GatewayPort, role: Role, record_evidence: RecordEvidence) -> None:
     known, unknown, plain = doorway.greet(), doorway.greet_nobody(), doorway.ask_in_plain_text()
-    prove(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))
+    record_evidence(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))

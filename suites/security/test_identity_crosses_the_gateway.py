@@ -9,11 +9,13 @@ Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: p
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Admission, Mesh, Prove, Route
+from fixtures.types import AuthzResult, Mesh, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="everyone-admitted")
-def test_identity_crosses_the_gateway(mesh: Mesh, route: Route, admission: Admission, prove: Prove) -> None:
+def test_identity_crosses_the_gateway(
+    mesh: Mesh, route: Route, admission: AuthzResult, record_evidence: RecordEvidence
+) -> None:
     near_pods, far_gateway = mesh[route.near].helloworld_addresses, mesh[route.far].gateway_addresses
-    prove(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))
+    record_evidence(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))

@@ -9,12 +9,12 @@ Why    https://istio.io/latest/docs/concepts/security/#mutual-tls-authentication
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Prove, Role, Secured
+from fixtures.types import MeshSecurity, RecordEvidence, Role
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when=("no-certificate-demanded", "any-root-taken"))
-def test_strangers_are_refused(secured: Secured, role: Role, prove: Prove) -> None:
+def test_strangers_are_refused(secured: MeshSecurity, role: Role, record_evidence: RecordEvidence) -> None:
     door = secured.doorway(role)
     bare, foreign = door.greet(), door.greet(secured.impostor())
-    prove(checks.strangers_refused(bare=bare, foreign=foreign, role=role))
+    record_evidence(checks.strangers_refused(bare=bare, foreign=foreign, role=role))

@@ -9,10 +9,12 @@ Why    https://istio.io/latest/docs/concepts/security/#istio-identity; they live
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.nouns import Prove, Role, Secured
+from fixtures.types import MeshSecurity, RecordEvidence, Role
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="certificate-short-lived")
-def test_workloads_are_known_by_their_own_certificates(secured: Secured, role: Role, prove: Prove) -> None:
-    prove(checks.workloads_known_by_their_own(secured.known(role), role))
+def test_workloads_are_known_by_their_own_certificates(
+    secured: MeshSecurity, role: Role, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.workloads_known_by_their_own(secured.known(role), role))
