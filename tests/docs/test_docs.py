@@ -87,7 +87,7 @@ def known_options() -> set[str]:
 @pytest.fixture(scope="module")
 def messages() -> str:
     """Every text in the code, one a line; what is put into an f-string is cut out."""
-    files = [path for room in ("splithorizon", "fixtures") for path in (REPOSITORY / room).rglob("*.py")]
+    files = [path for package in ("splithorizon", "lab", "fixtures") for path in (REPOSITORY / package).rglob("*.py")]
     texts = [
         node.value
         for path in files

@@ -116,7 +116,7 @@ def visited(mesh: TwoClusters, base: Path, monkeypatch: pytest.MonkeyPatch) -> t
         clusters = {role: replace(one, system_namespace=SYSTEM) for role, one in of_run.clusters.items()}
         return replace(of_run, clusters=clusters, owned=False)
 
-    monkeypatch.setattr(session_module, "visit", settle)
+    monkeypatch.setattr(session_module, "prepare", settle)
     options = Options(contexts=("east", "west"), allow_disruption=True, reports=base / "reports")
     session = Session(options, Progress(print))
     session._visit()

@@ -12,8 +12,9 @@ from tests.support.child_python import line_of, running
 HOLDER = """
 import sys, time
 from pathlib import Path
-from splithorizon.mesh.locks import MeshLock as Turnsfrom splithorizon.traffic.sending import sending
-with getattr(Turns(Path(sys.argv[1])), sys.argv[2])():
+from splithorizon.mesh.locks import MeshLock
+from splithorizon.traffic.sending import sending
+with getattr(MeshLock(Path(sys.argv[1])), sys.argv[2])():
     print("has it", flush=True)
     time.sleep(600)
 """

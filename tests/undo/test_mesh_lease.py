@@ -173,7 +173,7 @@ def test_a_thread_renews_until_the_end(mesh: TwoClusters, monkeypatch: pytest.Mo
     from splithorizon.base.timeouts import Timeouts
     from splithorizon.base.waiting import NotYet, eventually
 
-    monkeypatch.setattr(mesh_lease, "durations", lambda: replace(Timeouts(), lease_renewed=0.01))
+    monkeypatch.setattr(mesh_lease, "timeouts", lambda: replace(Timeouts(), lease_renewed=0.01))
     run = new_run(mesh, "first")
     run.lease.keep()
     after(mesh, 30)
