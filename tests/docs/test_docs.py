@@ -18,6 +18,7 @@ from docs import tables
 from proof.faults import every_fault
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
+from splithorizon.run import catalogue
 from tests.support.repository import kept_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -159,7 +160,7 @@ def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_of_a_table_by_protocol_a_test_has_the_causes_of_its_own_protocol() -> None:
     routing = REPOSITORY / "suites" / "routing"
     silent, large = (
-        tables.causes_of(routing / f"test_{name}.py")
+        tables.causes_of(catalogue.behaviour(routing / f"test_{name}.py"))
         for name in ("silent_connections_stay_open", "large_bodies_arrive_whole")
     )
     assert silent == [causes.SILENCE_LIMITED]

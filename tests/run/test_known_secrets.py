@@ -1,4 +1,4 @@
-"""The secrets that a mesh brought with it are found where they lie, and nowhere is fine."""
+"""The secrets of kubeconfigs and of a mesh are read, and a mesh without any has none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets never reach a report: what looks like one is blanked, and what is one is looked for."""
+"""Secrets never reach a report: they are removed from texts, and written files are searched for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report is whole, strict and free of secrets, and ``latest`` always leads to one."""
+"""The report is complete, strict and free of secrets, and ``latest`` always leads to a report."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _plain_failure() -> dict[str, Any]:
     return plain
 
 
-def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path / "run")
     assert path == tmp_path / "run" / "report.json"
     assert report.load(path) == REPORT
@@ -141,24 +141,24 @@ def _at(content: Any, path: str) -> tuple[Any, str | int]:
     return content, last
 
 
-# What is put where, or taken away where it is GONE; and the place that the refusal names.
+# Which fields are set, or removed where the value is GONE; and the place that the message names.
 GONE = object()
 BREAKS: Mapping[str, tuple[dict[str, object], str]] = {
-    "a verdict that there is not": ({"behaviours.0.verdict": "passed"}, "$.behaviours[0].verdict"),
+    "an unknown verdict": ({"behaviours.0.verdict": "passed"}, "$.behaviours[0].verdict"),
     "an unknown field": ({"versions.helm": "3"}, "$.versions.helm"),
     "an unknown field of the run": ({"seed": 7}, "$.seed"),
     "a missing field": ({"versions.splithorizon": GONE}, "$.versions.splithorizon"),
-    "evidence of another shape": ({"behaviours.0.evidence.0": {"key": "x"}}, "$.behaviours[0].evidence[0]"),
+    "evidence with other fields": ({"behaviours.0.evidence.0": {"key": "x"}}, "$.behaviours[0].evidence[0]"),
     "half an interval": ({"behaviours.0.evidence.0.expected_interval": [423]}, "expected_interval"),
     "a time without its zone": ({"started": "2026-11-23T02:31:00.000"}, "$.started"),
     "a run id that leaves its folder": ({"run_id": "../elsewhere"}, "$.run_id"),
     "fewer than no requests": ({"totals.requests": -1}, "$.totals.requests"),
     "a number in quotes": ({"totals.requests": "1000"}, "$.totals.requests"),
     "half a request": ({"totals.requests": 0.5}, "$.totals.requests"),
-    "another version of the form": ({"schema_version": 3}, "$.schema_version"),
-    "an exit status of nobody": ({"exit_status": 255}, "$.exit_status"),
-    "a step that ended in no known way": ({"steps.0.outcome": "skipped"}, "$.steps[0].outcome"),
-    "a step of unknown shape": ({"steps.0.role": "primary"}, "$.steps[0].role"),
+    "another version of the schema": ({"schema_version": 3}, "$.schema_version"),
+    "an unknown exit status": ({"exit_status": 255}, "$.exit_status"),
+    "an unknown outcome of a step": ({"steps.0.outcome": "skipped"}, "$.steps[0].outcome"),
+    "an unknown field of a step": ({"steps.0.role": "primary"}, "$.steps[0].role"),
     "no command line": ({"command": []}, "$.command"),
     "conformant without a check": ({"behaviours": []}, "behaviours: a conformant run"),
     "conformant with a failure": ({"behaviours.1": _plain_failure()}, "behaviours: a conformant run"),
@@ -167,29 +167,29 @@ BREAKS: Mapping[str, tuple[dict[str, object], str]] = {
     "inconclusive without a reason": ({"verdict": "inconclusive"}, "inconclusive_reason"),
     "a reason without being inconclusive": ({"inconclusive_reason": "node gone"}, "inconclusive_reason"),
     "a count that is none": ({"behaviours.0.numbers": {"joined": [1]}}, "$.behaviours[0].numbers.joined"),
-    "an accusation without a cause": (
+    "not conformant without a cause": (
         {"verdict": "not conformant", "behaviours.0": {**_plain_failure(), "likely_cause": ""}},
         "likely_cause",
     ),
-    "an accusation without a command": (
+    "not conformant without a command": (
         {"verdict": "not conformant", "behaviours.0": {**_plain_failure(), "next_command": ""}},
         "next_command",
     ),
-    "a failure that says nothing": (
+    "not conformant without a failure": (
         {"verdict": "not conformant", "behaviours.0": {**_plain_failure(), "failure": ""}},
         "failure",
     ),
     "a cluster with two control planes": ({"clusters.0.control_plane": "remote"}, "control_plane"),
     "a cluster without a control plane": ({"clusters.1.control_plane": None}, "control_plane"),
-    "a reason of no known kind": ({"not_claimed.0.kind": "tired"}, "$.not_claimed[0].kind"),
+    "an unknown kind of reason": ({"not_claimed.0.kind": "tired"}, "$.not_claimed[0].kind"),
     "a diagnosis without its cause": ({"diagnosis.cause_id": ""}, "$.diagnosis.cause_id"),
-    "something not restored for no reason": ({"not_restored.0.reason": ""}, "$.not_restored[0].reason"),
+    "something not restored without a reason": ({"not_restored.0.reason": ""}, "$.not_restored[0].reason"),
 }
 
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_model_and_schema_refuse_the_same(tmp_path: Path, broken: str) -> None:
-    changes, said = BREAKS[broken]
+    changes, message = BREAKS[broken]
     path = report.write(REPORT, tmp_path)
     content = json.loads(path.read_text())
     validator = Draft202012Validator(report.schema())
@@ -205,12 +205,12 @@ def test_model_and_schema_refuse_the_same(tmp_path: Path, broken: str) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(InvalidReport) as refused:
         report.load(path)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert list(validator.iter_errors(content)) != []
 
 
 def test_a_control_plane_is_a_cluster_of_the_report() -> None:
-    """This one is beyond what a JSON schema can say."""
+    """A JSON schema cannot express this."""
     lost = replace(REPORT.clusters[1], control_plane="elsewhere")
     with pytest.raises(ValueError, match="there is no cluster 'elsewhere' that manages 'remote'"):
         replace(REPORT, clusters=(REPORT.clusters[0], lost))
@@ -221,7 +221,7 @@ def test_a_report_that_breaks_the_schema_cannot_be_made() -> None:
         replace(REPORT, behaviours=())
 
 
-def test_a_report_that_the_redactor_spoils_is_not_written_and_leaves_the_last_one(tmp_path: Path) -> None:
+def test_a_report_that_redaction_makes_invalid_is_not_written_and_the_former_one_stays(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path)
     with pytest.raises(InvalidReport, match=r"\$\.run_id"):
         report.write(REPORT, tmp_path, lambda text: text.replace("20261123", "[...]"))
@@ -300,7 +300,7 @@ def test_other_verdicts_are_taken(tmp_path: Path) -> None:
         assert report.load(report.write(content, tmp_path)) == content
 
 
-def test_what_a_refuted_check_had_counted_comes_back(tmp_path: Path) -> None:
+def test_the_numbers_of_a_refuted_check_are_read_back(tmp_path: Path) -> None:
     counted = replace(FAILED, numbers={"requests": 1000, "joined": 998, "unjoined": 2})
     content = replace(
         REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(counted,), totals=Totals(1000, 998, 2), exit_status=1
@@ -308,7 +308,7 @@ def test_what_a_refuted_check_had_counted_comes_back(tmp_path: Path) -> None:
     assert report.load(report.write(content, tmp_path)) == content
 
 
-def test_what_was_not_restored_comes_back_and_older_reports_have_none(tmp_path: Path) -> None:
+def test_changes_not_restored_are_read_back_and_older_reports_have_none(tmp_path: Path) -> None:
     lost = (NotRestored("Secret a/b of the primary", "it is away", "pytest --sweep --contexts a,b", pending=True),)
     path = report.write(replace(REPORT, not_restored=lost), tmp_path)
     assert report.load(path).not_restored == lost
@@ -342,13 +342,13 @@ def test_what_cannot_be_json_cannot_be_reported(value: float) -> None:
 def test_a_damaged_file_is_not_loaded(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path)
     whole = path.read_text(encoding="utf-8")
-    for damaged, said in (
+    for damaged, message in (
         (whole[:-10], "not JSON"),
         (whole.replace('"conformant"', '"fine"'), "verdict"),
         ("[]", "breaks report.schema.json"),
     ):
         path.write_text(damaged, encoding="utf-8")
-        with pytest.raises(InvalidReport, match=said):
+        with pytest.raises(InvalidReport, match=message):
             report.load(path)
 
 
@@ -488,7 +488,7 @@ def test_the_schema_is_valid_strict_and_described() -> None:
 def test_the_schema_beside_the_reports_is_that_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert schema_file.main(["--check"]) == 0, "run python -m docs.schema"
     stale = tmp_path / "report.schema.json"
-    stale.write_text(report.SCHEMA.read_text().replace("What the run was made of.", "What was it made of?"))
+    stale.write_text(report.SCHEMA.read_text().replace("The verdict of the test.", "What did the test say?"))
     monkeypatch.setattr(report, "SCHEMA", stale)
     assert [schema_file.main(arguments) for arguments in (["--check"], [], ["--check"])] == [1, 0, 0]
-    assert "What was it made of?" not in stale.read_text()
+    assert "What did the test say?" not in stale.read_text()
