@@ -1,9 +1,9 @@
 """The causes that a check can name, as data.
 
-A cause has an id by which reports, faults and documents know it, a text for the reader of a failure, and where one
-command confirms it, that command. In a command ``{near}`` and ``{far}`` stand for the two clusters of the route that a
-check looked at; where it looked at one cluster, both stand for that one. The other places are those of
-``splithorizon.checks.next_steps``.
+A cause has an id, which reports, faults and documents use, a text for the reader of a failure, and a command if a single
+command confirms it. In commands, ``{near}`` and ``{far}`` stand for the two clusters of the route that a check is about.
+If it is about one cluster, both stand for that cluster. ``splithorizon.checks.next_steps`` defines the other
+placeholders.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason for a failure.
+    """A cause of failures.
 
-    ``text`` is a clause without a full stop. ``next_step`` is one command; it is empty where only the check knows the
-    object to look at.
+    ``text`` is a clause without a full stop. ``next_step`` is a command; it is empty if only the check knows the object
+    to inspect.
     """
 
     id: str
@@ -29,13 +29,13 @@ class Registry:
     """Causes by id."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Create an empty registry."""
         self._causes: dict[str, Cause] = {}
 
     def add(self, id: str, text: str, next_step: str = "") -> Cause:  # noqa: A002  # the field's name
-        """Register a cause and return it; raises ValueError for an id that is taken."""
+        """Register a cause and return it. Raises ValueError if the id is already registered."""
         if id in self._causes:
-            raise ValueError(f"there is a cause {id!r} already: {self._causes[id].text}")
+            raise ValueError(f"cause {id!r} is already registered: {self._causes[id].text}")
         self._causes[id] = cause = Cause(id, text, next_step)
         return cause
 
@@ -53,7 +53,7 @@ class Registry:
 
 
 REGISTRY = Registry()
-_new = REGISTRY.add
+_add = REGISTRY.add
 
 _REMOTE_SECRETS = "kubectl <primary> -n <primary system> get secrets -l istio/multiCluster=true"
 _REMOTE_CLUSTERS = "istioctl <primary> remote-clusters<revision>"
@@ -73,105 +73,105 @@ _WEBHOOKS = "kubectl <{near}> get mutatingwebhookconfigurations,validatingwebhoo
 
 # Remote secrets, and istiod's watch of the remote cluster.
 
-REMOTE_SECRET_MISSING = _new(
+REMOTE_SECRET_MISSING = _add(
     "remote-secret-missing",
     "the remote secret is missing: istiod does not know the remote cluster",
     _REMOTE_SECRETS,
 )
-REMOTE_SECRET_REFUSED = _new(
+REMOTE_SECRET_REFUSED = _add(
     "remote-secret-refused",
-    "the remote's API server refuses what istiod asks with the remote secret: a stale token, or missing rights",
+    "the remote's API server rejects istiod's requests: the token in the remote secret is stale, or lacks permissions",
     _REMOTE_CLUSTERS,
 )
-REMOTE_SECRET_KEY_WRONG = _new(
+REMOTE_SECRET_KEY_WRONG = _add(
     "remote-secret-key-wrong",
     "the data key of the remote secret is not the id of the remote cluster",
     _REMOTE_SECRETS,
 )
-REMOTE_SECRET_WITHOUT_KUBECONFIG = _new(
+REMOTE_SECRET_WITHOUT_KUBECONFIG = _add(
     "remote-secret-without-kubeconfig",
     "a remote secret holds no kubeconfig with a server",
     _REMOTE_SECRETS,
 )
-REMOTE_SECRET_AT_LOOPBACK = _new(
+REMOTE_SECRET_AT_LOOPBACK = _add(
     "remote-secret-at-loopback",
-    "the server in a remote secret is a loopback address, as in a kubeconfig of the cluster's own machine",
+    "the server in a remote secret is a loopback address, as in a kubeconfig from the cluster's machine",
     _REMOTE_SECRETS,
 )
-REMOTE_NAMED_TWICE = _new(
+REMOTE_NAMED_TWICE = _add(
     "remote-named-twice",
-    "another remote secret still names that cluster",
+    "another remote secret still names the cluster",
     _REMOTE_SECRETS,
 )
-API_SERVER_UNREACHABLE = _new(
+API_SERVER_UNREACHABLE = _add(
     "api-server-unreachable",
     "istiod does not reach the cluster's API server at the address in the remote secret",
     _REMOTE_CLUSTERS,
 )
-WATCH_CLOSED = _new(
+WATCH_CLOSED = _add(
     "watch-closed",
     "istiod closed its watch of the cluster and did not open it again: it keeps old endpoints until it restarts",
     _REMOTE_CLUSTERS,
 )
-WATCH_HANGS = _new(
+WATCH_HANGS = _add(
     "watch-hangs",
     "istiod hangs after a remote secret changed, until it restarts (istio/istio#60612)",
     _REMOTE_CLUSTERS,
 )
-CLUSTER_NOT_SYNCED = _new(
+CLUSTER_NOT_SYNCED = _add(
     "cluster-not-synced",
     "istiod has not synced the cluster",
     _REMOTE_CLUSTERS,
 )
 
-# How istiod learns of networks and their gateways.
+# Where istiod reads networks and their gateways.
 
-SYSTEM_NAMESPACE_WITHOUT_NETWORK = _new(
+SYSTEM_NAMESPACE_WITHOUT_NETWORK = _add(
     "system-namespace-without-network",
-    "the system namespace has no label topology.istio.io/network, or another network's",
+    "the system namespace lacks the label topology.istio.io/network, or the label names another network",
     "kubectl <{near}> get namespace <{near} system> --show-labels",
 )
-GATEWAY_SERVICE_WITHOUT_NETWORK = _new(
+GATEWAY_SERVICE_WITHOUT_NETWORK = _add(
     "gateway-service-without-network",
     "the gateway's Service lacks the label topology.istio.io/network or port 15443: istiod knows no gateway there",
     _GATEWAY_SERVICES,
 )
-GATEWAY_SERVICE_WITHOUT_ADDRESS = _new(
+GATEWAY_SERVICE_WITHOUT_ADDRESS = _add(
     "gateway-service-without-address",
     "the gateway's Service has no external address yet: istiod knows no gateway there",
     _GATEWAY_SERVICES,
 )
-GATEWAY_ADDRESS_WRONG = _new(
+GATEWAY_ADDRESS_WRONG = _add(
     "gateway-address-wrong",
-    "istiod has another address for the gateway than its own: in the Service's status, or in meshNetworks",
+    "istiod has a wrong address of the gateway: in the Service's status, or in meshNetworks",
     _NETWORKS,
 )
-GATEWAY_ADDRESS_NAMED_TWICE = _new(
+GATEWAY_ADDRESS_NAMED_TWICE = _add(
     "gateway-address-named-twice",
-    "a second Service of that network still has the gateway's former address",
+    "a second Service of the network still has the gateway's former address",
     _GATEWAY_SERVICES,
 )
-MESH_NETWORKS_WITHOUT_GATEWAY = _new(
+MESH_NETWORKS_WITHOUT_GATEWAY = _add(
     "mesh-networks-without-gateway",
-    "meshNetworks names no gateway of the network: istiod hands out its pod addresses",
+    "meshNetworks names no gateway of the network: istiod sends its pod addresses",
     _MESH_CONFIG,
 )
-MESH_NETWORKS_REGISTRY_WRONG = _new(
+MESH_NETWORKS_REGISTRY_WRONG = _add(
     "mesh-networks-registry-wrong",
-    "meshNetworks has no such fromRegistry: it has to be the cluster's id",
+    "a fromRegistry in meshNetworks is not the id of a cluster",
     _MESH_CONFIG,
 )
-POD_WITHOUT_NETWORK = _new(
+POD_WITHOUT_NETWORK = _add(
     "pod-without-network",
-    "a pod lacks the label topology.istio.io/network: it was injected before its network was known, or relabelled",
+    "a pod lacks the label topology.istio.io/network: it was injected before its network was set, or relabelled",
     "kubectl <{far}> get pods -A -L topology.istio.io/network",
 )
-PROXY_NETWORK_WRONG = _new(
+PROXY_NETWORK_WRONG = _add(
     "proxy-network-wrong",
     "the injection webhook's path names another network, or the pod is older than that setting",
     _WEBHOOKS,
 )
-PROXY_CLUSTER_ID_WRONG = _new(
+PROXY_CLUSTER_ID_WRONG = _add(
     "proxy-cluster-id-wrong",
     "the injection webhook's path names another cluster than the remote secret's data key",
     _WEBHOOKS,
@@ -179,265 +179,265 @@ PROXY_CLUSTER_ID_WRONG = _new(
 
 # What istiod sends, and what proxies hold.
 
-SERVICE_NOT_SENT = _new(
+SERVICE_NOT_SENT = _add(
     "service-not-sent",
-    "the client's sidecar has no endpoint of the service: it is not exported to that namespace, or no push arrived",
+    "the client's sidecar has no endpoint of the service: it is not exported to the namespace, or no push arrived",
     _CLIENT_ENDPOINTS,
 )
-STALE_ENDPOINT = _new(
+STALE_ENDPOINT = _add(
     "stale-endpoint",
-    "sidecars hold the endpoint of a pod that is gone, or lack one that is there again",
+    "sidecars have the endpoint of a deleted pod, or lack that of a new one",
     _CLIENT_ENDPOINTS,
 )
-ENDPOINT_EJECTED = _new(
+ENDPOINT_EJECTED = _add(
     "endpoint-ejected",
-    "the client's sidecar holds an endpoint for unhealthy: ejected after failures, or not ready",
+    "the client's sidecar considers an endpoint unhealthy: ejected after failures, or not ready",
     _CLIENT_ENDPOINTS,
 )
-PUSH_LATE = _new(
+PUSH_LATE = _add(
     "push-late",
     "istiod's push is late: the change has not reached every proxy",
     "istioctl <primary> proxy-status<revision>",
 )
-PROXY_REFUSED = _new(
+PROXY_REFUSED = _add(
     "proxy-refused",
-    "istiod refuses the proxy: its cluster id is the data key of no remote secret",
+    "istiod rejects the proxy: no remote secret has its cluster id as a data key",
     "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
 )
-PROXY_HANGS = _new(
+PROXY_HANGS = _add(
     "proxy-hangs",
     "the proxy does not answer a push: it is overloaded, or its connection hangs",
     "istioctl <primary> proxy-status<revision>",
 )
-ENVOY_REFUSED_CONFIG = _new(
+ENVOY_REFUSED_CONFIG = _add(
     "envoy-refused-config",
-    "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)",
+    "Envoy rejected its configuration: its log says why (an EnvoyFilter, a duplicate filter chain)",
     "kubectl <primary> get envoyfilters -A",
 )
-ISTIOD_UNREACHABLE = _new(
+ISTIOD_UNREACHABLE = _add(
     "istiod-unreachable",
     "proxies and webhooks of the cluster do not reach istiod: new pods are not injected or not configured",
     "kubectl <{near}> -n <{near} system> get services,endpointslices -o wide",
 )
-ISTIOD_ADDRESS_STALE = _new(
+ISTIOD_ADDRESS_STALE = _add(
     "istiod-address-stale",
     "the endpoints of the remote's Service for istiod are not the primary's gateway: remotePilotAddress is wrong",
     "kubectl <remote> -n <remote system> get endpointslices -o yaml",
 )
-ISTIOD_SERVICE_WITHOUT_ENDPOINT = _new(
+ISTIOD_SERVICE_WITHOUT_ENDPOINT = _add(
     "istiod-service-without-endpoint",
-    "the remote's Service for istiod has no endpoint: the remote is not installed, or had no gateway address then",
+    "the remote's Service for istiod has no endpoint: not installed, or installed without a gateway address",
     "kubectl <remote> -n <remote system> get services,endpointslices -o wide",
 )
-MESH_CONFIG_UNREADABLE = _new(
+MESH_CONFIG_UNREADABLE = _add(
     "mesh-config-unreadable",
-    "istiod cannot read its mesh configuration and keeps the former one: its log says which field",
+    "istiod cannot parse its mesh configuration and keeps the former one: its log names the field",
     "kubectl <primary> -n <primary system> logs -l app=istiod --tail 50",
 )
-SERVICE_NOT_EXPORTED = _new(
+SERVICE_NOT_EXPORTED = _add(
     "service-not-exported",
     "the gateway does not know the service: it is not exported to the gateway's namespace",
     "kubectl <{far}> -n <namespace> get services -o yaml",
 )
-OLDER_RULE = _new(
+OLDER_RULE = _add(
     "older-rule",
-    "an older rule for the same host is in force: of two, sidecars get the older",
+    "an older rule for the same host is in force: of two rules, istiod sends the older one",
     _RULES,
 )
-RULE_SENDS_ELSEWHERE = _new(
+RULE_SENDS_ELSEWHERE = _add(
     "rule-sends-elsewhere",
     "a VirtualService for the host sends its requests to another service",
     _RULES,
 )
-ENDPOINTS_REMOVED_LATE = _new(
+ENDPOINTS_REMOVED_LATE = _add(
     "endpoints-removed-late",
-    "pods went before the sidecars had heard of it",
+    "pods were removed before sidecars received the change",
     _CLIENT_LOG,
 )
-PROXY_NEEDS_ISTIOD = _new(
+PROXY_NEEDS_ISTIOD = _add(
     "proxy-needs-istiod",
-    "a proxy does not serve while istiod is away",
+    "a proxy does not serve while istiod is down",
     _CLIENT_LOG,
 )
 
 # Gateways.
 
-SERVICES_NOT_EXPOSED = _new(
+SERVICES_NOT_EXPOSED = _add(
     "services-not-exposed",
     "the gateway has no filter chain for the service: no Gateway with an AUTO_PASSTHROUGH server at port 15443",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_NOT_SERVING = _new(
+GATEWAY_NOT_SERVING = _add(
     "gateway-not-serving",
-    "nothing answers at the gateway's address: no gateway pod, or its Service leads nowhere",
+    "nothing answers at the gateway's address: there is no gateway pod, or the Service selects none",
     "kubectl <{far}> get endpointslices -A -l istio=eastwestgateway -o wide",
 )
-GATEWAY_NOT_LISTENING = _new(
+GATEWAY_NOT_LISTENING = _add(
     "gateway-not-listening",
     "the gateway does not listen at port 15443",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_WITHOUT_TLS = _new(
+GATEWAY_WITHOUT_TLS = _add(
     "gateway-without-tls",
-    "what answers at the gateway's address speaks no TLS",
+    "the server at the gateway's address does not use TLS",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_SERVICE_SELECTS_ABSENT_POD = _new(
+GATEWAY_SERVICE_SELECTS_ABSENT_POD = _add(
     "gateway-service-selects-absent-pod",
     "the gateway's Service selects a pod that does not serve, and not the others",
     _GATEWAY_SERVICES,
 )
-GATEWAY_DROPS_PACKETS = _new(
+GATEWAY_DROPS_PACKETS = _add(
     "gateway-drops-packets",
-    "the gateway's address swallows packets where it should refuse them",
+    "the gateway's address drops packets instead of refusing connections",
     _CLIENT_LOG,
 )
-GATEWAY_BYPASSED = _new(
+GATEWAY_BYPASSED = _add(
     "gateway-bypassed",
-    "something else than the network's gateway answers at its address, and leads to the pods",
+    "something other than the network's gateway answers at its address and forwards to the pods",
     _GATEWAY_SERVICES,
 )
-GATEWAY_HAIRPIN = _new(
+GATEWAY_HAIRPIN = _add(
     "gateway-hairpin",
-    "the gateway passes requests on to other networks: it does not know its own",
+    "the gateway forwards requests to other networks: it does not know its own network",
     "istioctl <{far}> proxy-config endpoints <{far} gateway>",
 )
-GATEWAY_USED_FOR_NEAR = _new(
+GATEWAY_USED_FOR_NEAR = _add(
     "gateway-used-for-near",
-    "the client's sidecar reaches pods of its own network by way of a gateway",
+    "the client's sidecar reaches pods of its own network through a gateway",
     _CLIENT_ENDPOINTS,
 )
-GATEWAY_NAME_CHANGED = _new(
+GATEWAY_NAME_CHANGED = _add(
     "gateway-name-changed",
-    "the gateway takes the service's connections under another name (SNI)",
+    "the gateway receives the service's connections with another server name (SNI)",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_CONNECTION_BROKEN = _new(
+GATEWAY_CONNECTION_BROKEN = _add(
     "gateway-connection-broken",
-    "the gateway ends the service's connections with an error: its log has the response flags",
+    "the gateway closes the service's connections with an error: its log has the response flags",
 )
-GATEWAY_LOG_INCOMPLETE = _new(
+GATEWAY_LOG_INCOMPLETE = _add(
     "gateway-log-incomplete",
-    "the gateway has not ended the connection yet, or its log was cut",
+    "the gateway has not closed the connection yet, or its log was truncated",
 )
 
-# Where versions run and how answers are shared among them.
+# Where versions run, and how requests are balanced between them.
 
-BOTH_VERSIONS_EVERYWHERE = _new(
+BOTH_VERSIONS_EVERYWHERE = _add(
     "both-versions-everywhere",
-    "both versions run in both clusters, as helloworld.yaml applied with -l app=helloworld deploys them",
+    "both versions run in both clusters: helloworld.yaml was applied with -l app=helloworld",
 )
-VERSION_MISPLACED = _new(
+VERSION_MISPLACED = _add(
     "version-misplaced",
     "a version was deployed into the wrong cluster, or not at all",
 )
-STRANGE_POD = _new(
+STRANGE_POD = _add(
     "strange-pod",
-    "a pod that is none of helloworld's carries the service's label",
+    "a pod that does not belong to helloworld has the service's label",
 )
-POD_FORWARDS = _new(
+POD_FORWARDS = _add(
     "pod-forwards",
-    "a pod of the service forwards requests to the other network itself",
+    "a pod of the service forwards requests to the other network",
 )
-FAR_VERSION_RUNS_NEAR = _new(
+FAR_VERSION_RUNS_NEAR = _add(
     "far-version-runs-near",
     "a pod of the near cluster runs the far version",
     "kubectl <{near}> -n <namespace> get pods -L version",
 )
-PODS_REPLACED = _new(
+PODS_REPLACED = _add(
     "pods-replaced",
     "pods were replaced while the sample was taken",
     _PODS,
 )
-CONTEXTS_SWAPPED = _new(
+CONTEXTS_SWAPPED = _add(
     "contexts-swapped",
     "the contexts are swapped: each names the other cluster",
     _PODS,
 )
-POD_WITHOUT_SIDECAR = _new(
+POD_WITHOUT_SIDECAR = _add(
     "pod-without-sidecar",
-    "a far pod has no sidecar: other networks do not reach it, and istiod does not count it",
+    "a far pod has no sidecar: other networks cannot reach it, and istiod does not count it",
     "kubectl <{far}> -n <namespace> get pods",
 )
-POD_NOT_READY = _new(
+POD_NOT_READY = _add(
     "pod-not-ready",
     "a pod is not ready",
     "kubectl <{far}> -n <namespace> get pods",
 )
-PODS_NOT_SERVING = _new(
+PODS_NOT_SERVING = _add(
     "pods-not-serving",
-    "the pods of the service do not answer, or are not there",
+    "the pods of the service do not answer, or do not exist",
     _PODS,
 )
-BALANCED_WITHOUT_WEIGHTS = _new(
+BALANCED_WITHOUT_WEIGHTS = _add(
     "balanced-without-weights",
-    "sidecars balance without weights: a DestinationRule with RANDOM or a consistent hash",
+    "sidecars ignore weights: a DestinationRule sets RANDOM or a consistent hash",
     "kubectl <primary> get destinationrules -A -o yaml",
 )
-ENDPOINTS_WEIGHTED = _new(
+ENDPOINTS_WEIGHTED = _add(
     "endpoints-weighted",
     "endpoints have unequal weights: a WorkloadEntry, a locality, or more pods on one side",
     _CLIENT_ENDPOINTS,
 )
-LOCALITY_PREFERRED = _new(
+LOCALITY_PREFERRED = _add(
     "locality-preferred",
     "a DestinationRule or the mesh configuration prefers one locality",
     "kubectl <primary> get destinationrules -A -o yaml",
 )
-SERVICE_IN_BOTH_CLUSTERS = _new(
+SERVICE_IN_BOTH_CLUSTERS = _add(
     "service-in-both-clusters",
-    "another cluster has a Service of that name",
+    "another cluster has a Service of the same name",
     "kubectl <{near}> -n <namespace> get services",
 )
-RETRIES_CHANGED = _new(
+RETRIES_CHANGED = _add(
     "retries-changed",
-    "sidecars do not send a refused request to another pod: a retry policy forbids it",
+    "sidecars do not retry a refused request at another pod: a retry policy forbids it",
     _RULES,
 )
 
 # The two networks.
 
-NETWORKS_JOINED = _new(
+NETWORKS_JOINED = _add(
     "networks-joined",
     "a route joins the two pod ranges: the clusters are on one network",
 )
-POD_RANGE_IN_USE = _new(
+POD_RANGE_IN_USE = _add(
     "pod-range-in-use",
-    "another host uses an address of the other network's pod range: what answered is not the pod",
+    "another host uses an address of the other network's pod range and has answered",
 )
-PACKETS_LEAVE = _new(
+PACKETS_LEAVE = _add(
     "packets-leave",
     "packets leave the test network by a node's default route and are dropped",
 )
 
 # Access logs.
 
-ACCESS_LOG_FORMAT_UNKNOWN = _new(
+ACCESS_LOG_FORMAT_UNKNOWN = _add(
     "access-log-format-unknown",
-    "the access log has a format of its own: no path can be read from it",
+    "the access log has a custom format: no path can be read from it",
     _MESH_CONFIG,
 )
-ACCESS_LOG_OFF = _new(
+ACCESS_LOG_OFF = _add(
     "access-log-off",
     "the access log is off, or does not go to standard output",
     _MESH_CONFIG,
 )
-REQUEST_LOGGED_TWICE = _new(
+REQUEST_LOGGED_TWICE = _add(
     "request-logged-twice",
-    "a second proxy on the way logs the same request id",
+    "a second proxy on the path logs the same request id",
     _CLIENT_LOG,
 )
-REQUEST_SENT_AGAIN = _new(
+REQUEST_SENT_AGAIN = _add(
     "request-sent-again",
-    "a proxy on the way sends the request again",
+    "a proxy on the path retries the request",
     _CLIENT_LOG,
 )
-REQUEST_ID_CHANGED = _new(
+REQUEST_ID_CHANGED = _add(
     "request-id-changed",
-    "something on the way changes the request id",
+    "something on the path changes the request id",
     _CLIENT_LOG,
 )
-LOG_LINES_DROPPED = _new(
+LOG_LINES_DROPPED = _add(
     "log-lines-dropped",
     "lines of the access log were dropped",
     _CLIENT_LOG,
@@ -445,170 +445,172 @@ LOG_LINES_DROPPED = _new(
 
 # Protocols.
 
-PORT_MISNAMED = _new(
+PORT_MISNAMED = _add(
     "port-misnamed",
-    "the Service's port names another protocol in its name or appProtocol, and sidecars follow that",
+    "the Service's port has a name or an appProtocol of another protocol, which sidecars then use",
     "kubectl <{near}> -n <namespace> get services -o yaml",
 )
-BODY_LIMITED = _new(
+BODY_LIMITED = _add(
     "body-limited",
-    "a filter limits bodies (an EnvoyFilter)",
+    "a filter limits the size of bodies (an EnvoyFilter)",
     "kubectl <primary> get envoyfilters -A",
 )
-CONNECTION_CUT = _new(
+CONNECTION_CUT = _add(
     "connection-cut",
-    "a connection through the gateway ends before its request is answered",
+    "a connection through the gateway is closed before its request is answered",
     _CLIENT_LOG,
 )
-REQUEST_TIME_LIMITED = _new(
+REQUEST_TIME_LIMITED = _add(
     "request-time-limited",
-    "a rule limits how long a request may take (the timeout of a VirtualService)",
+    "a rule limits the duration of a request (the timeout of a VirtualService)",
     _RULES,
 )
-SILENCE_LIMITED = _new(
+SILENCE_LIMITED = _add(
     "silence-limited",
-    "a rule or a proxy closes silent connections (idleTimeout, ISTIO_META_IDLE_TIMEOUT)",
+    "a rule or a proxy closes idle connections (idleTimeout, ISTIO_META_IDLE_TIMEOUT)",
     _RULES,
 )
 
 # Readiness of pods.
 
-IMAGE_NOT_PULLED = _new("image-not-pulled", "an image cannot be pulled")
-CONTAINER_CRASHES = _new("container-crashes", "a container ends again and again")
-POD_NOT_SCHEDULED = _new("pod-not-scheduled", "no node takes the pod")
-VOLUME_NOT_MOUNTED = _new("volume-not-mounted", "a volume cannot be mounted: its ConfigMap or Secret is missing")
-READINESS_GATE_UNMET = _new("readiness-gate-unmet", "a readiness gate of the pod is not met")
-POD_REFUSES_SIDECAR = _new(
+IMAGE_NOT_PULLED = _add("image-not-pulled", "an image cannot be pulled")
+CONTAINER_CRASHES = _add("container-crashes", "a container crashes repeatedly")
+POD_NOT_SCHEDULED = _add("pod-not-scheduled", "the pod is not scheduled to a node")
+VOLUME_NOT_MOUNTED = _add("volume-not-mounted", "a volume cannot be mounted: its ConfigMap or Secret is missing")
+READINESS_GATE_UNMET = _add("readiness-gate-unmet", "a readiness gate of the pod is not met")
+POD_REFUSES_SIDECAR = _add(
     "pod-refuses-sidecar",
-    "the pod asks for no sidecar: label sidecar.istio.io/inject is false",
+    "the pod opts out of injection: its label sidecar.istio.io/inject is false",
 )
-NAMESPACE_NOT_INJECTED = _new("namespace-not-injected", "the namespace has no injection label")
-WEBHOOK_NOT_CALLED = _new("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
-ISTIOD_CRASHED = _new("istiod-crashed", "istiod ended: an error, or too little memory")
-ISTIOD_REPLACED = _new("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
-PRIMARY_PROFILE_IN_REMOTE = _new("primary-profile-in-remote", "a primary profile was installed into the remote")
-REMOTE_CLUSTER_TIMEOUT_LONG = _new(
+NAMESPACE_NOT_INJECTED = _add("namespace-not-injected", "the namespace has no injection label")
+WEBHOOK_NOT_CALLED = _add("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
+ISTIOD_CRASHED = _add("istiod-crashed", "istiod crashed: an error, or not enough memory")
+ISTIOD_REPLACED = _add("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
+PRIMARY_PROFILE_IN_REMOTE = _add("primary-profile-in-remote", "a primary profile was installed into the remote")
+REMOTE_CLUSTER_TIMEOUT_LONG = _add(
     "remote-cluster-timeout-long",
     "istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT)",
     "kubectl <primary> -n <primary system> get deployments -l app=istiod -o yaml",
 )
-ISTIOD_MAY_NOT_READ = _new(
+ISTIOD_MAY_NOT_READ = _add(
     "istiod-may-not-read",
-    "istiod may not read its own cluster",
+    "istiod lacks permissions to read its cluster",
     "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
 )
 
 # Trust, identity and policies.
 
-ISTIOD_MAY_NOT_WRITE = _new(
+ISTIOD_MAY_NOT_WRITE = _add(
     "istiod-may-not-write",
-    "istiod may not write its root into that cluster: rights of its reader account are missing",
+    "istiod cannot write its root certificate into the cluster: its reader account lacks permissions",
     "kubectl <{near}> get clusterroles -o yaml -l app=istio-reader",
 )
-WEBHOOK_ORPHANED = _new("webhook-orphaned", "the webhook belongs to an istiod that is gone, or to another", _WEBHOOKS)
-ROOTS_DIFFER = _new(
+WEBHOOK_ORPHANED = _add(
+    "webhook-orphaned", "the webhook belongs to another istiod, or to one that was removed", _WEBHOOKS
+)
+ROOTS_DIFFER = _add(
     "roots-differ",
-    "the clusters trust different roots: a root was replaced in one place, or they never shared one",
+    "the clusters trust different roots: a root was replaced in one cluster, or they never shared a root",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
-ROOT_EXPIRED = _new(
+ROOT_EXPIRED = _add(
     "root-expired",
-    "a root certificate is not valid now, or ends soon: it was not replaced in time, or a clock is wrong",
+    "a root certificate is not valid, or expires soon: it was not replaced in time, or a clock is wrong",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
-CA_NOT_VALID = _new(
+CA_NOT_VALID = _add(
     "ca-not-valid",
-    "a CA above the certificate has expired, is not valid yet or is no CA: renew istiod's own (cacerts)",
+    "a CA in the certificate's chain has expired, is not valid yet or is not a CA: renew istiod's own (cacerts)",
 )
-NO_MUTUAL_TLS = _new(
+NO_MUTUAL_TLS = _add(
     "no-mutual-tls",
-    "the service's sidecars speak no mutual TLS",
+    "the service's sidecars do not use mutual TLS",
     _POLICIES,
 )
-TRUST_DOMAIN_DIFFERS = _new(
+TRUST_DOMAIN_DIFFERS = _add(
     "trust-domain-differs",
-    "the certificate names another identity: the trust domains differ, or it comes from files in the pod",
+    "the certificate has another identity: the trust domains differ, or it is read from files in the pod",
 )
-SERVER_IS_ANOTHER = _new("server-is-another", "another workload answers for helloworld")
-CERTIFICATE_SHORT_LIVED = _new(
+SERVER_IS_ANOTHER = _add("server-is-another", "another workload answers for helloworld")
+CERTIFICATE_SHORT_LIVED = _add(
     "certificate-short-lived",
-    "the workload is certified for a short time (SECRET_TTL)",
+    "the workload's certificate has a short lifetime (SECRET_TTL)",
 )
-CERTIFICATE_NOT_RENEWED = _new(
+CERTIFICATE_NOT_RENEWED = _add(
     "certificate-not-renewed",
     "the certificate was not renewed in time",
 )
-CLOCK_WRONG = _new("clock-wrong", "a clock is wrong: the certificate is not valid yet")
-PROXY_NOT_CERTIFIED = _new(
+CLOCK_WRONG = _add("clock-wrong", "a clock is wrong: the certificate is not valid yet")
+PROXY_NOT_CERTIFIED = _add(
     "proxy-not-certified",
-    "the proxy has no certificate: istiod, or the agent in the pod, does not certify it",
+    "the proxy has no certificate: istiod, or the agent in the pod, does not issue one",
 )
-NO_CLIENT_CERTIFICATE_DEMANDED = _new(
+NO_CLIENT_CERTIFICATE_DEMANDED = _add(
     "no-client-certificate-demanded",
-    "the sidecars demand no client certificate: an EnvoyFilter took that from them",
+    "sidecars do not require a client certificate: an EnvoyFilter removed that",
     _POLICIES,
 )
-ANY_ROOT_TRUSTED = _new(
+ANY_ROOT_TRUSTED = _add(
     "any-root-trusted",
-    "the sidecars accept a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
+    "sidecars accept a client certificate of any root: an EnvoyFilter, or an additional root in the mesh",
     _POLICIES,
 )
-ANY_NAME_PASSED = _new(
+ANY_NAME_PASSED = _add(
     "any-name-passed",
-    "the gateway passes on whatever arrives: a filter chain without a server name, by an EnvoyFilter",
+    "the gateway forwards any connection: an EnvoyFilter added a filter chain without a server name",
     _GATEWAY_LISTENERS,
 )
-PLAIN_TEXT_AT_GATEWAY = _new(
+PLAIN_TEXT_AT_GATEWAY = _add(
     "plain-text-at-gateway",
     "the gateway accepts plain text at this port: a second Gateway of another protocol, or an EnvoyFilter",
     _GATEWAY_LISTENERS,
 )
-PLAIN_TEXT_ADMITTED = _new(
+PLAIN_TEXT_ADMITTED = _add(
     "plain-text-admitted",
-    "helloworld accepts plain text: it has a PeerAuthentication that is PERMISSIVE or DISABLE",
+    "helloworld accepts plain text: its PeerAuthentication is PERMISSIVE or DISABLE",
     _POLICIES,
 )
-NETWORK_POLICY_DROPS = _new(
+NETWORK_POLICY_DROPS = _add(
     "network-policy-drops",
-    "packets are dropped on the way: a NetworkPolicy, not the mesh, keeps the client away",
+    "packets are dropped on the path: a NetworkPolicy, and not the mesh, blocks the client",
     "kubectl <{near}> get networkpolicies -A",
 )
-POLICY_DENIES = _new(
+POLICY_DENIES = _add(
     "policy-denies",
     "an authorization policy denies the requests",
     _POLICIES,
 )
-ADMITTED_BY_ANOTHER_POLICY = _new(
+ADMITTED_BY_ANOTHER_POLICY = _add(
     "admitted-by-another-policy",
-    "another ALLOW policy lets the client in",
+    "another ALLOW policy admits the client",
     _POLICIES,
 )
-POLICY_NOT_ENFORCED = _new("policy-not-enforced", "the sidecars enforce no policy", _POLICIES)
-CLIENT_NOT_IDENTIFIED = _new(
+POLICY_NOT_ENFORCED = _add("policy-not-enforced", "sidecars do not enforce policies", _POLICIES)
+CLIENT_NOT_IDENTIFIED = _add(
     "client-not-identified",
-    "the client is not known by its certificate: there is no mutual TLS on the way",
+    "the client is not identified by its certificate: there is no mutual TLS on the path",
     _POLICIES,
 )
 
-# What an installation leaves behind.
+# What remains after uninstalling.
 
-FINALIZER_WITHOUT_CONTROLLER = _new(
+FINALIZER_WITHOUT_CONTROLLER = _add(
     "finalizer-without-controller",
-    "a finalizer whose controller is gone keeps an object",
+    "an object has a finalizer whose controller was removed",
 )
-NAMESPACE_NOT_EMPTIED = _new(
+NAMESPACE_NOT_EMPTIED = _add(
     "namespace-not-emptied",
-    "a namespace was not emptied in time, or holds what cannot be deleted",
+    "a namespace was not emptied in time, or contains an object that cannot be deleted",
 )
-INSTALLED_BY_OTHER_MEANS = _new(
+INSTALLED_BY_OTHER_MEANS = _add(
     "installed-by-other-means",
-    "it was not made by istioctl, which does not remove it: an earlier installation, another revision, Helm",
+    "istioctl did not create it and does not remove it: an earlier installation, another revision, Helm",
 )
-ISTIOD_ELSEWHERE = _new(
+ISTIOD_ELSEWHERE = _add(
     "istiod-elsewhere",
-    "an istiod elsewhere still watches this cluster and makes it again",
+    "the istiod of another cluster still watches this cluster and creates it again",
 )
-CHANGED_BY_INSTALLATION = _new(
+CHANGED_BY_INSTALLATION = _add(
     "changed-by-installation",
-    "the installation changed what was there before it, and nothing changes it back",
+    "the installation changed an existing object, and uninstalling does not restore it",
 )

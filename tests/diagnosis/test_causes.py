@@ -28,7 +28,7 @@ UNJUDGED = (AccessLogUnreadable("unreadable"), AccessLogSilent("silent"))
 def test_an_id_is_given_once() -> None:
     registry = Registry()
     first = registry.add("lost", "it is lost")
-    with pytest.raises(ValueError, match="there is a cause 'lost' already: it is lost"):
+    with pytest.raises(ValueError, match="cause 'lost' is already registered: it is lost"):
         registry.add("lost", "it is lost again")
     assert list(registry) == [first]
     assert registry["lost"] is first
