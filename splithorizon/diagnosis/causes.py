@@ -1,9 +1,9 @@
 """The causes that a check can name, as data.
 
-A cause has an id, which reports, faults and documents use, a text for the reader of a failure, and a command if a single
-command confirms it. In commands, ``{near}`` and ``{far}`` stand for the two clusters of the route that a check is about.
-If it is about one cluster, both stand for that cluster. ``splithorizon.checks.next_steps`` defines the other
-placeholders.
+A cause has an id, which reports, faults and documents use, a text for the reader of a failure, and a command if a
+single command confirms it. In commands, ``{near}`` and ``{far}`` stand for the two clusters of the route that a check
+is about. If it is about one cluster, both stand for that cluster. ``splithorizon.checks.next_steps`` defines the
+other placeholders.
 """
 
 from __future__ import annotations

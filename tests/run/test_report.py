@@ -229,58 +229,6 @@ def test_a_report_that_redaction_makes_invalid_is_not_written_and_the_former_one
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"], "no temporary file stays"
 
 
-RECORDED_V1 = Path(__file__).parents[1] / "data" / "report" / "version-1.json"
-
-
-def test_a_report_of_version_1_can_be_read(tmp_path: Path) -> None:
-    """It was written by the code at 31923cd, on the small suite of ``test_plugin``."""
-    old = json.loads(RECORDED_V1.read_text())
-    found = report.load(RECORDED_V1)
-    assert found.schema_version == 2
-    assert (found.run_id, found.verdict, found.exit_status) == (old["run_id"], Verdict.NOT_CONFORMANT, 1)
-    assert [(one.name, one.context, one.control_plane) for one in found.clusters] == [
-        ("primary", "lab-primary", None),
-        ("remote", "lab-remote", "primary"),
-    ]
-    assert found.versions.istio == {"primary": "1.29.1", "remote": "1.29.1"}
-    results = {(one.behaviour, one.verdict): one for one in found.behaviours}
-    refuted = results["test_paths", Verdict.NOT_CONFORMANT]
-    assert refuted.failure == "it holds\n  expected: a\n  seen:     b\n  samples:  7"
-    assert (refuted.likely_cause, refuted.next_command, refuted.cause_ids) == ("c", "d", ())
-    broken = results["test_broken", Verdict.INCONCLUSIVE]
-    assert broken.failure == "the API server is away. Seen: no route to host"
-    assert broken.next_command == "kubectl get --raw /readyz"
-    assert {one.behaviour: (one.kind, one.profile) for one in found.not_claimed} == {
-        "test_left_out": (Unclaimed.NOT_RUN, ""),
-        "test_a_cleanup": (Unclaimed.NOT_ASKED_FOR, "cleanup"),
-        "test_absent": (Unclaimed.NOT_OFFERED, ""),
-        "test_away": (Unclaimed.NOT_ASKED_FOR, "disruptive"),
-        "test_exempt": (Unclaimed.EXEMPT, ""),
-    }
-    assert report.load(report.write(found, tmp_path)) == found
-
-
-def test_steps_of_version_1_name_their_cluster(tmp_path: Path) -> None:
-    old = json.loads(RECORDED_V1.read_text())
-    step = {"name": "istiod", "role": "primary", "started_after": 1.0, "seconds": 2.0, "outcome": "done"}
-    path = tmp_path / "report.json"
-    path.write_text(json.dumps({**old, "steps": [step, {**step, "role": None}]}))
-    assert report.load(path).steps == (
-        StepTime("istiod", "primary", 1.0, 2.0, "done"),
-        StepTime("istiod", None, 1.0, 2.0, "done"),
-    )
-
-
-@pytest.mark.parametrize("missing", ["topology", "behaviours", "run_id"])
-def test_half_a_report_of_version_1_is_refused(tmp_path: Path, missing: str) -> None:
-    old = json.loads(RECORDED_V1.read_text())
-    del old[missing]
-    path = tmp_path / "report.json"
-    path.write_text(json.dumps(old))
-    with pytest.raises(InvalidReport, match=f"no report of version 1: KeyError: '{missing}'"):
-        report.load(path)
-
-
 def test_other_verdicts_are_taken(tmp_path: Path) -> None:
     failed = replace(REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(RESULT, FAILED), exit_status=1)
     broken = replace(
