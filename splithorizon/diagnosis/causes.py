@@ -53,7 +53,7 @@ class Registry:
 
 
 REGISTRY = Registry()
-_add = REGISTRY.add
+_new = REGISTRY.add
 
 _REMOTE_SECRETS = "kubectl <primary> -n <primary system> get secrets -l istio/multiCluster=true"
 _REMOTE_CLUSTERS = "istioctl <primary> remote-clusters<revision>"
@@ -73,52 +73,52 @@ _WEBHOOKS = "kubectl <{near}> get mutatingwebhookconfigurations,validatingwebhoo
 
 # Remote secrets, and istiod's watch of the remote cluster.
 
-REMOTE_SECRET_MISSING = _add(
+REMOTE_SECRET_MISSING = _new(
     "remote-secret-missing",
     "the remote secret is missing: istiod does not know the remote cluster",
     _REMOTE_SECRETS,
 )
-REMOTE_SECRET_REFUSED = _add(
+REMOTE_SECRET_REFUSED = _new(
     "remote-secret-refused",
     "the remote's API server rejects istiod's requests: the token in the remote secret is stale, or lacks permissions",
     _REMOTE_CLUSTERS,
 )
-REMOTE_SECRET_KEY_WRONG = _add(
+REMOTE_SECRET_KEY_WRONG = _new(
     "remote-secret-key-wrong",
     "the data key of the remote secret is not the id of the remote cluster",
     _REMOTE_SECRETS,
 )
-REMOTE_SECRET_WITHOUT_KUBECONFIG = _add(
+REMOTE_SECRET_WITHOUT_KUBECONFIG = _new(
     "remote-secret-without-kubeconfig",
     "a remote secret holds no kubeconfig with a server",
     _REMOTE_SECRETS,
 )
-REMOTE_SECRET_AT_LOOPBACK = _add(
+REMOTE_SECRET_AT_LOOPBACK = _new(
     "remote-secret-at-loopback",
     "the server in a remote secret is a loopback address, as in a kubeconfig from the cluster's machine",
     _REMOTE_SECRETS,
 )
-REMOTE_NAMED_TWICE = _add(
+REMOTE_NAMED_TWICE = _new(
     "remote-named-twice",
     "another remote secret still names the cluster",
     _REMOTE_SECRETS,
 )
-API_SERVER_UNREACHABLE = _add(
+API_SERVER_UNREACHABLE = _new(
     "api-server-unreachable",
     "istiod does not reach the cluster's API server at the address in the remote secret",
     _REMOTE_CLUSTERS,
 )
-WATCH_CLOSED = _add(
+WATCH_CLOSED = _new(
     "watch-closed",
     "istiod closed its watch of the cluster and did not open it again: it keeps old endpoints until it restarts",
     _REMOTE_CLUSTERS,
 )
-WATCH_HANGS = _add(
+WATCH_HANGS = _new(
     "watch-hangs",
     "istiod hangs after a remote secret changed, until it restarts (istio/istio#60612)",
     _REMOTE_CLUSTERS,
 )
-CLUSTER_NOT_SYNCED = _add(
+CLUSTER_NOT_SYNCED = _new(
     "cluster-not-synced",
     "istiod has not synced the cluster",
     _REMOTE_CLUSTERS,
@@ -126,52 +126,52 @@ CLUSTER_NOT_SYNCED = _add(
 
 # Where istiod reads networks and their gateways.
 
-SYSTEM_NAMESPACE_WITHOUT_NETWORK = _add(
+SYSTEM_NAMESPACE_WITHOUT_NETWORK = _new(
     "system-namespace-without-network",
     "the system namespace lacks the label topology.istio.io/network, or the label names another network",
     "kubectl <{near}> get namespace <{near} system> --show-labels",
 )
-GATEWAY_SERVICE_WITHOUT_NETWORK = _add(
+GATEWAY_SERVICE_WITHOUT_NETWORK = _new(
     "gateway-service-without-network",
     "the gateway's Service lacks the label topology.istio.io/network or port 15443: istiod knows no gateway there",
     _GATEWAY_SERVICES,
 )
-GATEWAY_SERVICE_WITHOUT_ADDRESS = _add(
+GATEWAY_SERVICE_WITHOUT_ADDRESS = _new(
     "gateway-service-without-address",
     "the gateway's Service has no external address yet: istiod knows no gateway there",
     _GATEWAY_SERVICES,
 )
-GATEWAY_ADDRESS_WRONG = _add(
+GATEWAY_ADDRESS_WRONG = _new(
     "gateway-address-wrong",
     "istiod has a wrong address of the gateway: in the Service's status, or in meshNetworks",
     _NETWORKS,
 )
-GATEWAY_ADDRESS_NAMED_TWICE = _add(
+GATEWAY_ADDRESS_NAMED_TWICE = _new(
     "gateway-address-named-twice",
     "a second Service of the network still has the gateway's former address",
     _GATEWAY_SERVICES,
 )
-MESH_NETWORKS_WITHOUT_GATEWAY = _add(
+MESH_NETWORKS_WITHOUT_GATEWAY = _new(
     "mesh-networks-without-gateway",
     "meshNetworks names no gateway of the network: istiod sends its pod addresses",
     _MESH_CONFIG,
 )
-MESH_NETWORKS_REGISTRY_WRONG = _add(
+MESH_NETWORKS_REGISTRY_WRONG = _new(
     "mesh-networks-registry-wrong",
     "a fromRegistry in meshNetworks is not the id of a cluster",
     _MESH_CONFIG,
 )
-POD_WITHOUT_NETWORK = _add(
+POD_WITHOUT_NETWORK = _new(
     "pod-without-network",
     "a pod lacks the label topology.istio.io/network: it was injected before its network was set, or relabelled",
     "kubectl <{far}> get pods -A -L topology.istio.io/network",
 )
-PROXY_NETWORK_WRONG = _add(
+PROXY_NETWORK_WRONG = _new(
     "proxy-network-wrong",
     "the injection webhook's path names another network, or the pod is older than that setting",
     _WEBHOOKS,
 )
-PROXY_CLUSTER_ID_WRONG = _add(
+PROXY_CLUSTER_ID_WRONG = _new(
     "proxy-cluster-id-wrong",
     "the injection webhook's path names another cluster than the remote secret's data key",
     _WEBHOOKS,
@@ -179,82 +179,82 @@ PROXY_CLUSTER_ID_WRONG = _add(
 
 # What istiod sends, and what proxies hold.
 
-SERVICE_NOT_SENT = _add(
+SERVICE_NOT_SENT = _new(
     "service-not-sent",
     "the client's sidecar has no endpoint of the service: it is not exported to the namespace, or no push arrived",
     _CLIENT_ENDPOINTS,
 )
-STALE_ENDPOINT = _add(
+STALE_ENDPOINT = _new(
     "stale-endpoint",
     "sidecars have the endpoint of a deleted pod, or lack that of a new one",
     _CLIENT_ENDPOINTS,
 )
-ENDPOINT_EJECTED = _add(
+ENDPOINT_EJECTED = _new(
     "endpoint-ejected",
     "the client's sidecar considers an endpoint unhealthy: ejected after failures, or not ready",
     _CLIENT_ENDPOINTS,
 )
-PUSH_LATE = _add(
+PUSH_LATE = _new(
     "push-late",
     "istiod's push is late: the change has not reached every proxy",
     "istioctl <primary> proxy-status<revision>",
 )
-PROXY_REFUSED = _add(
+PROXY_REFUSED = _new(
     "proxy-refused",
     "istiod rejects the proxy: no remote secret has its cluster id as a data key",
     "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
 )
-PROXY_HANGS = _add(
+PROXY_HANGS = _new(
     "proxy-hangs",
     "the proxy does not answer a push: it is overloaded, or its connection hangs",
     "istioctl <primary> proxy-status<revision>",
 )
-ENVOY_REFUSED_CONFIG = _add(
+ENVOY_REFUSED_CONFIG = _new(
     "envoy-refused-config",
     "Envoy rejected its configuration: its log says why (an EnvoyFilter, a duplicate filter chain)",
     "kubectl <primary> get envoyfilters -A",
 )
-ISTIOD_UNREACHABLE = _add(
+ISTIOD_UNREACHABLE = _new(
     "istiod-unreachable",
     "proxies and webhooks of the cluster do not reach istiod: new pods are not injected or not configured",
     "kubectl <{near}> -n <{near} system> get services,endpointslices -o wide",
 )
-ISTIOD_ADDRESS_STALE = _add(
+ISTIOD_ADDRESS_STALE = _new(
     "istiod-address-stale",
     "the endpoints of the remote's Service for istiod are not the primary's gateway: remotePilotAddress is wrong",
     "kubectl <remote> -n <remote system> get endpointslices -o yaml",
 )
-ISTIOD_SERVICE_WITHOUT_ENDPOINT = _add(
+ISTIOD_SERVICE_WITHOUT_ENDPOINT = _new(
     "istiod-service-without-endpoint",
     "the remote's Service for istiod has no endpoint: not installed, or installed without a gateway address",
     "kubectl <remote> -n <remote system> get services,endpointslices -o wide",
 )
-MESH_CONFIG_UNREADABLE = _add(
+MESH_CONFIG_UNREADABLE = _new(
     "mesh-config-unreadable",
     "istiod cannot parse its mesh configuration and keeps the former one: its log names the field",
     "kubectl <primary> -n <primary system> logs -l app=istiod --tail 50",
 )
-SERVICE_NOT_EXPORTED = _add(
+SERVICE_NOT_EXPORTED = _new(
     "service-not-exported",
     "the gateway does not know the service: it is not exported to the gateway's namespace",
     "kubectl <{far}> -n <namespace> get services -o yaml",
 )
-OLDER_RULE = _add(
+OLDER_RULE = _new(
     "older-rule",
     "an older rule for the same host is in force: of two rules, istiod sends the older one",
     _RULES,
 )
-RULE_SENDS_ELSEWHERE = _add(
+RULE_SENDS_ELSEWHERE = _new(
     "rule-sends-elsewhere",
     "a VirtualService for the host sends its requests to another service",
     _RULES,
 )
-ENDPOINTS_REMOVED_LATE = _add(
+ENDPOINTS_REMOVED_LATE = _new(
     "endpoints-removed-late",
     "pods were removed before sidecars received the change",
     _CLIENT_LOG,
 )
-PROXY_NEEDS_ISTIOD = _add(
+PROXY_NEEDS_ISTIOD = _new(
     "proxy-needs-istiod",
     "a proxy does not serve while istiod is down",
     _CLIENT_LOG,
@@ -262,134 +262,134 @@ PROXY_NEEDS_ISTIOD = _add(
 
 # Gateways.
 
-SERVICES_NOT_EXPOSED = _add(
+SERVICES_NOT_EXPOSED = _new(
     "services-not-exposed",
     "the gateway has no filter chain for the service: no Gateway with an AUTO_PASSTHROUGH server at port 15443",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_NOT_SERVING = _add(
+GATEWAY_NOT_SERVING = _new(
     "gateway-not-serving",
     "nothing answers at the gateway's address: there is no gateway pod, or the Service selects none",
     "kubectl <{far}> get endpointslices -A -l istio=eastwestgateway -o wide",
 )
-GATEWAY_NOT_LISTENING = _add(
+GATEWAY_NOT_LISTENING = _new(
     "gateway-not-listening",
     "the gateway does not listen at port 15443",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_WITHOUT_TLS = _add(
+GATEWAY_WITHOUT_TLS = _new(
     "gateway-without-tls",
     "the server at the gateway's address does not use TLS",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_SERVICE_SELECTS_ABSENT_POD = _add(
+GATEWAY_SERVICE_SELECTS_ABSENT_POD = _new(
     "gateway-service-selects-absent-pod",
     "the gateway's Service selects a pod that does not serve, and not the others",
     _GATEWAY_SERVICES,
 )
-GATEWAY_DROPS_PACKETS = _add(
+GATEWAY_DROPS_PACKETS = _new(
     "gateway-drops-packets",
     "the gateway's address drops packets instead of refusing connections",
     _CLIENT_LOG,
 )
-GATEWAY_BYPASSED = _add(
+GATEWAY_BYPASSED = _new(
     "gateway-bypassed",
     "something other than the network's gateway answers at its address and forwards to the pods",
     _GATEWAY_SERVICES,
 )
-GATEWAY_HAIRPIN = _add(
+GATEWAY_HAIRPIN = _new(
     "gateway-hairpin",
     "the gateway forwards requests to other networks: it does not know its own network",
     "istioctl <{far}> proxy-config endpoints <{far} gateway>",
 )
-GATEWAY_USED_FOR_NEAR = _add(
+GATEWAY_USED_FOR_NEAR = _new(
     "gateway-used-for-near",
     "the client's sidecar reaches pods of its own network through a gateway",
     _CLIENT_ENDPOINTS,
 )
-GATEWAY_NAME_CHANGED = _add(
+GATEWAY_NAME_CHANGED = _new(
     "gateway-name-changed",
     "the gateway receives the service's connections with another server name (SNI)",
     _GATEWAY_LISTENERS,
 )
-GATEWAY_CONNECTION_BROKEN = _add(
+GATEWAY_CONNECTION_BROKEN = _new(
     "gateway-connection-broken",
     "the gateway closes the service's connections with an error: its log has the response flags",
 )
-GATEWAY_LOG_INCOMPLETE = _add(
+GATEWAY_LOG_INCOMPLETE = _new(
     "gateway-log-incomplete",
     "the gateway has not closed the connection yet, or its log was truncated",
 )
 
 # Where versions run, and how requests are balanced between them.
 
-BOTH_VERSIONS_EVERYWHERE = _add(
+BOTH_VERSIONS_EVERYWHERE = _new(
     "both-versions-everywhere",
     "both versions run in both clusters: helloworld.yaml was applied with -l app=helloworld",
 )
-VERSION_MISPLACED = _add(
+VERSION_MISPLACED = _new(
     "version-misplaced",
     "a version was deployed into the wrong cluster, or not at all",
 )
-STRANGE_POD = _add(
+STRANGE_POD = _new(
     "strange-pod",
     "a pod that does not belong to helloworld has the service's label",
 )
-POD_FORWARDS = _add(
+POD_FORWARDS = _new(
     "pod-forwards",
     "a pod of the service forwards requests to the other network",
 )
-FAR_VERSION_RUNS_NEAR = _add(
+FAR_VERSION_RUNS_NEAR = _new(
     "far-version-runs-near",
     "a pod of the near cluster runs the far version",
     "kubectl <{near}> -n <namespace> get pods -L version",
 )
-PODS_REPLACED = _add(
+PODS_REPLACED = _new(
     "pods-replaced",
     "pods were replaced while the sample was taken",
     _PODS,
 )
-CONTEXTS_SWAPPED = _add(
+CONTEXTS_SWAPPED = _new(
     "contexts-swapped",
     "the contexts are swapped: each names the other cluster",
     _PODS,
 )
-POD_WITHOUT_SIDECAR = _add(
+POD_WITHOUT_SIDECAR = _new(
     "pod-without-sidecar",
     "a far pod has no sidecar: other networks cannot reach it, and istiod does not count it",
     "kubectl <{far}> -n <namespace> get pods",
 )
-POD_NOT_READY = _add(
+POD_NOT_READY = _new(
     "pod-not-ready",
     "a pod is not ready",
     "kubectl <{far}> -n <namespace> get pods",
 )
-PODS_NOT_SERVING = _add(
+PODS_NOT_SERVING = _new(
     "pods-not-serving",
     "the pods of the service do not answer, or do not exist",
     _PODS,
 )
-BALANCED_WITHOUT_WEIGHTS = _add(
+BALANCED_WITHOUT_WEIGHTS = _new(
     "balanced-without-weights",
     "sidecars ignore weights: a DestinationRule sets RANDOM or a consistent hash",
     "kubectl <primary> get destinationrules -A -o yaml",
 )
-ENDPOINTS_WEIGHTED = _add(
+ENDPOINTS_WEIGHTED = _new(
     "endpoints-weighted",
     "endpoints have unequal weights: a WorkloadEntry, a locality, or more pods on one side",
     _CLIENT_ENDPOINTS,
 )
-LOCALITY_PREFERRED = _add(
+LOCALITY_PREFERRED = _new(
     "locality-preferred",
     "a DestinationRule or the mesh configuration prefers one locality",
     "kubectl <primary> get destinationrules -A -o yaml",
 )
-SERVICE_IN_BOTH_CLUSTERS = _add(
+SERVICE_IN_BOTH_CLUSTERS = _new(
     "service-in-both-clusters",
     "another cluster has a Service of the same name",
     "kubectl <{near}> -n <namespace> get services",
 )
-RETRIES_CHANGED = _add(
+RETRIES_CHANGED = _new(
     "retries-changed",
     "sidecars do not retry a refused request at another pod: a retry policy forbids it",
     _RULES,
@@ -397,47 +397,47 @@ RETRIES_CHANGED = _add(
 
 # The two networks.
 
-NETWORKS_JOINED = _add(
+NETWORKS_JOINED = _new(
     "networks-joined",
     "a route joins the two pod ranges: the clusters are on one network",
 )
-POD_RANGE_IN_USE = _add(
+POD_RANGE_IN_USE = _new(
     "pod-range-in-use",
     "another host uses an address of the other network's pod range and has answered",
 )
-PACKETS_LEAVE = _add(
+PACKETS_LEAVE = _new(
     "packets-leave",
     "packets leave the test network by a node's default route and are dropped",
 )
 
 # Access logs.
 
-ACCESS_LOG_FORMAT_UNKNOWN = _add(
+ACCESS_LOG_FORMAT_UNKNOWN = _new(
     "access-log-format-unknown",
     "the access log has a custom format: no path can be read from it",
     _MESH_CONFIG,
 )
-ACCESS_LOG_OFF = _add(
+ACCESS_LOG_OFF = _new(
     "access-log-off",
     "the access log is off, or does not go to standard output",
     _MESH_CONFIG,
 )
-REQUEST_LOGGED_TWICE = _add(
+REQUEST_LOGGED_TWICE = _new(
     "request-logged-twice",
     "a second proxy on the path logs the same request id",
     _CLIENT_LOG,
 )
-REQUEST_SENT_AGAIN = _add(
+REQUEST_SENT_AGAIN = _new(
     "request-sent-again",
     "a proxy on the path retries the request",
     _CLIENT_LOG,
 )
-REQUEST_ID_CHANGED = _add(
+REQUEST_ID_CHANGED = _new(
     "request-id-changed",
     "something on the path changes the request id",
     _CLIENT_LOG,
 )
-LOG_LINES_DROPPED = _add(
+LOG_LINES_DROPPED = _new(
     "log-lines-dropped",
     "lines of the access log were dropped",
     _CLIENT_LOG,
@@ -445,27 +445,27 @@ LOG_LINES_DROPPED = _add(
 
 # Protocols.
 
-PORT_MISNAMED = _add(
+PORT_MISNAMED = _new(
     "port-misnamed",
     "the Service's port has a name or an appProtocol of another protocol, which sidecars then use",
     "kubectl <{near}> -n <namespace> get services -o yaml",
 )
-BODY_LIMITED = _add(
+BODY_LIMITED = _new(
     "body-limited",
     "a filter limits the size of bodies (an EnvoyFilter)",
     "kubectl <primary> get envoyfilters -A",
 )
-CONNECTION_CUT = _add(
+CONNECTION_CUT = _new(
     "connection-cut",
     "a connection through the gateway is closed before its request is answered",
     _CLIENT_LOG,
 )
-REQUEST_TIME_LIMITED = _add(
+REQUEST_TIME_LIMITED = _new(
     "request-time-limited",
     "a rule limits the duration of a request (the timeout of a VirtualService)",
     _RULES,
 )
-SILENCE_LIMITED = _add(
+SILENCE_LIMITED = _new(
     "silence-limited",
     "a rule or a proxy closes idle connections (idleTimeout, ISTIO_META_IDLE_TIMEOUT)",
     _RULES,
@@ -473,26 +473,26 @@ SILENCE_LIMITED = _add(
 
 # Readiness of pods.
 
-IMAGE_NOT_PULLED = _add("image-not-pulled", "an image cannot be pulled")
-CONTAINER_CRASHES = _add("container-crashes", "a container crashes repeatedly")
-POD_NOT_SCHEDULED = _add("pod-not-scheduled", "the pod is not scheduled to a node")
-VOLUME_NOT_MOUNTED = _add("volume-not-mounted", "a volume cannot be mounted: its ConfigMap or Secret is missing")
-READINESS_GATE_UNMET = _add("readiness-gate-unmet", "a readiness gate of the pod is not met")
-POD_REFUSES_SIDECAR = _add(
+IMAGE_NOT_PULLED = _new("image-not-pulled", "an image cannot be pulled")
+CONTAINER_CRASHES = _new("container-crashes", "a container crashes repeatedly")
+POD_NOT_SCHEDULED = _new("pod-not-scheduled", "the pod is not scheduled to a node")
+VOLUME_NOT_MOUNTED = _new("volume-not-mounted", "a volume cannot be mounted: its ConfigMap or Secret is missing")
+READINESS_GATE_UNMET = _new("readiness-gate-unmet", "a readiness gate of the pod is not met")
+POD_REFUSES_SIDECAR = _new(
     "pod-refuses-sidecar",
     "the pod opts out of injection: its label sidecar.istio.io/inject is false",
 )
-NAMESPACE_NOT_INJECTED = _add("namespace-not-injected", "the namespace has no injection label")
-WEBHOOK_NOT_CALLED = _add("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
-ISTIOD_CRASHED = _add("istiod-crashed", "istiod crashed: an error, or not enough memory")
-ISTIOD_REPLACED = _add("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
-PRIMARY_PROFILE_IN_REMOTE = _add("primary-profile-in-remote", "a primary profile was installed into the remote")
-REMOTE_CLUSTER_TIMEOUT_LONG = _add(
+NAMESPACE_NOT_INJECTED = _new("namespace-not-injected", "the namespace has no injection label")
+WEBHOOK_NOT_CALLED = _new("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
+ISTIOD_CRASHED = _new("istiod-crashed", "istiod crashed: an error, or not enough memory")
+ISTIOD_REPLACED = _new("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
+PRIMARY_PROFILE_IN_REMOTE = _new("primary-profile-in-remote", "a primary profile was installed into the remote")
+REMOTE_CLUSTER_TIMEOUT_LONG = _new(
     "remote-cluster-timeout-long",
     "istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT)",
     "kubectl <primary> -n <primary system> get deployments -l app=istiod -o yaml",
 )
-ISTIOD_MAY_NOT_READ = _add(
+ISTIOD_MAY_NOT_READ = _new(
     "istiod-may-not-read",
     "istiod lacks permissions to read its cluster",
     "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
@@ -500,93 +500,93 @@ ISTIOD_MAY_NOT_READ = _add(
 
 # Trust, identity and policies.
 
-ISTIOD_MAY_NOT_WRITE = _add(
+ISTIOD_MAY_NOT_WRITE = _new(
     "istiod-may-not-write",
     "istiod cannot write its root certificate into the cluster: its reader account lacks permissions",
     "kubectl <{near}> get clusterroles -o yaml -l app=istio-reader",
 )
-WEBHOOK_ORPHANED = _add(
+WEBHOOK_ORPHANED = _new(
     "webhook-orphaned", "the webhook belongs to another istiod, or to one that was removed", _WEBHOOKS
 )
-ROOTS_DIFFER = _add(
+ROOTS_DIFFER = _new(
     "roots-differ",
     "the clusters trust different roots: a root was replaced in one cluster, or they never shared a root",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
-ROOT_EXPIRED = _add(
+ROOT_EXPIRED = _new(
     "root-expired",
     "a root certificate is not valid, or expires soon: it was not replaced in time, or a clock is wrong",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
-CA_NOT_VALID = _add(
+CA_NOT_VALID = _new(
     "ca-not-valid",
     "a CA in the certificate's chain has expired, is not valid yet or is not a CA: renew istiod's own (cacerts)",
 )
-NO_MUTUAL_TLS = _add(
+NO_MUTUAL_TLS = _new(
     "no-mutual-tls",
     "the service's sidecars do not use mutual TLS",
     _POLICIES,
 )
-TRUST_DOMAIN_DIFFERS = _add(
+TRUST_DOMAIN_DIFFERS = _new(
     "trust-domain-differs",
     "the certificate has another identity: the trust domains differ, or it is read from files in the pod",
 )
-SERVER_IS_ANOTHER = _add("server-is-another", "another workload answers for helloworld")
-CERTIFICATE_SHORT_LIVED = _add(
+SERVER_IS_ANOTHER = _new("server-is-another", "another workload answers for helloworld")
+CERTIFICATE_SHORT_LIVED = _new(
     "certificate-short-lived",
     "the workload's certificate has a short lifetime (SECRET_TTL)",
 )
-CERTIFICATE_NOT_RENEWED = _add(
+CERTIFICATE_NOT_RENEWED = _new(
     "certificate-not-renewed",
     "the certificate was not renewed in time",
 )
-CLOCK_WRONG = _add("clock-wrong", "a clock is wrong: the certificate is not valid yet")
-PROXY_NOT_CERTIFIED = _add(
+CLOCK_WRONG = _new("clock-wrong", "a clock is wrong: the certificate is not valid yet")
+PROXY_NOT_CERTIFIED = _new(
     "proxy-not-certified",
     "the proxy has no certificate: istiod, or the agent in the pod, does not issue one",
 )
-NO_CLIENT_CERTIFICATE_DEMANDED = _add(
+NO_CLIENT_CERTIFICATE_DEMANDED = _new(
     "no-client-certificate-demanded",
     "sidecars do not require a client certificate: an EnvoyFilter removed that",
     _POLICIES,
 )
-ANY_ROOT_TRUSTED = _add(
+ANY_ROOT_TRUSTED = _new(
     "any-root-trusted",
     "sidecars accept a client certificate of any root: an EnvoyFilter, or an additional root in the mesh",
     _POLICIES,
 )
-ANY_NAME_PASSED = _add(
+ANY_NAME_PASSED = _new(
     "any-name-passed",
     "the gateway forwards any connection: an EnvoyFilter added a filter chain without a server name",
     _GATEWAY_LISTENERS,
 )
-PLAIN_TEXT_AT_GATEWAY = _add(
+PLAIN_TEXT_AT_GATEWAY = _new(
     "plain-text-at-gateway",
     "the gateway accepts plain text at this port: a second Gateway of another protocol, or an EnvoyFilter",
     _GATEWAY_LISTENERS,
 )
-PLAIN_TEXT_ADMITTED = _add(
+PLAIN_TEXT_ADMITTED = _new(
     "plain-text-admitted",
     "helloworld accepts plain text: its PeerAuthentication is PERMISSIVE or DISABLE",
     _POLICIES,
 )
-NETWORK_POLICY_DROPS = _add(
+NETWORK_POLICY_DROPS = _new(
     "network-policy-drops",
     "packets are dropped on the path: a NetworkPolicy, and not the mesh, blocks the client",
     "kubectl <{near}> get networkpolicies -A",
 )
-POLICY_DENIES = _add(
+POLICY_DENIES = _new(
     "policy-denies",
     "an authorization policy denies the requests",
     _POLICIES,
 )
-ADMITTED_BY_ANOTHER_POLICY = _add(
+ADMITTED_BY_ANOTHER_POLICY = _new(
     "admitted-by-another-policy",
     "another ALLOW policy admits the client",
     _POLICIES,
 )
-POLICY_NOT_ENFORCED = _add("policy-not-enforced", "sidecars do not enforce policies", _POLICIES)
-CLIENT_NOT_IDENTIFIED = _add(
+POLICY_NOT_ENFORCED = _new("policy-not-enforced", "sidecars do not enforce policies", _POLICIES)
+CLIENT_NOT_IDENTIFIED = _new(
     "client-not-identified",
     "the client is not identified by its certificate: there is no mutual TLS on the path",
     _POLICIES,
@@ -594,23 +594,23 @@ CLIENT_NOT_IDENTIFIED = _add(
 
 # What remains after uninstalling.
 
-FINALIZER_WITHOUT_CONTROLLER = _add(
+FINALIZER_WITHOUT_CONTROLLER = _new(
     "finalizer-without-controller",
     "an object has a finalizer whose controller was removed",
 )
-NAMESPACE_NOT_EMPTIED = _add(
+NAMESPACE_NOT_EMPTIED = _new(
     "namespace-not-emptied",
     "a namespace was not emptied in time, or contains an object that cannot be deleted",
 )
-INSTALLED_BY_OTHER_MEANS = _add(
+INSTALLED_BY_OTHER_MEANS = _new(
     "installed-by-other-means",
     "istioctl did not create it and does not remove it: an earlier installation, another revision, Helm",
 )
-ISTIOD_ELSEWHERE = _add(
+ISTIOD_ELSEWHERE = _new(
     "istiod-elsewhere",
     "the istiod of another cluster still watches this cluster and creates it again",
 )
-CHANGED_BY_INSTALLATION = _add(
+CHANGED_BY_INSTALLATION = _new(
     "changed-by-installation",
     "the installation changed an existing object, and uninstalling does not restore it",
 )

@@ -160,9 +160,9 @@ def kept_journals(base: Path | None = None) -> list[Journal]:
 
 @contextmanager
 def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
-    """Lock a cluster name within the block. The kernel releases the lock when the process ends, however it ends.
+    """Hold a cluster name for the life of a run; the lock goes with the process, however that ends.
 
-    Raises UsageProblem, which names the other run, if a run on this machine holds the lock.
+    Raises UsageProblem, which names the other run, where one on this machine holds it already.
     """
     file = _private("names") / cluster_name
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -174,7 +174,7 @@ def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
                 f"--cluster-name {cluster_name}: {file.read_text() or 'another run'} uses it now: wait for its end, "
                 "or choose another name. Nothing was created."
             ) from None
-        # The file stays. Removing it would break the lock of a run that has just opened it.
+        # The file stays: whoever removed it could take it from under a run that has just opened it.
         os.truncate(descriptor, 0)
         os.write(descriptor, f"run {run_id} (process {os.getpid()})".encode())
         yield

@@ -9,7 +9,7 @@ import pytest
 
 from lab.engine import Engine, names_a_registry
 from splithorizon.base.errors import CommandFailed, EnvironmentBroke
-from tests.support.fake_engine import FakeEngine
+from tests.support.fake_podman import FakePodman
 
 # Records what it is asked to pull, and lists its one image under three names.
 PODMAN = """#!/bin/sh
@@ -42,11 +42,11 @@ def test_podman_takes_a_name_without_a_registry_as_docker_does(
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> FakeEngine:
-    return FakeEngine(tmp_path / "engine")
+def fake(tmp_path: Path) -> FakePodman:
+    return FakePodman(tmp_path / "engine")
 
 
-def test_a_network_is_dual_stack_and_created_once(fake: FakeEngine) -> None:
+def test_a_network_is_dual_stack_and_created_once(fake: FakePodman) -> None:
     fake.engine.make_network("kind")
     fake.engine.make_network("kind")
     (created,) = (call for call in fake.calls if call.startswith("network create"))
@@ -54,7 +54,7 @@ def test_a_network_is_dual_stack_and_created_once(fake: FakeEngine) -> None:
     assert fake.names("networks") == {"kind"}
 
 
-def test_each_network_has_an_ipv6_subnet_that_depends_on_its_name(fake: FakeEngine) -> None:
+def test_each_network_has_an_ipv6_subnet_that_depends_on_its_name(fake: FakePodman) -> None:
     for name in ("one", "two"):
         fake.engine.make_network(name)
     subnets = {call.split("--subnet ")[1].split()[0] for call in fake.calls if "--subnet" in call}
@@ -64,14 +64,14 @@ def test_each_network_has_an_ipv6_subnet_that_depends_on_its_name(fake: FakeEngi
     assert {call.split("--subnet ")[1].split()[0] for call in fake.calls if "--subnet" in call} == subnets
 
 
-def test_a_machine_without_ipv6_gets_a_network_with_ipv4(fake: FakeEngine) -> None:
+def test_a_machine_without_ipv6_gets_a_network_with_ipv4(fake: FakePodman) -> None:
     fake.has_no_ipv6()
     fake.engine.make_network("kind")
     assert fake.names("networks") == {"kind"}
     assert "--ipv6" not in fake.calls[-1]
 
 
-def test_a_network_that_another_process_creates_at_the_same_time_is_waited_for(fake: FakeEngine) -> None:
+def test_a_network_that_another_process_creates_at_the_same_time_is_waited_for(fake: FakePodman) -> None:
     fake.reserves_the_name()
     fake.engine.make_network("kind")
     assert fake.names("networks") == {"kind"}
@@ -86,7 +86,7 @@ def test_a_network_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
         engine.make_network("kind")
 
 
-def test_only_a_network_that_we_created_and_nobody_uses_is_removed(fake: FakeEngine) -> None:
+def test_only_a_network_that_we_created_and_nobody_uses_is_removed(fake: FakePodman) -> None:
     fake.engine.run("network", "create", "of-others", within=10)
     fake.engine.make_network("kind")
     fake.start("node", "kind")
@@ -98,7 +98,7 @@ def test_only_a_network_that_we_created_and_nobody_uses_is_removed(fake: FakeEng
     assert fake.names("networks") == {"of-others"}
 
 
-def test_a_container_is_stopped_and_removed_with_its_named_volume(fake: FakeEngine) -> None:
+def test_a_container_is_stopped_and_removed_with_its_named_volume(fake: FakePodman) -> None:
     fake.start("node")
     fake.start("other")
     fake.add_volume("volume-of-node")
@@ -109,7 +109,7 @@ def test_a_container_is_stopped_and_removed_with_its_named_volume(fake: FakeEngi
     assert "volume ls --filter label=node --format {{.Name}}" in fake.calls
 
 
-def test_removing_a_container_that_is_gone_stops_nothing(fake: FakeEngine) -> None:
+def test_removing_a_container_that_is_gone_stops_nothing(fake: FakePodman) -> None:
     fake.engine.remove_container("node")
     assert not [call for call in fake.calls if call.startswith(("stop", "rm"))]
 
@@ -153,5 +153,5 @@ def test_a_registry_is_known_by_a_dot_a_port_or_localhost(reference: str, names_
     assert names_a_registry(reference) is names_one
 
 
-def test_an_engine_is_read_back_as_it_was(fake: FakeEngine) -> None:
+def test_an_engine_is_read_back_as_it_was(fake: FakePodman) -> None:
     assert Engine.from_json(fake.engine.to_json()) == fake.engine

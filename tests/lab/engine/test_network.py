@@ -14,21 +14,21 @@ from lab.engine import network
 from splithorizon.base import timeouts
 from splithorizon.base.errors import CommandFailed
 from splithorizon.base.file_lock import locked
-from tests.support.fake_engine import FakeEngine
+from tests.support.fake_podman import FakePodman
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> FakeEngine:
-    return FakeEngine(tmp_path / "engine")
+def fake(tmp_path: Path) -> FakePodman:
+    return FakePodman(tmp_path / "engine")
 
 
-def test_the_network_exists_within_the_block_and_after_it(fake: FakeEngine) -> None:
+def test_the_network_exists_within_the_block_and_after_it(fake: FakePodman) -> None:
     with network.approached(fake.engine):
         assert fake.names("networks") == {"kind"}
     assert fake.names("networks") == {"kind"}
 
 
-def test_a_network_that_a_run_is_about_to_use_is_not_removed(fake: FakeEngine) -> None:
+def test_a_network_that_a_run_is_about_to_use_is_not_removed(fake: FakePodman) -> None:
     with network.approached(fake.engine), network.approached(fake.engine):
         network.remove(fake.engine, "kind")
         assert fake.names("networks") == {"kind"}
@@ -36,14 +36,14 @@ def test_a_network_that_a_run_is_about_to_use_is_not_removed(fake: FakeEngine) -
     assert fake.names("networks") == set()
 
 
-def test_a_network_with_a_container_on_it_is_not_removed(fake: FakeEngine) -> None:
+def test_a_network_with_a_container_on_it_is_not_removed(fake: FakePodman) -> None:
     with network.approached(fake.engine):
         fake.start("node", "kind")
     network.remove(fake.engine, "kind")
     assert fake.names("networks") == {"kind"}
 
 
-def test_removing_waits_while_another_run_removes(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removing_waits_while_another_run_removes(fake: FakePodman, monkeypatch: pytest.MonkeyPatch) -> None:
     with network.approached(fake.engine):
         pass
     refused = threading.Event()
@@ -68,7 +68,7 @@ def test_removing_waits_while_another_run_removes(fake: FakeEngine, monkeypatch:
     assert fake.names("networks") == set()
 
 
-def test_a_removal_that_never_gets_its_turn_ends(fake: FakeEngine) -> None:
+def test_a_removal_that_never_gets_its_turn_ends(fake: FakePodman) -> None:
     with network.approached(fake.engine):
         pass
     with locked(fake.engine.command, fcntl.LOCK_EX), timeouts.shortened(0.001):
@@ -76,7 +76,7 @@ def test_a_removal_that_never_gets_its_turn_ends(fake: FakeEngine) -> None:
     assert fake.names("networks") == {"kind"}
 
 
-def test_a_network_that_cannot_be_created_ends_the_block_before_it_begins(fake: FakeEngine) -> None:
+def test_a_network_that_cannot_be_created_ends_the_block_before_it_begins(fake: FakePodman) -> None:
     fake.engine.command.write_text("#!/bin/sh\necho 'Error: no space left' >&2\nexit 125\n")
     with pytest.raises(CommandFailed, match="no space left"), network.approached(fake.engine):
         pytest.fail("there is no network")

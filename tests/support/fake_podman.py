@@ -35,7 +35,7 @@ esac
 """
 
 
-class FakeEngine:
+class FakePodman:
     """The program, its state, and an ``Engine`` that calls it."""
 
     def __init__(self, folder: Path, provider: Provider = "podman") -> None:
