@@ -12,7 +12,7 @@ class Timeouts:
     """How long each condition may take at most: measured on two noisy cores, and tripled."""
 
     small_command: float = 60  # reads of an engine or an API; seconds on a loaded machine
-    engine_probe: float = 30  # one privileged container from an image of a few megabytes
+    engine_probe: float = 30  # one privileged container from an image of a few hundred bytes
     registry_answers: float = 3  # one in reach takes tenths of a second; the user waits for this
     image_pulled: float = 600  # a node image is close to a gigabyte
     image_step: float = 600  # one build, save, load or commit; the node image writes a gigabyte
