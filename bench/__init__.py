@@ -94,8 +94,8 @@ def table(pairs: Sequence[Pair], cores: int) -> list[str]:
         _row("by hand", _seconds([pair.by_hand.seconds for pair in pairs])),
         _row("pytest suites/", _seconds([pair.suite.seconds for pair in pairs])),
         _row("ratio", [f"{ratio:.3f}" for ratio in _with_summary(ratios)]) + f"   goal ≤ {GOAL}",
-        _row("lowest", [f"{floor:.3f}" for floor in _with_summary(floors)])
-        + f"   if all {cores} cores were always busy",
+        _row("lowest", [f"{value:.3f}" for value in _with_summary(floors)])
+        + f"   if all {cores} cores are always busy",
     ]
 
 

@@ -37,7 +37,7 @@ PAIRS = [pair(200, 60), pair(100, 50), pair(160, 64)]
 
 
 def test_the_ratio_is_the_suites_share_of_the_time_by_hand() -> None:
-    assert [one.ratio for one in PAIRS] == pytest.approx([0.3, 0.5, 0.4])
+    assert [each.ratio for each in PAIRS] == pytest.approx([0.3, 0.5, 0.4])
 
 
 def test_the_median_is_of_the_pairs_ratios_and_not_the_ratio_of_medians() -> None:
@@ -61,11 +61,11 @@ def test_one_pair_is_its_own_median() -> None:
 
 
 def test_the_lowest_ratio_is_that_of_cores_that_are_always_busy() -> None:
-    assert [one.floor(2) for one in PAIRS] == pytest.approx([0.15, 0.25, 0.2])
+    assert [each.floor(2) for each in PAIRS] == pytest.approx([0.15, 0.25, 0.2])
     assert bench.as_json(PAIRS, cores=4)["floor"] == pytest.approx({"median": 0.1, "min": 0.075, "max": 0.125})
     *_, floor = bench.table(PAIRS, 2)
     assert floor.split()[1:7] == ["0.150", "0.250", "0.200", "0.200", "0.150", "0.250"]
-    assert floor.endswith("if all 2 cores were always busy")
+    assert floor.endswith("if all 2 cores are always busy")
 
 
 def test_idle_time_and_waiting_for_disks_do_not_count_as_busy() -> None:
@@ -88,14 +88,14 @@ def test_where_time_went_is_six_steps_longest_first() -> None:
 
 
 def test_everything_measured_is_in_the_json() -> None:
-    found = json.loads(json.dumps(bench.as_json(PAIRS, cores=2)))
-    assert found["cores"] == 2
-    assert found["goal"] == 0.45
-    assert [(run["by_hand"]["seconds"], run["suite"]["seconds"]) for run in found["runs"]] == [
+    content = json.loads(json.dumps(bench.as_json(PAIRS, cores=2)))
+    assert content["cores"] == 2
+    assert content["goal"] == 0.45
+    assert [(run["by_hand"]["seconds"], run["suite"]["seconds"]) for run in content["runs"]] == [
         (200, 60), (100, 50), (160, 64),
     ]  # fmt: skip
-    assert found["runs"][0]["by_hand"]["worked"] == 100
-    assert found["runs"][0]["suite"]["steps"] == [{"name": "istiod", "seconds": 10.0}]
+    assert content["runs"][0]["by_hand"]["worked"] == 100
+    assert content["runs"][0]["suite"]["steps"] == [{"name": "istiod", "seconds": 10.0}]
 
 
 def test_steps_by_hand_last_until_the_next_begins() -> None:
@@ -117,8 +117,8 @@ def test_the_suites_steps_are_its_reports_and_its_checks() -> None:
         steps=(StepTime("istiod", "primary", 1.0, 9.5, "done"), StepTime("deleted", None, 20.0, 1.5, "done")),
         behaviours=(result, replace(result, behaviour="d", seconds=0.5)),
     )  # fmt: skip
-    found = [(step.name, step.seconds) for step in bench.steps_of_suite(report)]
-    assert found == [("istiod, primary", 9.5), ("deleted", 1.5), ("checks", 3.0)]
+    steps = [(step.name, step.seconds) for step in bench.steps_of_suite(report)]
+    assert steps == [("istiod, primary", 9.5), ("deleted", 1.5), ("checks", 3.0)]
 
 
 @pytest.mark.parametrize("runs", ["0", "-1", "x"])
@@ -266,8 +266,8 @@ def test_by_hand_installs_in_the_order_that_each_step_needs(dry_run: DryRun) -> 
         "kind delete cluster --name by-hand-remote",
         "kind delete cluster --name by-hand-primary",
     ]
-    found = [dry_run.index(part) for part in order]
-    assert found == sorted(found)
+    positions = [dry_run.index(part) for part in order]
+    assert positions == sorted(found)
     installed = [call for call in dry_run.calls if call.startswith("istioctl install")]
     assert len(installed) == 4
     assert all("--set hub=local --set tag=1.29.1" in call for call in installed)

@@ -61,12 +61,12 @@ def test_all_that_a_module_requires_is_pinned_by_hash(module: Path) -> None:
 
 
 def test_kubernetes_and_its_staging_modules_are_of_one_version() -> None:
-    found = required("kubernetes")
+    modules = required("kubernetes")
     _, minor, patch = KNOWN.kubernetes.split(".")
-    assert found["k8s.io/kubernetes"] == f"v{KNOWN.kubernetes}"
+    assert modules["k8s.io/kubernetes"] == f"v{KNOWN.kubernetes}"
     staging = {
         name: version
-        for name, version in found.items()
+        for name, version in modules.items()
         if re.fullmatch(r"k8s\.io/[a-z-]+", name)
         and name not in ("k8s.io/kubernetes", "k8s.io/kube-openapi", "k8s.io/utils")
         and name != "k8s.io/system-validators"
@@ -76,8 +76,8 @@ def test_kubernetes_and_its_staging_modules_are_of_one_version() -> None:
 
 
 def test_etcd_is_the_one_that_this_kubernetes_is_built_with() -> None:
-    found = required("kubernetes")
-    etcd = {found[name] for name in found if name.startswith("go.etcd.io/etcd/")}
+    modules = required("kubernetes")
+    etcd = {modules[name] for name in found if name.startswith("go.etcd.io/etcd/")}
     assert etcd == {f"v{KNOWN.etcd}"}
 
 

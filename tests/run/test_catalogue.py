@@ -33,14 +33,14 @@ def module(folder: Path, name: str, profile: str = "core", *, data: str = DATA) 
 
 
 def test_a_docstring_tells_the_claim_and_the_decorator_the_rest(tmp_path: Path) -> None:
-    found = behaviour(module(tmp_path, "test_it", "security"))
-    assert (found.area, found.name, found.claim) == ("area", "test_it", "It holds, at all times")
-    assert (found.breaks_when, found.profile) == (("a-fault",), Profile.SECURITY)
+    read = behaviour(module(tmp_path, "test_it", "security"))
+    assert (read.area, found.name, found.claim) == ("area", "test_it", "It holds, at all times")
+    assert (read.breaks_when, found.profile) == (("a-fault",), Profile.SECURITY)
 
 
 def test_several_faults_keep_their_order(tmp_path: Path) -> None:
-    found = behaviour(module(tmp_path, "test_it", data='profile="core", breaks_when=("z", "a")'))
-    assert found.breaks_when == ("z", "a")
+    read = behaviour(module(tmp_path, "test_it", data='profile="core", breaks_when=("z", "a")'))
+    assert read.breaks_when == ("z", "a")
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,8 @@ def test_a_leak_is_found_in_every_form(tmp_path: Path, before: str) -> None:
     for name, text in forms.items():
         (deep / name).write_text(text)
     (deep / "innocent").write_text(before + CERTIFICATE + in_base64(CERTIFICATE) + redact(KEY))
-    found = {path.name for path in leaks(tmp_path, [KEY.encode()])}
-    assert found == set(forms)
+    leaking = {path.name for path in leaks(tmp_path, [KEY.encode()])}
+    assert leaking == set(forms)
 
 
 def test_a_report_without_secrets_has_no_leaks(tmp_path: Path) -> None:
