@@ -77,7 +77,7 @@ def test_kubernetes_and_its_staging_modules_are_of_one_version() -> None:
 
 def test_etcd_is_the_one_that_this_kubernetes_is_built_with() -> None:
     modules = required("kubernetes")
-    etcd = {modules[name] for name in found if name.startswith("go.etcd.io/etcd/")}
+    etcd = {modules[name] for name in modules if name.startswith("go.etcd.io/etcd/")}
     assert etcd == {f"v{KNOWN.etcd}"}
 
 

@@ -508,10 +508,10 @@ def test_the_rerun_really_runs_the_failures_and_nothing_else(pytester: pytest.Py
         encoding="utf-8",
     )
     first = pytester.inline_run("suites/", "-q", "-p", "no:cacheprovider")
-    calls = [phase for found in first.getreports("pytest_runtest_logreport") if found.when == "call"]
-    assert [phase.outcome for found in calls] == ["passed", "failed", "passed"]
+    calls = [phase for phase in first.getreports("pytest_runtest_logreport") if phase.when == "call"]
+    assert [phase.outcome for phase in calls] == ["passed", "failed", "passed"]
     verdicts = {"passed": Verdict.CONFORMANT, "failed": Verdict.NOT_CONFORMANT}
-    results = tuple(replace(WRONG, nodeid=phase.nodeid, verdict=verdicts[found.outcome]) for found in calls)
+    results = tuple(replace(WRONG, nodeid=phase.nodeid, verdict=verdicts[phase.outcome]) for phase in calls)
     run = replace(RED, command=(sys.executable, "-m", "pytest", "suites/", "-v"), behaviours=results)
     command = rerun_command(run, unicode=unicode)
     second = pytester.run("sh", "-c", command)
