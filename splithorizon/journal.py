@@ -82,7 +82,7 @@ class Journal:
             if not isinstance(record, dict) or not record.keys() >= _FACTS:
                 raise ValueError(f"it lacks {', '.join(sorted(_FACTS - set(record)))}")
             [Entry(**entry) for entry in record["entries"]]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, PermissionError, IsADirectoryError) as error:
             raise EnvironmentBroke(f"{file} cannot be read, and its folder stays", seen=str(error)) from None
         return cls(folder, record)
 

@@ -92,7 +92,7 @@ class Change:
 
     @property
     def backup_name(self) -> str:
-        """The name of the Secret in the cluster; without the run's name where that is not known."""
+        """The name of the Secret in the cluster."""
         return f"{_BACKUP}{ownership.name_part(self.run)}-{self.id}"
 
     def to_json(self) -> str:
@@ -164,9 +164,12 @@ class Pending:
         Nothing to do where another process did it. Raises EnvironmentBroke, with the entry kept, where the cluster
         does not let us.
         """
-        if not self.file.exists():
+        try:
+            change = self.change
+        except EnvironmentBroke:
+            if self.file.exists():
+                raise
             return
-        change = self.change
         if not change.owned and (later := self._later(change)):
             raise EnvironmentBroke(f"{change} is not as before: a later change of it is to be undone first", seen=later)
         try:
@@ -263,7 +266,9 @@ def restore(folder: Path) -> list[NotRestored]:
         try:
             change = entry.change
         except EnvironmentBroke as problem:
-            left.append(NotRestored(str(entry.file), str(problem), scope_command, pending=True))
+            # A worker that is still there may have undone it in this moment.
+            if entry.file.exists():
+                left.append(NotRestored(str(entry.file), str(problem), scope_command, pending=True))
             continue
         try:
             if why := silent.get(change.role):

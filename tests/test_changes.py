@@ -254,6 +254,15 @@ def test_what_is_made_in_the_place_of_what_was_deleted_goes_first(mesh: TwoClust
     assert mesh.token == "dG9rZW4="
 
 
+def test_what_this_run_made_in_the_place_of_what_was_deleted_is_nobody_elses(mesh: TwoClusters, run: Run) -> None:
+    take_secret_away(run)
+    (entry,) = pending.pending_in(run.folder)
+    mesh.secret("b3Vycw==", **{"splithorizon.io/run": "run"})
+    with pytest.raises(EnvironmentBroke, match="what the run made in its place is still there"):
+        pending.take_back(run.primary, entry.change)
+    assert len(mesh.backups()) == 1
+
+
 def test_two_changes_of_a_field_are_undone_in_turn_though_the_first_undo_fails_once(
     mesh: TwoClusters, run: Run
 ) -> None:
