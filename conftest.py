@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 pytest_plugins = [
+    "fixtures.behaviours",
     "fixtures.claims",
     "fixtures.options",
     "fixtures.selection",

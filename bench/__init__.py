@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from splithorizon.report import RunReport
+from splithorizon.run.report import RunReport
 
 GOAL = 0.45
 """The suite's time as a share of the procedure's, at most."""
@@ -79,7 +79,7 @@ def steps_by_hand(output: str) -> tuple[Step, ...]:
 def steps_of_suite(report: RunReport) -> tuple[Step, ...]:
     """The steps of a run's report, and its checks as one more."""
     checks = Step("checks", sum(result.seconds for result in report.behaviours))
-    return (*(Step(_label(step.name, step.role), step.seconds) for step in report.steps), checks)
+    return (*(Step(_label(step.name, step.cluster), step.seconds) for step in report.steps), checks)
 
 
 def median_run(halves: Sequence[Half]) -> Half:

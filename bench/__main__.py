@@ -18,18 +18,19 @@ from typing import Any
 import yaml
 
 from bench import Half, Pair, as_json, cores_worked, median_run, steps_by_hand, steps_of_suite, table, where_time_went
-from splithorizon import process, report, topology
-from splithorizon.clusters import kind
-from splithorizon.engine import Engine, network
-from splithorizon.engine.find import find_engine
-from splithorizon.errors import EnvironmentBroke, UsageProblem
-from splithorizon.images import ImageSet, supply
-from splithorizon.journal import Journal
-from splithorizon.options import Options
-from splithorizon.progress import Progress
-from splithorizon.session import sweep_dead
-from splithorizon.topology import Topology
-from splithorizon.verdict import Verdict
+from lab import kind, topology
+from lab.engine import Engine, network
+from lab.engine.find import find_engine
+from lab.images import ImageSet, supply
+from lab.session import sweep_dead
+from lab.topology import Topology
+from splithorizon.base import process
+from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.run import report
+from splithorizon.run.journal import Journal
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
+from splithorizon.run.verdict import Verdict
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _REPORTS = _REPOSITORY / "reports"

@@ -25,7 +25,7 @@ primary=kind-$PRIMARY remote=kind-$REMOTE
 # The moment at which a step begins, for whoever reads the output.
 step() { echo "@ $EPOCHREALTIME $*"; }
 
-# The networks are closed as in splithorizon/clusters/separation.py: no packet of a test may find a way out.
+# The networks are closed as in lab/network_isolation.py: no packet of a test may find a way out.
 close_network() {
   local node=$1-control-plane services route routes
   services=$(awk '$1 == "serviceSubnet:" { print $2 }' "$2")

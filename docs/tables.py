@@ -1,53 +1,62 @@
-"""Writes the tables of the suites' README files from what the tests say of themselves.
+"""Writes the tables of the suites' README files, and that of the causes, from what the code says of itself.
 
-The claim and the fault come from a test's docstring, the likely causes from the checks that it
-calls: the very words of a failure. ``python -m docs.tables`` rewrites the tables; with ``--check``
-it shows what would change, and ends with 1 if anything would.
+The claim comes from a test's docstring, profile and faults from its decorator, the likely causes from the checks that
+it calls, and what they mean from the catalogue of causes. ``python -m docs.tables`` rewrites the tables; with
+``--check`` it shows what would change, and ends with 1 if anything would.
 """
 
 from __future__ import annotations
 
 import ast
 import difflib
+import inspect
+import os
 import re
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from splithorizon.catalogue import behaviour
+from proof.faults import every_fault
+from proof.faults.registry import Fault
+from splithorizon.diagnosis import causes as catalogue_of_causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.run.catalogue import behaviour
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"
 CHECKS = REPOSITORY / "splithorizon" / "checks"
+CAUSES = REPOSITORY / "docs" / "causes.md"
 
 _MARKED = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+# By which name the checks know the catalogue of causes.
+_CAUSES = "causes"
 
 
 def main(arguments: list[str]) -> int:
     """Rewrite the tables, or with ``--check`` compare them; return the exit status."""
-    stale = [(readme, text) for readme, text in readmes() if readme.read_text() != text]
-    for readme, text in stale:
+    stale = [(page, text) for page, text in pages() if page.read_text() != text]
+    for page, text in stale:
         if "--check" not in arguments:
-            readme.write_text(text)
+            page.write_text(text)
             continue
-        name = str(readme.relative_to(REPOSITORY))
-        now, then = readme.read_text().splitlines(True), text.splitlines(True)
+        name = os.path.relpath(page, REPOSITORY)
+        now, then = page.read_text().splitlines(True), text.splitlines(True)
         sys.stdout.writelines(difflib.unified_diff(now, then, name, name))
     return int(bool(stale) and "--check" in arguments)
 
 
-def readmes() -> Iterator[tuple[Path, str]]:
-    """Each README with the text that it should have; raises ValueError where marks are missing."""
+def pages() -> Iterator[tuple[Path, str]]:
+    """Each page with the text that it should have; raises ValueError where marks are missing."""
     areas = sorted({path.parent for path in SUITES.glob("*/test_*.py")})
-    tables = {SUITES: overview(areas)} | {area: table(area) for area in areas}
-    for folder, made in tables.items():
-        readme = folder / "README.md"
-        parts = _MARKED.split(readme.read_text())
+    tables = {SUITES / "README.md": overview(areas), CAUSES: all_causes()}
+    tables |= {area / "README.md": table(area) for area in areas}
+    for page, made in tables.items():
+        parts = _MARKED.split(page.read_text())
         if len(parts) != 4:
-            raise ValueError(f"{readme}: one pair of marks is needed around the table")
+            raise ValueError(f"{page}: one pair of marks is needed around the table")
         before, begin, end, after = parts
-        yield readme, f"{before}{begin}{made}{end}{after}"
+        yield page, f"{before}{begin}{made}{end}{after}"
 
 
 def overview(areas: list[Path]) -> str:
@@ -61,28 +70,35 @@ def overview(areas: list[Path]) -> str:
 
 
 def table(area: Path) -> str:
-    """One area's behaviours: what is claimed, what must break it, and what a failure points at."""
+    """One area's behaviours: what is claimed, which faults must break it, and the causes that a failure can name."""
     rows = []
     for path in sorted(area.glob("test_*.py")):
-        likely = [cause for check in checks_of(path) for cause in causes(check, members_of(path))]
         one = behaviour(path)
-        cells = [f"[{one.claim}]({path.name})", one.profile, one.fault, "<br>".join(dict.fromkeys(likely))]
-        rows.append(f"| {' | '.join(cells)} |")
+        faults = "<br>".join(_shown(_fault(name, path), area) for name in one.breaks_when)
+        likely = ", ".join(f"`{cause.id}`" for cause in causes_of(path))
+        rows.append(f"| [{one.claim}]({path.name}) | {one.profile} | {faults} | {likely} |")
+    meaning = os.path.relpath(CAUSES, area)
     head = [
-        "| claim | profile | fault that must break it | likely causes, as a failure names them |",
+        f"| claim | profile | fault that must break it | [causes]({meaning}) that a failure can name |",
         "|---|---|---|---|",
     ]
     return "\n".join([*head, *rows, ""])
 
 
-def checks_of(path: Path) -> list[str]:
-    """The checks that a test calls, in its order."""
-    return [node.attr for node in _attributes(path) if isinstance(node.value, ast.Name) and node.value.id == "checks"]
+def all_causes() -> str:
+    """Every cause, what it means, and the faults whose failures must carry it."""
+    rows = []
+    for cause in catalogue_of_causes.REGISTRY:
+        faults = [_linked(fault, CAUSES.parent) for fault in every_fault() if cause.id in fault.causes.values()]
+        rows.append(f"| `{cause.id}` | {cause.text} | {', '.join(faults)} |")
+    return "\n".join(["| cause | meaning | faults that make it |", "|---|---|---|", *rows, ""])
 
 
-def members_of(path: Path) -> frozenset[str]:
-    """The attributes that a test names, members of enumerations among them."""
-    return frozenset(node.attr for node in _attributes(path))
+def causes_of(path: Path) -> list[Cause]:
+    """Every cause that the checks of a test may name, in the order of the source."""
+    named = [node.attr for node in _attributes(path)]
+    checks = [node.attr for node in _attributes(path) if ast.unparse(node.value) == "checks"]
+    return list(dict.fromkeys(cause for check in checks for cause in _named_by(check, named, set())))
 
 
 @cache
@@ -90,11 +106,30 @@ def _attributes(path: Path) -> list[ast.Attribute]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
 
 
-def causes(check: str, members: Container[str]) -> Iterator[str]:
-    """Every likely cause that a check may name to a test with these; raises ValueError where it cannot be read off."""
-    for node in ast.walk(_defined()[check]):
-        if isinstance(node, ast.keyword) and node.arg == "likely_cause":
-            yield from _texts(node.value, members)
+def _named_by(name: str, members: Collection[str], seen: set[str]) -> Iterator[Cause]:
+    """The causes in a definition of the checks, and in whatever else of the checks that uses."""
+    seen.add(name)
+    for node in _inside(_defined()[name], members):
+        match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=constant) if module == _CAUSES:
+                yield getattr(catalogue_of_causes, constant)
+            case ast.Name(id=used) if used in _defined() and used not in seen:
+                yield from _named_by(used, members, seen)
+
+
+def _inside(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
+    """All that a definition is made of, in the order of the source; of a table by members of an enumeration that a
+    test names, their entries alone.
+    """  # noqa: D205  # one sentence
+    yield node
+    if isinstance(node, ast.Dict):
+        entries = list(zip(node.keys, node.values, strict=True))
+        chosen = [value for key, value in entries if isinstance(key, ast.Attribute) and key.attr in members]
+        for value in chosen or node.values:
+            yield from _inside(value, members)
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _inside(child, members)
 
 
 @cache
@@ -111,38 +146,21 @@ def _defined() -> Mapping[str, ast.AST]:
     return found
 
 
-def _texts(value: ast.AST, members: Container[str]) -> Iterator[str]:
-    """The texts that an expression may come to, by any branch and any return, and of a table by those members."""
-    match value:
-        case ast.Name(id=name):
-            yield from _texts(_defined()[name], members)
-        case ast.Subscript(value=ast.Name(id=name)):
-            chosen = _defined()[name]
-            for key, text in zip(chosen.keys, chosen.values, strict=True) if isinstance(chosen, ast.Dict) else ():
-                if isinstance(key, ast.Attribute) and key.attr in members:
-                    yield from _texts(text, members)
-        case ast.Constant(value=str(text)):
-            yield text
-        case ast.JoinedStr(values=parts):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else _name(part) for part in parts)
-        case ast.IfExp(body=one, orelse=other):
-            yield from _texts(one, members)
-            yield from _texts(other, members)
-        case ast.Call(func=ast.Name(id=name)):
-            for node in ast.walk(_defined()[name]):
-                if isinstance(node, ast.Return) and node.value is not None:
-                    yield from _texts(node.value, members)
-        case _:
-            raise ValueError(f"a check's likely cause, {ast.unparse(value)}: not a text that can be read off")
+def _fault(name: str, path: Path) -> Fault:
+    for fault in every_fault():
+        if fault.name == name:
+            return fault
+    raise ValueError(f"{path}: there is no fault {name!r}")
 
 
-def _name(part: ast.expr) -> str:
-    """What stands for a value in a text: its variable's name, or dots for more than a name."""
-    match part:
-        case ast.FormattedValue(value=ast.Name(id=name)):
-            return f"*{name}*"
-        case _:
-            return "…"
+def _shown(fault: Fault, area: Path) -> str:
+    """A fault with a link to its source and what it does."""
+    return f"{_linked(fault, area)}: {fault.story.rstrip('.')}"
+
+
+def _linked(fault: Fault, folder: Path) -> str:
+    source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", folder)
+    return f"[{fault.name}]({source})"
 
 
 if __name__ == "__main__":

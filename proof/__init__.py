@@ -6,11 +6,12 @@ This module is what was seen and the table of it; ``python -m proof`` breaks and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from splithorizon.faults.registry import Fault
-from splithorizon.report import BehaviourResult, RunReport
-from splithorizon.verdict import Verdict
+from proof.faults.registry import Fault
+from splithorizon.run.catalogue import Behaviour
+from splithorizon.run.report import RunReport
+from splithorizon.run.verdict import Verdict
 
 CONTROL = "test_local_traffic_stays_local"
 
@@ -20,6 +21,7 @@ _GLYPH = {
     Verdict.INCONCLUSIVE: "?",
     Verdict.PARTIAL: "~",
 }
+_OPEN = "*"
 # One glyph speaks for a behaviour's every route: the first of these that one of them came to.
 _WORST_FIRST = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE, Verdict.PARTIAL, Verdict.CONFORMANT)
 
@@ -36,6 +38,13 @@ class Proven:
     """Seconds from the undo to the end of the run that was sound again."""
     problems: tuple[str, ...]
     """What was demanded and not seen; empty where the fault was detected as it must be."""
+    cause_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each behaviour that it must break, the causes that its failures carried."""
+
+    def not_told_apart(self, behaviour: str) -> tuple[str, ...]:
+        """The causes that a behaviour's failures carried beside the fault's: its checks cannot tell them apart."""
+        demanded = self.fault.causes.get(behaviour)
+        return tuple(one for one in self.cause_ids.get(behaviour, ()) if one != demanded)
 
 
 def verdicts_of(report: RunReport) -> dict[str, Verdict]:
@@ -54,12 +63,40 @@ def missing(fault: Fault, report: RunReport) -> list[str]:
         if not any(result.verdict is fault.verdict for result in results):
             seen = ", ".join(result.verdict for result in results) or "not run"
             lacking.append(f"{behaviour}: {seen}, where {fault.verdict} is demanded")
-        elif not any(_names_cause(result, fault) for result in results):
-            told = " | ".join(result.likely_cause or result.failure for result in results if result.failure)
-            lacking.append(f"{behaviour} does not name the cause {fault.causes[behaviour]!r}; it says: {told}")
+            continue
+        for result in results:
+            # A failure of one route with the right cause does not excuse a wrong one on another route.
+            if result.verdict is fault.verdict and fault.causes[behaviour] not in result.cause_ids:
+                where = f" ({result.route})" if result.route else ""
+                carried = ", ".join(result.cause_ids) or f"none; it says: {result.failure}"
+                lacking.append(f"{behaviour}{where} lacks the cause {fault.causes[behaviour]}; it carries {carried}")
     if fault.spares_local and verdicts_of(report).get(CONTROL) is not Verdict.CONFORMANT:
         lacking.append(f"{CONTROL}, the control, is not conformant")
     return lacking
+
+
+def cause_ids_of(fault: Fault, report: RunReport) -> dict[str, tuple[str, ...]]:
+    """The causes that the failures of each behaviour carried that the fault must break, over all routes."""
+    carried: dict[str, list[str]] = {behaviour: [] for behaviour in fault.breaks}
+    for result in report.behaviours:
+        if result.behaviour in carried and result.verdict is fault.verdict:
+            carried[result.behaviour] += result.cause_ids
+    return {behaviour: tuple(dict.fromkeys(ids)) for behaviour, ids in carried.items()}
+
+
+def unrefuted(behaviours: Iterable[Behaviour], proven: Iterable[Proven]) -> list[str]:
+    """The behaviours that a fault did not refute which they name as the one that must; of faults that were injected."""
+    injected = {one.fault.name: one for one in proven}
+    return [
+        f"{behaviour.name} names the fault {name}, which does not refute it"
+        for behaviour in behaviours
+        for name in behaviour.breaks_when
+        if name in injected and not _refutes(injected[name], behaviour.name)
+    ]
+
+
+def _refutes(one: Proven, behaviour: str) -> bool:
+    return behaviour in one.fault.breaks and one.verdicts.get(behaviour) is Verdict.NOT_CONFORMANT
 
 
 def unsound(report: RunReport) -> list[str]:
@@ -93,6 +130,7 @@ def _joined(parts: Sequence[Proven]) -> Proven:
         max(one.detected_after for one in parts),
         max(one.healed_after for one in parts),
         tuple(problem for one in parts for problem in one.problems),
+        {behaviour: ids for one in parts for behaviour, ids in one.cause_ids.items()},
     )
 
 
@@ -102,15 +140,32 @@ def table(proven: Sequence[Proven]) -> list[str]:
     keys = [f"{number:>3}  {name.removeprefix('test_')}" for number, name in enumerate(behaviours, start=1)]
     width = max(len(one.fault.name) for one in proven)
     head = (
-        " " * width + "".join(f"{number:>4}" for number in range(1, len(behaviours) + 1)) + "   red after  green after"
+        " " * width + "".join(f"{number:>5}" for number in range(1, len(behaviours) + 1)) + "   red after  green after"
     )
     rows = []
     for one in proven:
-        cells = "".join(f"{_cell(one, behaviour):>4}" for behaviour in behaviours)
+        cells = "".join(f"{_cell(one, behaviour):>5}" for behaviour in behaviours)
         times = f"{one.detected_after:>9.1f} s {one.healed_after:>10.1f} s"
         rows.append(f"{one.fault.name:<{width}}{cells}   {times}{'  NOT PROVEN' if one.problems else ''}")
-    legend = "✗ not conformant, ? inconclusive, · conformant; (✗) or (?) is what the fault must come to"
-    return [*keys, "", head, *rows, "", legend]
+    legend = [
+        "✗ not conformant, ? inconclusive, · conformant; (✗) or (?) is what the fault must come to",
+        f"{_OPEN} the failure carries other causes beside the fault's: its checks cannot tell them apart",
+    ]
+    unclear = [
+        f"{one.fault.name}, {behaviour.removeprefix('test_')}: cannot be told apart from: {', '.join(others)}"
+        for one in proven
+        for behaviour in one.fault.breaks
+        if (others := one.not_told_apart(behaviour))
+    ]
+    return [*keys, "", head, *rows, "", *legend, *(["", *unclear] if unclear else [])]
+
+
+def account(proven: Sequence[Proven], behaviours: Iterable[Behaviour]) -> tuple[list[str], bool]:
+    """What is wrong with a proof, line by line, with the count of the faults proven; and whether nothing is wrong."""
+    problems = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
+    problems += unrefuted(behaviours, proven)
+    held = sum(not one.problems for one in proven)
+    return [*problems, f"{held} of {len(proven)} faults proven"], not problems
 
 
 def as_json(one: Proven) -> dict[str, object]:
@@ -121,6 +176,7 @@ def as_json(one: Proven) -> dict[str, object]:
         "must_break": list(one.fault.breaks),
         "demanded": one.fault.verdict,
         "causes": dict(one.fault.causes),
+        "cannot_be_told_apart_from": {behaviour: list(one.not_told_apart(behaviour)) for behaviour in one.fault.breaks},
         "verdicts": dict(one.verdicts),
         "detected_after": round(one.detected_after, 1),
         "healed_after": round(one.healed_after, 1),
@@ -132,11 +188,8 @@ def _worst(verdicts: Collection[Verdict]) -> Verdict:
     return next(worst for worst in _WORST_FIRST if worst in verdicts)
 
 
-def _names_cause(result: BehaviourResult, fault: Fault) -> bool:
-    said = f"{result.failure}\n{result.likely_cause}"
-    return result.verdict is fault.verdict and fault.causes[result.behaviour] in said
-
-
 def _cell(one: Proven, behaviour: str) -> str:
     glyph = _GLYPH[one.verdicts[behaviour]] if behaviour in one.verdicts else " "
-    return f"({glyph})" if behaviour in one.fault.breaks else f"{glyph} "
+    if behaviour not in one.fault.breaks:
+        return f"{glyph}  "
+    return f"({glyph}){_OPEN if one.not_told_apart(behaviour) else ' '}"

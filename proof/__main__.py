@@ -14,20 +14,22 @@ from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 
-from proof import CONTROL, Proven, apart, as_json, missing, table, together, unsound, verdicts_of
-from splithorizon import catalogue, preflight, process, report
-from splithorizon.catalogue import Profile
-from splithorizon.durations import current as durations
-from splithorizon.errors import Cancelled, EnvironmentBroke, UsageProblem
-from splithorizon.faults import every_fault
-from splithorizon.faults.registry import Fault
-from splithorizon.mesh.model import Mesh
-from splithorizon.options import Options
-from splithorizon.progress import Progress
-from splithorizon.report import RunReport
-from splithorizon.session import MEMORY_GIB, RUN_DISK_GIB, Session
-from splithorizon.topology import Role
-from splithorizon.waiting import NotYet, eventually
+from lab import preflight
+from lab.session import MEMORY_GIB, RUN_DISK_GIB, Session
+from proof import CONTROL, Proven, account, apart, as_json, cause_ids_of, missing, table, together, unsound, verdicts_of
+from proof.faults import every_fault
+from proof.faults.registry import Fault
+from splithorizon.base import process
+from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.topology import Role
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.run import catalogue, report
+from splithorizon.run.catalogue import Profile
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
+from splithorizon.run.report import RunReport
 
 Take = Callable[[deque[Fault]], Fault]
 
@@ -73,7 +75,7 @@ class Prover:
             with self._progress.step(f"{fault.name} detected"):
                 fault.inject(self._mesh, undo)
                 try:
-                    eventually(f"{fault.name} is detected", detected, within=durations().fault_detected)
+                    eventually(f"{fault.name} is detected", detected, within=timeouts().fault_detected)
                 except EnvironmentBroke as undetected:
                     problems = (undetected.seen or str(undetected),)
             detected_after = time.monotonic() - begun
@@ -81,7 +83,8 @@ class Prover:
         with self._progress.step(f"{fault.name} healed"):
             self._require_healed(fault)
         found = verdicts_of(last) if last else {}
-        return Proven(fault, found, detected_after, time.monotonic() - begun, problems)
+        carried = cause_ids_of(fault, last) if last else {}
+        return Proven(fault, found, detected_after, time.monotonic() - begun, problems, carried)
 
     def require_sound(self, modules: Iterable[str]) -> None:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
@@ -90,7 +93,7 @@ class Prover:
             if wrong := unsound(self.look(modules)):
                 raise NotYet("; ".join(wrong))
 
-        eventually("the mesh is sound", sound, within=durations().fault_healed)
+        eventually("the mesh is sound", sound, within=timeouts().fault_healed)
 
     def _require_healed(self, fault: Fault) -> None:
         if not _disrupts(fault):
@@ -113,7 +116,7 @@ class Prover:
         command += ["--mesh", str(self._facts), "--requests", _REQUESTS]
         command += [f"--report-dir={folder}", *(_DISRUPTED if disrupted else _HANGING if hangs else ())]
         command += ["--fault-stays"] if disrupted else []
-        within = durations().disruptive_test if disrupted else durations().suite_run
+        within = timeouts().disruptive_test if disrupted else timeouts().suite_run
         process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
         if not (folder / report.LATEST / report.NAME).exists():
             raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._reports}/runs.log")
@@ -183,7 +186,10 @@ class Proof:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prove, print, write; 0 where every fault was detected, 1 where one was not, 10 where the environment broke."""
+    """Prove, print, write; 0 where every fault was detected, 10 where the environment broke.
+
+    1 where a fault was not detected, or a behaviour names a fault that does not refute it.
+    """
     asked = _parser().parse_args(arguments)
     chosen = [
         fault
@@ -234,11 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     names = [fault.name for fault in chosen]
     proven = sorted(together(proof.proven), key=lambda one: names.index(one.fault.name))
     print("\n".join(["", *table(proven), ""]))
-    wrong = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
-    print(
-        "\n".join([*wrong, f"{len(proven) - len({one.split(':')[0] for one in wrong})} of {len(proven)} faults proven"])
-    )
-    return int(bool(wrong))
+    lines, sound = account(proven, catalogue.behaviours(_SUITES))
+    print("\n".join(lines))
+    return int(not sound)
 
 
 def _say(mesh: int, line: str) -> None:

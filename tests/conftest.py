@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from splithorizon.kube import Kube
-from tests.small_api import SmallApi, small_api
+from splithorizon.kube.client import Kube
+from tests.support.small_api import SmallApi, small_api
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of real engines install and start things: they are run where ``-m`` names them, and nowhere else."""
+    if re.search(r"\bengine\b", config.getoption("markexpr")):
+        return
+    if left_out := [item for item in items if item.get_closest_marker("engine")]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

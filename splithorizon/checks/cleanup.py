@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import CheckFailed, Evidence
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.uninstallation import Remains
-from splithorizon.topology import Role
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.topology import Role
+from splithorizon.mesh.snapshot import Remains
 
 _SHOWN = 8
 
@@ -21,10 +23,11 @@ def as_before_installation(remains: Remains) -> Evidence:
         raise CheckFailed(
             claim,
             expected=f"its {remains.objects} objects of before and no others, within {remains.within:g} s",
-            seen="; ".join([*found[:_SHOWN], *more]),
+            seen="; ".join([*found[:_SHOWN], *more, *remains.stuck]),
             samples=remains.objects,
-            likely_cause=_cause(remains),
+            causes=_why_left(remains),
             next_command=_look_at(found[0], remains.role),
+            where=remains.role,
             numbers={"objects": remains.objects, "differences": len(found)},
         )
     return Evidence(
@@ -34,17 +37,14 @@ def as_before_installation(remains: Remains) -> Evidence:
     )
 
 
-def _cause(remains: Remains) -> str:
+def _why_left(remains: Remains) -> tuple[Cause, ...]:
     if remains.stuck:
-        return f"a finalizer whose controller is gone keeps it: {'; '.join(remains.stuck)}"
+        return (causes.FINALIZER_WITHOUT_CONTROLLER,)
     if remains.going:
-        return f"a namespace was not emptied in time, or holds what cannot be deleted: {', '.join(remains.going)}"
+        return (causes.NAMESPACE_NOT_EMPTIED,)
     if any(found.startswith("left: ") for found in remains.differences):
-        return (
-            "something else than istioctl made it, so that purging does not know it: an earlier installation, "
-            "another revision, Helm, a hand; or an istiod elsewhere still watches this cluster and makes it again"
-        )
-    return "the installation changed what was there before it, and nothing changes it back"
+        return (causes.INSTALLED_BY_OTHER_MEANS, causes.ISTIOD_ELSEWHERE)
+    return (causes.CHANGED_BY_INSTALLATION,)
 
 
 def _look_at(difference: str, role: Role) -> str:

@@ -8,19 +8,21 @@ from fractions import Fraction
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from splithorizon import statistics
-from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of
+from splithorizon.base import statistics
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.gateway import Address
-from splithorizon.observations.anchors import Bundle
-from splithorizon.observations.chain import Link, Place
-from splithorizon.observations.control_plane import RemoteSecret, Synchronisation, WatchedCluster
-from splithorizon.observations.proxy import Endpoint, share_of
-from splithorizon.observations.replies import Reply
-from splithorizon.route import Route
-from splithorizon.topology import Role
-from splithorizon.workloads import VERSION_OF
+from splithorizon.checks.next_steps import REMOTE_CLUSTERS, endpoints_of
+from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.info import Address, NetworkMode
+from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.trust_bundles import CABundle
+from splithorizon.mesh.config_chain import GATEWAYS, Setting, Source
+from splithorizon.traffic.istiod import RemoteSecret, Synchronisation, WatchedCluster
+from splithorizon.traffic.proxy import Endpoint, share_of
+from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.workloads import VERSION_OF
 
 _SYNCED = "synced"
 # Who reads that the root ends has the time to replace it.
@@ -34,12 +36,13 @@ def endpoints_split_at_the_horizon(
     near_pods: Collection[str],
     far_pods: Collection[str],
     far_gateway: Collection[str],
+    mode: NetworkMode,
 ) -> Evidence:
-    """The side-car's endpoints are the near pods and the far network's gateways: no more, no fewer, all healthy."""
+    """The sidecar's endpoints are the near pods and the far network's gateways: no more, no fewer, all healthy."""
     require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
     require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
     require_samples(sorted(far_gateway), f"known gateway addresses of the {route.far}")
-    claim = f"{route}: the side-car's endpoints are the near pods and the far gateway"
+    claim = f"{route}: the sidecar's endpoints are the near pods and the far gateway"
     addresses = {str(endpoint.address) for endpoint in endpoints}
     wanted = {*near_pods, *far_gateway}
     if addresses != wanted or any(endpoint.ailments for endpoint in endpoints):
@@ -48,8 +51,9 @@ def endpoints_split_at_the_horizon(
             expected=", ".join(sorted(wanted)) + ", all healthy",
             seen=", ".join(map(str, endpoints)) or "no endpoint at all",
             samples=len(endpoints),
-            likely_cause=_why_not_split(addresses, near_pods, far_pods, far_gateway),
+            causes=_why_not_split(addresses, near_pods, far_pods, far_gateway, mode),
             next_command=endpoints_of(route.near),
+            where=route,
         )
     return Evidence(
         claim,
@@ -82,19 +86,24 @@ def weights_follow(
             f"{len(far_pods)} pods are behind it, {len(near_pods)} near",
             seen=", ".join(map(str, endpoints)),
             samples=len(endpoints),
-            likely_cause="istiod counts fewer far pods than there are: one without a side-car is not reached "
-            "across networks, one is not ready, or its cluster is not synced"
+            causes=(causes.POD_WITHOUT_SIDECAR, causes.POD_NOT_READY, causes.CLUSTER_NOT_SYNCED)
             if share < wanted
-            else "istiod counts more far pods than there are, or fewer near ones: a push is late, or pods are not ready"
+            else (causes.PUSH_LATE, causes.POD_NOT_READY)
             if share > wanted
-            else "near pods weigh differently: a WorkloadEntry, or a locality, gives one of them a weight of its own",
+            else (causes.ENDPOINTS_WEIGHTED,),
             next_command=endpoints_of(route.near),
+            where=route,
         )
     return Evidence(claim, f"{share} by weight", {"share": str(share)}, sample_lines=tuple(map(str, endpoints)))
 
 
 def answers_follow_weights(
-    replies: Sequence[Reply], route: Route, *, near_pods: Collection[str], far_pods: Collection[str]
+    replies: Sequence[Reply],
+    route: Route,
+    *,
+    near_pods: Collection[str],
+    far_pods: Collection[str],
+    mode: NetworkMode,
 ) -> Evidence:
     """The far version answers as often as its number of pods says, but for one run in a million."""
     answers = [reply.version for reply in replies if reply.version]
@@ -124,16 +133,19 @@ def answers_follow_weights(
             f"{near} (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=f"{count} from {far}",
             samples=len(answers),
-            likely_cause="the side-car balances without weights: a DestinationRule with RANDOM or a consistent hash"
+            causes=(causes.BALANCED_WITHOUT_WEIGHTS,)
             if 0 < count < len(answers)
-            else "one network gives no answer at all, or a locality is preferred",
-            next_command=f"kubectl <{Role.PRIMARY}> get destinationrules -A -o yaml",
+            else near_version_missing()
+            if count
+            else far_version_missing(mode),
+            next_command=endpoints_of(route.near),
+            where=route,
             numbers=numbers,
         )
     return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
 
 
-def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
+def naming_chain_is_whole(chain: Sequence[Setting], role: Role) -> Evidence:
     """Every place that names a cluster, or its network, gives it the one name that it has to have."""
     require_samples(chain, f"links of the {role}'s configuration")
     claim = f"{role}: every link from the network's label to istiod's gateways agrees"
@@ -150,8 +162,9 @@ def naming_chain_is_whole(chain: Sequence[Link], role: Role) -> Evidence:
             expected=f"{first.place}, {first.of}: {first.expected or 'a name'}",
             seen=seen,
             samples=len(chain),
-            likely_cause=_why_broken(first),
+            causes=_why_broken(first),
             next_command=f"istioctl <{Role.PRIMARY}> x internal-debug networkz<revision>",
+            where=role,
             numbers={f"{link.place}, {link.of}": link.seen for link in chain},
         )
     return Evidence(claim, f"{len(chain)} links", {"links": len(chain)}, sample_lines=table)
@@ -174,12 +187,13 @@ def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
             seen="; ".join(f"{what}: {', '.join(names[:SHOWN])}" for what, names in kinds.items() if names)
             + (f"; refused: {', '.join(sorted(refused))}" if refused else ""),
             samples=len(state.found),
-            likely_cause="istiod refuses the proxy (its cluster id is not a remote secret's), or it cannot be reached"
+            causes=(causes.PROXY_REFUSED, causes.ISTIOD_UNREACHABLE)
             if absent
-            else "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)"
+            else (causes.ENVOY_REFUSED_CONFIG,)
             if refused
-            else "the proxy is overloaded or its connection hangs: the push is sent and not answered",
+            else (causes.PROXY_HANGS,),
             next_command=f"istioctl <{Role.PRIMARY}> proxy-status<revision>",
+            where=role,
             numbers=refused,
         )
     return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
@@ -198,12 +212,9 @@ def istiod_found_behind(asked: str, found: Collection[Address], *, gateway: Coll
             expected=either(wanted),
             seen=either(seen),
             samples=len(seen),
-            likely_cause="the remote's Service for istiod has no endpoint: nothing of the remote was installed, "
-            "or its gateway address was not known then"
-            if not seen
-            else "the endpoints of the remote's Service for istiod name another address than the primary's gateway's: "
-            "remotePilotAddress is stale, or never was right",
+            causes=(causes.ISTIOD_ADDRESS_STALE,) if seen else (causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,),
             next_command=f"kubectl <{Role.REMOTE}> -n <{Role.REMOTE} system> get endpointslices -o yaml",
+            where=Role.REMOTE,
         )
     return Evidence(claim, either(seen), {"endpoints": len(seen)}, addresses=tuple(sorted(seen)))
 
@@ -219,10 +230,7 @@ def remote_secrets_usable(secrets: Sequence[RemoteSecret], *, remote_id: str) ->
             expected=f"a secret with the data key {remote_id or 'of the remote'}, and no server at a loopback address",
             seen=shown or "no remote secret",
             samples=len(secrets),
-            likely_cause="the secret was made of a kubeconfig of the cluster's own machine: its server is a loopback "
-            "address, where istiod finds nothing but itself"
-            if looped
-            else "its remote secret is missing or refused: no data key is the cluster's id, or it holds no kubeconfig",
+            causes=_why_not_usable(secrets, remote_id),
             next_command=f"kubectl <{Role.PRIMARY}> -n <{Role.PRIMARY} system> get secrets -l istio/multiCluster=true",
         )
     return Evidence(claim, f"{len(secrets)} usable", {"secrets": len(secrets)}, sample_lines=(shown,))
@@ -246,11 +254,11 @@ def every_cluster_watched(watched: Mapping[str, Sequence[WatchedCluster]], wante
             expected=f"{', '.join(sorted(wanted))} {_SYNCED} by {', '.join(states)}",
             seen=", ".join(wrong),
             samples=sum(map(len, states.values())),
-            likely_cause="istiod does not know the cluster: its remote secret is missing or refused"
+            causes=(causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_KEY_WRONG)
             if any("not watched" in one for one in wrong)
-            else "istiod let go of the cluster and did not take it up again: it lives on what it knew, until restarted"
+            else (causes.WATCH_CLOSED,)
             if any("closed" in one for one in wrong)
-            else "istiod does not reach the cluster's API server, or may not read it: a stale token, a wrong address",
+            else (causes.API_SERVER_UNREACHABLE, causes.REMOTE_SECRET_REFUSED),
             next_command=REMOTE_CLUSTERS,
         )
     return Evidence(
@@ -258,7 +266,7 @@ def every_cluster_watched(watched: Mapping[str, Sequence[WatchedCluster]], wante
     )
 
 
-def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -> Evidence:
+def webhooks_hold_root(bundles: Sequence[CABundle], role: Role, *, root: CABundle) -> Evidence:
     """Every webhook's bundle holds valid certificates, and a root that the mesh's workloads trust."""
     require_samples(bundles, f"webhooks of the mesh's revision in the {role}")
     require_samples(root.roots, f"roots in {root.place}")
@@ -270,18 +278,18 @@ def webhooks_hold_root(bundles: Sequence[Bundle], role: Role, *, root: Bundle) -
             expected=f"{len(bundles)} webhooks with {str(root).partition(': ')[2]}",
             seen="; ".join(map(str, wrong[:SHOWN])) + (f"; {len(wrong)} in all" if len(wrong) > SHOWN else ""),
             samples=len(bundles),
-            likely_cause="istiod did not write its CA bundle there: it may not, it does not see the cluster, "
-            "or the webhook is of an istiod that is gone"
+            causes=(causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED, causes.WEBHOOK_ORPHANED)
             if any(one.problem for one in wrong)
-            else "a certificate in the bundle is not valid now: a root was not replaced in time, or a clock is wrong"
+            else (causes.ROOT_EXPIRED,)
             if all(one.fingerprints & root.fingerprints for one in wrong)
-            else "the webhook has the root of another istiod: the root was replaced, or revisions share a webhook",
+            else (causes.ROOTS_DIFFER, causes.WEBHOOK_ORPHANED),
+            where=role,
             next_command=f"kubectl <{role}> get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml",
         )
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
 
 
-def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
+def roots_agree(bundles: Sequence[CABundle]) -> Evidence:
     """Each cluster's namespace has the same root certificates, and one of them stays valid for a while."""
     require_samples(bundles, "root bundles")
     claim = "both clusters trust the same root, valid for a week at least"
@@ -293,11 +301,12 @@ def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
             expected=f"the same certificates in each, one valid until after {datetime.now(UTC) + _STILL_VALID:%F}",
             seen="; ".join(map(str, bundles)),
             samples=len(bundles),
-            likely_cause="istiod does not write it: it may not, or does not see the cluster; pods cannot start without"
+            causes=(causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED)
             if unread
-            else "the clusters have certificates of different roots, or one root was replaced in one cluster alone"
+            else (causes.ROOTS_DIFFER,)
             if len({one.fingerprints for one in bundles}) != 1
-            else "the root's time is over, or nearly: then no proxy trusts another, and none trusts istiod",
+            else (causes.ROOT_EXPIRED,),
+            where=Role.REMOTE,
             next_command=f"kubectl <{Role.REMOTE}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
         )
     return Evidence(
@@ -308,7 +317,7 @@ def roots_agree(bundles: Sequence[Bundle]) -> Evidence:
     )
 
 
-def _all_valid(bundle: Bundle) -> bool:
+def _all_valid(bundle: CABundle) -> bool:
     return all(root.valid() for root in bundle.roots)
 
 
@@ -320,45 +329,68 @@ def _is_loopback(server: str) -> bool:
         return host == "localhost"
 
 
-def _why_broken(link: Link) -> str:
+def _why_not_usable(secrets: Sequence[RemoteSecret], remote_id: str) -> tuple[Cause, ...]:
+    if any(_is_loopback(one.server) for one in secrets):
+        return (causes.REMOTE_SECRET_AT_LOOPBACK,)
+    if not secrets:
+        return (causes.REMOTE_SECRET_MISSING,)
+    if remote_id in {one.cluster_id for one in secrets}:
+        return (causes.REMOTE_SECRET_WITHOUT_KUBECONFIG,)
+    # Secrets of other clusters may be there as well.
+    return (causes.REMOTE_SECRET_KEY_WRONG, causes.REMOTE_SECRET_MISSING)
+
+
+def _why_broken(link: Setting) -> tuple[Cause, ...]:
     match link.place:
-        case Place.NAMESPACE:
-            return "the system namespace lost its topology.istio.io/network label, or never had it"
-        case Place.MESH_NETWORKS:
-            return "meshNetworks has no such fromRegistry (it must be the cluster's id), or another gateway address"
-        case Place.SERVICE:
-            return "the gateway's Service lost its network label or port 15443, or its address is another one"
-        case Place.POD_LABEL:
-            return "the pod was injected before its network was known, or relabelled: restart it"
-        case Place.POD_NETWORK:
-            return "the injection webhook's path names another network, or the pod is older than its setting"
-        case Place.POD_CLUSTER:
-            return "the injection webhook's path names another cluster than the remote secret's data key"
-        case Place.REMOTE_KUBECONFIG:
-            return "the remote secret is missing, or its data key is not the id that the remote's proxies tell"
-        case Place.CLUSTERS:
-            return "istiod does not watch the cluster: its remote secret is missing or refused"
-        case Place.GATEWAYS:
-            return "istiod found no gateway of the network, or another address: cluster not synced, or Service pending"
+        case Source.NAMESPACE:
+            return (causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,)
+        case Source.MESH_NETWORKS:
+            if not link.of.endswith(GATEWAYS):
+                return (causes.MESH_NETWORKS_REGISTRY_WRONG,)
+            return (causes.GATEWAY_ADDRESS_WRONG,) if link.seen else (causes.MESH_NETWORKS_WITHOUT_GATEWAY,)
+        case Source.SERVICE:
+            if link.seen:
+                return (causes.GATEWAY_ADDRESS_WRONG,)
+            return (causes.GATEWAY_SERVICE_WITHOUT_NETWORK, causes.GATEWAY_SERVICE_WITHOUT_ADDRESS)
+        case Source.POD_LABEL:
+            return (causes.POD_WITHOUT_NETWORK,)
+        case Source.POD_NETWORK:
+            return (causes.PROXY_NETWORK_WRONG,)
+        case Source.POD_CLUSTER:
+            return (causes.PROXY_CLUSTER_ID_WRONG,)
+        case Source.REMOTE_KUBECONFIG:
+            # Keys of other clusters may be there as well.
+            return (
+                (causes.REMOTE_SECRET_KEY_WRONG, causes.REMOTE_SECRET_MISSING)
+                if link.seen
+                else (causes.REMOTE_SECRET_MISSING,)
+            )
+        case Source.CLUSTERS:
+            return (causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_REFUSED)
+        case Source.GATEWAYS:
+            if link.seen:
+                return (causes.GATEWAY_ADDRESS_WRONG, causes.PUSH_LATE)
+            return (causes.CLUSTER_NOT_SYNCED, causes.GATEWAY_SERVICE_WITHOUT_ADDRESS)
 
 
 def _why_not_split(
-    addresses: Collection[str], near_pods: Collection[str], far_pods: Collection[str], far_gateway: Collection[str]
-) -> str:
+    addresses: Collection[str],
+    near_pods: Collection[str],
+    far_pods: Collection[str],
+    far_gateway: Collection[str],
+    mode: NetworkMode,
+) -> tuple[Cause, ...]:
     held = set(addresses)
     if not held:
-        return "the side-car has not heard of the service: its namespace is not exported to it, or no push reached it"
+        return (causes.SERVICE_NOT_SENT,)
     if strange := held - {*near_pods, *far_pods, *far_gateway}:
-        return f"istiod tells of {either(strange)}: another gateway address, another workload, or a pod that is gone"
+        ports = {address.rpartition(":")[2] for address in far_gateway}
+        at_gateways = {address.rpartition(":")[2] for address in strange} <= ports
+        return (causes.GATEWAY_ADDRESS_WRONG,) if at_gateways else (causes.STALE_ENDPOINT, causes.STRANGE_POD)
     if held & set(far_pods):
-        return (
-            "istiod knows no network of the far pods, or no gateway of it, and hands out pod addresses of the other "
-            "network (no topology.istio.io/network label on the gateway's Service, no meshNetworks)"
-        )
-    if not held & set(far_gateway):
-        return "istiod does not see the other cluster: its remote secret is missing or refused"
-    if not held & set(near_pods):
-        return "istiod does not see the client's own cluster: its remote secret is missing or refused"
+        return far_pods_dialled(mode)
+    if not held & set(far_gateway) or not held & set(near_pods):
+        return (causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_REFUSED, causes.CLUSTER_NOT_SYNCED)
     if held != {*near_pods, *far_gateway}:
-        return "not every pod or gateway address has reached the side-car: a push is late, or a pod is not ready"
-    return "the side-car found an endpoint unhealthy: ejected after failures, or not ready"
+        return (causes.PUSH_LATE, causes.POD_NOT_READY)
+    return (causes.ENDPOINT_EJECTED,)

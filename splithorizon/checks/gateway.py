@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from splithorizon.by_hand import gateway_listeners_of
 from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
-from splithorizon.observations.passage import Passage
-from splithorizon.route import Route
-from splithorizon.workloads import VERSION_OF
+from splithorizon.checks.next_steps import gateway_listeners_of
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.topology import Route
+from splithorizon.traffic.gateway_stats import GatewayStats
+from splithorizon.traffic.workloads import VERSION_OF
 
 
-def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Collection[str], shared: bool) -> Evidence:
+def gateway_passes_to_own_pods(
+    passage: GatewayStats, route: Route, *, own_pods: Collection[str], shared: bool
+) -> Evidence:
     """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone.
 
     ``shared`` where others use the gateway too: whom it turns away may then be anybody, as long as answers come back.
@@ -30,8 +34,9 @@ def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Coll
             seen=f"it goes to {either(passage.upstreams)}; {counts.passed} bytes came through, {far} answers, "
             f"{counts.turned_away} connections turned away (NR)",
             samples=len(passage.replies),
-            likely_cause=_why_not_passed(passage, own_pods),
+            causes=_why_not_passed(passage, own_pods),
             next_command=gateway_listeners_of(route.far),
+            where=route,
             numbers={"passed_bytes": counts.passed, "turned_away": counts.turned_away},
         )
     return Evidence(
@@ -43,15 +48,15 @@ def gateway_passes_to_own_pods(passage: Passage, route: Route, *, own_pods: Coll
     )
 
 
-def _why_not_passed(passage: Passage, own_pods: Collection[str]) -> str:
+def _why_not_passed(passage: GatewayStats, own_pods: Collection[str]) -> tuple[Cause, ...]:
     if not passage.upstreams:
-        return "the gateway does not know the service: it is not exported to the gateway's namespace"
-    if strange := passage.upstreams - frozenset(own_pods):
-        return f"the gateway hands requests on to {either(strange)}: it does not know its own network, or a pod is gone"
+        return (causes.SERVICE_NOT_EXPORTED,)
+    if passage.upstreams - frozenset(own_pods):
+        return (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT)
     if passage.counts.turned_away:
-        return "the gateway has no filter chain for the name: no AUTO_PASSTHROUGH server for its host"
+        return (causes.SERVICES_NOT_EXPOSED,)
     if not passage.counts.passed:
-        return "nothing comes to this gateway: no AUTO_PASSTHROUGH server on its port, or clients are sent elsewhere"
+        return (causes.SERVICES_NOT_EXPOSED, causes.GATEWAY_ADDRESS_WRONG, causes.GATEWAY_BYPASSED)
     if passage.upstreams == frozenset(own_pods):
-        return "requests come through and no far answer returns: the far pods refuse them (a policy, their side-cars)"
-    return "not every pod has reached the gateway: a push is late, or a pod is not ready"
+        return (causes.POLICY_DENIES, causes.PODS_NOT_SERVING)
+    return (causes.PUSH_LATE, causes.POD_NOT_READY)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.next_steps import endpoints_of
 from splithorizon.checks.routing import every_reply_joined
-from splithorizon.mesh.crossing import Crossing
-from splithorizon.observations.hops import Hops
+from splithorizon.checks.suspects import far_pods_dialled, far_version_missing
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.info import NetworkMode
+from splithorizon.mesh.traced_batch import TracedBatch
+from splithorizon.traffic.trace import Hops
 
 
-def each_hop_leads_to_the_next(crossing: Crossing) -> Evidence:
-    """Every far answer was logged by the near side-car, the far gateway and the far pod, one leading to the next."""
+def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> Evidence:
+    """Every far answer was logged by the near sidecar, the far gateway and the far pod, one leading to the next."""
     route = crossing.route
     require_samples(sorted(crossing.gateway_pods), f"pods of the {route.far}'s gateway")
     require_samples(sorted(crossing.far_pods), f"helloworld pods in the {route.far}")
@@ -26,10 +31,9 @@ def each_hop_leads_to_the_next(crossing: Crossing) -> Evidence:
             f"under {crossing.server_name}, to {either(crossing.far_pods)}",
             seen=f"of {len(crossing.answers)} far answers {seen}" if seen else "no answer from the far version",
             samples=len(crossing.answers) or crossing.sample.joined.requests,
-            likely_cause=_why_astray(strayed[0][1], crossing)
-            if strayed
-            else "nothing crosses the networks: the discovery and path checks name what is missing",
-            next_command=crossing.by_hand,
+            causes=_why_astray(strayed[0][1], crossing, mode) if strayed else far_version_missing(mode),
+            next_command=crossing.by_hand if strayed else endpoints_of(route.near),
+            where=route,
             numbers={"answers": len(crossing.answers), "strayed": len(strayed)},
         )
     one = crossing.answers[0]
@@ -43,7 +47,7 @@ def each_hop_leads_to_the_next(crossing: Crossing) -> Evidence:
     )
 
 
-def _flaw(hops: Hops, crossing: Crossing) -> str:
+def _flaw(hops: Hops, crossing: TracedBatch) -> str:
     """What an answer's lines say that they should not, at the first hop that strays; empty where none does."""
     left, passed, arrived = hops.left, hops.passed, hops.arrived
     if left.upstream_host not in crossing.far_gateway:
@@ -59,15 +63,21 @@ def _flaw(hops: Hops, crossing: Crossing) -> str:
     return ""
 
 
-def _why_astray(hops: Hops, crossing: Crossing) -> str:
+def _why_astray(hops: Hops, crossing: TracedBatch, mode: NetworkMode) -> tuple[Cause, ...]:
+    if hops.left.upstream_host in crossing.far_pods:
+        return far_pods_dialled(mode)
     if hops.left.upstream_host not in crossing.far_gateway:
-        return "the near side-car sends past the far gateway: the path and discovery checks say why"
-    if len(hops.arrived) != 1:
-        return "another pod answers as the far version, a proxy between sends again, or the request's id is changed"
+        return (causes.GATEWAY_ADDRESS_WRONG, causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR)
+    if not hops.arrived:
+        return (causes.REQUEST_ID_CHANGED, causes.STRANGE_POD)
+    if len(hops.arrived) > 1:
+        return (causes.REQUEST_SENT_AGAIN,)
     if hops.passed is None and hops.came_from not in crossing.gateway_pods:
-        return "something else than the network's gateway answers at its address, and leads to the pods"
+        return (causes.GATEWAY_BYPASSED,)
     if hops.passed is None:
-        return "the gateway has not ended the connection, or its log was cut short"
-    if hops.passed.upstream_host not in crossing.far_pods:
-        return "the gateway hands on to what is no pod of its own cluster: it does not know its own network"
-    return "the gateway takes the service's connections by another name, or ends them with an error"
+        return (causes.GATEWAY_LOG_INCOMPLETE,)
+    if hops.passed.response_flags:
+        return (causes.GATEWAY_CONNECTION_BROKEN,)
+    if hops.passed.requested_server_name != crossing.server_name:
+        return (causes.GATEWAY_NAME_CHANGED,)
+    return (causes.GATEWAY_HAIRPIN,)

@@ -9,10 +9,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.observations.replies import Reply
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.topology import Role, Route
+from splithorizon.traffic.requests import Reply
 
 SHOWN = 3
+NO_CAUSE = "not known: what this check saw points at no cause; the command shows more"
 _OK = 200
 # Of a proxy's own words, as many characters as tell one reason from another.
 _SAID = 60
@@ -31,7 +34,10 @@ class Evidence:
 
 
 class CheckFailed(AssertionError):
-    """A claim about the mesh is refuted."""
+    """A claim about the mesh is refuted.
+
+    ``causes`` are those that the check's own evidence cannot tell apart, likeliest first; none where it points at none.
+    """
 
     def __init__(
         self,
@@ -40,22 +46,48 @@ class CheckFailed(AssertionError):
         expected: str,
         seen: str,
         samples: int,
-        likely_cause: str,
+        causes: Sequence[Cause],
         next_command: str,
+        where: Route | Role = Role.PRIMARY,
         numbers: Mapping[str, float | str] | None = None,
     ) -> None:
-        """State everything a reader needs to go on."""
+        """State everything a reader needs to go on.
+
+        ``next_command`` tells several causes apart; a single cause has its own next step, about the clusters of
+        ``where``.
+        """
         self.claim = claim
         self.expected = expected
         self.seen = seen
         self.samples = samples
-        self.likely_cause = likely_cause
-        self.next_command = next_command
+        self.causes = tuple(causes)
+        self.likely_cause = _likely(self.causes)
+        self.next_command = _next_step(self.causes, where) or next_command
         self.numbers = dict(numbers or {})
         super().__init__(
             f"{claim}\n  expected: {expected}\n  seen:     {seen}\n  samples:  {samples}\n"
-            f"  likely:   {likely_cause}\n  try:      {next_command}"
+            f"  likely:   {self.likely_cause}\n  try:      {self.next_command}"
         )
+
+    @property
+    def cause_ids(self) -> tuple[str, ...]:
+        """The ids of the causes, as reports and faults know them."""
+        return tuple(cause.id for cause in self.causes)
+
+
+def _likely(causes: Sequence[Cause]) -> str:
+    """Every cause by its text, or by its id where there are too many to read."""
+    if len(causes) > SHOWN:
+        return f"one of {len(causes)}, which this check cannot tell apart: {', '.join(cause.id for cause in causes)}"
+    return "; or ".join(cause.text for cause in causes) or NO_CAUSE
+
+
+def _next_step(causes: Sequence[Cause], where: Route | Role) -> str:
+    """The command of the only cause; empty where there are several, or none, or it has none."""
+    if len(causes) != 1:
+        return ""
+    near, far = (where.near, where.far) if isinstance(where, Route) else (where, where)
+    return causes[0].next_step.format(near=near, far=far)
 
 
 def require_samples(samples: Sequence[object], what: str) -> None:

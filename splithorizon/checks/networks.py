@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from splithorizon import durations
+from splithorizon.base import timeouts
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import CheckFailed, Evidence
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.observations.client import Attempt
-from splithorizon.route import Route
+from splithorizon.diagnosis import causes
+from splithorizon.istio.topology import Route
+from splithorizon.traffic.client import Attempt
 
-# No answer at all, or that of the client's own side-car when it reaches nobody.
+# No answer at all, or that of the client's own sidecar when it reaches nobody.
 _NOBODY = {0, 503}
 
 
@@ -23,7 +24,7 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             seen=f"{near.target.name} at {near.target.ip}: {near.error or near.status}",
             next_command=f"kubectl <{route.near}> -n <namespace> get pods -o wide",
         )
-    dial = durations.current().dial
+    dial = timeouts.current().dial
     silent = far.seconds >= dial
     by_hand = f"kubectl <{route.near}> -n <namespace> exec deploy/sleep -c sleep -- curl -sv -m {dial:g} {far.asked}"
     if refused and silent and far.status in _NOBODY:
@@ -32,8 +33,9 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             expected=f"{far.target.ip} refused at once",
             seen=f"no answer from {far.target.ip} until it was given up after {far.seconds:.2f} s",
             samples=2,
-            likely_cause="the packets leave the test network by a node's default route and are dropped",
+            causes=(causes.PACKETS_LEAVE,),
             next_command=by_hand,
+            where=route,
         )
     if far.status not in _NOBODY:
         raise CheckFailed(
@@ -42,10 +44,9 @@ def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused:
             seen=f"{far.target.name if far.reached else 'somebody'} answered {far.status} at {far.target.ip} after "
             f"{far.seconds:.2f} s",
             samples=2,
-            likely_cause="a route joins the two pod ranges: the clusters are on one network"
-            if far.reached
-            else "the pod range of the other network is in use by others here: what answered is not the pod",
+            causes=(causes.NETWORKS_JOINED,) if far.reached else (causes.POD_RANGE_IN_USE,),
             next_command=by_hand,
+            where=route,
         )
     return Evidence(
         f"{route}: the networks are separate",

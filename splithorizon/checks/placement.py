@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from splithorizon.checks.judging import CheckFailed, Evidence, require_samples
+from splithorizon.diagnosis import causes
 
 
 def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]) -> Evidence:
@@ -19,11 +20,11 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
             expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
             seen=", ".join(f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()),
             samples=sum(sum(versions.values()) for versions in running.values()),
-            likely_cause=f"another workload carries the service's label, as {' and '.join(strangers)}"
+            causes=(causes.STRANGE_POD,)
             if strangers
-            else "helloworld.yaml was applied with -l app=helloworld, which selects both versions"
+            else (causes.BOTH_VERSIONS_EVERYWHERE,)
             if any(len(versions) > 1 for versions in running.values())
-            else "a version was deployed into the wrong cluster, or not at all",
+            else (causes.VERSION_MISPLACED,),
             next_command=f"kubectl <{astray[0]}> -n <namespace> get pods -L version",
         )
     pods = sum(sum(versions.values()) for versions in running.values())

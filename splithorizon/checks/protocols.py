@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from splithorizon import statistics
-from splithorizon.by_hand import logs_of
+from splithorizon.base import statistics
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
-from splithorizon.observations.exchange import Exchange, Protocol
-from splithorizon.route import Route
-from splithorizon.workloads import VERSION_OF
+from splithorizon.checks.next_steps import logs_of
+from splithorizon.diagnosis import causes
+from splithorizon.istio.topology import Route
+from splithorizon.traffic.protocols import Protocol, ProtocolCall
+from splithorizon.traffic.workloads import VERSION_OF
 
-_MISNAMED = "the Service's port says another protocol in its name or appProtocol, and side-cars go by that"
 _WHY_SPOILT = {
-    Protocol.LARGE_BODY: "a filter limits bodies (an EnvoyFilter), or a connection through the gateway does not live "
-    "to its end",
-    Protocol.LONG_WAIT: "a rule limits how long a request may take (a VirtualService's timeout), or a proxy closes "
-    "silent ones",
-    Protocol.SILENCE: "a rule or a proxy closes connections that are silent (idleTimeout, ISTIO_META_IDLE_TIMEOUT) "
-    "or old",
-    Protocol.HTTP2: _MISNAMED,
-    Protocol.TCP: _MISNAMED,
-    Protocol.GRPC: _MISNAMED,
+    Protocol.LARGE_BODY: (causes.BODY_LIMITED, causes.CONNECTION_CUT),
+    Protocol.LONG_WAIT: (causes.REQUEST_TIME_LIMITED, causes.SILENCE_LIMITED),
+    Protocol.SILENCE: (causes.SILENCE_LIMITED,),
+    Protocol.HTTP2: (causes.PORT_MISNAMED,),
+    Protocol.TCP: (causes.PORT_MISNAMED,),
+    Protocol.GRPC: (causes.PORT_MISNAMED,),
 }
 
 
-def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> Evidence:
+def carried(exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol) -> Evidence:
     """Every exchange was as it should be, and both versions had a part in them."""
     require_samples(exchanges, "exchanges")
     counts = {version: sum(one.version == version for one in exchanges) for version in sorted(VERSION_OF.values())}
@@ -41,10 +38,10 @@ def carried(exchanges: Sequence[Exchange], route: Route, protocol: Protocol) -> 
             seen=f"{len(exchanges) - len(spoilt)}; {shown}"
             + "".join(f"; {count} x {text}" for text, count in said.most_common(SHOWN)),
             samples=len(exchanges),
-            likely_cause=_WHY_SPOILT[protocol]
-            if spoilt
-            else "one version is not reached by this protocol: the routing and discovery checks say whether by any",
+            # A version without a part in it may lack it by every protocol: that is for the routing checks to say.
+            causes=_WHY_SPOILT[protocol] if spoilt else (),
             next_command=logs_of(route.near),
+            where=route,
         )
     chance = 2 * statistics.miss(len(exchanges), 0.5)
     return Evidence(

@@ -5,25 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
-from splithorizon.readiness import Readiness
-from splithorizon.topology import Role
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.topology import Role
+from splithorizon.kube.pod_status import Readiness
+
+# By the words of the kubelet and the scheduler: reasons of events, of container states and of conditions.
+_BY_REASON = {
+    "ReadinessGatesNotReady": causes.READINESS_GATE_UNMET,
+    "ErrImagePull": causes.IMAGE_NOT_PULLED,
+    "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
+    "InvalidImageName": causes.IMAGE_NOT_PULLED,
+    "CrashLoopBackOff": causes.CONTAINER_CRASHES,
+    "OOMKilled": causes.CONTAINER_CRASHES,
+    "FailedScheduling": causes.POD_NOT_SCHEDULED,
+    "Unschedulable": causes.POD_NOT_SCHEDULED,
+    "FailedMount": causes.VOLUME_NOT_MOUNTED,
+}
 
 
 def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> Evidence:
-    """Every one is ready with all its containers, and with a side-car where one belongs."""
+    """Every one is ready with all its containers, and with a sidecar where one belongs."""
     require_samples(found, "pods")
     unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
     if unready:
         first = unready[0]
-        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no side-car'}" for one in unready[:SHOWN])
+        seen = "; ".join(f"{one.namespace}/{one.name}: {one.reason or 'no sidecar'}" for one in unready[:SHOWN])
         raise CheckFailed(
-            "every pod is ready" + (" with its side-car" if sidecar else ""),
+            "every pod is ready" + (" with its sidecar" if sidecar else ""),
             expected=f"{len(found)} of {len(found)} ready",
             seen=f"{len(found) - len(unready)} ready; {seen}",
             samples=len(found),
-            likely_cause="injection did not happen: the webhook or the namespace's label"
-            if first.ready
-            else "the first bad event or container state above",
+            causes=_why_not_injected() if first.ready else _why_unready(first),
             next_command=f"kubectl <{role}> -n {first.namespace} describe {first.kind.lower()} {first.name}",
         )
     return Evidence(
@@ -47,7 +60,7 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
             expected=f"{len(before)} of {len(before)} as before: ready, and not started anew",
             seen="; ".join(told[:SHOWN]),
             samples=len(before),
-            likely_cause="istiod fell over what it was told, or over the memory that it took",
+            causes=(causes.ISTIOD_CRASHED,) if first.name in now else (causes.ISTIOD_REPLACED,),
             next_command=f"kubectl <{Role.PRIMARY}> -n {first.namespace} "
             + (
                 f"logs {first.name} --previous --tail 20"
@@ -56,6 +69,15 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
             ),
         )
     return Evidence(claim, f"{len(before)} of {len(before)} stood", {"pods": len(before)})
+
+
+def _why_not_injected() -> tuple[Cause, ...]:
+    return (causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED, causes.WEBHOOK_NOT_CALLED)
+
+
+def _why_unready(unready: Readiness) -> tuple[Cause, ...]:
+    """What its reason names; nothing where that holds no word that is known."""
+    return tuple(dict.fromkeys(cause for word, cause in _BY_REASON.items() if word in unready.reason))
 
 
 def _what_became(before: Readiness, after: Readiness | None) -> str:
@@ -76,7 +98,7 @@ def absent(found: Sequence[Readiness]) -> Evidence:
             expected="no istiod pod in the remote",
             seen=", ".join(f"{one.namespace}/{one.name}" for one in found[:SHOWN]),
             samples=len(found),
-            likely_cause="a primary profile was installed into the remote",
+            causes=(causes.PRIMARY_PROFILE_IN_REMOTE,),
             next_command=f"kubectl <{Role.REMOTE}> -n {first.namespace} get deployments",
         )
     return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})

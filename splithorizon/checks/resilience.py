@@ -5,87 +5,70 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of, logs_of
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
-from splithorizon.recovery import Batch, Recovery, Replacement, Traffic
-from splithorizon.topology import Role
-from splithorizon.workloads import VERSION_OF
+from splithorizon.checks.next_steps import REMOTE_CLUSTERS, endpoints_of, logs_of
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.disruption.recovery import Batch, Recovery, Replacement, Traffic
+from splithorizon.istio.topology import Role
+from splithorizon.traffic.workloads import VERSION_OF
 
 
 def recovered(recovery: Recovery) -> Evidence:
-    """Both versions answered both clients again within the bound, and nothing was lost in a whole look."""
-    return _in_time(
-        recovery,
-        likely_cause="istiod does not follow what was given back: its watch of the remote hangs or is refused, "
-        "it tells its proxies late, or a gateway's Service leads to a pod that does not serve",
-        next_command=REMOTE_CLUSTERS,
-    )
+    """Both versions answered both clients again within the bound, after a remote secret or istiod was given back."""
+    why = (causes.REMOTE_SECRET_REFUSED, causes.WATCH_HANGS, causes.PUSH_LATE)
+    return _in_time(recovery, causes=why, next_command=REMOTE_CLUSTERS)
+
+
+def gateway_recovered(recovery: Recovery) -> Evidence:
+    """Both versions answered both clients again within the bound, after a gateway or its address was given back."""
+    why = (causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD, causes.GATEWAY_ADDRESS_WRONG, causes.PUSH_LATE)
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
 
 
 def new_token_followed(recovery: Recovery) -> Evidence:
     """What takes a watch of the remote came within the bound, where istiod can only have it by a new token."""
-    return _in_time(
-        recovery,
-        likely_cause="istiod does not watch with the new token, because the remote refuses it, or because "
-        "a changed remote secret lets istiod hang until it is started anew (Istio's issue 60612)",
-        next_command=REMOTE_CLUSTERS,
-    )
+    why = (causes.REMOTE_SECRET_REFUSED, causes.WATCH_HANGS)
+    return _in_time(recovery, causes=why, next_command=REMOTE_CLUSTERS)
 
 
 def far_endpoints_left(recovery: Recovery) -> Evidence:
     """The endpoints of a cluster that istiod no longer watches left both clients within the bound."""
-    return _in_time(
-        recovery,
-        likely_cause="another remote secret still names that cluster, or istiod tells its proxies late",
-        next_command=REMOTE_CLUSTERS,
-    )
+    return _in_time(recovery, causes=(causes.REMOTE_NAMED_TWICE, causes.PUSH_LATE), next_command=REMOTE_CLUSTERS)
 
 
 def prefers_own_network(recovery: Recovery) -> Evidence:
-    """Each client was answered by its own cluster alone within the bound."""
+    """Each client was answered by its own cluster alone within the bound, as our DestinationRule demands."""
     return _in_time(
         recovery,
-        likely_cause="no locality failover reaches the side-cars: outlierDetection is missing, "
-        "or another DestinationRule for the host takes its place",
+        causes=(causes.OLDER_RULE, causes.PUSH_LATE),
         next_command=f"istioctl <{Role.PRIMARY}> x describe service helloworld -n <namespace>",
     )
 
 
 def failed_over(recovery: Recovery) -> Evidence:
     """Both clients were answered by the one cluster that was left within the bound."""
-    return _in_time(
-        recovery,
-        likely_cause="the side-cars still hold pods that are gone, or the other network's gateway does not answer",
-        next_command=endpoints_of(recovery.role),
-    )
+    why = (causes.STALE_ENDPOINT, causes.GATEWAY_NOT_SERVING)
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
 
 
 def wrong_address_followed(recovery: Recovery) -> Evidence:
-    """An address at which no gateway answers reached the side-cars within the bound."""
-    return _in_time(
-        recovery,
-        likely_cause="istiod does not follow a gateway's address, or "
-        "another Service of that network still tells the one before",
-        next_command=endpoints_of(recovery.role),
-    )
+    """An address at which no gateway answers reached the sidecars within the bound."""
+    why = (causes.GATEWAY_ADDRESS_NAMED_TWICE, causes.PUSH_LATE)
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
 
 
 def goes_on_alone(recovery: Recovery) -> Evidence:
     """A network whose way to the other is refused was answered by its own pods alone within the bound."""
-    return _in_time(
-        recovery,
-        likely_cause="side-cars do not try a refused connection again at a near pod: somebody's own retry policy, "
-        "or the gateway's address swallows packets where it should refuse them",
-        next_command=endpoints_of(recovery.role),
-    )
+    why = (causes.RETRIES_CHANGED, causes.GATEWAY_DROPS_PACKETS)
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
 
 
 def istiod_started(recovery: Recovery) -> Evidence:
     """A new istiod was ready within the bound."""
     return _in_time(
         recovery,
-        likely_cause="istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT), "
-        "or may not read its own cluster",
+        causes=(causes.REMOTE_CLUSTER_TIMEOUT_LONG, causes.ISTIOD_MAY_NOT_READ),
         next_command=f"kubectl <{recovery.role}> -n <{recovery.role} system> logs -l app=istiod --tail 20",
     )
 
@@ -94,7 +77,7 @@ def scaled(recovery: Recovery) -> Evidence:
     """As many pods as wanted were ready within the bound."""
     return _in_time(
         recovery,
-        likely_cause="new pods are not injected or not configured: their cluster does not reach istiod",
+        causes=(causes.ISTIOD_UNREACHABLE, causes.POD_NOT_READY),
         next_command=f"kubectl <{recovery.role}> get events -A --sort-by .lastTimestamp",
     )
 
@@ -114,7 +97,7 @@ def nothing_lost(traffic: Traffic) -> Evidence:
             seen=", ".join(f"{len(replies)} of {counts[route]} lost {route}" for route, replies in lost.items())
             + f"; {', '.join(f'{count} x {kind}' for kind, count in kinds.most_common(SHOWN))}",
             samples=numbers["requests"],
-            likely_cause="endpoints went before the side-cars were told, or a proxy does not serve without istiod",
+            causes=(causes.ENDPOINTS_REMOVED_LATE, causes.PROXY_NEEDS_ISTIOD),
             next_command=logs_of(next(route for route in traffic.replies if lost[str(route)]).near),
             numbers=numbers,
         )
@@ -142,7 +125,7 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
             expected=f"{requests} of {requests} answered, none retried",
             seen="; ".join(trouble for _, trouble in troubles),
             samples=requests,
-            likely_cause="the side-cars hold an endpoint that nobody serves, or a gateway's Service leads to one",
+            causes=(causes.STALE_ENDPOINT, causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD),
             next_command=endpoints_of(troubles[0][0].near),
         )
     if troubles := [(batch.sample.route, trouble) for batch in batches for trouble in _strayed(batch)]:
@@ -151,7 +134,7 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
             expected="; ".join(map(_wanted, batches)),
             seen="; ".join(trouble for _, trouble in troubles),
             samples=requests,
-            likely_cause="the side-cars hold endpoints of before, or lack those that are there again",
+            causes=(causes.STALE_ENDPOINT, causes.PUSH_LATE),
             next_command=endpoints_of(troubles[0][0].near),
         )
     return Evidence(
@@ -174,13 +157,13 @@ def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evide
             expected=f"every answer of {version} from {replacement.pod}",
             seen=", ".join(f"{count} from {pod}" for pod, count in others.most_common(SHOWN)),
             samples=len(answers),
-            likely_cause=f"another pod than the one that was made answers as {version}",
+            causes=(causes.STRANGE_POD, causes.PODS_REPLACED),
             next_command=f"kubectl <{replacement.role}> -n <namespace> get pods -o wide",
         )
     return Evidence("a pod that took another's place answers", f"{len(answers)} answers", {"answers": len(answers)})
 
 
-def _in_time(recovery: Recovery, *, likely_cause: str, next_command: str) -> Evidence:
+def _in_time(recovery: Recovery, *, causes: Sequence[Cause], next_command: str) -> Evidence:
     claim = f"in time: {recovery.state}"
     numbers: dict[str, float | str] = {
         "recovered_after": round(recovery.seconds, 2),
@@ -193,8 +176,9 @@ def _in_time(recovery: Recovery, *, likely_cause: str, next_command: str) -> Evi
             expected=f"within {recovery.within:g} s",
             seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
             samples=1,
-            likely_cause=likely_cause,
+            causes=causes,
             next_command=next_command,
+            where=recovery.role,
             numbers=numbers,
         )
     return Evidence(claim, f"after {recovery.seconds:.1f} s", numbers)

@@ -5,18 +5,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from splithorizon import statistics
-from splithorizon.by_hand import REMOTE_CLUSTERS, endpoints_of, logs_of
+from splithorizon.base import statistics
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.observations.client import Sample
-from splithorizon.observations.joining import Joined, JoinedReply
-from splithorizon.observations.replies import Reply
-from splithorizon.route import Route
-from splithorizon.workloads import VERSION_OF
+from splithorizon.checks.next_steps import endpoints_of, logs_of
+from splithorizon.checks.suspects import (
+    far_endpoint_unreachable,
+    far_pods_dialled,
+    far_version_missing,
+    near_version_missing,
+    not_answered,
+)
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.info import NetworkMode
+from splithorizon.istio.topology import Route
+from splithorizon.mesh.pinned import Confinement
+from splithorizon.traffic.client import Sample
+from splithorizon.traffic.correlate import Joined, JoinedReply
+from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.workloads import VERSION_OF
+
+# What Envoy answers itself where a cluster has no healthy endpoint.
+_NO_ENDPOINT = "no healthy upstream"
+# A rule that confines requests and does not: another rule is in force, or istiod did not take over the setting.
+_WHY_NOT_CONFINED = {
+    Confinement.SUBSET: (causes.OLDER_RULE,),
+    Confinement.HEADLESS: (causes.RULE_SENDS_ELSEWHERE,),
+    Confinement.CLUSTER_LOCAL: (causes.MESH_CONFIG_UNREADABLE,),
+}
 
 
-def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
+def all_answered(replies: Sequence[Reply], route: Route, *, mode: NetworkMode) -> Evidence:
     """Every request was answered by helloworld; none was sent again."""
     require_samples(replies, "requests")
     lost = [reply for reply in replies if not reply.answered]
@@ -28,9 +48,9 @@ def all_answered(replies: Sequence[Reply], route: Route) -> Evidence:
             expected=f"{len(replies)} of {len(replies)} answered, none retried",
             seen=f"{len(replies) - len(lost)} answered; {seen}",
             samples=len(replies),
-            likely_cause="the side-car holds an endpoint that cannot be reached: "
-            "a pod address of the other network, or a wrong gateway address",
+            causes=_why_unanswered(lost, mode),
             next_command=endpoints_of(route.near),
+            where=route,
         )
     return Evidence(
         f"{route}: every request is answered",
@@ -54,8 +74,9 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
             seen=f"{len(sample.replies) - len(lost)} answered; "
             + ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(SHOWN)),
             samples=len(sample.replies),
-            likely_cause="the near pods refuse it (a policy), or are not there: no other network is involved",
+            causes=not_answered(lost),
             next_command=command,
+            where=sample.route,
         )
     every_reply_joined(sample.joined, sample.route)
     strayed = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
@@ -65,8 +86,9 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
             expected=f"straight at {either(near_pods)}",
             seen=_paths(strayed, len(sample.joined.pairs)),
             samples=len(sample.joined.pairs),
-            likely_cause="another cluster has a Service of that name, or a gateway takes the network's own traffic",
+            causes=(causes.SERVICE_IN_BOTH_CLUSTERS, causes.GATEWAY_USED_FOR_NEAR),
             next_command=command,
+            where=sample.route,
         )
     return Evidence(
         claim,
@@ -77,7 +99,7 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
     )
 
 
-def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evidence:
+def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: Confinement) -> Evidence:
     """Every request was answered, straight by a pod of the client's own cluster, as ``by`` demands."""
     require_samples(sample.replies, "requests")
     require_samples(sorted(near_pods), "pods of the near cluster")
@@ -93,12 +115,10 @@ def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evid
             if strayed
             else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(why_lost, lost)).most_common(SHOWN)),
             samples=len(sample.replies),
-            likely_cause=f"{by} does not rule there: istiod cannot read its configuration (its log says so), or "
-            "an older rule for the same host is there"
-            if strayed
-            else "the near pods refuse it (a policy), or are not there",
+            causes=_WHY_NOT_CONFINED[by] if strayed else not_answered(lost),
             next_command=f"istioctl <{sample.route.near}> proxy-config routes deploy/sleep "
             "-n <namespace> --name 5000 -o yaml",
+            where=sample.route,
         )
     return Evidence(
         claim,
@@ -109,7 +129,7 @@ def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: str) -> Evid
     )
 
 
-def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
+def both_versions_answer(replies: Sequence[Reply], route: Route, *, mode: NetworkMode) -> Evidence:
     """Both versions answer, each as often as equal endpoints do but for one run in a million."""
     answers = [reply.version for reply in replies if reply.version]
     require_samples(answers, "answers")
@@ -126,19 +146,20 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
     shown = ", ".join(f"{version} {count}" for version, count in counts.items())
     if strangers or not all(low <= count <= high for count in counts.values()):
         missing = [version for version, count in counts.items() if not count]
-        far = VERSION_OF[route.far]
         raise CheckFailed(
             f"{route}: both versions answer, evenly",
             expected=f"each version {low} to {high} times (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=shown,
             samples=len(answers),
-            likely_cause="the far version has no endpoint (its remote secret is missing or refused) or one that "
-            "cannot be reached (a gateway that is not there, a pod address): the side-car then tries a near pod instead"
-            if missing == [far]
-            else f"pods of {', '.join(sorted(strangers))} are behind the service"
+            causes=(causes.STRANGE_POD,)
             if strangers
-            else "endpoints are weighted, a locality is preferred, or one side has more pods",
-            next_command=REMOTE_CLUSTERS,
+            else far_version_missing(mode)
+            if missing == [VERSION_OF[route.far]]
+            else near_version_missing()
+            if missing
+            else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED),
+            next_command=endpoints_of(route.near),
+            where=route,
         )
     return Evidence(
         f"{route}: both versions answer, evenly",
@@ -154,7 +175,7 @@ def both_versions_answer(replies: Sequence[Reply], route: Route) -> Evidence:
 
 
 def every_reply_joined(joined: Joined, route: Route) -> Evidence:
-    """The side-car logged exactly one line for every request."""
+    """The sidecar logged exactly one line for every request."""
     require_samples(range(joined.requests), "requests")
     require_samples([*joined.pairs, *joined.ambiguous], "log lines: the access log is off")
     numbers = {
@@ -169,8 +190,9 @@ def every_reply_joined(joined: Joined, route: Route) -> Evidence:
             seen=f"{len(joined.pairs)} joined, {len(joined.unjoined)} without a line, "
             f"{len(joined.ambiguous)} with several",
             samples=joined.requests,
-            likely_cause="a second proxy on the way logs the same id, a side-car retried, or lines were dropped",
+            causes=_why_unjoined(joined),
             next_command=logs_of(route.near),
+            where=route,
             numbers=numbers,
         )
     return Evidence(
@@ -180,7 +202,15 @@ def every_reply_joined(joined: Joined, route: Route) -> Evidence:
     )
 
 
-def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_gateway: Collection[str]) -> Evidence:
+def path_proof(
+    joined: Joined,
+    route: Route,
+    *,
+    near_pods: Collection[str],
+    far_pods: Collection[str],
+    far_gateway: Collection[str],
+    mode: NetworkMode,
+) -> Evidence:
     """The far version went through the far gateway, and the near version to a near pod."""
     require_samples(joined.pairs, "joined replies")
     near, far = VERSION_OF[route.near], VERSION_OF[route.far]
@@ -198,10 +228,11 @@ def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_
             expected=f"{far} through {either(far_gateway)}, {near} straight at {either(near_pods)}",
             seen=_paths(strayed, len(joined.pairs)),
             samples=len(joined.pairs),
-            likely_cause="the clusters are swapped: the context of one stands for the other"
+            causes=(causes.CONTEXTS_SWAPPED,)
             if _swapped(joined.pairs, near, far, wanted)
-            else _why_strayed(strayed, near, far, wanted),
+            else _why_strayed(strayed, near, far, wanted, far_pods, mode),
             next_command=endpoints_of(route.near),
+            where=route,
         )
     counts = Counter(pair.reply.version for pair in joined.pairs)
     if not (counts[near] and counts[far]):
@@ -210,8 +241,9 @@ def path_proof(joined: Joined, route: Route, *, near_pods: Collection[str], far_
             expected=f"replies from {near} and from {far}",
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
             samples=len(joined.pairs),
-            likely_cause="only one network answers, so no path was proven: the discovery checks name what is missing",
-            next_command=REMOTE_CLUSTERS,
+            causes=near_version_missing() if counts[far] else far_version_missing(mode),
+            next_command=endpoints_of(route.near),
+            where=route,
         )
     samples = [next(pair.line.raw for pair in joined.pairs if pair.reply.version == version) for version in (near, far)]
     return Evidence(
@@ -245,17 +277,46 @@ def _swapped(pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[
     return seen == {near, far} and all(pair.line.upstream_host in crossed[pair.reply.version or ""] for pair in pairs)
 
 
-def _why_strayed(strayed: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]) -> str:
+def _why_strayed(
+    strayed: Sequence[JoinedReply],
+    near: str,
+    far: str,
+    wanted: Mapping[str, Collection[str]],
+    far_pods: Collection[str],
+    mode: NetworkMode,
+) -> tuple[Cause, ...]:
     hosts = {pair.line.upstream_host for pair in strayed}
+    at_near_pods = [pair.reply for pair in strayed if pair.line.upstream_host in wanted[near]]
     if any(pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed):
-        return f"{near} answers behind the far gateway: both versions run in both clusters, or the gateway hairpins"
-    if any(pair.reply.version == far and pair.line.upstream_host in wanted[near] for pair in strayed):
-        return f"a pod of the near cluster answers as {far}, or forwards to the other network itself"
-    if all(host is None for host in hosts):
-        return "the side-car had no endpoint to send to"
+        return (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS)
+    if any(reply.version == far for reply in at_near_pods):
+        return (causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR)
+    if hosts == {None}:
+        return (causes.SERVICE_NOT_SENT,)
+    if hosts & {*far_pods}:
+        return far_pods_dialled(mode)
     if all(pair.reply.version == near for pair in strayed):
-        return f"{near} answers behind a gateway of its own network, or its pods were replaced meanwhile"
-    return (
-        "istiod does not know the far endpoints' network and hands out pod addresses (no "
-        "topology.istio.io/network label on the system namespace), or the gateway's address changed"
-    )
+        return (causes.GATEWAY_USED_FOR_NEAR, causes.PODS_REPLACED)
+    if at_near_pods:
+        return (causes.STRANGE_POD,) if any(reply.version for reply in at_near_pods) else not_answered(at_near_pods)
+    # What was a far pod's address when the request was sent may be nobody's by now.
+    ports = {address.rpartition(":")[2] for address in wanted[far]}
+    if {str(host).rpartition(":")[2] for host in hosts} <= ports:
+        return (causes.GATEWAY_ADDRESS_WRONG,)
+    return (causes.GATEWAY_ADDRESS_WRONG, causes.PODS_REPLACED)
+
+
+def _why_unjoined(joined: Joined) -> tuple[Cause, ...]:
+    if joined.ambiguous:
+        return (causes.REQUEST_LOGGED_TWICE, causes.REQUEST_SENT_AGAIN)
+    return (causes.LOG_LINES_DROPPED, causes.REQUEST_ID_CHANGED)
+
+
+def _why_unanswered(lost: Sequence[Reply], mode: NetworkMode) -> tuple[Cause, ...]:
+    """A policy answers 403, and a sidecar without an endpoint says so; anything else may come from either network."""
+    refused = not_answered(lost)
+    if refused == (causes.POLICY_DENIES,):
+        return refused
+    if all(_NO_ENDPOINT in reply.body for reply in lost):
+        return (causes.SERVICE_NOT_SENT, causes.REMOTE_SECRET_MISSING, *refused)
+    return (*far_endpoint_unreachable(mode), *refused)

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
 
-from splithorizon import durations
-from splithorizon.by_hand import gateway_listeners_of
+from splithorizon.base import timeouts
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.mesh.certificates import NO_ROOT, trust_problem
-from splithorizon.mesh.secured import Admission, Known
-from splithorizon.observations.client import Attempt, Sample
-from splithorizon.observations.tls import Greeting
-from splithorizon.observations.workload_certificate import WorkloadCertificate
-from splithorizon.topology import Role
-from splithorizon.workloads import helloworld_of
+from splithorizon.checks.next_steps import gateway_listeners_of
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.certificates import NO_ROOT, trust_problem
+from splithorizon.istio.topology import Role
+from splithorizon.istio.workload_certificate import WorkloadCertificate
+from splithorizon.mesh.security import AuthzResult, WorkloadIdentity
+from splithorizon.traffic.client import Attempt, Sample
+from splithorizon.traffic.tls_probe import TlsProbeResult
+from splithorizon.traffic.workloads import helloworld_of
 
 # Where istiod reads them.
 _POLICIES = f"kubectl <{Role.PRIMARY}> get peerauthentications,authorizationpolicies,envoyfilters -A"
@@ -28,7 +31,7 @@ _Treatment: TypeAlias = Counter[tuple[str, int]]
 
 
 def chain_leads_to_root(
-    greeting: Greeting, role: Role, *, roots: Mapping[Role, Collection[x509.Certificate]], identity: str
+    greeting: TlsProbeResult, role: Role, *, roots: Mapping[Role, Collection[x509.Certificate]], identity: str
 ) -> Evidence:
     """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of both clusters."""
     for cluster, known in roots.items():
@@ -42,8 +45,9 @@ def chain_leads_to_root(
             expected=f"a chain for {identity}",
             seen=str(greeting),
             samples=1,
-            likely_cause=_why_nothing_served(greeting),
+            causes=_why_nothing_served(greeting),
             next_command=gateway_listeners_of(role),
+            where=role,
         )
     leaf = WorkloadCertificate.of_served(chain[0])
     problems = {cluster: trust_problem(chain[0], chain[1:], known) for cluster, known in roots.items()}
@@ -55,7 +59,8 @@ def chain_leads_to_root(
             seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
             + "".join(f"; by the roots of the {cluster}: {problem}" for cluster, problem in distrusted.items()),
             samples=len(chain),
-            likely_cause=_why_not_trusted(distrusted, leaf, identity),
+            causes=_why_not_trusted(distrusted, leaf, identity),
+            where=role,
             next_command=f"istioctl <{role}> proxy-config secret deploy/{helloworld_of(role)} -n <namespace>",
         )
     return Evidence(
@@ -66,7 +71,7 @@ def chain_leads_to_root(
     )
 
 
-def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evidence:
+def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, role: Role) -> Evidence:
     """Behind a gateway nobody is answered without a certificate, nor with one of another root."""
     for greeting in (bare, foreign):
         _require_served(greeting, role)
@@ -77,9 +82,8 @@ def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evide
             expected="no byte of an answer to either",
             seen=f"without a certificate: {bare}; with one of a foreign root: {foreign}",
             samples=2,
-            likely_cause="the side-cars demand no client certificate: an EnvoyFilter took that from them"
-            if bare.answered
-            else "the side-cars take a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
+            causes=(causes.NO_CLIENT_CERTIFICATE_DEMANDED,) if bare.answered else (causes.ANY_ROOT_TRUSTED,),
+            where=role,
             next_command=f"istioctl <{role}> proxy-config listeners deploy/{helloworld_of(role)} "
             "-n <namespace> --port 15006 -o yaml",
         )
@@ -91,7 +95,9 @@ def strangers_refused(*, bare: Greeting, foreign: Greeting, role: Role) -> Evide
     )
 
 
-def gateway_knows_only_services(*, known: Greeting, unknown: Greeting, plain: Greeting, role: Role) -> Evidence:
+def gateway_knows_only_services(
+    *, known: TlsProbeResult, unknown: TlsProbeResult, plain: TlsProbeResult, role: Role
+) -> Evidence:
     """A gateway passes on what comes under a service's name, and nothing else."""
     _require_served(known, role)
     claim = f"the {role}'s gateway: what comes under no service's name goes nowhere"
@@ -102,10 +108,9 @@ def gateway_knows_only_services(*, known: Greeting, unknown: Greeting, plain: Gr
             expected="neither a certificate nor a byte of an answer",
             seen=f"under a name that nobody has: {unknown}; in plain text: {plain}",
             samples=2,
-            likely_cause="the gateway passes on whatever comes: a filter chain without a server name, by an EnvoyFilter"
-            if passed_on
-            else "the gateway takes plain text at this port: a second Gateway of another protocol, or an EnvoyFilter",
+            causes=(causes.ANY_NAME_PASSED,) if passed_on else (causes.PLAIN_TEXT_AT_GATEWAY,),
             next_command=gateway_listeners_of(role),
+            where=role,
         )
     return Evidence(
         claim,
@@ -124,16 +129,15 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
             next_command=f"kubectl <{role}> -n <namespace> get pods -o wide",
         )
     claim = f"within {role}: plain text from outside the mesh is refused"
-    if asked.status or asked.seconds >= durations.current().dial:
+    if asked.status or asked.seconds >= timeouts.current().dial:
         raise CheckFailed(
             claim,
             expected=f"{asked.target.ip} closes the connection at once",
             seen=f"HTTP {asked.status} after {asked.seconds:.2f} s" if asked.status else "no answer, and no refusal",
             samples=1,
-            likely_cause="helloworld takes plain text: a PeerAuthentication of its own is PERMISSIVE or DISABLE"
-            if asked.status
-            else "something on the way drops packets: a NetworkPolicy, not the mesh, keeps the client away",
+            causes=(causes.PLAIN_TEXT_ADMITTED,) if asked.status else (causes.NETWORK_POLICY_DROPS,),
             next_command=_POLICIES,
+            where=role,
         )
     return Evidence(
         claim,
@@ -144,7 +148,7 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
 
 
 def admission_follows_identity(
-    admission: Admission, *, near_pods: Collection[str], far_gateway: Collection[str]
+    admission: AuthzResult, *, near_pods: Collection[str], far_gateway: Collection[str]
 ) -> Evidence:
     """A policy that names another account refuses the client in both clusters; one that names its own lets it in."""
     stranger, client = admission.stranger, admission.client
@@ -158,8 +162,9 @@ def admission_follows_identity(
             expected=f"another account named: {_FORBIDDEN} from both clusters; the client's own: {_OK} from both",
             seen=seen,
             samples=len(stranger.replies) + len(client.replies),
-            likely_cause=_why_not_by_identity(refused, admitted),
+            causes=_why_not_by_identity(refused, admitted),
             next_command=_POLICIES,
+            where=route,
         )
     return Evidence(
         claim,
@@ -168,7 +173,7 @@ def admission_follows_identity(
     )
 
 
-def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence:
+def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], role: Role) -> Evidence:
     """Every proxy of a cluster has a valid certificate of its own account, and no other."""
     require_samples(known, f"proxies in the {role}")
     claim = f"{role}: every proxy has a valid certificate of its own account"
@@ -181,7 +186,8 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
                 f"{one.pod}, {one.identity}: {', '.join(map(str, one.certificates)) or 'none'}" for one in wrong[:SHOWN]
             ),
             samples=len(known),
-            likely_cause=_why_not_own(wrong[0]),
+            causes=_why_not_own(wrong[0]),
+            where=role,
             next_command=f"istioctl <{role}> proxy-config secret {wrong[0].pod}",
         )
     first = min(leaf.ends for one in known for leaf in one.certificates)
@@ -194,10 +200,10 @@ def workloads_known_by_their_own(known: Sequence[Known], role: Role) -> Evidence
 
 
 def _still_valid() -> str:
-    return f"valid for {durations.current().certificate_still_valid:g} s more"
+    return f"valid for {timeouts.current().certificate_still_valid:g} s more"
 
 
-def _require_served(greeting: Greeting, role: Role) -> None:
+def _require_served(greeting: TlsProbeResult, role: Role) -> None:
     if not greeting.chain:
         raise EnvironmentBroke(
             f"at the {role}'s gateway helloworld is not even served, so that a refusal means nothing",
@@ -206,22 +212,31 @@ def _require_served(greeting: Greeting, role: Role) -> None:
         )
 
 
-def _why_nothing_served(greeting: Greeting) -> str:
+def _why_nothing_served(greeting: TlsProbeResult) -> tuple[Cause, ...]:
     if greeting.ending == "connection refused":
-        return "nobody listens there: the gateway has no server at port 15443"
+        return (causes.GATEWAY_NOT_LISTENING,)
     if greeting.ending == "connection reset by peer":
-        return "the gateway has no filter chain for the service, or no pod for it that speaks mutual TLS"
-    return "what answers at the gateway speaks no TLS"
+        return (causes.SERVICES_NOT_EXPOSED, causes.NO_MUTUAL_TLS)
+    return (causes.GATEWAY_WITHOUT_TLS,)
 
 
-def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, identity: str) -> str:
+def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, identity: str) -> tuple[Cause, ...]:
     if set(distrusted.values()) - {NO_ROOT}:
-        return "a CA above the certificate has expired, is not valid yet or is none: renew istiod's own (cacerts)"
+        return (causes.CA_NOT_VALID,)
     if distrusted:
-        return "the clusters were given different roots, or a root was replaced and the workloads' certificates not"
+        return (causes.ROOTS_DIFFER,)
     if leaf.identities != (identity,):
-        return "something else answers for helloworld, or the clusters' trust domains differ"
-    return "the certificate was not renewed in time, or a clock is wrong"
+        return (causes.SERVER_IS_ANOTHER, causes.TRUST_DOMAIN_DIFFERS)
+    return _why_not_valid(leaf)
+
+
+def _why_not_valid(certificate: WorkloadCertificate) -> tuple[Cause, ...]:
+    if certificate.begins > datetime.now(UTC):
+        return (causes.CLOCK_WRONG,)
+    wanted = timedelta(seconds=timeouts.current().certificate_still_valid)
+    if certificate.ends - certificate.begins <= wanted:
+        return (causes.CERTIFICATE_SHORT_LIVED,)
+    return (causes.CERTIFICATE_NOT_RENEWED,)
 
 
 def _treatment(sample: Sample, near_pods: Collection[str], far_gateway: Collection[str]) -> _Treatment:
@@ -243,22 +258,23 @@ def _told(treatment: _Treatment) -> str:
     return ", ".join(f"{count} x {status} from {side}" for (side, status), count in sorted(treatment.items()))
 
 
-def _why_not_by_identity(refused: _Treatment, admitted: _Treatment) -> str:
+def _why_not_by_identity(refused: _Treatment, admitted: _Treatment) -> tuple[Cause, ...]:
+    """Nothing where requests are lost or go to one cluster only: that is for the routing checks to say."""
     if any(status == _OK for _, status in refused):
-        return "another ALLOW policy lets the client in, or the side-cars enforce no policy"
+        return (causes.ADMITTED_BY_ANOTHER_POLICY, causes.POLICY_NOT_ENFORCED)
     if any(status == _FORBIDDEN for _, status in admitted):
-        return "the client is not known by its certificate (no mutual TLS on the way), or another policy refuses it"
-    return "requests are lost or go to one cluster only, whoever may ask: the routing checks name what is missing"
+        return (causes.CLIENT_NOT_IDENTIFIED, causes.POLICY_DENIES)
+    return ()
 
 
-def _sound(known: Known) -> bool:
+def _sound(known: WorkloadIdentity) -> bool:
     own = [leaf.valid and leaf.identities == (known.identity,) for leaf in known.certificates]
     return bool(own) and all(own)
 
 
-def _why_not_own(known: Known) -> str:
+def _why_not_own(known: WorkloadIdentity) -> tuple[Cause, ...]:
     if not known.certificates:
-        return "the proxy has no certificate yet: istiod, or the agent beside it, does not certify it"
+        return (causes.PROXY_NOT_CERTIFIED,)
     if any(leaf.identities != (known.identity,) for leaf in known.certificates):
-        return "it is certified as somebody else: another trust domain, or files of its own"
-    return "it was certified for a short time (SECRET_TTL), was not renewed, or a clock is wrong"
+        return (causes.TRUST_DOMAIN_DIFFERS,)
+    return _why_not_valid(next(leaf for leaf in known.certificates if not leaf.valid))

@@ -1,1 +1,1 @@
-"""Istio as a primary and a remote on two networks: trust, installation, gateways, remote secret."""
+"""A mesh, its clusters and their clients: what a test holds."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from splithorizon.kube import Kube, Object, Objects
-from splithorizon.waiting import NotYet, eventually
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.topology import Role
+from splithorizon.kube.client import Kube, Object, Objects
 
 Snapshot = Mapping[str, str]
 """Of each object its kind, namespace and name, and a digest of what was asked of it."""
@@ -19,6 +21,21 @@ _FLEETING = frozenset({
 _KEPT_BY_THE_SERVER = frozenset({"creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"})
 # istiod renews its leadership every few seconds.
 _LEADER = "control-plane.alpha.kubernetes.io/leader"
+
+
+@dataclass(frozen=True)
+class Remains:
+    """How a cluster differs from what it was before the installation, after waiting ``within`` seconds at most."""
+
+    role: Role
+    objects: int
+    """How many it held before."""
+    differences: tuple[str, ...]
+    going: tuple[str, ...]
+    """Namespaces that are deleted and still there."""
+    stuck: tuple[str, ...]
+    """Those of them that finalizers hold, each with which."""
+    within: float
 
 
 def take(kube: Kube) -> Snapshot:

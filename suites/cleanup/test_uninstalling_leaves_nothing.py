@@ -4,17 +4,17 @@ Given  every object that both clusters held before Istio came
 When   the workloads and Istio are taken out of the remote and then of the primary, as Istio's documents say
 Then   both clusters hold the same objects again, and each says what it said
 Why    https://github.com/istio/istio/issues/23706 and 28238: what an installation leaves meets the next one
-Breaks when  a role is left that an earlier installation made by other means
-Profile  cleanup
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Prove, Role, Uninstallation
+from fixtures.behaviours import behaviour
+from fixtures.types import RecordEvidence, Role, Uninstallation
 from splithorizon import checks
 
 
-def test_uninstalling_leaves_nothing(uninstallation: Uninstallation, prove: Prove) -> None:
+@behaviour(profile="cleanup", breaks_when=("left-by-an-earlier-installation", "kept-by-a-finalizer"))
+def test_uninstalling_leaves_nothing(uninstallation: Uninstallation, record_evidence: RecordEvidence) -> None:
     uninstallation.uninstall()
-    prove(checks.as_before_installation(uninstallation.remains(Role.REMOTE)))
-    prove(checks.as_before_installation(uninstallation.remains(Role.PRIMARY)))
+    record_evidence(checks.as_before_installation(uninstallation.remains(Role.REMOTE)))
+    record_evidence(checks.as_before_installation(uninstallation.remains(Role.PRIMARY)))

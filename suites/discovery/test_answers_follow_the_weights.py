@@ -1,25 +1,32 @@
-"""When the far version has three pods, the near side-car weighs its gateway so, and it answers three times in four.
+"""When the far version has three pods, the near sidecar weighs its gateway so, and it answers three times in four.
 
 Given  helloworld with one pod near, and scaled to three in the other network
-When   the client's side-car has the gateway's new weight, and the client sends 500 requests, none of them sent again
+When   the client's sidecar has the gateway's new weight, and the client sends 500 requests, none of them sent again
 Then   all are answered, and the far version's share lies in the exact binomial interval of three to one
 Why    istio/istio#56355; connections may be pinned to a pod behind the gateway, so of pods nothing is claimed
-Breaks when  a DestinationRule has side-cars choose at random, where every endpoint counts for one
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import ExitStack, Mesh, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import ExitStack, Mesh, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_answers_follow_the_weights(mesh: Mesh, route: Route, changes: ExitStack, prove: Prove) -> None:
+@behaviour(profile="extended", breaks_when="balanced-without-weights")
+def test_answers_follow_the_weights(
+    mesh: Mesh, route: Route, changes: ExitStack, record_evidence: RecordEvidence
+) -> None:
     mesh[route.far].scale_helloworld(3, changes)
+    mode = mesh.facts.network_mode
     near_pods, far_pods = mesh[route.near].helloworld_addresses, mesh[route.far].helloworld_addresses
     gateway = mesh[route.far].gateway_addresses
     endpoints = mesh.endpoints_of_all_pods(route)
-    prove(checks.weights_follow(endpoints, route, near_pods=near_pods, far_pods=far_pods, far_gateway=gateway))
+    record_evidence(
+        checks.weights_follow(endpoints, route, near_pods=near_pods, far_pods=far_pods, far_gateway=gateway)
+    )
     sample = mesh.sample(route, times=500)
-    prove(checks.all_answered(sample.replies, route))
-    prove(checks.answers_follow_weights(sample.replies, route, near_pods=near_pods, far_pods=far_pods))
+    record_evidence(checks.all_answered(sample.replies, route, mode=mode))
+    record_evidence(
+        checks.answers_follow_weights(sample.replies, route, near_pods=near_pods, far_pods=far_pods, mode=mode)
+    )

@@ -1,27 +1,28 @@
-"""A client's side-car holds the pods of its own cluster and the gateway of the other network, and nothing else.
+"""A client's sidecar holds the pods of its own cluster and the gateway of the other network, and nothing else.
 
-Given  helloworld in both networks, and a client with a side-car
-When   the side-car is asked for its endpoints of helloworld
+Given  helloworld in both networks, and a client with a sidecar
+When   the sidecar is asked for its endpoints of helloworld
 Then   they are exactly the near pods and the far network's gateway addresses, and every one is healthy
 Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio/istio#42516, #28381, #39930
-Breaks when  the far gateway's Service has no network label: far pods take the gateway's place
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_endpoints_are_near_pods_and_the_far_gateway(mesh: Mesh, route: Route, prove: Prove) -> None:
+@behaviour(profile="core", breaks_when=("gateway-service-without-network", "gateway-not-told"))
+def test_endpoints_are_near_pods_and_the_far_gateway(mesh: Mesh, route: Route, record_evidence: RecordEvidence) -> None:
     near, far = mesh[route.near], mesh[route.far]
-    prove(
+    record_evidence(
         checks.endpoints_split_at_the_horizon(
             mesh.client(route.near).endpoints,
             route,
             near_pods=near.helloworld_addresses,
             far_pods=far.helloworld_addresses,
             far_gateway=far.gateway_addresses,
+            mode=mesh.facts.network_mode,
         )
     )

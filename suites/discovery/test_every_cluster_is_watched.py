@@ -4,16 +4,18 @@ Given  a mesh of a primary and a remote
 When   every istiod is asked which clusters it watches, and the remote secrets are read
 Then   each has both clusters synced; the remote's data key is its cluster id, and its server no loopback address
 Why    istio/istio#58047, #31081, #41104, and #61043: a cluster that istiod has lost serves on from what it knew last
-Breaks when  the remote secret leads to 127.0.0.1, as a kubeconfig of kind does
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence
 from splithorizon import checks
 
 
-def test_every_cluster_is_watched(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.remote_secrets_usable(mesh.control_plane.remote_secrets(), remote_id=mesh.remote.facts.cluster_id))
-    prove(checks.every_cluster_watched(mesh.control_plane.clusters(), mesh.cluster_ids))
+@behaviour(profile="core", breaks_when="remote-secret-at-loopback")
+def test_every_cluster_is_watched(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(
+        checks.remote_secrets_usable(mesh.control_plane.remote_secrets(), remote_id=mesh.remote.facts.cluster_id)
+    )
+    record_evidence(checks.every_cluster_watched(mesh.control_plane.clusters(), mesh.cluster_ids))

@@ -1,18 +1,18 @@
 """Every proxy of a cluster is connected to istiod and has accepted all that it was sent.
 
-Given  the side-cars and the gateways of a cluster
+Given  the sidecars and the gateways of a cluster
 When   every istiod is asked what it has sent to each of its proxies, and what each has accepted
 Then   each of those proxies is connected, and of clusters, listeners, routes and endpoints has accepted the latest
 Why    istio/istio#50353, #42050: a gateway that refuses its listener of port 15443 goes on with the one before
-Breaks when  an EnvoyFilter gives side-cars a cluster that Envoy refuses: all that follows it is refused as well
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_every_proxy_is_synced(mesh: Mesh, role: Role, prove: Prove) -> None:
-    prove(checks.every_proxy_synced(mesh.synchronisation(role), role))
+@behaviour(profile="core", breaks_when="cluster-refused")
+def test_every_proxy_is_synced(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.every_proxy_synced(mesh.synchronisation(role), role))

@@ -4,15 +4,17 @@ Given  a cluster with its network, a gateway and injected pods
 When   labels, proxies, remote secrets and istiod's own pages are read, in the order in which one follows from another
 Then   all of them agree, and istiod has exactly the network's gateway addresses; the first that does not is named
 Why    istio/istio#23828, #54909, #46777, #38258: a name that differs in one place leaves pods unreached, without a word
-Breaks when  the remote's system namespace loses its network label: running traffic does not even notice
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Link, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import RecordEvidence, Role, Setting
 from splithorizon import checks
 
 
-def test_networks_are_named_alike_everywhere(naming_chain: list[Link], role: Role, prove: Prove) -> None:
-    prove(checks.naming_chain_is_whole(naming_chain, role))
+@behaviour(profile="core", breaks_when=("namespace-without-network", "registry-mistyped"))
+def test_networks_are_named_alike_everywhere(
+    naming_chain: list[Setting], role: Role, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.naming_chain_is_whole(naming_chain, role))

@@ -4,18 +4,18 @@ Given  a remote cluster without an istiod of its own
 When   the address at which its proxies look for istiod is resolved as the remote's API server tells it
 Then   it leads to the primary's gateway addresses, at istiod's port, and to all of them
 Why    istio/istio#34867, #35682: the remote's Service for istiod has no pods; who writes its endpoints, and when?
-Breaks when  the endpoints of the remote's Service for istiod name another address
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence
 from splithorizon import checks
 
 
-def test_remote_finds_istiod_behind_the_gateway(mesh: Mesh, prove: Prove) -> None:
-    prove(
+@behaviour(profile="core", breaks_when="istiod-address-stale")
+def test_remote_finds_istiod_behind_the_gateway(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(
         checks.istiod_found_behind(
             mesh.remote_discovery_address,
             mesh.remote_discovery_endpoints,

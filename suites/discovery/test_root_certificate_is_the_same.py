@@ -4,15 +4,15 @@ Given  our namespace in both clusters
 When   the ConfigMap istio-ca-root-cert, from which each pod knows istiod, is read in both
 Then   it is there, holds the same certificates, and one of them is valid for another week
 Why    istio/istio#32244, #22463, #32501; istio.io's own troubleshooting compares the first cluster with itself
-Breaks when  the remote's is gone, and istiod may not write it
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_root_certificate_is_the_same(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.roots_agree([mesh.root_bundle(Role.PRIMARY), mesh.root_bundle(Role.REMOTE)]))
+@behaviour(profile="extended", breaks_when="root-certificate-missing")
+def test_root_certificate_is_the_same(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.roots_agree([mesh.root_bundle(Role.PRIMARY), mesh.root_bundle(Role.REMOTE)]))

@@ -3,16 +3,16 @@
 Given  the mutating and validating webhooks of a cluster that belong to the mesh's revision
 When   their CA bundles are read
 Then   none is empty; each holds certificates that are valid now, and the root that the mesh's workloads trust
-Why    istio/istio#42327: with an empty bundle in the remote no gateway and no side-car comes to be, long after set-up
-Breaks when  istiod may not write the remote's webhooks, and their bundles are empty
-Profile  extended
+Why    istio/istio#42327: with an empty bundle in the remote no gateway and no sidecar comes to be, long after set-up
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_webhooks_trust_the_mesh_root(mesh: Mesh, role: Role, prove: Prove) -> None:
-    prove(checks.webhooks_hold_root(mesh.webhook_bundles(role), role, root=mesh.root_bundle(Role.PRIMARY)))
+@behaviour(profile="extended", breaks_when="webhook-bundles-empty")
+def test_webhooks_trust_the_mesh_root(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.webhooks_hold_root(mesh.webhook_bundles(role), role, root=mesh.root_bundle(Role.PRIMARY)))

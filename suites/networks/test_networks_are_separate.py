@@ -4,17 +4,17 @@ Given  a client in one cluster, and the address of a helloworld pod in each
 When   the client asks both pods' agents directly, past every service
 Then   the pod of its own network answers, and the other does not; between clusters of our own it is refused at once
 Why    were the networks one, traffic could pass without any gateway and every other check would mean less
-Breaks when  a route between the pod ranges is added
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, PodAddress, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, PodAddress, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_networks_are_separate(mesh: Mesh, route: Route, far_pod: PodAddress, prove: Prove) -> None:
+@behaviour(profile="core", breaks_when="networks-joined")
+def test_networks_are_separate(mesh: Mesh, route: Route, far_pod: PodAddress, record_evidence: RecordEvidence) -> None:
     near = mesh.client(route.near).dial_pod(mesh[route.near].helloworld_pod)
     far = mesh.client(route.near).dial_pod(far_pod)
-    prove(checks.networks_are_separate(route, near=near, far=far, refused=mesh.facts.owned))
+    record_evidence(checks.networks_are_separate(route, near=near, far=far, refused=mesh.facts.owned))

@@ -4,15 +4,15 @@ Given  helloworld deployed by version
 When   the helloworld pods of both clusters are counted by version
 Then   v1 is found only in the primary and v2 only in the remote
 Why    with both versions in both clusters, "saw v1 and v2" passes with no traffic between them at all
-Breaks when  both versions are deployed in both clusters (the seed's own label selector does that today)
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence
 from splithorizon import checks
 
 
-def test_each_version_runs_in_one_cluster(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))
+@behaviour(profile="core", breaks_when="both-versions-everywhere")
+def test_each_version_runs_in_one_cluster(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))

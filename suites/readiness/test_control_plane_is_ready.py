@@ -4,16 +4,16 @@ Given  a primary and a remote cluster
 When   their system namespaces are read
 Then   every istiod pod of the primary is ready with all its containers, and the remote runs no istiod
 Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_multi-network/
-Breaks when  istiod cannot start: its image is missing, its CA is unreadable
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_control_plane_is_ready(mesh: Mesh, prove: Prove) -> None:
-    prove(checks.ready(mesh.primary.control_plane_readiness, Role.PRIMARY))
-    prove(checks.absent(mesh.remote.control_plane_readiness))
+@behaviour(profile="core", breaks_when="control-plane-never-ready")
+def test_control_plane_is_ready(mesh: Mesh, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(mesh.primary.control_plane_readiness, Role.PRIMARY))
+    record_evidence(checks.absent(mesh.remote.control_plane_readiness))

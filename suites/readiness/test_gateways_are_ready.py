@@ -4,15 +4,15 @@ Given  a network with an east-west gateway
 When   its pods are read
 Then   there is at least one, and every one is ready with all its containers
 Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio/istio#49045
-Breaks when  the remote secret is missing: nothing then injects the remote's gateway
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_gateways_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
-    prove(checks.ready(mesh[role].gateways_readiness, role))
+@behaviour(profile="core", breaks_when="gateway-never-ready")
+def test_gateways_are_ready(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(mesh[role].gateways_readiness, role))

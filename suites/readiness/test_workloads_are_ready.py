@@ -1,18 +1,18 @@
-"""helloworld and the client are ready in each cluster, each pod with its side-car.
+"""helloworld and the client are ready in each cluster, each pod with its sidecar.
 
 Given  the sample namespace of a cluster
 When   its pods are read
-Then   every one is ready with all its containers, the side-car among them
+Then   every one is ready with all its containers, the sidecar among them
 Why    the seed's "2/2 Running"; istio/istio#42327: a webhook without a CA bundle injects nothing
-Breaks when  injection is off in the namespace, or an image cannot be had
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_workloads_are_ready(mesh: Mesh, role: Role, prove: Prove) -> None:
-    prove(checks.ready(mesh[role].workloads_readiness, role, sidecar=True))
+@behaviour(profile="core", breaks_when="workload-not-injected")
+def test_workloads_are_ready(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(mesh[role].workloads_readiness, role, sidecar=True))

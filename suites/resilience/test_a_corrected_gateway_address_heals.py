@@ -2,21 +2,21 @@
 
 Given  both versions answer
 When   istiod is told another address for the remote's gateway, at which nobody answers, and then the right one again
-Then   the side-cars follow it both ways, nothing is lost where the address refuses at once, and both versions are back
+Then   the sidecars follow it both ways, nothing is lost where the address refuses at once, and both versions are back
 Why    https://github.com/istio/istio/issues/11221 and 29359: an address was not resolved or read again until a restart
-Breaks when  a second Service of that network tells its gateway's address too
-Profile  disruptive
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Answering, Disruption, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Answering, Disruption, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_a_corrected_gateway_address_heals(disruption: Disruption, prove: Prove) -> None:
+@behaviour(profile="disruptive", breaks_when="gateway-told-twice")
+def test_a_corrected_gateway_address_heals(disruption: Disruption, record_evidence: RecordEvidence) -> None:
     disruption.tell_wrong_gateway_address(Role.REMOTE)
-    prove(checks.wrong_address_followed(disruption.until(Answering.ONE_WAY)))
+    record_evidence(checks.wrong_address_followed(disruption.until(Answering.ONE_WAY)))
     disruption.restore()
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.gateway_recovered(disruption.until(Answering.BOTH)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))

@@ -4,18 +4,20 @@ Given  a mesh whose remote secret has a loopback address for a server, or a toke
 When   the good one is written over it, as `kubectl apply` does
 Then   both versions answer both clients again, each by its own path
 Why    https://github.com/istio/istio/issues/58047 and 60612: istiod did not pick up the mended secret
-Breaks when  the remote no longer lets Istio's reader account read: the good secret is of no use either
-Profile  disruptive
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Answering, Disruption, Flaw, Prove
+from fixtures.behaviours import behaviour
+from fixtures.types import Answering, BadSecret, Disruption, RecordEvidence
 from splithorizon import checks
 
 
-def test_a_mended_remote_secret_is_followed(disruption: Disruption, flaw: Flaw, prove: Prove) -> None:
-    prove(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
+@behaviour(profile="disruptive", breaks_when="reader-may-not-read")
+def test_a_mended_remote_secret_is_followed(
+    disruption: Disruption, flaw: BadSecret, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
     disruption.mend_remote_secret()
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))

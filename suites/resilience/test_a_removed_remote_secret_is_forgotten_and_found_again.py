@@ -4,20 +4,22 @@ Given  both versions answer both clients
 When   the primary's remote secret is deleted, and made again
 Then   once they are away the primary's version answers everything, and afterwards both do, each by its own path
 Why    https://github.com/istio/istio/issues/27187, 36365 and 39366: endpoints or watchers outlived their secret
-Breaks when  a second secret, of a name from before, still names the remote
-Profile  disruptive
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Answering, Disruption, Prove
+from fixtures.behaviours import behaviour
+from fixtures.types import Answering, Disruption, RecordEvidence
 from splithorizon import checks
 
 
-def test_a_removed_remote_secret_is_forgotten_and_found_again(disruption: Disruption, prove: Prove) -> None:
+@behaviour(profile="disruptive", breaks_when="remote-named-twice")
+def test_a_removed_remote_secret_is_forgotten_and_found_again(
+    disruption: Disruption, record_evidence: RecordEvidence
+) -> None:
     disruption.remove_remote_secret()
-    prove(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
+    record_evidence(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
     disruption.restore()
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
-    prove(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))

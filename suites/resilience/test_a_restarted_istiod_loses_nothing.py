@@ -4,23 +4,23 @@ Given  both clients send without a pause
 When   istiod is restarted as `kubectl rollout restart` does, and then a remote pod is replaced
 Then   no request is lost meanwhile, and the new pod, injected and configured by the new istiod, is reached
 Why    https://istio.io/latest/docs/ops/deployment/architecture/: proxies serve on while their control plane is away
-Breaks when  the remote does not reach istiod any more, which nobody notices before proxies connect anew
-Profile  disruptive
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Answering, Disruption, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Answering, Disruption, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_a_restarted_istiod_loses_nothing(disruption: Disruption, prove: Prove) -> None:
+@behaviour(profile="disruptive", breaks_when="remote-without-istiod")
+def test_a_restarted_istiod_loses_nothing(disruption: Disruption, record_evidence: RecordEvidence) -> None:
     traffic = disruption.under_traffic(disruption.restart_istiod)
-    prove(checks.istiod_started(traffic.recovery))
-    prove(checks.nothing_lost(traffic))
+    record_evidence(checks.istiod_started(traffic.recovery))
+    record_evidence(checks.nothing_lost(traffic))
     replacement = disruption.replace_helloworld(Role.REMOTE)
-    prove(checks.scaled(replacement.recovery))
-    prove(checks.recovered(disruption.until(Answering.BOTH)))
+    record_evidence(checks.scaled(replacement.recovery))
+    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
     batches = disruption.batches(Answering.BOTH)
-    prove(checks.answered_as_it_should(batches))
-    prove(checks.new_pod_answers(replacement, batches))
+    record_evidence(checks.answered_as_it_should(batches))
+    record_evidence(checks.new_pod_answers(replacement, batches))

@@ -4,23 +4,23 @@ Given  both clients send without a pause
 When   the remote secret is deleted, made again with another token of the account, and then a remote pod is replaced
 Then   the pod that istiod can only know by the new token is the one that answers; losses meanwhile are recorded
 Why    https://github.com/istio/istio/issues/60612: the way to a new token where istiod does not follow an update
-Breaks when  the remote no longer lets Istio's reader account read
-Profile  disruptive
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Answering, Disruption, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Answering, Disruption, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_an_exchanged_remote_secret_is_followed(disruption: Disruption, prove: Prove) -> None:
+@behaviour(profile="disruptive", breaks_when="reader-may-not-read")
+def test_an_exchanged_remote_secret_is_followed(disruption: Disruption, record_evidence: RecordEvidence) -> None:
     traffic = disruption.under_traffic(disruption.exchange_remote_secret)
-    prove(checks.new_token_followed(traffic.recovery))
-    prove(checks.losses_counted(traffic))
+    record_evidence(checks.new_token_followed(traffic.recovery))
+    record_evidence(checks.losses_counted(traffic))
     replacement = disruption.replace_helloworld(Role.REMOTE)
-    prove(checks.new_token_followed(replacement.recovery))
-    prove(checks.new_token_followed(disruption.until(Answering.BOTH)))
+    record_evidence(checks.new_token_followed(replacement.recovery))
+    record_evidence(checks.new_token_followed(disruption.until(Answering.BOTH)))
     batches = disruption.batches(Answering.BOTH)
-    prove(checks.answered_as_it_should(batches))
-    prove(checks.new_pod_answers(replacement, batches))
+    record_evidence(checks.answered_as_it_should(batches))
+    record_evidence(checks.new_pod_answers(replacement, batches))

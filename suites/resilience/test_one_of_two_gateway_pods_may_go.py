@@ -4,19 +4,19 @@ Given  a remote gateway of two pods, and both clients that send without a pause
 When   the older pod is deleted
 Then   within the bound every request is answered again, each by its own path; how many were lost is recorded
 Why    https://github.com/istio/istio/issues/52435: one gateway endpoint that fails takes its whole network along
-Breaks when  the gateway's Service leads to one pod by its name
-Profile  disruptive
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Answering, Disruption, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Answering, Disruption, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_one_of_two_gateway_pods_may_go(gateway_disruption: Disruption, prove: Prove) -> None:
-    prove(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 2)))
+@behaviour(profile="disruptive", breaks_when="gateway-is-one-pod")
+def test_one_of_two_gateway_pods_may_go(gateway_disruption: Disruption, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 2)))
     traffic = gateway_disruption.under_traffic(gateway_disruption.lose_gateway_pod, Role.REMOTE)
-    prove(checks.recovered(traffic.recovery))
-    prove(checks.losses_counted(traffic))
-    prove(checks.answered_as_it_should(gateway_disruption.batches(Answering.BOTH)))
+    record_evidence(checks.gateway_recovered(traffic.recovery))
+    record_evidence(checks.losses_counted(traffic))
+    record_evidence(checks.answered_as_it_should(gateway_disruption.batches(Answering.BOTH)))

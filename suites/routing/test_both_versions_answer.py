@@ -4,16 +4,17 @@ Given  v1 only in the primary and v2 only in the remote
 When   a client sends a fixed number of requests, none of them sent again
 Then   every request is answered, and both versions are among the answers
 Why    https://istio.io/latest/docs/setup/install/multicluster/verify/
-Breaks when  the remote secret is missing: then only the near version answers
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Prove, Sample
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Sample
 from splithorizon import checks
 
 
-def test_both_versions_answer(sample: Sample, prove: Prove) -> None:
-    prove(checks.all_answered(sample.replies, sample.route))
-    prove(checks.both_versions_answer(sample.replies, sample.route))
+@behaviour(profile="core", breaks_when=("remote-secret-missing", "services-not-exposed"))
+def test_both_versions_answer(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
+    mode = mesh.facts.network_mode
+    record_evidence(checks.all_answered(sample.replies, sample.route, mode=mode))
+    record_evidence(checks.both_versions_answer(sample.replies, sample.route, mode=mode))

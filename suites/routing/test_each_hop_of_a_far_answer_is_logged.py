@@ -2,18 +2,18 @@
 
 Given  helloworld in both networks, and a connection of its own for each request
 When   the client sends a fixed number of requests, none of them sent again, and three logs are joined for each answer
-Then   the near side-car sent it to the far gateway, a pod of that gateway passed it on under the service's name (SNI),
+Then   the near sidecar sent it to the far gateway, a pod of that gateway passed it on under the service's name (SNI),
        and to the socket that this gave the connection, a pod of the far cluster logged the same request id
 Why    a client's log ends at an address: it cannot tell who answers there, nor where that leads
-Breaks when  a relay at the far gateway's address leads straight to the pods: answers, client's log and TLS stay whole
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Crossing, Prove
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, TracedBatch
 from splithorizon import checks
 
 
-def test_each_hop_of_a_far_answer_is_logged(crossing: Crossing, prove: Prove) -> None:
-    prove(checks.each_hop_leads_to_the_next(crossing))
+@behaviour(profile="extended", breaks_when="gateway-bypassed")
+def test_each_hop_of_a_far_answer_is_logged(mesh: Mesh, crossing: TracedBatch, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.each_hop_leads_to_the_next(crossing, mode=mesh.facts.network_mode))

@@ -2,27 +2,36 @@
 
 Given  a client, and helloworld in both networks, a version in each
 When   the client sends a fixed number of requests, each with an id of its own
-Then   every reply is joined to the one line its side-car logged for it, where a reply from the far version
+Then   every reply is joined to the one line its sidecar logged for it, where a reply from the far version
        went to the other network's gateway and a reply from the near version to a pod of its own cluster
 Why    the seed's third claim; nothing upstream asserts it
-Breaks when  the system namespace of the other cluster has no network label: its pod addresses are dialled
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Sample
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Sample
 from splithorizon import checks
 
 
-def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, prove: Prove) -> None:
+@behaviour(
+    profile="core",
+    breaks_when=(
+        "pods-dialled-past-the-unlabelled-gateway",
+        "pods-dialled-past-the-unnamed-gateway",
+        "forwarder-among-the-near-pods",
+    ),
+)
+def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
     near, far = mesh[sample.route.near], mesh[sample.route.far]
-    prove(checks.every_reply_joined(sample.joined, sample.route))
-    prove(
+    record_evidence(checks.every_reply_joined(sample.joined, sample.route))
+    record_evidence(
         checks.path_proof(
             sample.joined,
             sample.route,
             near_pods=near.helloworld_addresses,
+            far_pods=far.helloworld_addresses,
             far_gateway=far.gateway_addresses,
+            mode=mesh.facts.network_mode,
         )
     )

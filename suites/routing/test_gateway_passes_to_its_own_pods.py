@@ -5,16 +5,18 @@ When   the client sends a fixed number of requests, none of them sent again
 Then   bytes came through the far gateway under the service's name (SNI), its upstreams for that name are exactly
        its own cluster's pods, so that nothing goes back or on, and no connection was turned away (NR)
 Why    istio/istio#40624, #32848: an unknown name is turned away; #26293: a gateway that hands on to another one
-Breaks when  the service is exported to its own namespace only, where the gateway is not
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Passage, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import GatewayStats, Mesh, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_gateway_passes_to_its_own_pods(mesh: Mesh, route: Route, passage: Passage, prove: Prove) -> None:
+@behaviour(profile="core", breaks_when="service-not-exported")
+def test_gateway_passes_to_its_own_pods(
+    mesh: Mesh, route: Route, passage: GatewayStats, record_evidence: RecordEvidence
+) -> None:
     own_pods = mesh[route.far].helloworld_addresses
-    prove(checks.gateway_passes_to_own_pods(passage, route, own_pods=own_pods, shared=not mesh.facts.owned))
+    record_evidence(checks.gateway_passes_to_own_pods(passage, route, own_pods=own_pods, shared=not mesh.facts.owned))

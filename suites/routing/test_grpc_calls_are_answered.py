@@ -4,15 +4,15 @@ Given  a port of the service whose name says grpc, and the health service of gRP
 When   a client calls it a fixed number of times
 Then   every call ends with status 0 in its trailers, and both versions answer
 Why    trailers are lost where any proxy on the way speaks HTTP/1.1
-Breaks when  the port's name says http
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_grpc_calls_are_answered(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC))
+@behaviour(profile="extended", breaks_when="ports-misnamed")
+def test_grpc_calls_are_answered(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC))

@@ -3,17 +3,17 @@
 Given  a service without an address of its own in front of the same pods, in both clusters
 When   the client sends a fixed number of requests to it, none of them sent again
 Then   every one is answered straight by a pod of its own cluster: its name leads to pods, and no gateway knows them
-Why    https://github.com/istio/istio/issues/27342 and 38327: side-cars go where the name leads, and not to endpoints
-Breaks when  a rule for its host sends requests on to the service with an address
-Profile  extended
+Why    https://github.com/istio/istio/issues/27342 and 38327: sidecars go where the name leads, and not to endpoints
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Confinement, Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_headless_service_stays_at_home(mesh: Mesh, role: Role, prove: Prove) -> None:
+@behaviour(profile="extended", breaks_when="headless-sent-on")
+def test_headless_service_stays_at_home(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
     sample = mesh.headless_sample(role, times=100)
-    prove(checks.kept_at_home(sample, near_pods=mesh[role].helloworld_addresses, by="a headless service"))
+    record_evidence(checks.kept_at_home(sample, near_pods=mesh[role].helloworld_addresses, by=Confinement.HEADLESS))

@@ -2,17 +2,17 @@
 
 Given  a port of the service whose name says http2
 When   a client sends requests by HTTP/2 a fixed number of times
-Then   every one arrives as HTTP/2, known to the side-cars as such, and both versions answer
+Then   every one arrives as HTTP/2, known to the sidecars as such, and both versions answer
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
-Breaks when  the port's name says http: side-cars speak HTTP/1.1 to each other
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_http2_stays_http2(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.HTTP2), route, Protocol.HTTP2))
+@behaviour(profile="extended", breaks_when="ports-misnamed")
+def test_http2_stays_http2(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.HTTP2), route, Protocol.HTTP2))

@@ -4,15 +4,15 @@ Given  helloworld in both networks, which sends back what it gets
 When   a client sends a megabyte of random bytes a fixed number of times
 Then   every body comes back the same, and both versions had a part in it
 Why    the frames of a megabyte cross every proxy's buffers; a small request shows none of that
-Breaks when  a filter in the side-cars limits bodies
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_large_bodies_arrive_whole(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.LARGE_BODY), route, Protocol.LARGE_BODY))
+@behaviour(profile="extended", breaks_when="bodies-limited")
+def test_large_bodies_arrive_whole(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.LARGE_BODY), route, Protocol.LARGE_BODY))

@@ -4,15 +4,17 @@ Given  a service of helloworld's pods that exists in the client's cluster alone
 When   the client sends a fixed number of requests to it, none of them sent again
 Then   every one is answered straight by a pod of its own cluster
 Why    the control of all other routing claims: where this fails, the fault is not between the networks
-Breaks when  the pods themselves refuse: an authorization policy, a broken side-car
-Profile  core
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Mesh, Prove, Role, Sample
+from fixtures.behaviours import behaviour
+from fixtures.types import Mesh, RecordEvidence, Role, Sample
 from splithorizon import checks
 
 
-def test_local_traffic_stays_local(mesh: Mesh, role: Role, local_sample: Sample, prove: Prove) -> None:
-    prove(checks.local_traffic_stays(local_sample, near_pods=mesh[role].helloworld_addresses))
+@behaviour(profile="core", breaks_when="near-pods-refuse")
+def test_local_traffic_stays_local(
+    mesh: Mesh, role: Role, local_sample: Sample, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.local_traffic_stays(local_sample, near_pods=mesh[role].helloworld_addresses))

@@ -4,15 +4,15 @@ Given  helloworld in both networks, which can take its time
 When   a client sends a fixed number of requests at once that take 16 s each
 Then   every one is answered, and both versions answer
 Why    a connection that is silent for a while is what time-outs close first; 15 s was Istio's own for a route
-Breaks when  a rule gives requests to the service 5 seconds
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_long_waits_are_waited_out(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT))
+@behaviour(profile="extended", breaks_when="requests-limited")
+def test_long_waits_are_waited_out(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT))

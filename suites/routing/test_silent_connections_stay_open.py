@@ -4,15 +4,15 @@ Given  a port of the service whose name says tcp
 When   a client opens a fixed number of connections at once, and each is answered, silent for 16 s, and answered again
 Then   every connection carried all of it without being opened anew, and both versions answer
 Why    https://github.com/istio/istio/issues/24387: proxies closed connections that were merely silent
-Breaks when  a rule closes connections that are silent for 5 seconds
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_silent_connections_stay_open(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE))
+@behaviour(profile="extended", breaks_when="silence-limited")
+def test_silent_connections_stay_open(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE))

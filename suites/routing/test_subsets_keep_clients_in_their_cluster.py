@@ -4,16 +4,19 @@ Given  helloworld in both networks, a subset of it for each cluster, and a route
 When   both are applied to the primary, and later taken away
 Then   meanwhile every request is answered by a pod of the client's own cluster, and both versions answer afterwards
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicluster/#partitioning-services
-Breaks when  an older VirtualService for the same host is there: side-cars get that one
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Prove, Route, Stay
+from fixtures.behaviours import behaviour
+from fixtures.types import Confinement, Mesh, PinnedTraffic, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_subsets_keep_clients_in_their_cluster(route: Route, stay_by_subset: Stay, prove: Prove) -> None:
-    prove(checks.kept_at_home(stay_by_subset.meanwhile, near_pods=stay_by_subset.near_pods, by="a subset"))
-    prove(checks.both_versions_answer(stay_by_subset.afterwards.replies, route))
+@behaviour(profile="extended", breaks_when="older-virtual-service")
+def test_subsets_keep_clients_in_their_cluster(
+    mesh: Mesh, route: Route, stay_by_subset: PinnedTraffic, record_evidence: RecordEvidence
+) -> None:
+    stay = stay_by_subset
+    record_evidence(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by=Confinement.SUBSET))
+    record_evidence(checks.both_versions_answer(stay.afterwards.replies, route, mode=mesh.facts.network_mode))

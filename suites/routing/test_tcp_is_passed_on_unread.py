@@ -2,17 +2,17 @@
 
 Given  a port of the service whose name says tcp
 When   a client opens connections to it a fixed number of times
-Then   every one is answered, no side-car added anything to what was sent, and both versions answer
+Then   every one is answered, no sidecar added anything to what was sent, and both versions answer
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
-Breaks when  the port's name says http: side-cars read what passes, and add an id
-Profile  extended
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Exchanging, Protocol, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_tcp_is_passed_on_unread(exchange: Exchanging, route: Route, prove: Prove) -> None:
-    prove(checks.carried(exchange(route, Protocol.TCP), route, Protocol.TCP))
+@behaviour(profile="extended", breaks_when="ports-misnamed")
+def test_tcp_is_passed_on_unread(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.carried(exchange(route, Protocol.TCP), route, Protocol.TCP))

@@ -4,16 +4,16 @@ Given  the gateway of one network, which serves helloworld's chain to who asks f
 When   a client asks for a service that there is not, and another sends an HTTP request without TLS
 Then   neither is served a certificate or a byte of an answer
 Why    https://istio.io/latest/docs/reference/config/networking/gateway/#ServerTLSSettings-TLSmode: AUTO_PASSTHROUGH
-Breaks when  a filter chain of the gateway takes whatever comes
-Profile  security
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Doorway, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import GatewayPort, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_gateway_knows_only_its_services(doorway: Doorway, role: Role, prove: Prove) -> None:
+@behaviour(profile="security", breaks_when="any-name-passed")
+def test_gateway_knows_only_its_services(doorway: GatewayPort, role: Role, record_evidence: RecordEvidence) -> None:
     known, unknown, plain = doorway.greet(), doorway.greet_nobody(), doorway.ask_in_plain_text()
-    prove(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))
+    record_evidence(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))

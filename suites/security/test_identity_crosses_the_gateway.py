@@ -4,16 +4,18 @@ Given  an AuthorizationPolicy for helloworld, applied where the mesh's istiod re
 When   it names an account that nobody has, and then the client's own
 Then   first both clusters' pods answer 403, then both 200: they can only tell by the client's certificate
 Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: principals need mutual TLS, end to end
-Breaks when  another policy lets everyone in
-Profile  security
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Admission, Mesh, Prove, Route
+from fixtures.behaviours import behaviour
+from fixtures.types import AuthzResult, Mesh, RecordEvidence, Route
 from splithorizon import checks
 
 
-def test_identity_crosses_the_gateway(mesh: Mesh, route: Route, admission: Admission, prove: Prove) -> None:
+@behaviour(profile="security", breaks_when="everyone-admitted")
+def test_identity_crosses_the_gateway(
+    mesh: Mesh, route: Route, admission: AuthzResult, record_evidence: RecordEvidence
+) -> None:
     near_pods, far_gateway = mesh[route.near].helloworld_addresses, mesh[route.far].gateway_addresses
-    prove(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))
+    record_evidence(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))

@@ -1,20 +1,22 @@
 """helloworld closes on a client of its own cluster that is outside the mesh and asks in plain text.
 
-Given  a mesh that is STRICT as a whole, and a client without a side-car, which reaches the pod: its agent answers
+Given  a mesh that is STRICT as a whole, and a client without a sidecar, which reaches the pod: its agent answers
 When   it asks helloworld at the pod's own address
 Then   the connection is closed at once, without an answer
 Why    https://istio.io/latest/docs/concepts/security/#peer-authentication
-Breaks when  helloworld has a PeerAuthentication of its own that is PERMISSIVE
-Profile  security
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Client, Mesh, Prove, Role
+from fixtures.behaviours import behaviour
+from fixtures.types import Client, Mesh, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_plain_text_is_refused(mesh: Mesh, plain_text_client: Client, role: Role, prove: Prove) -> None:
+@behaviour(profile="security", breaks_when="plain-text-admitted")
+def test_plain_text_is_refused(
+    mesh: Mesh, plain_text_client: Client, role: Role, record_evidence: RecordEvidence
+) -> None:
     pod = mesh[role].helloworld_pod
     control, asked = plain_text_client.dial_pod(pod), plain_text_client.ask_pod(pod)
-    prove(checks.plain_text_refused(role, control=control, asked=asked))
+    record_evidence(checks.plain_text_refused(role, control=control, asked=asked))

@@ -4,17 +4,17 @@ Given  the gateway of one network, which serves helloworld's chain to who asks f
 When   a client asks without a certificate, and another with one that calls itself the mesh's client, of a foreign root
 Then   neither hears a byte of an answer: in TLS 1.3 they are told so after the handshake, by an alert
 Why    https://istio.io/latest/docs/concepts/security/#mutual-tls-authentication: the gateway passes TLS on unread
-Breaks when  the side-cars demand no certificate, or take one of any root
-Profile  security
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Prove, Role, Secured
+from fixtures.behaviours import behaviour
+from fixtures.types import MeshSecurity, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_strangers_are_refused(secured: Secured, role: Role, prove: Prove) -> None:
+@behaviour(profile="security", breaks_when=("no-certificate-demanded", "any-root-taken"))
+def test_strangers_are_refused(secured: MeshSecurity, role: Role, record_evidence: RecordEvidence) -> None:
     door = secured.doorway(role)
     bare, foreign = door.greet(), door.greet(secured.impostor())
-    prove(checks.strangers_refused(bare=bare, foreign=foreign, role=role))
+    record_evidence(checks.strangers_refused(bare=bare, foreign=foreign, role=role))

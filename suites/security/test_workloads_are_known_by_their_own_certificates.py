@@ -4,15 +4,17 @@ Given  the certificates that each Envoy has, as it describes them itself
 When   their SPIFFE identities and their times are read
 Then   each names its own pod's service account, is valid, and has an hour left at least
 Why    https://istio.io/latest/docs/concepts/security/#istio-identity; they live a day, and are renewed at half of it
-Breaks when  a workload is certified for half an hour only
-Profile  security
 """
 
 from __future__ import annotations
 
-from fixtures.nouns import Prove, Role, Secured
+from fixtures.behaviours import behaviour
+from fixtures.types import MeshSecurity, RecordEvidence, Role
 from splithorizon import checks
 
 
-def test_workloads_are_known_by_their_own_certificates(secured: Secured, role: Role, prove: Prove) -> None:
-    prove(checks.workloads_known_by_their_own(secured.known(role), role))
+@behaviour(profile="security", breaks_when="certificate-short-lived")
+def test_workloads_are_known_by_their_own_certificates(
+    secured: MeshSecurity, role: Role, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.workloads_known_by_their_own(secured.known(role), role))

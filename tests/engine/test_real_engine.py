@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.engine import Engine, network, probe
-from splithorizon.engine.find import find_engine
-from splithorizon.errors import EnvironmentBroke
-from splithorizon.locked import locked
+from lab.engine import Engine, network, probe
+from lab.engine.find import find_engine
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.file_lock import locked
 
 pytestmark = pytest.mark.engine
 

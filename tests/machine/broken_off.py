@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from itertools import chain
 
-from splithorizon import topology
-from splithorizon.clusters.kind import KIND_LABEL
-from splithorizon.engine import Engine
-from splithorizon.journal import runs_folder
+from lab import topology
+from lab.engine import Engine
+from lab.kind import KIND_LABEL
+from splithorizon.run.journal import runs_folder
 from tests.machine.conftest import unused
 
 CLUSTERS = unused("broken-off")

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from splithorizon.engine import Engine
-from splithorizon.engine.find import find_engine
+from lab.engine import Engine
+from lab.engine.find import find_engine
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
 CHECKOUT = Path(__file__).resolve().parents[2]

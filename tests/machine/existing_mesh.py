@@ -18,12 +18,12 @@ from typing import Any
 import yaml
 
 from bench.__main__ import what_by_hand_is_told
-from splithorizon import topology
-from splithorizon.engine import Engine, network
-from splithorizon.images import supply
-from splithorizon.options import Options
-from splithorizon.progress import Progress
-from splithorizon.waiting import NotYet, eventually
+from lab import topology
+from lab.engine import Engine, network
+from lab.images import supply
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
 
 SCRIPT = Path(__file__).with_name("install_mesh.sh")
 REMOTE_SECRET = "istio-remote-secret-remote"

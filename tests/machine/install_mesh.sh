@@ -53,7 +53,7 @@ render_manifests() {
   done < <(find manifests -name '*.yaml')
 }
 
-# As splithorizon/clusters/separation.py does: no packet of a test may find a way out.
+# As lab/network_isolation.py does: no packet of a test may find a way out.
 close_network() {
   local node=$1-control-plane services route routes
   services=$(awk '$1 == "serviceSubnet:" { print $2 }' "$2")

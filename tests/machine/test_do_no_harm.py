@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.forwarder import TOKEN, Forwarder, Request, forwarding, never
 from tests.machine.conftest import Run, Starter
 from tests.machine.existing_mesh import REMOTE_SECRET, ExistingMesh
+from tests.support.forwarder import TOKEN, Forwarder, Request, forwarding, never
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(420)]
 

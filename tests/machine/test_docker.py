@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.engine.find import find_engine
+from lab.engine.find import find_engine
 from tests.machine.conftest import Starter, require_conformant
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from splithorizon import topology
-from splithorizon.clusters.kind import KIND_LABEL
-from splithorizon.engine import Engine
+from lab import topology
+from lab.engine import Engine
+from lab.kind import KIND_LABEL
 from tests.machine.broken_off import STEPS, SUITE, left
 from tests.machine.conftest import Starter, unused
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon import topology
-from splithorizon.engine import Engine, network
-from splithorizon.images import versions
-from splithorizon.images.build import Recipe
-from splithorizon.images.cache import root as cache_root
-from splithorizon.images.published import SAMPLES
-from splithorizon.progress import Progress
-from splithorizon.topology import MANIFESTS
+from lab import topology
+from lab.engine import Engine, network
+from lab.images import versions
+from lab.images.build import Recipe
+from lab.images.cache import root as cache_root
+from lab.images.published import SAMPLES
+from splithorizon.base.paths import MANIFESTS
+from splithorizon.run.progress import Progress
 from tests.machine.conftest import Run, Starter, require_conformant, unused
 
 ENDPOINTS = "suites/discovery/test_endpoints_are_near_pods_and_the_far_gateway.py"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.engine import Engine
-from splithorizon.journal import runs_folder
+from lab.engine import Engine
+from splithorizon.run.journal import runs_folder
 from tests.machine.broken_off import STEPS, SUITE, left
 from tests.machine.conftest import Starter
 

@@ -1,0 +1,1 @@
+"""Makes clusters and a mesh: engine, images, kind, Istio."""

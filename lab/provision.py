@@ -1,0 +1,272 @@
+"""From options to a mesh with workloads: every step as early as what it needs is there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lab import network_isolation, topology
+from lab.ca import Trust
+from lab.engine import Engine, network
+from lab.gateway_address import Addressing, address
+from lab.images import ImageSet
+from lab.install import Installation
+from lab.kind import MeshCluster
+from splithorizon.base import private_file, process
+from splithorizon.base.errors import Cancelled
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.istio import discover, names
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode
+from splithorizon.istio.topology import Role
+from splithorizon.kube.client import Kube
+from splithorizon.kube.rollout import await_rollout
+from splithorizon.mesh import snapshot
+from splithorizon.run.journal import Journal
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
+from splithorizon.traffic import workloads
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ProvisioningContext:
+    """What a set-up stands on once nothing can be wrong with the input any more."""
+
+    options: Options
+    engine: Engine
+    images: ImageSet
+    trust: Trust
+    addressing: Addressing
+    journal: Journal
+    progress: Progress
+
+
+class Provisioning:
+    """Creates two clusters and a mesh in them; every undo is on the stack before its create."""
+
+    def __init__(self, ground: ProvisioningContext, undo: ExitStack, secrets: list[bytes]) -> None:
+        """Plan the run; nothing is created yet. Secrets that come to be are added to ``secrets``."""
+        self._ground = ground
+        self._undo = undo
+        self._topology = topology.plan(ground.options.cluster_name)
+        self._clusters = {
+            plan.role: MeshCluster(
+                plan,
+                engine=ground.engine,
+                images=ground.images,
+                folder=ground.journal.folder,
+            )
+            for plan in self._topology
+        }
+        self._kubes = {role: Kube(cluster.kubeconfig_path, role) for role, cluster in self._clusters.items()}
+        self._installation = Installation(
+            self._clusters,
+            self._kubes,
+            ground.images,
+            ground.trust,
+            addressing=ground.addressing,
+            network_mode=NetworkMode(ground.options.network_mode),
+            access_log_encoding=ground.options.access_log_encoding,
+            progress=ground.progress,
+            folder=ground.journal.folder,
+            secrets=secrets,
+        )
+
+    def provision(self) -> MeshInfo:
+        """Bring everything up, or attach to what was kept.
+
+        Raises UsageProblem before anything is created, EnvironmentBroke and Cancelled afterwards.
+        """
+        reuse = self._ground.options.reuse
+        if reuse:
+            for cluster in self._clusters.values():
+                cluster.require()
+        with ThreadPoolExecutor(max_workers=32) as pool:
+            steps = _Steps(pool)
+            try:
+                gateways = self._attach() if reuse else self._create(steps)
+            except BaseException:
+                process.cancel_all()
+                raise
+        return self._facts(gateways)
+
+    def _attach(self) -> dict[Role, Address]:
+        found = {}
+        for role, cluster in self._clusters.items():
+            with self._ground.progress.step("attached to the kept cluster", role=role):
+                cluster.attach()
+                # A node that was begun anew has its way out again.
+                network_isolation.apply(cluster)
+                found[role] = address(self._kubes[role])
+        return found
+
+    def _create(self, steps: _Steps) -> dict[Role, Address]:
+        journal = self._ground.journal
+        created: dict[Role, Future[None]] = {}
+        self._undo.callback(self._delete)
+        for role, cluster in self._clusters.items():
+            facts = {"engine": self._ground.engine.to_json(), "folder": str(journal.folder)}
+            journal.will_create("cluster", cluster.name, **facts)
+            created[role] = steps.begin(partial(self._create_cluster, cluster))
+
+        primary, remote = Role.PRIMARY, Role.REMOTE
+        installation = self._installation
+        looked = {role: steps.begin(partial(self._look_before, role), created[role]) for role in Role}
+        prepared = {role: steps.begin(partial(installation.prepare, role), looked[role]) for role in Role}
+        namespaced = {role: steps.begin(partial(self._make_namespace, role), looked[role]) for role in Role}
+        installed = steps.begin(installation.control_plane, prepared[primary])
+        istiod = steps.begin(installation.await_control_plane, prepared[primary])
+        exposed = steps.begin(installation.expose, istiod)
+        # istioctl replaces the injection webhooks last of all: a pod that is asked for meanwhile gets no sidecar.
+        injecting = (istiod, installed, steps.begin(partial(self._await_root, primary), istiod, namespaced[primary]))
+        steps.begin(partial(installation.gateway, primary), *injecting)
+        primary_gateway = steps.begin(partial(installation.await_gateway, primary), *injecting)
+        if self._ground.addressing is Addressing.LOAD_BALANCER:
+            reached_at = steps.begin(lambda: primary_gateway.result().host)
+        else:
+            reached_at = steps.begin(lambda: self._clusters[primary].address, created[primary])
+        steps.begin(lambda: installation.remote(reached_at.result()), prepared[remote])
+        joined = steps.begin(installation.remote_secret, prepared[remote], prepared[primary])
+        injected = steps.begin(partial(installation.await_injection, remote), joined)
+        # The remote's webhook calls istiod through the primary's gateway: a pod that is asked for earlier is
+        # refused, and Kubernetes then waits longer and longer before it asks again.
+        rooted = steps.begin(partial(self._await_root, remote), joined, istiod, namespaced[remote])
+        reachable = (injected, rooted, exposed, primary_gateway)
+        steps.begin(partial(installation.gateway, remote), *reachable)
+        remote_gateway = steps.begin(partial(installation.await_gateway, remote), *reachable)
+        deployed = {
+            primary: steps.begin(partial(self._deploy, primary), *injecting),
+            remote: steps.begin(partial(self._deploy, remote), *reachable),
+        }
+        for role, deployment in deployed.items():
+            steps.begin(partial(self._await_workloads, role), deployment)
+        addresses = {primary: primary_gateway, remote: remote_gateway}
+        steps.begin(
+            lambda: installation.tell_networks({role: found.result() for role, found in addresses.items()}),
+            *addresses.values(),
+        )
+        steps.finish()
+        return {role: found.result() for role, found in addresses.items()}
+
+    def _create_cluster(self, cluster: MeshCluster) -> None:
+        progress, role = self._ground.progress, cluster.plan.role
+        with progress.step("kind cluster", role=role):
+            with network.approached(self._ground.engine):
+                cluster.create()
+            network_isolation.apply(cluster)
+        archive = self._ground.journal.folder / "images.tar"
+        if archive.exists():
+            with progress.step("images loaded into the node", role=role):
+                cluster.load_archive(archive)
+
+    def _look_before(self, role: Role) -> None:
+        """Write down what the bare cluster holds, for who is to compare what is left of an installation."""
+        if not self._ground.options.look_before:
+            return
+        with self._ground.progress.step("bare cluster looked at", role=role):
+            found = snapshot.of_a_bare_cluster(self._kubes[role], within=timeouts().at_rest)
+            private_file.write(self._bare(role), json.dumps(found))
+
+    def _bare(self, role: Role) -> Path:
+        return self._ground.journal.folder / f"{role}-bare.json"
+
+    def _delete(self) -> None:
+        if self._ground.options.keep:
+            return
+        with self._ground.progress.step("kind clusters deleted"):
+            process.side_by_side(**{str(role): cluster.delete for role, cluster in self._clusters.items()})
+
+    def _make_namespace(self, role: Role) -> None:
+        with self._ground.progress.step("workloads' namespace", role=role):
+            workloads.make_namespace(self._kubes[role], role)
+
+    def _await_root(self, role: Role) -> None:
+        self._installation.await_root(role, names.SYSTEM_NAMESPACE, workloads.NAMESPACE)
+
+    def _deploy(self, role: Role) -> None:
+        with self._ground.progress.step("workloads applied", role=role):
+            workloads.deploy(self._kubes[role], role, self._ground.images.samples)
+
+    def _await_workloads(self, role: Role) -> None:
+        """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""
+        with self._ground.progress.step("workloads ready", role=role):
+            for name in (workloads.CLIENT, workloads.helloworld_of(role)):
+                await_rollout(self._kubes[role], name, workloads.NAMESPACE, within=timeouts().workload_ready)
+
+    def _facts(self, gateways: dict[Role, Address]) -> MeshInfo:
+        clusters = {
+            role: ClusterInfo(
+                role=role,
+                name=cluster.name,
+                network=cluster.plan.network,
+                cluster_id=cluster.plan.cluster_id,
+                kubeconfig=Path(cluster.kubeconfig_path),
+                kubectl=self._kubes[role].kubectl,
+                node_address=cluster.address,
+                pod_subnet=cluster.plan.pod_subnet,
+                service_subnet=cluster.plan.service_subnet,
+                gateways=(gateways[role],),
+                bare=self._bare(role) if self._ground.options.look_before else None,
+            )
+            for role, cluster in self._clusters.items()
+        }
+        images = self._ground.images
+        return MeshInfo(
+            clusters=clusters,
+            versions=self._versions(),
+            namespace=workloads.NAMESPACE,
+            kind=images.kind,
+            istioctl=images.istioctl,
+            network_mode=self._network_mode(),
+            provider=self._ground.engine.provider,
+            images_mode=images.mode,
+        )
+
+    def _versions(self) -> dict[str, str]:
+        """As they run; of kept clusters, which may be of other images than those asked for, nothing else is known."""
+        images = self._ground.images.versions
+        known = {"istio": images["istio"]} if self._ground.options.reuse else images
+        return {**known, **discover.versions_running(self._kubes[Role.PRIMARY])}
+
+    def _network_mode(self) -> NetworkMode:
+        """As it was installed; kept clusters may be of the other mode than the one that is asked for."""
+        if not self._ground.options.reuse:
+            return NetworkMode(self._ground.options.network_mode)
+        told = discover.mesh_networks(self._kubes[Role.PRIMARY], names.SYSTEM_NAMESPACE, revision="")
+        return NetworkMode.MESH_NETWORKS if told else NetworkMode.LABELS
+
+
+class _Steps:
+    """Steps that begin as soon as those they need have ended well."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._begun: list[Future[Any]] = []
+
+    def begin(self, step: Callable[[], T], *needs: Future[Any]) -> Future[T]:
+        def when_ready() -> T:
+            for need in needs:
+                need.result()
+            return step()
+
+        begun = self._pool.submit(when_ready)
+        self._begun.append(begun)
+        return begun
+
+    def finish(self) -> None:
+        """Wait for all of them; the first failure ends the waiting.
+
+        Of several, the one that was begun first is raised, and Cancelled only where there is nothing else:
+        a step that was stopped because of another must not hide the other's reason.
+        """
+        ended, _ = wait(self._begun, return_when=FIRST_EXCEPTION)
+        failures = [error for step in self._begun if step in ended and (error := step.exception())]
+        if failures:
+            raise min(failures, key=lambda error: isinstance(error, Cancelled))

@@ -1,0 +1,35 @@
+"""Faults of what is left of a mesh."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from proof.faults.registry import fault
+from splithorizon.base.paths import MANIFESTS
+from splithorizon.diagnosis import causes
+from splithorizon.mesh.mesh import Cluster, Mesh
+from splithorizon.undo import mutations
+
+_FAULTS = MANIFESTS / "faults"
+
+
+@fault("test_uninstalling_leaves_nothing", cause=causes.FINALIZER_WITHOUT_CONTROLLER, spares_local=False)
+def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
+    """An object in the primary's system namespace waits for a controller that nobody runs, and keeps it."""
+    # Before the other: the proof mends no mesh that a look at this behaviour has taken away.
+    undo.callback(_let_go, mesh.primary)
+    mesh.primary.kube.apply(_FAULTS / "kept-by-a-finalizer.yaml", namespace=mesh.primary.system_namespace)
+
+
+@fault("test_uninstalling_leaves_nothing", cause=causes.INSTALLED_BY_OTHER_MEANS, spares_local=False)
+def left_by_an_earlier_installation(mesh: Mesh, undo: ExitStack) -> None:
+    """A cluster role of an installation by other means stays in the remote."""
+    file = _FAULTS / "left-by-an-earlier-installation.yaml"
+    mutations.apply(mesh.remote.kube, file, mesh.facts.namespace, undo)
+
+
+def _let_go(cluster: Cluster) -> None:
+    name, namespace = "kept-by-a-finalizer", cluster.system_namespace
+    if cluster.kube.get("ConfigMap", name, namespace):
+        cluster.kube.patch("ConfigMap", name, namespace, {"metadata": {"finalizers": None}})
+        cluster.kube.delete("ConfigMap", name, namespace)

@@ -1,0 +1,48 @@
+"""Faults of what is carried besides small requests."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from proof.faults.registry import fault
+from splithorizon.base.paths import MANIFESTS
+from splithorizon.diagnosis import causes
+from splithorizon.istio.topology import Role
+from splithorizon.kube import manifests
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.undo import mutations
+
+_FAULTS = MANIFESTS / "faults"
+
+
+@fault("test_large_bodies_arrive_whole", cause=causes.BODY_LIMITED)
+def bodies_limited(mesh: Mesh, undo: ExitStack) -> None:
+    """A filter in helloworld's sidecars refuses bodies of more than 64 KiB."""
+    mutations.apply(mesh.primary.kube, _FAULTS / "bodies-limited.yaml", mesh.facts.namespace, undo)
+
+
+@fault(
+    "test_http2_stays_http2",
+    "test_tcp_is_passed_on_unread",
+    "test_grpc_calls_are_answered",
+    cause=causes.PORT_MISNAMED,
+)
+def ports_misnamed(mesh: Mesh, undo: ExitStack) -> None:
+    """Every port of the Service echo says http in its name, in both clusters."""
+    (echo,) = manifests.load(MANIFESTS / "workloads" / "echo-service.yaml")
+    ports = [{**port, "name": f"http-{number}"} for number, port in enumerate(echo["spec"]["ports"])]
+    for role in Role:
+        name, namespace = echo["metadata"]["name"], mesh.facts.namespace
+        mutations.patch(mesh[role].kube, "Service", name, namespace, {"spec": {"ports": ports}}, undo)
+
+
+@fault("test_long_waits_are_waited_out", cause=causes.REQUEST_TIME_LIMITED)
+def requests_limited(mesh: Mesh, undo: ExitStack) -> None:
+    """A VirtualService gives requests to echo 5 seconds."""
+    mutations.apply(mesh.primary.kube, _FAULTS / "requests-limited.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_silent_connections_stay_open", cause=causes.SILENCE_LIMITED)
+def silence_limited(mesh: Mesh, undo: ExitStack) -> None:
+    """A DestinationRule closes connections to echo that are silent for 5 seconds."""
+    mutations.apply(mesh.primary.kube, _FAULTS / "silence-limited.yaml", mesh.facts.namespace, undo)

@@ -1,0 +1,120 @@
+"""Faults that nobody notices before something is lost: what is to recover then does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from proof.faults.registry import fault
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.paths import MANIFESTS
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.diagnosis import causes
+from splithorizon.istio import names
+from splithorizon.istio.names import NETWORK_LABEL
+from splithorizon.kube import manifests, rollout
+from splithorizon.kube.client import Kube
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.undo import mutations
+
+_FAULTS = MANIFESTS / "faults"
+_PINNED = "splithorizon/pinned"
+
+
+@fault(
+    "test_a_removed_remote_secret_is_forgotten_and_found_again",
+    "test_a_bad_remote_secret_harms_nothing_near",
+    cause=causes.REMOTE_NAMED_TWICE,
+)
+def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
+    """A second remote secret leads to the remote too, under a name from before."""
+    kube, namespace, cluster_id = mesh.primary.kube, mesh.primary.system_namespace, mesh.remote.facts.cluster_id
+    for secret in kube.list("Secret", namespace, "istio/multiCluster=true"):
+        if cluster_id in secret["data"]:
+            again = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": f"{secret['metadata']['name']}-before", "labels": secret["metadata"]["labels"]},
+                "data": {f"{cluster_id}-before": secret["data"][cluster_id]},
+            }
+            mutations.apply(kube, [again], namespace, undo)
+
+
+@fault(
+    "test_a_mended_remote_secret_is_followed",
+    "test_a_rotated_remote_secret_loses_nothing",
+    "test_an_exchanged_remote_secret_is_followed",
+    cause=causes.REMOTE_SECRET_REFUSED,
+)
+def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote takes Istio's reader account its rights: watches that run go on, and no new one begins."""
+    kube = mesh.remote.kube
+    for binding in kube.list("ClusterRoleBinding"):
+        if binding["metadata"]["name"].startswith("istio-reader-clusterrole"):
+            mutations.delete(kube, "ClusterRoleBinding", binding["metadata"]["name"], None, undo)
+
+
+@fault(
+    "test_a_restarted_istiod_loses_nothing",
+    "test_all_gateway_pods_may_go_and_come_back",
+    cause=causes.ISTIOD_UNREACHABLE,
+)
+def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote's Service of istiod leads to an address that nobody has: proxies that are connected stay so."""
+    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    for slice_ in kube.list("EndpointSlice", namespace, "kubernetes.io/service-name=istiod"):
+        nowhere = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
+        mutations.patch(kube, "EndpointSlice", slice_["metadata"]["name"], namespace, nowhere, undo)
+
+
+@fault("test_one_of_two_gateway_pods_may_go", cause=causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD)
+def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote gateway's Service selects one pod, by a label that no other will get."""
+    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    (pod,) = kube.list("Pod", namespace, mesh.remote.facts.gateway_pods[0].labels)
+    undo.callback(_unpin, kube, namespace)
+    kube.patch("Pod", pod["metadata"]["name"], namespace, {"metadata": {"labels": {_PINNED: "true"}}})
+    mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"selector": {_PINNED: "true"}}}, undo)
+
+
+@fault("test_clients_fail_over_to_the_other_network", cause=causes.OLDER_RULE)
+def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
+    """A DestinationRule that was there before has a traffic policy without outlier detection: the older one counts."""
+    mutations.apply(mesh.primary.kube, _FAULTS / "rule-without-outlier-detection.yaml", mesh.facts.namespace, undo)
+
+
+@fault("test_a_corrected_gateway_address_heals", cause=causes.GATEWAY_ADDRESS_NAMED_TWICE)
+def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
+    """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
+    facts = mesh.remote.facts
+    (service,) = manifests.load(_FAULTS / "second-gateway-service.yaml")
+    service["metadata"]["labels"][NETWORK_LABEL] = facts.network
+    service["spec"]["externalIPs"] = [address.host for address in facts.gateways]
+    mutations.apply(mesh.remote.kube, [service], mesh.remote.system_namespace, undo)
+
+
+@fault("test_istiod_starts_without_the_remotes_api_server", cause=causes.REMOTE_CLUSTER_TIMEOUT_LONG)
+def istiod_waits_for_every_remote(mesh: Mesh, undo: ExitStack) -> None:
+    """Istiod gives a remote that does not answer half an hour before it gets ready without it."""
+    _istiod_with(mesh, {"PILOT_REMOTE_CLUSTER_TIMEOUT": "30m"}, undo)
+
+
+def _istiod_with(mesh: Mesh, environment: Mapping[str, str], undo: ExitStack) -> None:
+    """Set istiod's environment, and wait for the new istiod; the old one is back when that is undone."""
+    kube, namespace, name = mesh.primary.kube, mesh.primary.system_namespace, "istiod"
+    found = kube.get("Deployment", name, namespace)
+    if found is None:
+        raise EnvironmentBroke(f"there is no Deployment {namespace}/{name} to break")
+    containers = found["spec"]["template"]["spec"]["containers"]
+    more = [{"name": key, "value": value} for key, value in environment.items()]
+    changed = [one | {"env": [*one["env"], *more]} if one["name"] == "discovery" else one for one in containers]
+    body = {"spec": {"template": {"spec": {"containers": changed}}}}
+    undo.callback(rollout.await_rollout, kube, name, namespace, within=timeouts().istiod_replaced)
+    mutations.patch(kube, "Deployment", name, namespace, body, undo)
+    rollout.await_rollout(kube, name, namespace, within=timeouts().istiod_replaced)
+
+
+def _unpin(kube: Kube, namespace: str) -> None:
+    """Take the label from whoever has it still: the pod that got it may be gone."""
+    for pod in kube.list("Pod", namespace, f"{_PINNED}=true"):
+        kube.patch("Pod", pod["metadata"]["name"], namespace, {"metadata": {"labels": {_PINNED: None}}})

@@ -1,0 +1,614 @@
+"""The causes that a check can name, as data.
+
+A cause has an id by which reports, faults and documents know it, a text for the reader of a failure, and where one
+command confirms it, that command. In a command ``{near}`` and ``{far}`` stand for the two clusters of the route that a
+check looked at; where it looked at one cluster, both stand for that one. The other places are those of
+``splithorizon.checks.next_steps``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One reason for a failure.
+
+    ``text`` is a clause without a full stop. ``next_step`` is one command; it is empty where only the check knows the
+    object to look at.
+    """
+
+    id: str
+    text: str
+    next_step: str = ""
+
+
+class Registry:
+    """Causes by id."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._causes: dict[str, Cause] = {}
+
+    def add(self, id: str, text: str, next_step: str = "") -> Cause:  # noqa: A002  # the field's name
+        """Register a cause and return it; raises ValueError for an id that is taken."""
+        if id in self._causes:
+            raise ValueError(f"there is a cause {id!r} already: {self._causes[id].text}")
+        self._causes[id] = cause = Cause(id, text, next_step)
+        return cause
+
+    def __getitem__(self, id: str) -> Cause:  # noqa: A002  # the field's name
+        return self._causes[id]
+
+    def __iter__(self) -> Iterator[Cause]:
+        return iter(self._causes.values())
+
+    def __contains__(self, id: object) -> bool:  # noqa: A002  # the field's name
+        return id in self._causes
+
+    def __len__(self) -> int:
+        return len(self._causes)
+
+
+REGISTRY = Registry()
+_new = REGISTRY.add
+
+_REMOTE_SECRETS = "kubectl <primary> -n <primary system> get secrets -l istio/multiCluster=true"
+_REMOTE_CLUSTERS = "istioctl <primary> remote-clusters<revision>"
+_GATEWAY_SERVICES = "kubectl <{far}> get services -A -l topology.istio.io/network -o wide"
+_GATEWAY_LISTENERS = "istioctl <{far}> proxy-config listeners <{far} gateway> --port 15443"
+_NETWORKS = "istioctl <primary> x internal-debug networkz<revision>"
+_MESH_CONFIG = "kubectl <primary> -n <primary system> get configmaps -l istio.io/rev -o yaml"
+_POLICIES = "kubectl <primary> get peerauthentications,authorizationpolicies,envoyfilters -A"
+_RULES = "kubectl <primary> get virtualservices,destinationrules -A"
+_PODS = "kubectl <{near}> -n <namespace> get pods -o wide"
+_CLIENT_LOG = "kubectl <{near}> -n <namespace> logs deploy/sleep -c istio-proxy --tail 20"
+_CLIENT_ENDPOINTS = (
+    "istioctl <{near}> proxy-config endpoints deploy/sleep -n <namespace> "
+    "--cluster 'outbound|5000||helloworld.<namespace>.svc.cluster.local'"
+)
+_WEBHOOKS = "kubectl <{near}> get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml"
+
+# Remote secrets, and istiod's watch of the remote cluster.
+
+REMOTE_SECRET_MISSING = _new(
+    "remote-secret-missing",
+    "the remote secret is missing: istiod does not know the remote cluster",
+    _REMOTE_SECRETS,
+)
+REMOTE_SECRET_REFUSED = _new(
+    "remote-secret-refused",
+    "the remote's API server refuses what istiod asks with the remote secret: a stale token, or missing rights",
+    _REMOTE_CLUSTERS,
+)
+REMOTE_SECRET_KEY_WRONG = _new(
+    "remote-secret-key-wrong",
+    "the data key of the remote secret is not the id of the remote cluster",
+    _REMOTE_SECRETS,
+)
+REMOTE_SECRET_WITHOUT_KUBECONFIG = _new(
+    "remote-secret-without-kubeconfig",
+    "a remote secret holds no kubeconfig with a server",
+    _REMOTE_SECRETS,
+)
+REMOTE_SECRET_AT_LOOPBACK = _new(
+    "remote-secret-at-loopback",
+    "the server in a remote secret is a loopback address, as in a kubeconfig of the cluster's own machine",
+    _REMOTE_SECRETS,
+)
+REMOTE_NAMED_TWICE = _new(
+    "remote-named-twice",
+    "another remote secret still names that cluster",
+    _REMOTE_SECRETS,
+)
+API_SERVER_UNREACHABLE = _new(
+    "api-server-unreachable",
+    "istiod does not reach the cluster's API server at the address in the remote secret",
+    _REMOTE_CLUSTERS,
+)
+WATCH_CLOSED = _new(
+    "watch-closed",
+    "istiod closed its watch of the cluster and did not open it again: it keeps old endpoints until it restarts",
+    _REMOTE_CLUSTERS,
+)
+WATCH_HANGS = _new(
+    "watch-hangs",
+    "istiod hangs after a remote secret changed, until it restarts (istio/istio#60612)",
+    _REMOTE_CLUSTERS,
+)
+CLUSTER_NOT_SYNCED = _new(
+    "cluster-not-synced",
+    "istiod has not synced the cluster",
+    _REMOTE_CLUSTERS,
+)
+
+# How istiod learns of networks and their gateways.
+
+SYSTEM_NAMESPACE_WITHOUT_NETWORK = _new(
+    "system-namespace-without-network",
+    "the system namespace has no label topology.istio.io/network, or another network's",
+    "kubectl <{near}> get namespace <{near} system> --show-labels",
+)
+GATEWAY_SERVICE_WITHOUT_NETWORK = _new(
+    "gateway-service-without-network",
+    "the gateway's Service lacks the label topology.istio.io/network or port 15443: istiod knows no gateway there",
+    _GATEWAY_SERVICES,
+)
+GATEWAY_SERVICE_WITHOUT_ADDRESS = _new(
+    "gateway-service-without-address",
+    "the gateway's Service has no external address yet: istiod knows no gateway there",
+    _GATEWAY_SERVICES,
+)
+GATEWAY_ADDRESS_WRONG = _new(
+    "gateway-address-wrong",
+    "istiod has another address for the gateway than its own: in the Service's status, or in meshNetworks",
+    _NETWORKS,
+)
+GATEWAY_ADDRESS_NAMED_TWICE = _new(
+    "gateway-address-named-twice",
+    "a second Service of that network still has the gateway's former address",
+    _GATEWAY_SERVICES,
+)
+MESH_NETWORKS_WITHOUT_GATEWAY = _new(
+    "mesh-networks-without-gateway",
+    "meshNetworks names no gateway of the network: istiod hands out its pod addresses",
+    _MESH_CONFIG,
+)
+MESH_NETWORKS_REGISTRY_WRONG = _new(
+    "mesh-networks-registry-wrong",
+    "meshNetworks has no such fromRegistry: it has to be the cluster's id",
+    _MESH_CONFIG,
+)
+POD_WITHOUT_NETWORK = _new(
+    "pod-without-network",
+    "a pod lacks the label topology.istio.io/network: it was injected before its network was known, or relabelled",
+    "kubectl <{far}> get pods -A -L topology.istio.io/network",
+)
+PROXY_NETWORK_WRONG = _new(
+    "proxy-network-wrong",
+    "the injection webhook's path names another network, or the pod is older than that setting",
+    _WEBHOOKS,
+)
+PROXY_CLUSTER_ID_WRONG = _new(
+    "proxy-cluster-id-wrong",
+    "the injection webhook's path names another cluster than the remote secret's data key",
+    _WEBHOOKS,
+)
+
+# What istiod sends, and what proxies hold.
+
+SERVICE_NOT_SENT = _new(
+    "service-not-sent",
+    "the client's sidecar has no endpoint of the service: it is not exported to that namespace, or no push arrived",
+    _CLIENT_ENDPOINTS,
+)
+STALE_ENDPOINT = _new(
+    "stale-endpoint",
+    "sidecars hold the endpoint of a pod that is gone, or lack one that is there again",
+    _CLIENT_ENDPOINTS,
+)
+ENDPOINT_EJECTED = _new(
+    "endpoint-ejected",
+    "the client's sidecar holds an endpoint for unhealthy: ejected after failures, or not ready",
+    _CLIENT_ENDPOINTS,
+)
+PUSH_LATE = _new(
+    "push-late",
+    "istiod's push is late: the change has not reached every proxy",
+    "istioctl <primary> proxy-status<revision>",
+)
+PROXY_REFUSED = _new(
+    "proxy-refused",
+    "istiod refuses the proxy: its cluster id is the data key of no remote secret",
+    "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
+)
+PROXY_HANGS = _new(
+    "proxy-hangs",
+    "the proxy does not answer a push: it is overloaded, or its connection hangs",
+    "istioctl <primary> proxy-status<revision>",
+)
+ENVOY_REFUSED_CONFIG = _new(
+    "envoy-refused-config",
+    "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)",
+    "kubectl <primary> get envoyfilters -A",
+)
+ISTIOD_UNREACHABLE = _new(
+    "istiod-unreachable",
+    "proxies and webhooks of the cluster do not reach istiod: new pods are not injected or not configured",
+    "kubectl <{near}> -n <{near} system> get services,endpointslices -o wide",
+)
+ISTIOD_ADDRESS_STALE = _new(
+    "istiod-address-stale",
+    "the endpoints of the remote's Service for istiod are not the primary's gateway: remotePilotAddress is wrong",
+    "kubectl <remote> -n <remote system> get endpointslices -o yaml",
+)
+ISTIOD_SERVICE_WITHOUT_ENDPOINT = _new(
+    "istiod-service-without-endpoint",
+    "the remote's Service for istiod has no endpoint: the remote is not installed, or had no gateway address then",
+    "kubectl <remote> -n <remote system> get services,endpointslices -o wide",
+)
+MESH_CONFIG_UNREADABLE = _new(
+    "mesh-config-unreadable",
+    "istiod cannot read its mesh configuration and keeps the former one: its log says which field",
+    "kubectl <primary> -n <primary system> logs -l app=istiod --tail 50",
+)
+SERVICE_NOT_EXPORTED = _new(
+    "service-not-exported",
+    "the gateway does not know the service: it is not exported to the gateway's namespace",
+    "kubectl <{far}> -n <namespace> get services -o yaml",
+)
+OLDER_RULE = _new(
+    "older-rule",
+    "an older rule for the same host is in force: of two, sidecars get the older",
+    _RULES,
+)
+RULE_SENDS_ELSEWHERE = _new(
+    "rule-sends-elsewhere",
+    "a VirtualService for the host sends its requests to another service",
+    _RULES,
+)
+ENDPOINTS_REMOVED_LATE = _new(
+    "endpoints-removed-late",
+    "pods went before the sidecars had heard of it",
+    _CLIENT_LOG,
+)
+PROXY_NEEDS_ISTIOD = _new(
+    "proxy-needs-istiod",
+    "a proxy does not serve while istiod is away",
+    _CLIENT_LOG,
+)
+
+# Gateways.
+
+SERVICES_NOT_EXPOSED = _new(
+    "services-not-exposed",
+    "the gateway has no filter chain for the service: no Gateway with an AUTO_PASSTHROUGH server at port 15443",
+    _GATEWAY_LISTENERS,
+)
+GATEWAY_NOT_SERVING = _new(
+    "gateway-not-serving",
+    "nothing answers at the gateway's address: no gateway pod, or its Service leads nowhere",
+    "kubectl <{far}> get endpointslices -A -l istio=eastwestgateway -o wide",
+)
+GATEWAY_NOT_LISTENING = _new(
+    "gateway-not-listening",
+    "the gateway does not listen at port 15443",
+    _GATEWAY_LISTENERS,
+)
+GATEWAY_WITHOUT_TLS = _new(
+    "gateway-without-tls",
+    "what answers at the gateway's address speaks no TLS",
+    _GATEWAY_LISTENERS,
+)
+GATEWAY_SERVICE_SELECTS_ABSENT_POD = _new(
+    "gateway-service-selects-absent-pod",
+    "the gateway's Service selects a pod that does not serve, and not the others",
+    _GATEWAY_SERVICES,
+)
+GATEWAY_DROPS_PACKETS = _new(
+    "gateway-drops-packets",
+    "the gateway's address swallows packets where it should refuse them",
+    _CLIENT_LOG,
+)
+GATEWAY_BYPASSED = _new(
+    "gateway-bypassed",
+    "something else than the network's gateway answers at its address, and leads to the pods",
+    _GATEWAY_SERVICES,
+)
+GATEWAY_HAIRPIN = _new(
+    "gateway-hairpin",
+    "the gateway passes requests on to other networks: it does not know its own",
+    "istioctl <{far}> proxy-config endpoints <{far} gateway>",
+)
+GATEWAY_USED_FOR_NEAR = _new(
+    "gateway-used-for-near",
+    "the client's sidecar reaches pods of its own network by way of a gateway",
+    _CLIENT_ENDPOINTS,
+)
+GATEWAY_NAME_CHANGED = _new(
+    "gateway-name-changed",
+    "the gateway takes the service's connections under another name (SNI)",
+    _GATEWAY_LISTENERS,
+)
+GATEWAY_CONNECTION_BROKEN = _new(
+    "gateway-connection-broken",
+    "the gateway ends the service's connections with an error: its log has the response flags",
+)
+GATEWAY_LOG_INCOMPLETE = _new(
+    "gateway-log-incomplete",
+    "the gateway has not ended the connection yet, or its log was cut",
+)
+
+# Where versions run and how answers are shared among them.
+
+BOTH_VERSIONS_EVERYWHERE = _new(
+    "both-versions-everywhere",
+    "both versions run in both clusters, as helloworld.yaml applied with -l app=helloworld deploys them",
+)
+VERSION_MISPLACED = _new(
+    "version-misplaced",
+    "a version was deployed into the wrong cluster, or not at all",
+)
+STRANGE_POD = _new(
+    "strange-pod",
+    "a pod that is none of helloworld's carries the service's label",
+)
+POD_FORWARDS = _new(
+    "pod-forwards",
+    "a pod of the service forwards requests to the other network itself",
+)
+FAR_VERSION_RUNS_NEAR = _new(
+    "far-version-runs-near",
+    "a pod of the near cluster runs the far version",
+    "kubectl <{near}> -n <namespace> get pods -L version",
+)
+PODS_REPLACED = _new(
+    "pods-replaced",
+    "pods were replaced while the sample was taken",
+    _PODS,
+)
+CONTEXTS_SWAPPED = _new(
+    "contexts-swapped",
+    "the contexts are swapped: each names the other cluster",
+    _PODS,
+)
+POD_WITHOUT_SIDECAR = _new(
+    "pod-without-sidecar",
+    "a far pod has no sidecar: other networks do not reach it, and istiod does not count it",
+    "kubectl <{far}> -n <namespace> get pods",
+)
+POD_NOT_READY = _new(
+    "pod-not-ready",
+    "a pod is not ready",
+    "kubectl <{far}> -n <namespace> get pods",
+)
+PODS_NOT_SERVING = _new(
+    "pods-not-serving",
+    "the pods of the service do not answer, or are not there",
+    _PODS,
+)
+BALANCED_WITHOUT_WEIGHTS = _new(
+    "balanced-without-weights",
+    "sidecars balance without weights: a DestinationRule with RANDOM or a consistent hash",
+    "kubectl <primary> get destinationrules -A -o yaml",
+)
+ENDPOINTS_WEIGHTED = _new(
+    "endpoints-weighted",
+    "endpoints have unequal weights: a WorkloadEntry, a locality, or more pods on one side",
+    _CLIENT_ENDPOINTS,
+)
+LOCALITY_PREFERRED = _new(
+    "locality-preferred",
+    "a DestinationRule or the mesh configuration prefers one locality",
+    "kubectl <primary> get destinationrules -A -o yaml",
+)
+SERVICE_IN_BOTH_CLUSTERS = _new(
+    "service-in-both-clusters",
+    "another cluster has a Service of that name",
+    "kubectl <{near}> -n <namespace> get services",
+)
+RETRIES_CHANGED = _new(
+    "retries-changed",
+    "sidecars do not send a refused request to another pod: a retry policy forbids it",
+    _RULES,
+)
+
+# The two networks.
+
+NETWORKS_JOINED = _new(
+    "networks-joined",
+    "a route joins the two pod ranges: the clusters are on one network",
+)
+POD_RANGE_IN_USE = _new(
+    "pod-range-in-use",
+    "another host uses an address of the other network's pod range: what answered is not the pod",
+)
+PACKETS_LEAVE = _new(
+    "packets-leave",
+    "packets leave the test network by a node's default route and are dropped",
+)
+
+# Access logs.
+
+ACCESS_LOG_FORMAT_UNKNOWN = _new(
+    "access-log-format-unknown",
+    "the access log has a format of its own: no path can be read from it",
+    _MESH_CONFIG,
+)
+ACCESS_LOG_OFF = _new(
+    "access-log-off",
+    "the access log is off, or does not go to standard output",
+    _MESH_CONFIG,
+)
+REQUEST_LOGGED_TWICE = _new(
+    "request-logged-twice",
+    "a second proxy on the way logs the same request id",
+    _CLIENT_LOG,
+)
+REQUEST_SENT_AGAIN = _new(
+    "request-sent-again",
+    "a proxy on the way sends the request again",
+    _CLIENT_LOG,
+)
+REQUEST_ID_CHANGED = _new(
+    "request-id-changed",
+    "something on the way changes the request id",
+    _CLIENT_LOG,
+)
+LOG_LINES_DROPPED = _new(
+    "log-lines-dropped",
+    "lines of the access log were dropped",
+    _CLIENT_LOG,
+)
+
+# Protocols.
+
+PORT_MISNAMED = _new(
+    "port-misnamed",
+    "the Service's port names another protocol in its name or appProtocol, and sidecars follow that",
+    "kubectl <{near}> -n <namespace> get services -o yaml",
+)
+BODY_LIMITED = _new(
+    "body-limited",
+    "a filter limits bodies (an EnvoyFilter)",
+    "kubectl <primary> get envoyfilters -A",
+)
+CONNECTION_CUT = _new(
+    "connection-cut",
+    "a connection through the gateway ends before its request is answered",
+    _CLIENT_LOG,
+)
+REQUEST_TIME_LIMITED = _new(
+    "request-time-limited",
+    "a rule limits how long a request may take (the timeout of a VirtualService)",
+    _RULES,
+)
+SILENCE_LIMITED = _new(
+    "silence-limited",
+    "a rule or a proxy closes silent connections (idleTimeout, ISTIO_META_IDLE_TIMEOUT)",
+    _RULES,
+)
+
+# Readiness of pods.
+
+IMAGE_NOT_PULLED = _new("image-not-pulled", "an image cannot be pulled")
+CONTAINER_CRASHES = _new("container-crashes", "a container ends again and again")
+POD_NOT_SCHEDULED = _new("pod-not-scheduled", "no node takes the pod")
+VOLUME_NOT_MOUNTED = _new("volume-not-mounted", "a volume cannot be mounted: its ConfigMap or Secret is missing")
+READINESS_GATE_UNMET = _new("readiness-gate-unmet", "a readiness gate of the pod is not met")
+POD_REFUSES_SIDECAR = _new(
+    "pod-refuses-sidecar",
+    "the pod asks for no sidecar: label sidecar.istio.io/inject is false",
+)
+NAMESPACE_NOT_INJECTED = _new("namespace-not-injected", "the namespace has no injection label")
+WEBHOOK_NOT_CALLED = _new("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
+ISTIOD_CRASHED = _new("istiod-crashed", "istiod ended: an error, or too little memory")
+ISTIOD_REPLACED = _new("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
+PRIMARY_PROFILE_IN_REMOTE = _new("primary-profile-in-remote", "a primary profile was installed into the remote")
+REMOTE_CLUSTER_TIMEOUT_LONG = _new(
+    "remote-cluster-timeout-long",
+    "istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT)",
+    "kubectl <primary> -n <primary system> get deployments -l app=istiod -o yaml",
+)
+ISTIOD_MAY_NOT_READ = _new(
+    "istiod-may-not-read",
+    "istiod may not read its own cluster",
+    "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
+)
+
+# Trust, identity and policies.
+
+ISTIOD_MAY_NOT_WRITE = _new(
+    "istiod-may-not-write",
+    "istiod may not write its root into that cluster: rights of its reader account are missing",
+    "kubectl <{near}> get clusterroles -o yaml -l app=istio-reader",
+)
+WEBHOOK_ORPHANED = _new("webhook-orphaned", "the webhook belongs to an istiod that is gone, or to another", _WEBHOOKS)
+ROOTS_DIFFER = _new(
+    "roots-differ",
+    "the clusters trust different roots: a root was replaced in one place, or they never shared one",
+    "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
+)
+ROOT_EXPIRED = _new(
+    "root-expired",
+    "a root certificate is not valid now, or ends soon: it was not replaced in time, or a clock is wrong",
+    "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
+)
+CA_NOT_VALID = _new(
+    "ca-not-valid",
+    "a CA above the certificate has expired, is not valid yet or is no CA: renew istiod's own (cacerts)",
+)
+NO_MUTUAL_TLS = _new(
+    "no-mutual-tls",
+    "the service's sidecars speak no mutual TLS",
+    _POLICIES,
+)
+TRUST_DOMAIN_DIFFERS = _new(
+    "trust-domain-differs",
+    "the certificate names another identity: the trust domains differ, or it comes from files in the pod",
+)
+SERVER_IS_ANOTHER = _new("server-is-another", "another workload answers for helloworld")
+CERTIFICATE_SHORT_LIVED = _new(
+    "certificate-short-lived",
+    "the workload is certified for a short time (SECRET_TTL)",
+)
+CERTIFICATE_NOT_RENEWED = _new(
+    "certificate-not-renewed",
+    "the certificate was not renewed in time",
+)
+CLOCK_WRONG = _new("clock-wrong", "a clock is wrong: the certificate is not valid yet")
+PROXY_NOT_CERTIFIED = _new(
+    "proxy-not-certified",
+    "the proxy has no certificate: istiod, or the agent in the pod, does not certify it",
+)
+NO_CLIENT_CERTIFICATE_DEMANDED = _new(
+    "no-client-certificate-demanded",
+    "the sidecars demand no client certificate: an EnvoyFilter took that from them",
+    _POLICIES,
+)
+ANY_ROOT_TRUSTED = _new(
+    "any-root-trusted",
+    "the sidecars accept a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
+    _POLICIES,
+)
+ANY_NAME_PASSED = _new(
+    "any-name-passed",
+    "the gateway passes on whatever arrives: a filter chain without a server name, by an EnvoyFilter",
+    _GATEWAY_LISTENERS,
+)
+PLAIN_TEXT_AT_GATEWAY = _new(
+    "plain-text-at-gateway",
+    "the gateway accepts plain text at this port: a second Gateway of another protocol, or an EnvoyFilter",
+    _GATEWAY_LISTENERS,
+)
+PLAIN_TEXT_ADMITTED = _new(
+    "plain-text-admitted",
+    "helloworld accepts plain text: it has a PeerAuthentication that is PERMISSIVE or DISABLE",
+    _POLICIES,
+)
+NETWORK_POLICY_DROPS = _new(
+    "network-policy-drops",
+    "packets are dropped on the way: a NetworkPolicy, not the mesh, keeps the client away",
+    "kubectl <{near}> get networkpolicies -A",
+)
+POLICY_DENIES = _new(
+    "policy-denies",
+    "an authorization policy denies the requests",
+    _POLICIES,
+)
+ADMITTED_BY_ANOTHER_POLICY = _new(
+    "admitted-by-another-policy",
+    "another ALLOW policy lets the client in",
+    _POLICIES,
+)
+POLICY_NOT_ENFORCED = _new("policy-not-enforced", "the sidecars enforce no policy", _POLICIES)
+CLIENT_NOT_IDENTIFIED = _new(
+    "client-not-identified",
+    "the client is not known by its certificate: there is no mutual TLS on the way",
+    _POLICIES,
+)
+
+# What an installation leaves behind.
+
+FINALIZER_WITHOUT_CONTROLLER = _new(
+    "finalizer-without-controller",
+    "a finalizer whose controller is gone keeps an object",
+)
+NAMESPACE_NOT_EMPTIED = _new(
+    "namespace-not-emptied",
+    "a namespace was not emptied in time, or holds what cannot be deleted",
+)
+INSTALLED_BY_OTHER_MEANS = _new(
+    "installed-by-other-means",
+    "it was not made by istioctl, which does not remove it: an earlier installation, another revision, Helm",
+)
+ISTIOD_ELSEWHERE = _new(
+    "istiod-elsewhere",
+    "an istiod elsewhere still watches this cluster and makes it again",
+)
+CHANGED_BY_INSTALLATION = _new(
+    "changed-by-installation",
+    "the installation changed what was there before it, and nothing changes it back",
+)

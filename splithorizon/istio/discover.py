@@ -1,0 +1,252 @@
+"""A mesh that others installed: what it is, read off its own objects. Nothing is changed to find out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from splithorizon.base.errors import UsageProblem
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
+from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL, config_map_of
+from splithorizon.istio.topology import Role
+from splithorizon.kube.client import Kube, Object
+
+_GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
+
+
+@dataclass(frozen=True)
+class _Istiod:
+    """One installed control plane, by one of its pods."""
+
+    pod: Object
+
+    @property
+    def namespace(self) -> str:
+        return str(self.pod["metadata"]["namespace"])
+
+    @property
+    def revision(self) -> str:
+        return str(self.pod["metadata"]["labels"].get(REVISION_LABEL, "default"))
+
+    @property
+    def container(self) -> Object:
+        containers: list[Object] = self.pod["spec"]["containers"]
+        return next((one for one in containers if one["name"] == "discovery"), containers[0])
+
+    @property
+    def cluster_id(self) -> str:
+        """Istio's own default stands where the installation names none."""
+        environment = {one["name"]: one.get("value", "") for one in self.container.get("env", [])}
+        return environment.get("CLUSTER_ID") or "Kubernetes"
+
+    @property
+    def version(self) -> str:
+        return str(self.container["image"].partition("@")[0].rpartition(":")[2])
+
+
+def read_mesh(
+    kubes: Mapping[Role, Kube], contexts: Mapping[Role, str], *, namespace: str, revision: str = ""
+) -> MeshInfo:
+    """Find out how the mesh is made: revision, networks and who tells of them, cluster ids, gateways.
+
+    What cannot be found stays empty, for the checks to judge. Raises UsageProblem where the two
+    contexts cannot be the primary and the remote of one mesh, or a revision has to be chosen.
+    """
+    _require_two_clusters(kubes, contexts)
+    istiod = _choose(_istiods(kubes[Role.PRIMARY]), kubes, contexts, revision)
+    networks = mesh_networks(kubes[Role.PRIMARY], istiod.namespace, istiod.revision)
+    systems = {
+        Role.PRIMARY: istiod.namespace,
+        Role.REMOTE: _system_namespace(kubes[Role.REMOTE], istiod),
+    }
+    ids = {Role.PRIMARY: istiod.cluster_id, Role.REMOTE: _remote_id(kubes, istiod)}
+    labels = {role: _network_label(kube, systems[role]) for role, kube in kubes.items()}
+    mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
+    clusters = {}
+    for role, kube in kubes.items():
+        network = labels[role] or network_of(ids[role], networks)
+        services = gateway_services(kube, network, mode)
+        clusters[role] = ClusterInfo(
+            role=role,
+            name=contexts[role],
+            network=network,
+            cluster_id=ids[role],
+            kubeconfig=kube.kubeconfig,
+            kubectl=kube.kubectl,
+            system_namespace=systems[role],
+            gateways=tuple(
+                configured(networks[network], services)
+                if mode is NetworkMode.MESH_NETWORKS and network in networks
+                else dict.fromkeys(address for service in services for address in addresses(service))
+            ),
+            gateway_pods=tuple(
+                Selection(service["metadata"]["namespace"], _selector(service["spec"]["selector"]))
+                for service in services
+                # Without one it leads to what somebody else writes down: every pod of the namespace would be meant.
+                if service["spec"].get("selector")
+            ),
+            pod_subnet=_pod_subnet(kube),
+        )
+    return MeshInfo(
+        clusters=clusters,
+        versions=_versions(istiod, kubes[Role.PRIMARY]),
+        namespace=namespace,
+        revision=istiod.revision,
+        network_mode=mode,
+        owned=False,
+    )
+
+
+def _require_two_clusters(kubes: Mapping[Role, Kube], contexts: Mapping[Role, str]) -> None:
+    systems = {role: kube.get("Namespace", "kube-system") or {} for role, kube in kubes.items()}
+    identities = {system.get("metadata", {}).get("uid") for system in systems.values()}
+    if len(identities) < len(kubes):
+        raise _not_a_mesh(contexts, "both lead to one and the same cluster")
+
+
+def _istiods(kube: Kube) -> list[_Istiod]:
+    return [_Istiod(pod) for pod in kube.list("Pod", labels="app=istiod", fields="status.phase=Running")]
+
+
+def _choose(found: list[_Istiod], kubes: Mapping[Role, Kube], contexts: Mapping[Role, str], wanted: str) -> _Istiod:
+    elsewhere = _istiods(kubes[Role.REMOTE])
+    if elsewhere and not found:
+        raise _not_a_mesh(contexts, "only the second runs an istiod: name the primary first")
+    if elsewhere:
+        raise _not_a_mesh(contexts, "both run an istiod: a mesh of several primaries is not claimed by this suite")
+    if not found:
+        raise _not_a_mesh(contexts, "neither runs an istiod")
+    by_revision = {one.revision: one for one in found}
+    chosen = wanted or ("default" if "default" in by_revision else "")
+    if not chosen and len(by_revision) == 1:
+        return found[0]
+    if chosen not in by_revision:
+        raise _not_a_mesh(contexts, f"--revision has to be one of {', '.join(sorted(by_revision))}")
+    return by_revision[chosen]
+
+
+def _not_a_mesh(contexts: Mapping[Role, str], why: str) -> UsageProblem:
+    return UsageProblem(f"--contexts {','.join(contexts.values())}: {why}. Nothing was created.")
+
+
+def mesh_networks(kube: Kube, system_namespace: str, revision: str) -> dict[str, Any]:
+    """The networks of istiod's ConfigMap, as Istio's ``MeshNetworks`` has them."""
+    data = (kube.get("ConfigMap", config_map_of(revision), system_namespace) or {}).get("data", {})
+    with suppress(yaml.YAMLError):
+        return (yaml.safe_load(data.get("meshNetworks", "")) or {}).get("networks") or {}
+    return {}
+
+
+def _system_namespace(remote: Kube, istiod: _Istiod) -> str:
+    """Where the remote's injection webhook looks for istiod; by an address, it says nothing of a namespace."""
+    labels = f"app=sidecar-injector,{REVISION_LABEL}={istiod.revision}"
+    for configuration in remote.list("MutatingWebhookConfiguration", labels=labels):
+        for webhook in configuration.get("webhooks", []):
+            if service := webhook["clientConfig"].get("service"):
+                return str(service["namespace"])
+    return istiod.namespace
+
+
+def _remote_id(kubes: Mapping[Role, Kube], istiod: _Istiod) -> str:
+    """The data key of the remote secret whose CA is the remote's own; empty where there is none."""
+    own = (kubes[Role.REMOTE].get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
+    authority = own.get("ca.crt", "").strip()
+    secrets = kubes[Role.PRIMARY].list("Secret", istiod.namespace, "istio/multiCluster=true")
+    return next((id_ for id_, ca in _remote_authorities(secrets) if ca == authority), "")
+
+
+def _remote_authorities(secrets: list[Object]) -> Iterator[tuple[str, str]]:
+    for secret in secrets:
+        for id_, encoded in (secret.get("data") or {}).items():
+            # One that istiod cannot read either leads nowhere.
+            with suppress(ValueError, yaml.YAMLError, KeyError, TypeError, IndexError):
+                content = yaml.safe_load(base64.b64decode(encoded))
+                authority = content["clusters"][0]["cluster"]["certificate-authority-data"]
+                yield id_, base64.b64decode(authority).decode().strip()
+
+
+def system_namespaces(kube: Kube) -> set[str]:
+    """Every namespace of a cluster that holds, or in which its webhooks look for, an istiod of any revision.
+
+    Also where no istiod runs now.
+    """
+    found = {str(pod["metadata"]["namespace"]) for pod in kube.list("Pod", labels="app=istiod")}
+    found |= {str(one["metadata"]["namespace"]) for one in kube.list("Deployment", labels="app=istiod")}
+    for configuration in kube.list("MutatingWebhookConfiguration", labels="app=sidecar-injector"):
+        services = [webhook["clientConfig"].get("service") for webhook in configuration.get("webhooks", [])]
+        found |= {str(service["namespace"]) for service in services if service}
+    return found
+
+
+def _network_label(kube: Kube, system_namespace: str) -> str:
+    namespace = kube.get("Namespace", system_namespace) or {"metadata": {}}
+    return str(namespace["metadata"].get("labels", {}).get(NETWORK_LABEL, ""))
+
+
+def network_of(cluster_id: str, networks: Mapping[str, Any]) -> str:
+    """The network that a cluster is in by istiod's ConfigMap; empty where it does not say."""
+    for name, network in networks.items():
+        if any(endpoint.get("fromRegistry") == cluster_id for endpoint in network.get("endpoints") or []):
+            return name
+    return ""
+
+
+def gateway_services(kube: Kube, network: str, mode: NetworkMode) -> list[Object]:
+    """The Services of the network's east-west gateways; by label, as istiod finds them, where there are labels."""
+    labels = f"{NETWORK_LABEL}={network}" if mode is NetworkMode.LABELS else ""
+    return [service for service in kube.list("Service", labels=labels) if _port(service)]
+
+
+def _port(service: Object) -> int:
+    """The port for other networks, or 0 where the Service has none."""
+    named = service["metadata"].get("labels", {}).get(_GATEWAY_PORT_LABEL)
+    port = int(named) if named else GATEWAY_PORT
+    return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
+
+
+def addresses(service: Object) -> Iterator[Address]:
+    """Where other networks reach a gateway, as its Service has it."""
+    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    hosts = [entry.get("ip") or entry.get("hostname") for entry in ingress]
+    for host in [*hosts, *(service["spec"].get("externalIPs") or [])]:
+        yield Address(str(host), _port(service))
+
+
+def configured(network: Mapping[str, Any], services: list[Object]) -> Iterator[Address]:
+    """The addresses that the ConfigMap gives for a network, Services named there looked up."""
+    for gateway in network.get("gateways") or []:
+        port = int(gateway.get("port", GATEWAY_PORT))
+        if address := gateway.get("address"):
+            yield Address(str(address), port)
+        elif name := gateway.get("registryServiceName"):
+            for service in services:
+                metadata = service["metadata"]
+                if str(name).startswith(f"{metadata['name']}.{metadata['namespace']}."):
+                    yield from (Address(found.host, port) for found in addresses(service))
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _pod_subnet(kube: Kube) -> str:
+    """The first node's; empty where the cluster's network gives nodes none."""
+    nodes = kube.list("Node")
+    return str(nodes[0]["spec"].get("podCIDR", "")) if nodes else ""
+
+
+def versions_running(primary: Kube) -> dict[str, str]:
+    """What the primary itself says of the versions that run; without Istio's where no istiod runs."""
+    istiod = next(iter(_istiods(primary)), None)
+    return _versions(istiod, primary)
+
+
+def _versions(istiod: _Istiod | None, primary: Kube) -> dict[str, str]:
+    kubernetes = str(json.loads(primary.request("/version"))["gitVersion"]).removeprefix("v")
+    return {**({"istio": istiod.version} if istiod else {}), "kubernetes": kubernetes}

@@ -1,0 +1,22 @@
+"""Names that Istio gives: namespaces, labels, ConfigMaps, ports, and what follows from a revision."""
+
+from __future__ import annotations
+
+SYSTEM_NAMESPACE = "istio-system"
+EASTWEST_GATEWAY = "istio-eastwestgateway"
+GATEWAY_PORT = 15443
+NETWORK_LABEL = "topology.istio.io/network"
+CLUSTER_LABEL = "topology.istio.io/cluster"
+REVISION_LABEL = "istio.io/rev"
+ROOT_CONFIG_MAP = "istio-ca-root-cert"
+"""istiod writes its root certificate into every namespace under this name; pods with a sidecar mount it."""
+
+
+def is_default_revision(revision: str) -> bool:
+    """Whether an istiod of this revision is the one that is meant where none is named."""
+    return revision in {"", "default"}
+
+
+def config_map_of(revision: str) -> str:
+    """The name of the ConfigMap that an istiod of this revision reads."""
+    return "istio" if is_default_revision(revision) else f"istio-{revision}"

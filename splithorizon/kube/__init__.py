@@ -1,0 +1,1 @@
+"""The Kubernetes API of one cluster: requests, objects, commands and connections in pods."""

@@ -1,0 +1,171 @@
+"""The connection to one API server: requests with a deadline, and errors that name the cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.kube import credentials
+
+# Seconds to connect, and between two pieces of an answer; a healthy API server needs milliseconds.
+REQUEST_TIMEOUT = (3, 30)
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# The client library's table of the files it has written is one for the whole process.
+_CONNECTING = threading.Lock()
+
+
+class NoAnswer(EnvironmentBroke):
+    """The API server did not answer: whether it did what was asked is not known."""
+
+
+class Refused(EnvironmentBroke):
+    """The API server answered, and said no."""
+
+    def __init__(self, what: str, *, status: int, message: str, date: datetime | None = None) -> None:
+        """Keep the HTTP status, the server's own words and the time by its clock."""
+        super().__init__(what, seen=f"HTTP {status}: {message}")
+        self.status = status
+        self.message = message
+        self.date = date or datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an API server answered, and when by its own clock, to the second."""
+
+    content: bytes
+    date: datetime
+
+
+class ApiServer:
+    """One API server, as a kubeconfig names it. Safe to share between threads."""
+
+    def __init__(self, kubeconfig: Path, role: str, kubectl: str) -> None:
+        """Name the server, and a person's command for it; nothing is read before the first request."""
+        self._kubeconfig = kubeconfig
+        self._role = role
+        self._kubectl = kubectl
+        self._client: Any = None
+        self._kept: set[str] = set()
+
+    @property
+    def configuration(self) -> Any:
+        """The client library's configuration: address, certificates, credentials."""
+        return self._connected().configuration
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Sequence[tuple[str, str]] = (),
+        content_type: str = "application/json",
+    ) -> bytes:
+        """Send one request, once, and return the whole answer.
+
+        Raises Refused for an answer that is an error, NoAnswer where there is none.
+        """
+        return self.exchange(method, path, body=body, query=query, content_type=content_type).content
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Sequence[tuple[str, str]] = (),
+        content_type: str = "application/json",
+    ) -> Answer:
+        """Send one request as ``send`` does; with the answer comes the time by the server's clock."""
+        client = self._connected()
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = client.request(
+                method, path, body=body, query_params=list(query), content_type=content_type,
+                header_params={"Accept": "application/json, */*"},
+                serialize=False, _request_timeout=REQUEST_TIMEOUT,
+            )  # fmt: skip
+            content: bytes = answer.data
+        except ApiException as error:
+            if not error.status:
+                raise self._silent(error.reason) from None
+            what = f"the {self._role} cluster's API server refused {method} {path}"
+            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
+        except (HTTPError, OSError) as error:
+            raise self._silent(error) from None
+        finally:
+            # Afterwards: the library asks an exec plug-in again, by itself, once a token has expired.
+            self._keep_tokens(client.configuration)
+        return Answer(content, _date(answer.headers))
+
+    def _connected(self) -> Any:
+        with _CONNECTING:
+            if self._client is None:
+                self._client = self._connect()
+        return self._client
+
+    def _connect(self) -> Any:
+        from kubernetes import client, config, dynamic
+
+        configuration = client.Configuration()
+        try:
+            # The library copies the client's key into a file (0600) of its own: next to the
+            # kubeconfig, for in the temporary folder a killed run would leave it behind.
+            config.load_kube_config(  # type: ignore[no-untyped-call]  # the library has few types
+                config_file=str(self._kubeconfig), client_configuration=configuration,
+                persist_config=False, temp_file_path=str(self._kubeconfig.parent),
+            )  # fmt: skip
+        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+            what = f"the {self._role} cluster's kubeconfig {self._kubeconfig} cannot be used"
+            raise EnvironmentBroke(what, seen=str(error)) from None
+        # urllib3 would try three times more on its own, each with the full deadline.
+        configuration.retries = False
+        # A proxy for the outside cannot reach this machine's loopback; kubectl knows that too.
+        if urlsplit(configuration.host).hostname in _LOOPBACK:
+            configuration.proxy = None
+        self._keep_tokens(configuration)
+        if configuration.key_file:
+            credentials.keep(self._kubeconfig.parent, Path(configuration.key_file).read_bytes())
+        return dynamic.DynamicClient(  # type: ignore[no-untyped-call]  # as above
+            client.ApiClient(configuration), discoverer=lambda *_: None
+        )
+
+    def _keep_tokens(self, configuration: Any) -> None:
+        """Let the redactor learn what authorizes the requests: the header's value, without the scheme before it."""
+        for value in set(configuration.api_key.values()) - self._kept:
+            self._kept.add(value)
+            credentials.keep(self._kubeconfig.parent, value.rpartition(" ")[2].encode())
+
+    def _silent(self, error: object) -> NoAnswer:
+        return NoAnswer(
+            f"the {self._role} cluster's API server does not answer",
+            seen=str(error),
+            next_command=f"{self._kubectl} get --raw /readyz",
+        )
+
+
+def _date(headers: Mapping[str, str] | None) -> datetime:
+    """The answer's own time; this machine's where a proxy took the header away."""
+    try:
+        return parsedate_to_datetime((headers or {})["Date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def _message(error: Any) -> str:
+    """Find the server's own words in the Status object that it answers errors with."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (KeyError, TypeError, ValueError):
+        return str(error.reason)

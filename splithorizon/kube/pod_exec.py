@@ -1,0 +1,58 @@
+"""Runs a command in a container through the API server's websocket, with a deadline on all of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.kube import api_websocket
+
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
+_STREAMS = (("stdout", "true"), ("stderr", "true"))
+
+
+def run(
+    configuration: Any, path: str, query: Sequence[tuple[str, str]], *, what: str, within: float
+) -> tuple[str, str, int]:
+    """Run the command that ``query`` names; return standard output, standard error, exit status.
+
+    ``what`` names it in errors. Raises EnvironmentBroke where it cannot be run, is cut off or has
+    not ended ``within`` seconds; it then goes on in the container, for Kubernetes cannot stop it.
+    """
+    import websocket
+
+    deadline = time.monotonic() + within
+    channels = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
+    try:
+        with api_websocket.opened(configuration, path, [*query, *_STREAMS], within=within) as socket:
+            while True:
+                socket.settimeout(max(0.001, deadline - time.monotonic()))
+                opcode, data = socket.recv_data()
+                if opcode == websocket.ABNF.OPCODE_CLOSE:
+                    break
+                if data:
+                    channels[data[0]] += data[1:]
+    except websocket.WebSocketTimeoutException:
+        seen = (channels[_STDERR] or channels[_STDOUT])[-300:].decode(errors="replace")
+        raise EnvironmentBroke(f"{what} has not ended within {within:g} s", seen=seen) from None
+    except (websocket.WebSocketException, OSError) as error:
+        if not channels[_STATUS]:
+            raise EnvironmentBroke(f"{what} could not be run", seen=api_websocket.reason(error)) from None
+    status = _exit_status(bytes(channels[_STATUS]), what)
+    stdout, stderr = (channels[channel].decode(errors="replace") for channel in (_STDOUT, _STDERR))
+    return stdout, stderr, status
+
+
+def _exit_status(answer: bytes, what: str) -> int:
+    """Read the Status that ends the stream; raises EnvironmentBroke where nothing was run."""
+    status = json.loads(answer or b"{}")
+    if status.get("status") == "Success":
+        return 0
+    for cause in status.get("details", {}).get("causes", []):
+        if cause.get("reason") == "ExitCode":
+            return int(cause["message"])
+    seen = status.get("message", "the stream was cut off")
+    raise EnvironmentBroke(f"{what} could not be run", seen=seen)

@@ -1,0 +1,127 @@
+"""One batch each way, and what every proxy between the networks logged of the answers that crossed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from splithorizon.base import process
+from splithorizon.base.errors import EnvironmentBroke, TimedOut
+from splithorizon.base.paths import MANIFESTS
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.topology import ROUTES, Route
+from splithorizon.kube.api_server import Refused
+from splithorizon.kube.client import Kube, Object
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic import workloads
+from splithorizon.traffic.access_log import AccessLogLine
+from splithorizon.traffic.client import Sample
+from splithorizon.traffic.gateway_stats import server_name
+from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
+from splithorizon.traffic.trace import Hops, follow
+from splithorizon.undo import mutations
+
+_ONE_REQUEST = MANIFESTS / "routing" / "one-request-a-connection.yaml"
+
+
+@dataclass(frozen=True)
+class TracedBatch:
+    """A batch on one route: the far version's answers hop by hop, and whose hops those have to be."""
+
+    route: Route
+    sample: Sample
+    answers: tuple[Hops, ...]
+    server_name: str
+    far_gateway: frozenset[str]
+    """Where the other network reaches the gateway, address and port."""
+    gateway_pods: frozenset[str]
+    """The gateway's own pods' addresses."""
+    far_pods: frozenset[str]
+    """The service's pods, address and port."""
+    by_hand: str
+    """The command that shows the end of the gateway's log."""
+
+
+class GatewaySilent(EnvironmentBroke):
+    """The far gateway's log says nothing of what passed, or may not be read."""
+
+
+def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, TracedBatch]:
+    """Send one batch each way with a connection for each request, and follow the far version's answers.
+
+    A gateway logs a connection when it ends, and sidecars keep theirs: hence the rule, until the undo. Raises
+    GatewaySilent where that log is of no use, and EnvironmentBroke for a log in no known format, or a pod's without it.
+    """
+    mutations.apply(mesh.primary.kube, _ONE_REQUEST, mesh.facts.namespace, undo)
+    begun = whole_second_before()
+    samples = mesh.samples(times=times)
+    found = process.side_by_side(**{str(route): partial(followed, mesh, samples[route], begun) for route in ROUTES})
+    return {route: found[str(route)] for route in ROUTES}
+
+
+def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
+    """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does."""
+    route, far = sample.route, mesh[sample.route.far]
+    version = workloads.VERSION_OF[route.far]
+    answers = [pair for pair in sample.joined.pairs if pair.reply.version == version]
+    ids = [pair.reply.request_id for pair in answers[:1]]
+    gateways = [one.pod for one in far.injected_pods if one.is_gateway]
+    gateway_logs = [_log_of(far.kube, pod) for pod in gateways]
+    name = server_name(mesh.facts.namespace)
+    pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
+    latest: tuple[Hops, ...] = ()
+
+    def look() -> None:
+        nonlocal latest
+        latest = follow(
+            answers,
+            gateway=[line for log in gateway_logs for line in _lines_of_a_gateway(log, begun, name)],
+            pods=[line for log in pod_logs for line in log.lines(begun, request_ids=ids)],
+        )
+        if missing := sum(not hops.whole for hops in latest):
+            raise NotYet(f"{missing} of {len(latest)} answers are not in every log")
+
+    with suppress(TimedOut):
+        eventually(f"{route}: each answer is in every log", look, within=timeouts().log_flushed)
+    gateway_pods = frozenset(str(address["ip"]) for pod in gateways for address in pod["status"]["podIPs"])
+    if not all(hops.arrived for hops in latest):
+        _require_logged(any(hops.arrived for hops in latest), pod_logs, begun, AccessLogSilent)
+    if any(hops.came_from in gateway_pods and not hops.passed for hops in latest):
+        _require_logged(any(hops.passed for hops in latest), gateway_logs, begun, GatewaySilent)
+    return TracedBatch(
+        route,
+        sample,
+        answers=latest,
+        server_name=name,
+        far_gateway=far.gateway_addresses,
+        gateway_pods=gateway_pods,
+        far_pods=far.helloworld_addresses,
+        by_hand=next((log.by_hand for log in gateway_logs), ""),
+    )
+
+
+def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: datetime, silent: type[EnvironmentBroke]) -> None:
+    """Raise EnvironmentBroke where logs that lack something were begun anew, and ``silent`` where they lack it all."""
+    for log in logs:
+        log.require_whole(begun)
+    if not anything:
+        raise silent(
+            f"{' and '.join(map(str, logs))} holds none of the answers",
+            seen="access logging is off there, or goes elsewhere than standard output",
+            next_command=logs[0].by_hand,
+        )
+
+
+def _lines_of_a_gateway(log: ProxyLog, begun: datetime, name: str) -> Sequence[AccessLogLine]:
+    try:
+        return log.lines(begun, about=name)
+    except Refused as refused:
+        raise GatewaySilent(f"{log} may not be read", seen=refused.seen, next_command=log.by_hand) from None
+
+
+def _log_of(kube: Kube, pod: Object) -> ProxyLog:
+    return ProxyLog(kube, pod["metadata"]["namespace"], pod["metadata"]["name"])

@@ -1,1 +1,0 @@
-"""What a client and its side-car saw of the same requests, joined."""

@@ -1,0 +1,1 @@
+"""One run: its options, its mesh, its verdict, its report."""

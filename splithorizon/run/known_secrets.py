@@ -1,0 +1,56 @@
+"""The secrets that this run did not make itself, for the redactor and for the search that must not find them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import yaml
+
+from splithorizon.istio import remote_secret
+from splithorizon.kube import credentials
+from splithorizon.kube.client import Kube
+
+
+def of_run(folder: Path) -> Iterator[bytes]:
+    """Every credential of a run's kubeconfigs, and what API servers were asked with since, by plug-ins and workers."""
+    yield from of_kubeconfigs(folder.glob("*.kubeconfig"))
+    yield from credentials.kept_in(folder)
+
+
+def of_kubeconfigs(kubeconfigs: Iterable[Path]) -> Iterator[bytes]:
+    """The keys, tokens and passwords of every user in the files; a half-written file has none."""
+    for kubeconfig in kubeconfigs:
+        try:
+            content = yaml.safe_load(kubeconfig.read_text())
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        yield from credentials.in_kubeconfig(content)
+
+
+def of_mesh(kube: Kube) -> Iterator[bytes]:
+    """The key of the cluster's own CA, and the tokens by which its istiod watches others; nothing where none is.
+
+    Raises EnvironmentBroke where the API server does not answer.
+    """
+    cacerts = kube.get("Secret", "cacerts", remote_secret.NAMESPACE) or {}
+    if key := cacerts.get("data", {}).get("ca-key.pem"):
+        yield base64.b64decode(key)
+    yield from of_remote_secrets(kube, remote_secret.NAMESPACE)
+
+
+def of_remote_secrets(kube: Kube, namespace: str) -> Iterator[bytes]:
+    """The credentials by which an istiod watches other clusters, whatever else its remote secrets hold.
+
+    Raises EnvironmentBroke where the API server does not answer.
+    """
+    for secret in kube.list("Secret", namespace, labels="istio/multiCluster=true"):
+        for encoded in (secret.get("data") or {}).values():
+            try:
+                content = yaml.safe_load(base64.b64decode(encoded))
+            except (binascii.Error, ValueError, yaml.YAMLError):
+                # One that istiod cannot read either.
+                continue
+            yield from credentials.in_kubeconfig(content)

@@ -1,0 +1,59 @@
+"""What a user asked for, checked before anything is created."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from splithorizon.run.catalogue import EVERYDAY
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run's options; the pytest side fills it in, and nothing else knows of a command line."""
+
+    provider: str = "auto"
+    images: str = "auto"
+    rebuild: bool = False
+    istio_version: str | None = None
+    hub: str | None = None
+    sample_hub: str | None = None
+    kind_image: str | None = None
+    kind: Path | None = None
+    kubectl: Path | None = None
+    istioctl: Path | None = None
+    cluster_name: str = "splithorizon"
+    keep: bool = False
+    look_before: bool = False
+    mesh: Path | None = None
+    contexts: tuple[str, ...] = ()
+    kubeconfig_primary: Path | None = None
+    kubeconfig_remote: Path | None = None
+    revision: str = ""
+    allow_disruption: bool = False
+    profiles: tuple[str, ...] = EVERYDAY
+    exempt: tuple[str, ...] = ()
+    reuse: bool = False
+    ca_dir: Path | None = None
+    gateway_address: str = "auto"
+    network_mode: str = "labels"
+    access_log_encoding: str = "text"
+    requests: int = 1000
+    timeout_scale: float = 1.0
+    reports: Path = Path("reports")
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the mesh is still there once the run is over."""
+        return bool(self.keep or self.reuse or self.contexts or self.mesh)
+
+    def as_report(self) -> dict[str, Any]:
+        """The options as JSON takes them."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,485 @@
+"""The end of a run for a person: what held, what did not and why, where the time went."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import shlex
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import PurePath
+
+from rich.box import Box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from splithorizon.run import report as reports
+from splithorizon.run.progress import StepTime
+from splithorizon.run.report import BehaviourResult, RunReport, Unclaimed
+from splithorizon.run.verdict import Verdict
+from splithorizon.undo.not_restored import NotRestored
+
+WIDTH = 110
+_GLYPH = {
+    Verdict.CONFORMANT: "✓",
+    Verdict.NOT_CONFORMANT: "✗",
+    Verdict.PARTIAL: "~",
+    Verdict.INCONCLUSIVE: "?",
+}
+_STYLE = {
+    Verdict.CONFORMANT: "green",
+    Verdict.NOT_CONFORMANT: "red",
+    Verdict.PARTIAL: "yellow",
+    Verdict.INCONCLUSIVE: "yellow",
+}
+_FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
+# Those that nobody asked for, or may have, are many and of no interest by name.
+_COUNTED = (Unclaimed.NOT_ASKED_FOR, Unclaimed.NOT_ALLOWED, Unclaimed.NOT_RUN)
+
+# One character for one, so that columns stay where they are on a terminal that knows ASCII only.
+_ASCII = str.maketrans("✓✗→·…─█≤≥", "+x>-~-#<>")
+_RULE_BELOW_HEAD = "    \n    \n ── \n    \n    \n    \n    \n    \n"
+_NOT_SHOWN = "(this command holds characters that this terminal cannot show: copy it from {})"
+
+_VERDICT_WIDTH = 16
+_KEY_WIDTH = 26
+_SECONDS_WIDTH = 7
+_COLUMN_GAPS = 8
+_STEPS_SHOWN = 8
+# A traceback is as long as it likes; what a check says is shorter than this.
+_FIRST_LINES, _LAST_LINES = 8, 16
+_TAKES_A_PATH = ("--deselect", "--ignore", "--ignore-glob", "--rootdir", "--confcutdir", "-c", "--report-dir")
+
+
+def summary(
+    report: RunReport, *, folder: PurePath | None = None, unicode: bool = True, colour: bool = False
+) -> list[str]:
+    """Give the lines to print at the end of a run, at most 110 columns wide.
+
+    Only commands are longer where they must be: each stands uncut on lines of its own, to be copied. ``folder`` is
+    the run's, by default ``reports/<run>``. Without ``unicode`` every line is ASCII, and every command that is shown
+    can still be run as it stands. ``colour`` adds the terminal's escape sequences.
+    Give it what ``report.load`` read back: that went through the redactor, and is what was written.
+    """
+    page = _Page(report, folder or PurePath("reports") / report.run_id, unicode=unicode, colour=colour)
+    for section in (
+        _not_restored,
+        _root_cause,
+        _tested,
+        _table,
+        _verdict,
+        _failures,
+        _time,
+        _next,
+    ):
+        page.begin_section()
+        section(page)
+    return page.lines()
+
+
+class _Page:
+    """Lines of prose, wrapped, and commands, which are not."""
+
+    def __init__(self, report: RunReport, folder: PurePath, *, unicode: bool, colour: bool) -> None:
+        self.report = report
+        self.folder = folder
+        self.unicode = unicode
+        self._file = io.StringIO()
+        self._between = False
+        self._console = Console(
+            file=self._file,
+            width=WIDTH,
+            color_system="standard" if colour else None,
+            force_terminal=colour,
+            no_color=not colour,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            legacy_windows=False,
+            # pytest has decided on colours, by its own option, NO_COLOR and FORCE_COLOR.
+            _environ={},
+        )
+
+    def begin_section(self) -> None:
+        """Keep what follows apart from what stands there, if anything follows."""
+        self._between = True
+
+    def prose(self, text: str, *, indent: int = 0, style: str = "") -> None:
+        self.show(Padding(Text(self.plain(text), style), (0, 0, 0, indent)))
+
+    def command(self, command: str, *, indent: int = 4) -> None:
+        """A command on lines of its own: never wrapped, cut or translated."""
+        if not self.unicode and not command.isascii():
+            self.prose(_NOT_SHOWN.format(self.folder / reports.NAME), indent=indent)
+            return
+        for line in command.splitlines():
+            self.show(Text(" " * indent + line, "bold"), whole=True)
+
+    def show(self, content: RenderableType, *, whole: bool = False) -> None:
+        if self._between:
+            self._console.print()
+            self._between = False
+        self._console.print(content, soft_wrap=whole)
+
+    def plain(self, text: str) -> str:
+        """Text that the terminal can show; of use for everything but commands."""
+        return text if self.unicode else text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+
+    def lines(self) -> list[str]:
+        return [line.rstrip() for line in self._file.getvalue().splitlines()]
+
+
+def markdown(report: RunReport) -> str:
+    """Say the same in GitHub's Markdown, for a CI system's step summary."""
+    lines = [f"## splithorizon: {_GLYPH[report.verdict]} {report.verdict.upper()}", ""]
+    for change in _pending_first(report):
+        title = "Not restored" if change.pending else "Left alone"
+        lines += [f"**{title}**: {_cell(change.object)}: {_cell(change.reason)}", ""]
+        lines += [*_fenced(change.command, "sh"), ""] if change.command else []
+    if (cause := report.diagnosis) is not None:
+        lines += [f"**Root cause**: {_cell(cause.text)} ({_cell(cause.cause_id)})", ""]
+        lines += [*_fenced(cause.fix, "sh"), ""] if cause.fix else []
+    lines += _lines(_counts(report))
+    if report.inconclusive_reason:
+        lines += ["", f"Because: {_cell(_reason(report))}"]
+        lines += ["", *_fenced(report.next_command, "sh")] if report.next_command else []
+    lines += ["", *_lines([*_made_of(report), *_conditions(report)]), ""]
+    if report.behaviours:
+        head = ("area", "claim", "route", "verdict", "key number", "seconds")
+        lines += [_row(head), "|---|---|---|---|---|---:|"]
+        for result in _ordered(report):
+            verdict = f"{_GLYPH[result.verdict]} {result.verdict}"
+            numbers = (result.key_number, f"{result.seconds:.1f}")
+            lines.append(_row((result.area, result.claim, result.route, verdict, *numbers)))
+        lines.append("")
+    for result in _failed(report):
+        likely = [f"likely: {result.likely_cause}"] if result.likely_cause else []
+        content = _fenced("\n".join([result.failure, *likely]))
+        if result.next_command:
+            content += ["", "Look further:", "", *_fenced(result.next_command, "sh")]
+            content += ["", removed] if (removed := _removed(report, result.next_command)) else []
+        lines += _folded(f"{_GLYPH[result.verdict]} {_title(result)}", content, open_=True)
+    again = "Run again what did not pass:" if _failed(report) else "Run again:"
+    lines += [again, "", *_fenced(rerun_command(report), "sh"), ""]
+    if report.steps:
+        rows = [(_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}") for step in report.steps]
+        table = [_row(("step", "began after", "seconds")), "|---|---:|---:|"]
+        lines += _folded(_phases(report).line(), [*table, *map(_row, rows)])
+    lines += _lines([entry.capitalize() for entry in _not_claimed(report)])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
+    """Give the shell command that runs again just what failed, with the options of the first time.
+
+    Where no check passed there is nothing to leave out, and it is the run's own command. Without ``unicode`` a test
+    whose node id is not ASCII is named by its module, and so runs on its other routes too.
+    """
+    program, *arguments = report.command
+    failed = _failed(report)
+    if not failed or len(failed) == len(report.behaviours):
+        return shlex.join(report.command)
+    options = [
+        argument
+        for before, argument in zip([program, *arguments], arguments, strict=False)
+        if before in _TAKES_A_PATH or not _names_tests(argument)
+    ]
+    if report.options.get("keep") and not report.options.get("reuse"):
+        options.append("--reuse")
+    tests = dict.fromkeys(
+        result.nodeid if unicode or result.nodeid.isascii() else result.nodeid.partition("::")[0] for result in failed
+    )
+    return " \\\n  ".join([shlex.join([program, *options]), *map(shlex.quote, tests)])
+
+
+def _not_restored(page: _Page) -> None:
+    for change in _pending_first(page.report):
+        title = "NOT RESTORED" if change.pending else "LEFT ALONE"
+        page.prose(f"{title}: {change.object}: {change.reason}", style="bold red" if change.pending else "yellow")
+        if change.command:
+            page.prose("restore it with:" if change.pending else "look at it with:", indent=2)
+            page.command(change.command)
+
+
+def _pending_first(report: RunReport) -> list[NotRestored]:
+    return sorted(report.not_restored, key=lambda change: not change.pending)
+
+
+def _root_cause(page: _Page) -> None:
+    if (cause := page.report.diagnosis) is None:
+        return
+    page.prose(f"ROOT CAUSE: {cause.text} ({cause.cause_id})", style="bold red")
+    for fact in cause.evidence:
+        page.prose(f"{fact.object}: {fact.field} is {fact.value}", indent=4)
+    if cause.consequences:
+        page.prose(f"explains: {', '.join(cause.consequences)}", indent=4)
+    if cause.fix:
+        page.command(cause.fix)
+
+
+def _tested(page: _Page) -> None:
+    """Say what the verdict is about: versions, the networks with their gateways, and the circumstances."""
+    for text in (*_made_of(page.report), *_conditions(page.report)):
+        page.prose(text)
+
+
+def _made_of(report: RunReport) -> list[str]:
+    versions = report.versions
+    parts = [f"Istio {version} in {' and '.join(names)}" for version, names in _by_version(versions.istio)]
+    parts += [f"Kubernetes {versions.kubernetes}"] if versions.kubernetes else []
+    parts += [f"Envoy {versions.envoy}"] if versions.envoy else []
+    parts += [f"{versions.provider} {versions.engine}".strip()] if versions.provider else []
+    parts += [f"{versions.images} images"] if versions.images else []
+    lines = [" · ".join(parts)] if parts else []
+    for cluster in report.clusters:
+        gateway = ", ".join(cluster.gateway_addresses) or "without an address"
+        lines.append(f"{cluster.network}: pods {cluster.pod_subnet}, gateway {gateway}")
+    return lines
+
+
+def _conditions(report: RunReport) -> list[str]:
+    return [
+        f"{condition.name}: {condition.value}" + (f" ({condition.consequence})" if condition.consequence else "")
+        for condition in report.conditions
+    ]
+
+
+def _by_version(istio: Mapping[str, str]) -> list[tuple[str, list[str]]]:
+    versions = dict.fromkeys(istio.values())
+    return [(wanted, [name for name in istio if istio[name] == wanted]) for wanted in versions]
+
+
+def _table(page: _Page) -> None:
+    """Lay out area, claim, verdict, key number and seconds; routes stand below their claim."""
+    results = _ordered(page.report)
+    if not results:
+        return
+    area = max(len("area"), *(len(result.area) for result in results))
+    claim = WIDTH - area - _VERDICT_WIDTH - _KEY_WIDTH - _SECONDS_WIDTH - _COLUMN_GAPS
+    rule = Box(page.plain(_RULE_BELOW_HEAD), ascii=not page.unicode)
+    table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", width=WIDTH)
+    for name, width in (("area", area), ("claim", claim), ("verdict", _VERDICT_WIDTH), ("key number", _KEY_WIDTH)):
+        table.add_column(name, width=width, overflow="fold")
+    table.add_column("seconds", width=_SECONDS_WIDTH, justify="right")
+    for (name, claimed), group in groupby(results, key=lambda result: (result.area, result.claim)):
+        members = list(group)
+        if members[0].route:
+            table.add_row(page.plain(name), Text(page.plain(claimed)))
+        for member in members:
+            first = ("", Text(f"  {page.plain(member.route)}")) if member.route else (name, Text(page.plain(claimed)))
+            verdict = Text(page.plain(f"{_GLYPH[member.verdict]} {member.verdict}"), _STYLE[member.verdict])
+            table.add_row(*first, verdict, Text(page.plain(member.key_number)), f"{member.seconds:.1f}")
+    page.show(table)
+
+
+def _verdict(page: _Page) -> None:
+    report = page.report
+    counts, *requests = _counts(report)
+    page.prose(f"{report.verdict.upper()}: {counts}", style=f"bold {_STYLE[report.verdict]}")
+    for line in requests:
+        page.prose(line, indent=2)
+    if report.inconclusive_reason:
+        page.prose(f"because: {_reason(report)}", indent=2)
+        if report.next_command:
+            page.command(report.next_command)
+    for entry in _not_claimed(report):
+        page.prose(entry, indent=2)
+
+
+def _reason(report: RunReport) -> str:
+    """Why a run is inconclusive; a failure that stands among the behaviours' is not told twice."""
+    for result in _failed(report):
+        if result.failure == report.inconclusive_reason:
+            return f"{_title(result)}: see below"
+    return report.inconclusive_reason
+
+
+def _not_claimed(report: RunReport) -> list[str]:
+    """One line per reason: a count by profile where nobody misses the names, else the names."""
+    groups: dict[tuple[Unclaimed, str], list[reports.NotClaimed]] = {}
+    for entry in report.not_claimed:
+        # Reasons of the first kind differ by the profile alone, and that is counted.
+        reason = "" if entry.kind is Unclaimed.NOT_ASKED_FOR else entry.reason
+        groups.setdefault((entry.kind, reason), []).append(entry)
+    lines = []
+    for (kind, reason), entries in groups.items():
+        because = f" ({reason.removeprefix(f'{kind}: ')})" if reason else ""
+        if kind in _COUNTED:
+            counts = Counter(entry.profile or "of unknown profile" for entry in entries)
+            what = ", ".join(f"{count} {profile}" for profile, count in counts.items())
+        else:
+            what = ", ".join(entry.behaviour for entry in entries)
+        lines.append(f"{kind}: {what}{because}")
+    return lines
+
+
+def _counts(report: RunReport) -> list[str]:
+    """How many checks ended in which verdict, and how many requests stand behind them."""
+    if not report.behaviours:
+        return ["no check ran"]
+    found = Counter(result.verdict for result in report.behaviours)
+    total = len(report.behaviours)
+    worst_first = (*_FAILED, Verdict.PARTIAL, Verdict.CONFORMANT)
+    counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in worst_first if found[verdict])
+    lines = [f"of {total} {'check' if total == 1 else 'checks'} {counts}"]
+    if sent := report.totals.requests:
+        joined, unjoined = report.totals.joined, report.totals.unjoined
+        lines.append(f"{sent:,} requests, {joined:,} joined to their own log line, {unjoined:,} not")
+    return lines
+
+
+def _failures(page: _Page) -> None:
+    """Tell each failure once and whole: expected, seen, over how many samples, the cause, and one command."""
+    for result in _failed(page.report):
+        page.begin_section()
+        page.prose(f"{_GLYPH[result.verdict]} {_title(result)}", style=f"bold {_STYLE[result.verdict]}")
+        for line in _shortened(result.failure.splitlines()):
+            page.prose(line.lstrip(), indent=4 + len(line) - len(line.lstrip()))
+        if result.likely_cause:
+            page.prose(f"likely:   {result.likely_cause}", indent=6)
+        if result.next_command:
+            page.prose("look further:", indent=6)
+            page.command(result.next_command, indent=8)
+            if removed := _removed(page.report, result.next_command):
+                page.prose(removed, indent=8)
+
+
+def _shortened(lines: Sequence[str]) -> Iterator[str]:
+    left_out = len(lines) - _FIRST_LINES - _LAST_LINES
+    if left_out <= 1:
+        yield from lines
+        return
+    yield from lines[:_FIRST_LINES]
+    yield f"… {left_out} more lines in {reports.NAME} …"
+    yield from lines[-_LAST_LINES:]
+
+
+def _removed(report: RunReport, command: str) -> str:
+    """How to keep what a command looks into, where the run has removed it; else empty."""
+    options = report.options
+    if options.get("keep") or options.get("reuse") or options.get("mesh"):
+        return ""
+    if not options.get("contexts"):
+        return "(the run has removed its clusters: add --keep-cluster to keep them for this command)"
+    if report.namespace and re.search(rf"(?<![\w-]){re.escape(report.namespace)}(?![\w-])", command):
+        return f"(the run has removed namespace {report.namespace}: add --keep-cluster to keep it for this command)"
+    return ""
+
+
+def _title(result: BehaviourResult) -> str:
+    route = f" ({result.route})" if result.route else ""
+    return f"{result.area}: {result.claim.rstrip('.')}{route}"
+
+
+def _ordered(report: RunReport) -> list[BehaviourResult]:
+    """Not in the order of the run: xdist and parametrization mix it."""
+    return sorted(report.behaviours, key=lambda found: (found.area, found.behaviour, found.route))
+
+
+def _failed(report: RunReport) -> list[BehaviourResult]:
+    return [result for result in _ordered(report) if result.verdict in _FAILED]
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """Where a run's time went, in seconds; ``checks`` is what no step of set-up or removal took."""
+
+    total: float
+    setup: float
+    checks: float
+    removal: float
+
+    def line(self) -> str:
+        parts = (("set-up", self.setup), ("checks", self.checks), ("removal", self.removal))
+        return f"{self.total:.1f} s = " + " + ".join(f"{name} {seconds:.1f} s" for name, seconds in parts)
+
+
+def _phases(report: RunReport) -> _Phases:
+    """Split the run at its longest time without a step: there the checks ran, if any did."""
+    steps = sorted(report.steps, key=lambda step: step.started_after)
+    wall = datetime.fromisoformat(report.finished) - datetime.fromisoformat(report.started)
+    total = max([wall.total_seconds(), *(step.started_after + step.seconds for step in steps)])
+    if not any(result.seconds for result in report.behaviours):
+        return _Phases(total, setup=total, checks=0.0, removal=0.0)
+    busy_until, gaps = 0.0, []
+    for step in steps:
+        gaps.append((step.started_after - busy_until, busy_until))
+        busy_until = max(busy_until, step.started_after + step.seconds)
+    checks, setup = max([*gaps, (total - busy_until, busy_until)])
+    return _Phases(total, setup=setup, checks=checks, removal=total - setup - checks)
+
+
+def _time(page: _Page) -> None:
+    """Draw the longest steps on the run's own time axis, so that what ran side by side is seen."""
+    report = page.report
+    if not report.steps:
+        return
+    phases = _phases(report)
+    weight = {step: (step.outcome == "failed", step.seconds) for step in report.steps}
+    longest = sorted(report.steps, key=weight.__getitem__, reverse=True)[:_STEPS_SHOWN]
+    label_width = min(40, max(len(_label(step)) for step in longest))
+    axis = WIDTH - label_width - 16
+    scale = axis / phases.total if phases.total else 0
+    page.prose(f"time: {phases.line()}; the longest steps:")
+    for step in sorted(longest, key=lambda step: (step.started_after, -step.seconds)):
+        began = min(axis - 1, round(step.started_after * scale))
+        ended = round((step.started_after + step.seconds) * scale)
+        bar = " " * began + "█" * max(1, ended - began)
+        label = textwrap.shorten(_label(step), label_width, placeholder="…").ljust(label_width)
+        line = page.plain(f"  {label} {step.seconds:7.1f} s |{bar.ljust(axis)}|")
+        page.show(Text(line, "red" if step.outcome == "failed" else ""), whole=True)
+
+
+def _label(step: StepTime) -> str:
+    where = f"[{step.cluster}] " if step.cluster else ""
+    return f"{where}{step.name}{', failed' if step.outcome == 'failed' else ''}"
+
+
+def _next(page: _Page) -> None:
+    report = page.report
+    page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / reports.NAME}"), whole=True)
+    page.show(Text(f"the same tests for a CI system: {page.folder / 'junit.xml'}"), whole=True)
+    if report.verdict is not Verdict.CONFORMANT:
+        page.begin_section()
+        page.prose("run again what did not pass:" if _failed(report) else "run again:")
+        page.command(rerun_command(report, unicode=page.unicode), indent=2)
+
+
+def _names_tests(argument: str) -> bool:
+    """Whether an argument says which tests to run, rather than how."""
+    path = argument.partition("::")[0]
+    suites = path.endswith(".py") or "suites" in PurePath(path).parts
+    return suites and not argument.startswith("-")
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    """Lines that Markdown keeps apart."""
+    return [_cell(text) + "  " for text in texts]
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is, also within a table."""
+    return html.escape(text, quote=False).replace("|", "\\|").replace("\n", "<br>")
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _folded(title: str, lines: Sequence[str], *, open_: bool = False) -> list[str]:
+    """Lines that a reader of the Markdown may fold away."""
+    start = f"<details{' open' if open_ else ''}><summary>{_cell(title)}</summary>"
+    return [start, "", *lines, "", "</details>", ""]
+
+
+def _fenced(text: str, language: str = "text") -> list[str]:
+    """Text within a fence longer than any in it."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return [fence + language, *text.splitlines(), fence]

@@ -1,0 +1,1 @@
+"""Requests, the proxies that carry them, and what each of them logs and counts."""

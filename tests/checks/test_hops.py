@@ -1,0 +1,223 @@
+"""An answer hop by hop: joined by the request's id and the gateway's socket, refuted where one leads elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from splithorizon import checks
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.checks import CheckFailed, Evidence, suspects
+from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.info import NetworkMode
+from splithorizon.istio.topology import Role, Route
+from splithorizon.mesh.traced_batch import TracedBatch
+from splithorizon.traffic import access_log
+from splithorizon.traffic.access_log import AccessLogLine
+from splithorizon.traffic.client import Sample
+from splithorizon.traffic.correlate import Joined, JoinedReply
+from splithorizon.traffic.gateway_stats import server_name
+from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.trace import Hops, follow
+
+OUT = Route(Role.PRIMARY, Role.REMOTE)
+GATEWAY, GATEWAY_POD, POD = "10.89.0.14:15443", "10.20.0.6", "10.20.0.4:5000"
+SNI = server_name("sample")
+
+
+def line(**said: Any) -> AccessLogLine:
+    return AccessLogLine(raw=" ".join(map(str, said.values())), **said)
+
+
+def hops(number: int) -> Hops:
+    request_id, socket = f"batch-{number}", f"{GATEWAY_POD}:{40_000 + number}"
+    return Hops(
+        Reply(request_id, 200, 0.01, "Hello version: v2, instance: helloworld-v2-x"),
+        left=line(request_id=request_id, upstream_host=GATEWAY),
+        passed=line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI),
+        arrived=(line(request_id=request_id, downstream_remote=socket),),
+    )
+
+
+def sample(pairs: Sequence[JoinedReply], *ambiguous: Reply) -> Sample:
+    return Sample(OUT, tuple(pair.reply for pair in pairs), Joined(tuple(pairs), (), ambiguous))
+
+
+ANSWERS = tuple(hops(number) for number in range(50))
+SOUND = TracedBatch(
+    OUT,
+    sample([JoinedReply(one.reply, one.left) for one in ANSWERS]),
+    ANSWERS,
+    server_name=SNI,
+    far_gateway=frozenset({GATEWAY}),
+    gateway_pods=frozenset({GATEWAY_POD}),
+    far_pods=frozenset({POD}),
+    by_hand="kubectl logs gateway",
+)
+
+
+def judge(crossing: TracedBatch) -> Evidence:
+    return checks.each_hop_leads_to_the_next(crossing, mode=NetworkMode.LABELS)
+
+
+def with_one(**changed: Any) -> TracedBatch:
+    first, *others = SOUND.answers
+    return replace(SOUND, answers=(replace(first, **changed), *others))
+
+
+def follow_back(lost: Hops | None = None) -> tuple[Hops, ...]:
+    """The sound answers, joined anew from nothing but their lines, in another order."""
+    answers = [JoinedReply(one.reply, one.left) for one in SOUND.answers]
+    kept = [one for one in reversed(SOUND.answers) if one is not lost]
+    passed = [one.passed for one in kept if one.passed]
+    return follow(answers, gateway=passed, pods=[line for one in SOUND.answers for line in one.arrived])
+
+
+def test_each_answer_finds_its_own_line_in_every_log() -> None:
+    assert follow_back() == SOUND.answers
+    assert all(one.whole for one in follow_back())
+
+
+def test_a_line_that_is_missing_leaves_its_answer_without_one() -> None:
+    found = follow_back(lost=SOUND.answers[7])
+    assert [number for number, one in enumerate(found) if not one.whole] == [7]
+    assert found[7].passed is None
+
+
+def test_lines_of_other_connections_and_requests_join_nothing() -> None:
+    answer = JoinedReply(SOUND.answers[0].reply, SOUND.answers[0].left)
+    foreign = line(upstream_host=POD, upstream_local="10.20.0.6:1", requested_server_name=SNI)
+    (alone,) = follow([answer], gateway=[foreign, line()], pods=[line(request_id="batch-00"), line()])
+    assert (alone.passed, alone.arrived) == (None, ())
+
+
+def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
+    written = (
+        '[2026-11-23T02:57:40.001Z] "- - -" 0 - - - "-" 1862 2731 9 - "-" "-" "-" "-" "10.20.0.4:5000" '
+        f"{SNI} 10.20.0.6:40922 10.20.0.6:15443 10.89.0.2:33420 {SNI} -\n"
+    )
+    (read,) = access_log.parse(written).lines
+    assert (read.upstream_local, read.upstream_host) == ("10.20.0.6:40922", "10.20.0.4:5000")
+    assert (read.requested_server_name, read.response_flags) == (SNI, None)
+
+
+def test_what_leads_from_hop_to_hop_is_told_with_a_line_of_each() -> None:
+    found = judge(SOUND)
+    assert found.key_number == "50 in 3 logs each"
+    assert found.numbers == {"answers": 50, "connections": 50}
+    assert len(found.sample_lines) == 3
+    assert found.addresses == (GATEWAY, GATEWAY_POD, POD)
+
+
+SOCKET = f"{GATEWAY_POD}:40000"
+
+
+@pytest.mark.parametrize(
+    ("crossing", "seen", "open_causes"),
+    [
+        (
+            with_one(left=line(upstream_host="10.20.0.4:5000")),
+            "sent to 10.20.0.4:5000",
+            suspects.far_pods_dialled(NetworkMode.LABELS),
+        ),
+        (
+            with_one(left=line(upstream_host="192.0.2.1:15443")),
+            "sent to 192.0.2.1:15443",
+            (causes.GATEWAY_ADDRESS_WRONG, causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR),
+        ),
+        (
+            with_one(arrived=(), passed=None),
+            "logged 0 times by pods of the remote",
+            (causes.REQUEST_ID_CHANGED, causes.STRANGE_POD),
+        ),
+        (
+            with_one(arrived=ANSWERS[0].arrived * 2),
+            "logged 2 times by pods of the remote",
+            (causes.REQUEST_SENT_AGAIN,),
+        ),
+        (
+            with_one(arrived=(line(downstream_remote="10.20.0.9:1"),), passed=None),
+            "came to the pod from 10.20.0.9, and no gateway logged it",
+            (causes.GATEWAY_BYPASSED,),
+        ),
+        (with_one(passed=None), f"came to the pod from {GATEWAY_POD}, and no", (causes.GATEWAY_LOG_INCOMPLETE,)),
+        (
+            with_one(passed=line(upstream_host=POD, upstream_local=SOCKET, requested_server_name="other")),
+            "passed under other (-)",
+            (causes.GATEWAY_NAME_CHANGED,),
+        ),
+        (
+            with_one(passed=line(upstream_host=POD, requested_server_name=SNI, response_flags="UC")),
+            f"passed under {SNI} (UC)",
+            (causes.GATEWAY_CONNECTION_BROKEN,),
+        ),
+        (
+            with_one(passed=line(upstream_host="10.10.0.3:5000", requested_server_name=SNI)),
+            "passed on to 10.10.0.3:5000",
+            (causes.GATEWAY_HAIRPIN,),
+        ),
+    ],
+    ids=[
+        "past the gateway",
+        "to another gateway",
+        "no pod",
+        "twice",
+        "relay",
+        "no gateway line",
+        "other name",
+        "flag",
+        "stray",
+    ],
+)
+def test_one_answer_whose_hops_lead_elsewhere_refutes_all(
+    crossing: TracedBatch, seen: str, open_causes: tuple[Cause, ...]
+) -> None:
+    with pytest.raises(CheckFailed) as caught:
+        judge(crossing)
+    assert f"of 50 far answers 1 x {seen}" in caught.value.seen
+    assert caught.value.causes == open_causes
+    assert caught.value.samples == 50
+    assert caught.value.numbers == {"answers": 50, "strayed": 1}
+
+
+def test_a_gateway_on_its_nodes_network_is_known_by_its_own_line() -> None:
+    socket = "10.20.0.1:40000"
+    passed = line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI)
+    found = with_one(passed=passed, arrived=(line(downstream_remote=socket),))
+    assert judge(found).numbers["answers"] == 50
+
+
+def test_an_address_of_the_newer_family_is_read_without_its_brackets() -> None:
+    (one, *_) = with_one(arrived=(line(downstream_remote="[fd00::6]:40000"),)).answers
+    assert one.came_from == "fd00::6"
+
+
+def test_answers_that_no_line_of_the_near_side_car_is_joined_to_are_not_passed_over() -> None:
+    lost = sample([JoinedReply(one.reply, one.left) for one in ANSWERS[:1]], *(one.reply for one in ANSWERS[1:]))
+    with pytest.raises(CheckFailed, match="49 with several"):
+        judge(replace(SOUND, sample=lost, answers=ANSWERS[:1]))
+
+
+def test_where_nothing_crosses_nothing_is_proven() -> None:
+    with pytest.raises(CheckFailed, match="no answer from the far version") as caught:
+        judge(replace(SOUND, answers=()))
+    assert caught.value.samples == 50
+    assert caught.value.causes == suspects.far_version_missing(NetworkMode.LABELS)
+
+
+@pytest.mark.parametrize(
+    "crossing",
+    [
+        replace(SOUND, sample=sample([]), answers=()),
+        replace(SOUND, gateway_pods=frozenset()),
+        replace(SOUND, far_pods=frozenset()),
+    ],
+    ids=["requests", "gateways", "pods"],
+)
+def test_nothing_is_said_without_samples(crossing: TracedBatch) -> None:
+    with pytest.raises(EnvironmentBroke):
+        judge(crossing)

@@ -1,0 +1,278 @@
+"""Whether pods and deployments are ready, and what is said where they are not."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from splithorizon.kube import pod_status
+
+Object = dict[str, Any]
+
+READY = {"type": "Ready", "status": "True"}
+UNREADY = {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}
+RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+
+
+def container(name: str, **fields: Any) -> Object:
+    return {"name": name, "image": f"{name}:1", **fields}
+
+
+def state(name: str, *, ready: bool = True, restarts: int = 0, **fields: Any) -> Object:
+    return {"name": name, "ready": ready, "restartCount": restarts, "state": RUNNING, **fields}
+
+
+def pod(name: str = "helloworld-v1-5c-x", **status: Any) -> Object:
+    """A pod as Istio ≤ 1.26 injects it: the sidecar is a second container."""
+    both = {"containers": [container("helloworld"), container("istio-proxy")]}
+    healthy = {
+        "phase": "Running",
+        "conditions": [READY],
+        "containerStatuses": [state("helloworld"), state("istio-proxy")],
+    }
+    init = [container("istio-init")]
+    return {
+        "metadata": {"name": name, "namespace": "sample"},
+        "spec": {"initContainers": init, **both},
+        "status": {
+            **healthy,
+            "initContainerStatuses": [state("istio-init")],
+            **status,
+        },
+    }
+
+
+def native(ready: bool = True) -> Object:
+    """A pod as Istio injects it today: the sidecar is an init container that stays."""
+    made = pod()
+    made["spec"] = {
+        "initContainers": [
+            container("istio-init"),
+            container("istio-proxy", restartPolicy="Always"),
+        ],
+        "containers": [container("helloworld")],
+    }
+    made["status"]["initContainerStatuses"] = [
+        state("istio-init"),
+        state("istio-proxy", ready=ready),
+    ]
+    made["status"]["containerStatuses"] = [state("helloworld")]
+    made["status"]["conditions"] = [READY if ready else UNREADY]
+    return made
+
+
+def warning(reason: str, message: str, *, at: int, kind: str = "Pod", name: str = "") -> Object:
+    return {
+        "type": "Warning",
+        "reason": reason,
+        "message": message,
+        "involvedObject": {"kind": kind, "name": name or pod()["metadata"]["name"]},
+        "firstTimestamp": f"2026-01-01T00:00:{at:02}Z",
+        "metadata": {},
+    }
+
+
+@pytest.mark.parametrize("made", [pod(), native()], ids=["sidecar", "native sidecar"])
+def test_a_pod_with_its_side_car_is_two_of_two(made: Object) -> None:
+    found = pod_status.of_pod(made)
+    assert found.ready
+    assert found.reason == ""
+    assert (found.containers_ready, found.containers, found.sidecar) == (2, 2, True)
+    assert set(found.images) == {"helloworld:1", "istio-proxy:1"}
+    assert (found.kind, found.namespace, found.name) == ("Pod", "sample", "helloworld-v1-5c-x")
+
+
+def test_a_native_side_car_that_is_not_ready_counts() -> None:
+    found = pod_status.of_pod(native(ready=False))
+    assert not found.ready
+    assert found.containers_ready == 1
+    assert "1 of 2 containers ready" in found.reason
+    assert "container istio-proxy (istio-proxy:1), running" in found.reason
+    assert "istio-init" not in found.reason
+
+
+def test_a_pod_that_was_not_injected_is_ready_without_a_side_car() -> None:
+    made = pod()
+    made["spec"]["containers"].pop()
+    made["status"]["containerStatuses"].pop()
+    found = pod_status.of_pod(made)
+    assert found.ready
+    assert (found.containers, found.sidecar) == (1, False)
+
+
+def test_an_image_that_cannot_be_had_is_named_with_the_first_warning() -> None:
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
+    bad = state("helloworld", ready=False) | {"state": waiting}
+    made = pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")])
+    events = [
+        warning("BackOff", "Error: ImagePullBackOff", at=9),
+        warning("Failed", "Failed to pull image: no such host", at=3),
+        warning("Unhealthy", "of another pod", at=1, name="sleep-1"),
+        warning("Pulling", "no warning", at=0) | {"type": "Normal"},
+    ]
+    found = pod_status.of_pod(made, events)
+    assert not found.ready
+    assert found.reason == (
+        "1 of 2 containers ready, phase Running; "
+        "first warning Failed: Failed to pull image: no such host; "
+        "container helloworld (helloworld:1), waiting (ImagePullBackOff: Back-off pulling image)"
+    )
+
+
+def test_a_crash_tells_how_it_ended_and_how_often() -> None:
+    bad = state("helloworld", ready=False, restarts=4) | {
+        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 3, "message": "no CA\n"}},
+    }
+    found = pod_status.of_pod(pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")]))
+    assert found.restarts == 4
+    assert found.reason.endswith(
+        "container helloworld (helloworld:1), waiting (CrashLoopBackOff), "
+        "ended before (Error: exit 3: no CA), restarts: 4"
+    )
+
+
+def test_an_init_container_that_blocks_is_named_before_those_it_blocks() -> None:
+    stuck = state("istio-init", ready=False) | {"state": {"terminated": {"reason": "Error", "exitCode": 1}}}
+    waiting = [
+        state(name, ready=False) | {"state": {"waiting": {"reason": "PodInitializing"}}}
+        for name in ("helloworld", "istio-proxy")
+    ]
+    made = pod(
+        phase="Pending",
+        conditions=[UNREADY],
+        initContainerStatuses=[stuck],
+        containerStatuses=waiting,
+    )
+    reason = pod_status.of_pod(made).reason
+    assert "0 of 2 containers ready, phase Pending" in reason
+    assert "container istio-init (istio-init:1), terminated (Error: exit 1)" in reason
+    assert reason.index("istio-init") < reason.index("container helloworld")
+
+
+def test_a_pod_that_no_node_takes_says_so() -> None:
+    made = pod()
+    scheduled = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    made["status"] = {"phase": "Pending", "conditions": [scheduled]}
+    reason = pod_status.of_pod(made).reason
+    assert reason == (
+        "0 of 2 containers ready, phase Pending; PodScheduled is False: Unschedulable: "
+        "0/1 nodes are available: 1 Insufficient cpu."
+    )
+
+
+def test_a_pod_without_any_status_is_not_ready() -> None:
+    made = pod()
+    del made["status"]
+    found = pod_status.of_pod(made)
+    assert not found.ready
+    assert found.reason == "0 of 2 containers ready, phase unknown"
+
+
+def test_a_readiness_gate_is_named() -> None:
+    gate = {"type": "example.com/gate", "status": "False", "message": "not yet"}
+    reason = pod_status.of_pod(pod(conditions=[gate, UNREADY])).reason
+    assert "2 of 2 containers ready" in reason
+    assert "example.com/gate is False: not yet" in reason
+
+
+def test_a_pod_on_its_way_out_is_not_ready() -> None:
+    made = pod()
+    made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found = pod_status.of_pod(made)
+    assert not found.ready
+    assert "being deleted" in found.reason
+
+
+def deployment(**status: Any) -> Object:
+    rolled_out = {
+        "observedGeneration": 2,
+        "replicas": 1,
+        "updatedReplicas": 1,
+        "readyReplicas": 1,
+        "availableReplicas": 1,
+    }
+    return {
+        "metadata": {"name": "helloworld-v1", "namespace": "sample", "generation": 2},
+        "spec": {
+            "replicas": 1,
+            "template": {"spec": {"containers": [container("helloworld")]}},
+        },
+        "status": {**rolled_out, **status},
+    }
+
+
+def test_a_deployment_is_ready_with_all_its_pods() -> None:
+    found = pod_status.of_deployment(deployment(), [native()])
+    assert found.ready
+    assert (found.containers_ready, found.containers, found.sidecar) == (2, 2, True)
+    assert found.images == ("helloworld:1",)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"observedGeneration": 1},
+        {"readyReplicas": 0},
+        {"availableReplicas": 0},
+        {"updatedReplicas": 0},
+        {"replicas": 2},
+    ],
+    ids=lambda status: next(iter(status)),
+)
+def test_a_rollout_that_has_not_ended_is_not_ready(status: Object) -> None:
+    found = pod_status.of_deployment(deployment(**status), [pod()])
+    assert not found.ready
+    assert "of 1 replicas ready" in found.reason
+
+
+def test_no_pods_are_never_ready() -> None:
+    assert not pod_status.of_deployment(deployment(), []).ready
+    nothing = deployment(replicas=0, updatedReplicas=0, readyReplicas=0, availableReplicas=0)
+    nothing["spec"]["replicas"] = 0
+    found = pod_status.of_deployment(nothing, [])
+    assert not found.ready
+    assert "0 of 0 replicas ready" in found.reason
+    assert not found.sidecar
+
+
+def test_a_refused_pod_is_explained_by_the_deployment() -> None:
+    failure = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "failed calling webhook",
+    }
+    progressing = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}
+    set_name = "helloworld-v1-5c7d"
+    events = [
+        warning("FailedCreate", "of v10", at=1, kind="ReplicaSet", name="helloworld-v10-5c"),
+        warning("FailedCreate", "no endpoints", at=4, kind="ReplicaSet", name=set_name),
+    ]
+    unhealthy = deployment(readyReplicas=0, conditions=[failure, progressing])
+    assert pod_status.of_deployment(unhealthy, [], events).reason == (
+        "0 of 1 replicas ready, 1 updated; first warning FailedCreate: no endpoints; "
+        "ReplicaFailure is True: FailedCreate: failed calling webhook"
+    )
+
+
+def test_a_deployment_names_its_first_pod_that_is_not_ready() -> None:
+    leaving = pod("old")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    found = pod_status.of_deployment(deployment(readyReplicas=0), [leaving, native(ready=False)])
+    assert "pod helloworld-v1-5c-x: 1 of 2 containers ready" in found.reason
+    assert "old" not in found.reason
+
+
+def test_judging_changes_nothing() -> None:
+    made, event = native(ready=False), warning("Failed", "x", at=1)
+    before = copy.deepcopy((made, event))
+    pod_status.of_pod(made, [event])
+    assert (made, event) == before

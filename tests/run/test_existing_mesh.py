@@ -1,0 +1,132 @@
+"""A run on an existing mesh says which servers it talks to, labels what it makes, and locks the mesh if it disrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from splithorizon.base import timeouts
+from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.run.existing_mesh import prepare
+from splithorizon.run.journal import Journal
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
+from splithorizon.undo import mesh_lease
+from splithorizon.undo.ownership import Scope
+from tests.support.existing_mesh import SYSTEM, TwoClusters, two_clusters
+from tests.support.small_api import Failure
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[TwoClusters]:
+    with two_clusters(tmp_path) as clusters:
+        discovery = {"name": "discovery", "image": "istio/pilot:1.29.1", "env": []}
+        labels = {"app": "istiod", "istio.io/rev": "default"}
+        clusters.primary.put("Pod", "istiod-1", SYSTEM, labels=labels, spec={"containers": [discovery]})
+        for api in clusters.apis.values():
+            api.answers["/version"] = (200, b'{"gitVersion": "v1.34.4"}')
+        yield clusters
+
+
+def options(mesh: TwoClusters, **more: bool) -> Options:
+    files = {f"kubeconfig_{role}": mesh.file(role) for role in mesh.apis}
+    return Options(contexts=("east", "west"), **files, **more)  # type: ignore[arg-type]
+
+
+class Visit:
+    """A visit whose workloads never get ready: what it says, and what undoes it."""
+
+    def __init__(self, mesh: TwoClusters, folder: Path, **more: bool) -> None:
+        self.journal = Journal.open("20261127-031200-AB12", folder)
+        self.undo = ExitStack()
+        self.lines: list[str] = []
+        self.written_before: dict[str, int] = {}
+
+        def say(line: str) -> None:
+            self.lines.append(line)
+            self.written_before[line] = sum(method != "GET" for api in mesh.apis.values() for method, *_ in api.asked)
+
+        with timeouts.shortened(0.001), pytest.raises(EnvironmentBroke) as broken:
+            prepare(options(mesh, **more), self.journal, self.undo, Progress(say), run_id="20261127-031200-AB12")
+        self.broken = str(broken.value)
+
+
+def test_each_context_is_said_with_its_servers_address_before_the_first_write(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    found = Visit(mesh, tmp_path, allow_disruption=True)
+    for role, context in (("primary", "east"), ("remote", "west")):
+        (line,) = [line for line in found.lines if f"{role}: context {context} leads to {mesh.apis[role].url}" in line]
+        assert found.written_before[line] == 0
+    assert mesh.primary.requests("POST", "leases"), found.broken
+
+
+def test_our_namespaces_say_whose_they_are_and_until_when(mesh: TwoClusters, tmp_path: Path) -> None:
+    found = Visit(mesh, tmp_path)
+    for api in mesh.apis.values():
+        (labels,) = [
+            one["metadata"]["labels"] for one in api.kept("Namespace") if "splithorizon" in one["metadata"]["name"]
+        ]
+        assert labels["app.kubernetes.io/managed-by"] == "splithorizon"
+        assert labels["splithorizon.io/run"] == "20261127-031200-AB12"
+        assert labels["splithorizon.io/host"]
+        assert labels["istio.io/rev"] == "default"
+        until = datetime.strptime(labels["splithorizon.io/expires"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        assert timedelta(hours=23) < until - datetime.now(UTC) < timedelta(hours=25)
+    scope = Scope.read(found.journal.folder)
+    assert scope is not None
+    assert scope.restore_command == (
+        f"pytest --sweep --contexts east,west --kubeconfig-primary={mesh.file('primary')} "
+        f"--kubeconfig-remote={mesh.file('remote')}"
+    )
+    found.undo.close()
+    assert [one["metadata"]["name"] for one in mesh.primary.kept("Namespace")] == ["kube-system", SYSTEM]
+
+
+def test_a_namespace_that_is_to_be_kept_never_expires(mesh: TwoClusters, tmp_path: Path) -> None:
+    Visit(mesh, tmp_path, keep=True)
+    (labels,) = [one["metadata"].get("labels", {}) for one in mesh.primary.kept("Namespace")][2:]
+    assert "splithorizon.io/run" in labels
+    assert "splithorizon.io/expires" not in labels
+
+
+def test_a_run_that_may_disrupt_holds_the_lease_until_its_namespaces_are_gone(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    found = Visit(mesh, tmp_path, allow_disruption=True)
+    for api in mesh.apis.values():
+        assert [lease["spec"]["holderIdentity"] for lease in api.kept("Lease")] == [
+            mesh_lease.holder_of("20261127-031200-AB12")
+        ]
+    found.undo.close()
+    for api in mesh.apis.values():
+        assert api.kept("Lease") == []
+        deleted = [path.rpartition("/")[2] for path in api.requests("DELETE")]
+        assert deleted == ["splithorizon-20261127-031200-ab12", "splithorizon"]
+
+
+def test_a_run_that_disrupts_nothing_takes_no_lease_and_is_refused_while_one_is_held(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    (tmp_path / "others").mkdir()
+    other = mesh.run(tmp_path / "others", "other")
+    before = [len(api.requests("POST")) + len(api.requests("PATCH")) for api in mesh.apis.values()]
+    for disrupts in (False, True):
+        journal = Journal.open(f"refused-{disrupts}", tmp_path)
+        with ExitStack() as undo, pytest.raises(UsageProblem, match=r"run other on .*Nothing was created\.$"):
+            prepare(options(mesh, allow_disruption=disrupts), journal, undo, Progress(print), run_id="refused")
+    assert [len(api.requests("POST")) + len(api.requests("PATCH")) for api in mesh.apis.values()] == before
+    other.lease.release()
+    Visit(mesh, tmp_path)
+    assert mesh.primary.kept("Lease") == []
+
+
+def test_a_user_who_may_not_read_leases_is_told_and_the_run_goes_on(mesh: TwoClusters, tmp_path: Path) -> None:
+    mesh.primary.failures.append(Failure(1, "GET", "leases/splithorizon", 403))
+    found = Visit(mesh, tmp_path)
+    assert any("may not read Leases" in line for line in found.lines)
+    assert any("splithorizon" in one["metadata"]["name"] for one in mesh.primary.kept("Namespace"))

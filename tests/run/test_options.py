@@ -1,0 +1,220 @@
+"""The command line of the suites: bad input ends at once, in one line, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.images import published
+from splithorizon.base.errors import UsageProblem
+from splithorizon.istio.topology import ROUTES
+from splithorizon.run import catalogue
+from splithorizon.run.catalogue import EVERYDAY
+from splithorizon.run.options import Options
+from tests.support.child_pytest import REPOSITORY, pytest_in
+
+SUITES = REPOSITORY / "suites"
+MODULES = sorted(SUITES.rglob("test_*.py"))
+USAGE = 4
+
+
+def refused(tmp_path: Path, *arguments: str, **more: str) -> str:
+    """Run the suites with bad input; the one line that they end with."""
+    reports, home = tmp_path / "reports", tmp_path / "home"
+    done = pytest_in(REPOSITORY, "suites/", f"--report-dir={reports}", "-n0", *arguments, home=home, more=more)
+    said = done.stdout + done.stderr
+    assert done.returncode == USAGE, said
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    assert len(lines) == 1, said
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+    assert not reports.exists()
+    assert [path.name for path in home.rglob("*") if path.is_file()] == []
+    return lines[0].removeprefix("ERROR: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--kubeconfig=config"], "--kubeconfig names one file and this suite makes two clusters"),
+        (["--requests=5"], "--requests must be at least 100"),
+        (["--timeout-scale=0"], "--timeout-scale must be positive"),
+        (["--timeout-scale=nan"], "--timeout-scale must be"),
+        (["--timeout-scale=inf"], "--timeout-scale must be"),
+        (["--mesh=/does/not/exist"], "--mesh /does/not/exist: there is no such file"),
+        (["--contexts=a,b", "--reuse"], "--reuse: said of clusters that this suite makes, and --contexts names a mesh"),
+        (["--images=built", "--istio-version=1.0.0"], "unknown Istio version '1.0.0'"),
+        ([f"--cluster-name={'a' * 42}"], f"--cluster-name '{'a' * 42}': kind takes"),
+        (["--ca-dir=/does/not/exist"], "--ca-dir /does/not/exist cannot be used: "),
+    ],
+    ids=lambda value: value[-1][:30] if isinstance(value, list) else "",
+)
+def test_bad_input_is_refused_before_anything_is_created(tmp_path: Path, arguments: list[str], told: str) -> None:
+    line = refused(tmp_path, *arguments)
+    assert line.startswith(told)
+    assert line.endswith("Nothing was created.")
+
+
+def test_contexts_of_the_environment_are_taken_only_where_asked_for(tmp_path: Path) -> None:
+    line = refused(tmp_path, "--contexts=env", CTX_CLUSTER1="one", CTX_CLUSTER2="two")
+    assert line.startswith("--contexts: no context named 'one' in ")
+    assert refused(tmp_path, "--contexts=env", CTX_CLUSTER1="one") == (
+        "--contexts env: CTX_CLUSTER2 not set. Nothing was created."
+    )
+
+
+def test_contexts_of_the_environment_never_turn_a_run_against_a_mesh_and_are_said_to_be_ignored(
+    tmp_path: Path,
+) -> None:
+    variables = {"CTX_CLUSTER1": "one", "CTX_CLUSTER2": "two"}
+    # It goes as far as the look for what makes its own clusters.
+    done = pytest_in(
+        REPOSITORY, "suites/", f"--report-dir={tmp_path / 'reports'}", "-n0", "--reuse", "--ca-dir=/does/not/exist",
+        home=tmp_path, more=variables,
+    )  # fmt: skip
+    assert done.returncode == USAGE
+    assert "CTX_CLUSTER1 and CTX_CLUSTER2 are set and ignored" in done.stderr
+    assert "ERROR: --ca-dir /does/not/exist cannot be used" in done.stderr
+    assert "context" not in done.stderr.partition("ERROR: ")[2]
+    swept = pytest_in(REPOSITORY, "--sweep", home=tmp_path, more=variables)
+    assert "are set and ignored" in swept.stdout
+    named = pytest_in(REPOSITORY, "--sweep", "--contexts=three,four", home=tmp_path, more={"CTX_CLUSTER2": "two"})
+    assert "CTX_CLUSTER2 is set and ignored" in named.stdout
+    assert "no context named 'three'" in named.stderr
+
+
+def test_a_ca_that_is_none_is_refused_by_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / "ca"
+    folder.mkdir()
+    for name in ("ca-cert.pem", "ca-key.pem", "root-cert.pem", "cert-chain.pem"):
+        (folder / name).write_text("not a certificate")
+    line = refused(tmp_path, f"--ca-dir={folder}")
+    assert "ca-cert.pem is not a certificate in PEM" in line
+    assert line.endswith("Nothing was created.")
+
+
+@pytest.mark.parametrize("option", ["--kind-bin", "--kind-kubectl-bin", "--istioctl"])
+def test_a_program_that_is_not_there_is_refused_before_an_engine_is_looked_for(tmp_path: Path, option: str) -> None:
+    line = refused(tmp_path, "--images=published", f"{option}=/does/not/exist")
+    assert line == f"{option} /does/not/exist: there is no such file. Nothing was created."
+
+
+def test_a_program_that_is_not_there_is_never_built_instead() -> None:
+    def build(name: str) -> Path:
+        pytest.fail(f"{name} was to be built")
+
+    for options in (
+        Options(kind=Path("/does/not/exist")),
+        Options(kind=Path(sys.executable), kubectl=Path("/does/not/exist")),
+    ):
+        with pytest.raises(UsageProblem, match=r"/does/not/exist: there is no such file"):
+            published.host_programs(options, build)
+
+
+def test_a_choice_that_there_is_not_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    done = pytest_in(REPOSITORY, "suites/", "--provider=lxc", home=tmp_path)
+    assert done.returncode == USAGE
+    assert "--provider: invalid choice: 'lxc'" in done.stderr
+    assert "podman" in done.stderr
+
+
+def test_help_names_every_option_with_its_meaning(tmp_path: Path) -> None:
+    text = pytest_in(REPOSITORY, "--help", home=tmp_path).stdout
+    group = text.partition("Istio on two networks")[2].partition("\n\n")[0]
+    for option in ("--provider", "--images", "--istio-version", "--hub", "--reuse", "--sweep"):
+        assert option in group
+    assert "--keep-cluster" in text, "pytest-kind's own"
+
+
+# Runs pytest in a Python that writes down whatever would start a program.
+COLLECT = """
+import json, sys
+started = []
+EVENTS = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn")
+sys.addaudithook(lambda event, arguments: event in EVENTS and started.append(event))
+import pytest
+
+class Collected:
+    def pytest_collection_finish(self, session):
+        self.ids = [item.nodeid for item in session.items]
+
+collected = Collected()
+status = pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *sys.argv[2:]], [collected])
+with open(sys.argv[1], "w") as file:
+    json.dump([int(status), started, collected.ids], file)
+"""
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, list[str], list[str], float]:
+    """Exit status, the programs that were started, the tests found, the seconds it took."""
+    folder = tmp_path_factory.mktemp("collection")
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-c", COLLECT, folder / "found", "suites/", "--profile=all", f"--report-dir={folder}/new"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    seconds = time.monotonic() - began
+    assert not (folder / "new").exists()
+    status, started, ids = json.loads((folder / "found").read_text())
+    return status, started, ids, seconds
+
+
+def test_collecting_starts_no_program_and_takes_seconds(
+    collection: tuple[int, list[str], list[str], float],
+) -> None:
+    status, started, ids, seconds = collection
+    assert (status, started) == (0, [])
+    assert len(ids) >= len(MODULES)
+    assert seconds < 15, "measured at 1 to 2 s; two cores may be busy"
+
+
+def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
+    collection: tuple[int, list[str], list[str], float],
+) -> None:
+    _, _, ids, _ = collection
+    everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
+    count = sum(Path(nodeid.partition("::")[0]).stem in everyday for nodeid in ids)
+    told = re.findall(r"\b(\d+) checks", (REPOSITORY / "README.md").read_text())
+    assert set(told) == {str(count)}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
+    collection: tuple[int, list[str], list[str], float], module: Path
+) -> None:
+    _, _, ids, _ = collection
+    name = f"{module.relative_to(REPOSITORY)}::{module.stem}"
+    found = {nodeid.removeprefix(name) for nodeid in ids if nodeid.startswith(name)}
+    signature = module.read_text().partition(f"def {module.stem}(")[2].partition(")")[0]
+    if "role: Role" in signature:
+        assert found == {"[primary]", "[remote]"}
+    elif "route: Route" in signature or "sample: Sample" in signature or "crossing: TracedBatch" in signature:
+        assert (
+            found
+            == {f"[{route}]" for route in ROUTES}
+            == {
+                "[primary→remote]",
+                "[remote→primary]",
+            }
+        )
+    elif "flaw: BadSecret" in signature:
+        assert found == {"[loopback-server]", "[refused-token]"}
+    else:
+        assert found == {""}
+
+
+def test_collecting_checks_no_input_and_leaves_no_report(tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    done = pytest_in(REPOSITORY, "suites/", "--collect-only", "-q", f"--report-dir={reports}", home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not reports.exists()

@@ -1,0 +1,296 @@
+"""The lines, the times behind them, the heartbeat; and streams without glyphs, or gone."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from splithorizon.base.process import side_by_side
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.run.progress import Progress, live_console
+from tests.support.child_python import line_of, running
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def progress(lines: list[str]) -> Iterator[Progress]:
+    progress = Progress(lines.append, heartbeat=0.4, encoding="utf-8")
+    yield progress
+    progress.close()
+
+
+def test_a_step_is_a_line_at_each_end(progress: Progress, lines: list[str]) -> None:
+    with progress.step("kind cluster", role="primary"):
+        time.sleep(0.2)
+    progress.say("found podman")
+    progress.say("closed", role="remote")
+    assert [re.sub(r"\d+\.\d", "N", line) for line in lines] == [
+        "   N s  … [primary] kind cluster",
+        "   N s  ✓ [primary] kind cluster (N s)",
+        "   N s    found podman",
+        "   N s    [remote] closed",
+    ]
+    first, second = (float(line.split()[0]) for line in lines[:2])
+    (step,) = progress.steps
+    assert first <= second
+    assert lines[1].endswith(f"({step.seconds:.1f} s)")
+    assert step.seconds >= 0.2
+
+
+def test_steps_are_kept_with_their_times(progress: Progress) -> None:
+    time.sleep(0.1)
+    with progress.step("outer"):
+        with progress.step("inner", role="remote"):
+            time.sleep(0.2)
+        time.sleep(0.1)
+    inner, outer = progress.steps
+    assert (inner.name, inner.cluster, inner.outcome) == ("inner", "remote", "done")
+    assert (outer.name, outer.cluster, outer.outcome) == ("outer", None, "done")
+    assert 0.1 <= outer.started_after <= inner.started_after
+    assert 0.2 <= inner.seconds < inner.seconds + 0.1 <= outer.seconds
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_step_that_raises_has_failed(progress: Progress, lines: list[str], error: type[BaseException]) -> None:
+    with pytest.raises(error), progress.step("istiod", role="primary"):
+        raise error
+    assert re.search(r"✗ \[primary\] istiod \(\d\.\d s\)$", lines[-1])
+    assert progress.steps[0].outcome == "failed"
+
+
+def test_a_long_step_is_never_silent(progress: Progress, lines: list[str]) -> None:
+    with progress.step("kind cluster", role="primary"), progress.step("compiled"):
+        begun = time.monotonic()
+        beats = eventually("two heartbeats", lambda: _beats(lines, 2), within=30, every=0.1)
+        assert len(beats) <= (time.monotonic() - begun) / 0.4
+    assert re.search(r"… still: \[primary\] kind cluster \(\d+ s\), compiled \(\d+ s\)$", beats[0])
+
+
+def _beats(lines: list[str], wanted: int) -> list[str]:
+    beats = [line for line in lines if "still:" in line]
+    if len(beats) < wanted:
+        raise NotYet(f"{len(beats)} heartbeats")
+    return beats
+
+
+def test_a_heartbeat_waits_for_silence(progress: Progress, lines: list[str]) -> None:
+    spoken = []
+    with progress.step("chatty"):
+        for number in range(6):
+            time.sleep(0.2)
+            progress.say(f"word {number}")
+            spoken.append(time.monotonic())
+    longest = max(after - before for before, after in pairwise(spoken))
+    assert not [line for line in lines if "still:" in line] or longest > 0.4
+
+
+def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, lines: list[str]) -> None:
+    with progress.step("short"):
+        pass
+    time.sleep(0.6)
+    progress.close()
+    assert len(lines) == 2
+
+
+def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[str]) -> None:
+    with progress.step("set-up"):
+        progress.close()
+    with progress.step("kind cluster deleted"):
+        eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
+    assert "still: kind cluster deleted (" in "".join(lines)
+    progress.close()
+    progress.close()
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_of_a_quiet_step_only_the_heartbeat_tells(progress: Progress, lines: list[str]) -> None:
+    with progress.quiet_step("test_long_waits"):
+        eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
+    assert progress.steps == []
+    assert all(re.search(r"… still: test_long_waits \(\d+ s\)$", line) for line in lines), lines
+
+
+def test_many_threads_lose_no_step_and_mix_no_line(progress: Progress, lines: list[str]) -> None:
+    def work(name: str) -> None:
+        for number in range(50):
+            with progress.step(f"{name} {number}"):
+                pass
+
+    side_by_side(**{name: (lambda name=name: work(name)) for name in "abcdefgh"})
+    assert len(progress.steps) == 400
+    assert len({step.name for step in progress.steps}) == 400
+    assert len([line for line in lines if "✓" in line]) == 400
+
+
+def test_ascii_where_the_stream_has_no_glyphs() -> None:
+    code = """
+    import sys
+    from splithorizon.run.progress import Progress
+    progress = Progress(lambda line: print(line.split("s  ", 1)[1], flush=True))
+    with progress.step("test_paths.py::test_it[primary→remote]"):
+        pass
+    try:
+        with progress.step("b"):
+            raise ValueError
+    except ValueError:
+        progress.close()
+    """
+    with running(code, PYTHONIOENCODING="ascii") as child:
+        ascii_lines = [re.sub(r"\(\d\.\d s\)", "(N s)", line_of(child)) for _ in range(4)]
+    assert ascii_lines == [
+        r"... test_paths.py::test_it[primary\u2192remote]",
+        r"ok test_paths.py::test_it[primary\u2192remote] (N s)",
+        "... b",
+        "FAILED b (N s)",
+    ]
+    with running(code, PYTHONIOENCODING="utf-8") as child:
+        assert line_of(child) == "… test_paths.py::test_it[primary→remote]"
+
+
+@pytest.mark.parametrize("gone", [BrokenPipeError, ValueError])
+def test_a_terminal_that_is_gone_ends_no_step(gone: type[Exception]) -> None:
+    def write(_: str) -> None:
+        raise gone
+
+    progress = Progress(write)
+    with progress.step("cluster deleted"):
+        pass
+    progress.close()
+    assert [step.outcome for step in progress.steps] == ["done"]
+
+
+def test_the_heartbeat_keeps_no_process_alive() -> None:
+    code = """
+    from splithorizon.run.progress import Progress
+    Progress(print).step("never closed").__enter__()
+    """
+    with running(code) as child:
+
+        def ended() -> int:
+            if (status := child.poll()) is None:
+                raise NotYet("it runs")
+            return status
+
+        assert eventually("the process ends", ended, within=30, every=0.05) == 0
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return Terminal()
+
+
+def test_on_a_terminal_what_runs_is_shown_below_what_ended(terminal: Terminal, lines: list[str]) -> None:
+    console = live_console(terminal)
+    assert console is not None
+    progress = Progress(lines.append, heartbeat=0.1, encoding="utf-8", live=console)
+    with progress.step("kind cluster", role="primary"), progress.step("compiled"):
+        progress.say("kubectl --context 'a [b]' get pods")
+
+        def shown() -> None:
+            if "… compiled (1 s)" not in terminal.getvalue():
+                raise NotYet(terminal.getvalue()[-200:])
+
+        eventually("its seconds are counted", shown, within=30, every=0.05)
+    progress.say("the end")
+    progress.close()
+    written = terminal.getvalue()
+    text = ESCAPES.sub("", written)
+    assert "… [primary] kind cluster (0 s)" in text
+    assert re.search(r"✓ compiled \(\d\.\d s\)", text)
+    assert re.search(r"✓ \[primary\] kind cluster \(\d\.\d s\)", text)
+    assert "kubectl --context 'a [b]' get pods" in text
+    assert "still:" not in text, "the display is no silence"
+    assert [line.split("s  ", 1)[1] for line in lines] == ["  the end"], "only what was said beside the display"
+    assert "\x1b[?25l" not in written, "the cursor is never hidden: a killed run could not show it again"
+    assert [(step.name, step.cluster, step.outcome) for step in progress.steps] == [
+        ("compiled", None, "done"),
+        ("kind cluster", "primary", "done"),
+    ]
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
+def test_colours_on_a_terminal_are_left_out_where_they_are_not_wanted(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, no_color: str, coloured: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    progress = Progress(print, encoding="utf-8", live=live_console(terminal))
+    with progress.step("b"):
+        pass
+    progress.close()
+    assert ("\x1b[32m" in terminal.getvalue()) is coloured
+
+
+def test_a_step_that_fails_on_a_terminal_ends_the_display(terminal: Terminal) -> None:
+    progress = Progress(print, encoding="utf-8", live=live_console(terminal))
+    with pytest.raises(KeyboardInterrupt), progress.step("istiod"):
+        raise KeyboardInterrupt
+    assert progress._live is None
+    assert "✗ istiod (" in ESCAPES.sub("", terminal.getvalue())
+    progress.close()
+
+
+def test_many_threads_on_a_terminal_lose_no_line(terminal: Terminal) -> None:
+    said: list[str] = []
+    progress = Progress(said.append, encoding="utf-8", live=live_console(terminal))
+
+    def work(name: str) -> None:
+        for number in range(25):
+            with progress.step(f"{name} {number}"):
+                progress.say(f"{name} says {number}")
+
+    side_by_side(**{name: (lambda name=name: work(name)) for name in "abcd"})
+    progress.close()
+    assert len(progress.steps) == 100
+    assert said == []
+    text = ESCAPES.sub("", terminal.getvalue())
+    assert {f"{name} says {number}" for name in "abcd" for number in range(25)} <= set(
+        re.findall(r"[a-d] says \d+", text)
+    )
+
+
+def test_ascii_on_a_terminal(terminal: Terminal) -> None:
+    progress = Progress(print, encoding="ascii", live=live_console(terminal))
+    with progress.step("test_x[a→b]"):
+        pass
+    progress.close()
+    assert terminal.getvalue().isascii()
+    assert r"ok test_x[a\u2192b]" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("stream", "environment"),
+    [(io.StringIO(), {}), (Terminal(), {"CI": "true"}), (Terminal(), {"TERM": "dumb"})],
+    ids=["no terminal", "a CI system", "no cursor"],
+)
+@pytest.mark.usefixtures("terminal")
+def test_elsewhere_there_are_lines(
+    stream: io.StringIO, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", **environment}.items():
+        monkeypatch.setenv(name, value)
+    assert live_console(stream) is None

@@ -1,0 +1,567 @@
+"""The end-of-run summary tells a mesh engineer what held, what did not, and what to type next."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import PurePath
+
+import pytest
+
+from splithorizon.run.progress import StepTime
+from splithorizon.run.report import (
+    BehaviourResult,
+    Cluster,
+    Condition,
+    Diagnosis,
+    Fact,
+    NotClaimed,
+    RunReport,
+    Totals,
+    Unclaimed,
+    Versions,
+)
+from splithorizon.run.summary import WIDTH, markdown, rerun_command, summary
+from splithorizon.run.verdict import Verdict
+from splithorizon.undo.not_restored import NotRestored
+
+pytest_plugins = ["pytester"]
+
+STEPS = (
+    StepTime("podman", None, 0.0, 1.5, "done"),
+    StepTime("kind cluster", "primary", 2.0, 46.1, "done"),
+    StepTime("kind cluster", "remote", 2.0, 48.0, "done"),
+    StepTime("istiod", "primary", 48.1, 12.0, "done"),
+    StepTime("workloads ready", "remote", 60.0, 26.0, "done"),
+    StepTime("kind cluster deleted", "primary", 101.0, 9.0, "done"),
+    StepTime("kind cluster deleted", "remote", 101.0, 11.4, "done"),
+)
+
+
+def result(stem: str, claim: str, *, area: str = "routing", route: str = "", key_number: str = "") -> BehaviourResult:
+    """Make a conformant one."""
+    case = f"[{route}]" if route else ""
+    return BehaviourResult(
+        area=area,
+        behaviour=stem,
+        claim=claim,
+        route=route,
+        nodeid=f"suites/{area}/{stem}.py::{stem}{case}",
+        verdict=Verdict.CONFORMANT,
+        seconds=4.6,
+        key_number=key_number,
+    )
+
+
+def words(command: str) -> list[str]:
+    """Split a command as a shell does; shlex knows nothing of lines that go on."""
+    return shlex.split(command.replace("\\\n", ""))
+
+
+PATH_CLAIM = "The far version is reached through its network's gateway, and the near version straight at its pod."
+RESULTS = (
+    result(
+        "test_each_version_takes_its_own_path",
+        PATH_CLAIM,
+        route="primary→remote",
+        key_number="1,000 of 1,000 joined",
+    ),
+    result(
+        "test_workloads_are_ready",
+        "helloworld and the client are ready.",
+        area="readiness",
+        route="primary",
+    ),
+    result(
+        "test_each_version_takes_its_own_path",
+        PATH_CLAIM,
+        route="remote→primary",
+        key_number="1,000 of 1,000 joined",
+    ),
+    result(
+        "test_each_version_runs_in_one_cluster",
+        "v1 runs only in the primary, v2 only in the remote.",
+        area="placement",
+    ),
+)
+GREEN = RunReport(
+    run_id="run-1",
+    started="2026-11-23T02:31:00.000Z",
+    finished="2026-11-23T02:32:52.500Z",
+    command=("pytest", "suites/", "--istio-version=1.29.1"),
+    versions=Versions(
+        splithorizon="0.1.0",
+        python="3.11.2",
+        provider="podman",
+        engine="4.3.1",
+        kubernetes="1.34.4",
+        istio={"primary": "1.29.1", "remote": "1.29.1"},
+        images="built",
+    ),
+    namespace="sample",
+    clusters=(
+        Cluster("primary", "primary-network", pod_subnet="10.10.0.0/16", gateway_addresses=("172.18.0.2:15443",)),
+        Cluster(
+            "remote",
+            "remote-network",
+            runs_istiod=False,
+            control_plane="primary",
+            pod_subnet="10.20.0.0/16",
+            gateway_addresses=("172.18.0.3:15443",),
+        ),
+    ),
+    steps=STEPS,
+    behaviours=RESULTS,
+    totals=Totals(2000, 2000, 0),
+    verdict=Verdict.CONFORMANT,
+    exit_status=0,
+)
+WRONG = replace(
+    RESULTS[0],
+    verdict=Verdict.NOT_CONFORMANT,
+    key_number="30 of 1,000 past the gateway",
+    failure="The far version is reached through its gateway.\n  expected: 172.18.0.3:15443\n"
+    "  seen:     30 of 1,000 requests left the client towards 10.20.0.7:5000 (a pod IP)\n  samples:  1000",
+    likely_cause='namespace istio-system in cluster "remote" lacks topology.istio.io/network',
+    next_command="istioctl --kubeconfig /run/user/0/splithorizon-0/runs/run-1/primary.kubeconfig "
+    "proxy-config endpoints deploy/sleep -n sample --cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
+)
+RED = replace(GREEN, verdict=Verdict.NOT_CONFORMANT, behaviours=(WRONG, *RESULTS[1:]), exit_status=1)
+
+
+def test_a_conformant_run_at_a_glance() -> None:
+    lines = summary(GREEN)
+    text = "\n".join(lines)
+    assert "CONFORMANT: of 4 checks 4 conformant" in lines
+    assert "  2,000 requests, 2,000 joined to their own log line, 0 not" in lines
+    assert "Istio 1.29.1 in primary and remote · Kubernetes 1.34.4 · podman 4.3.1 · built images" in lines
+    assert "primary-network: pods 10.10.0.0/16, gateway 172.18.0.2:15443" in lines
+    assert "remote-network: pods 10.20.0.0/16, gateway 172.18.0.3:15443" in lines
+    assert "reports/run-1/report.json" in text
+    assert "reports/run-1/junit.xml" in text
+    assert "run again" not in text
+
+
+def test_the_table_groups_routes_under_their_claim() -> None:
+    lines = summary(GREEN)
+    claim = [number for number, line in enumerate(lines) if "The far version" in line]
+    assert len(claim) == 1, "the claim is told once"
+    routes = [line.split() for line in lines[claim[0] :] if "→" in line]
+    assert [(route[0], route[2], route[-1]) for route in routes] == [
+        ("primary→remote", "conformant", "4.6"),
+        ("remote→primary", "conformant", "4.6"),
+    ]
+    placement = next(line for line in lines if line.startswith("placement"))
+    assert "✓ conformant" in placement, "no route, so one line"
+    areas = [line.split()[0] for line in lines if line.split(" ")[0] in {"placement", "readiness", "routing"}]
+    assert areas == ["placement", "readiness", "routing"]
+
+
+@pytest.mark.parametrize("run", [GREEN, RED], ids=["green", "red"])
+def test_columns_are_aligned_and_narrow(run: RunReport) -> None:
+    lines = summary(run)
+    wide = [line for line in lines if len(line) > WIDTH]
+    assert all(line.startswith(("        istioctl", "    'suites/")) for line in wide), "only commands, to be copied"
+    head = next(line for line in lines if line.startswith("area"))
+    column = head.index("verdict")
+    glyphs = [
+        line.index(glyph) for line in lines for glyph in "✓✗" if f"{glyph} " in line and not line.startswith(glyph)
+    ]
+    assert set(glyphs) == {column}
+    seconds = {len(line) for line in lines if line.endswith(" 4.6")}
+    assert seconds == {WIDTH}
+    assert head.endswith("seconds")
+    assert len(head) == WIDTH
+
+
+def test_words_as_long_as_they_come_stay_in_their_column() -> None:
+    endless = replace(RESULTS[0], claim="x" * 300, key_number="z" * 90, area="a" * 20)
+    lines = summary(replace(GREEN, behaviours=(endless,)))
+    assert max(map(len, lines)) <= WIDTH
+    assert sum(line.count("x" * 10) > 0 for line in lines) > 5
+    assert sum(line.count("z") for line in lines) == 90
+
+
+def test_a_failure_says_what_why_and_what_next() -> None:
+    lines = summary(RED)
+    assert any(line == "NOT CONFORMANT: of 4 checks 1 not conformant, 3 conformant" for line in lines)
+    start = next(number for number, line in enumerate(lines) if line.startswith("✗ routing: The far version"))
+    assert lines[start + 2 : start + 11] == [
+        "    The far version is reached through its gateway.",
+        "      expected: 172.18.0.3:15443",
+        "      seen:     30 of 1,000 requests left the client towards 10.20.0.7:5000 (a pod IP)",
+        "      samples:  1000",
+        '      likely:   namespace istio-system in cluster "remote" lacks topology.istio.io/network',
+        "      look further:",
+        f"        {WRONG.next_command}",
+        "        (the run has removed its clusters: add --keep-cluster to keep them for this command)",
+        "",
+    ]
+    text = "\n".join(lines)
+    for said in ("30 of 1,000 requests", "lacks topology.istio.io/network", WRONG.next_command):
+        assert text.count(said) == 1, "told once"
+
+
+def test_replies_that_were_not_joined_are_counted() -> None:
+    text = "\n".join(summary(replace(RED, totals=Totals(requests=1000, joined=998, unjoined=2))))
+    assert "1,000 requests, 998 joined to their own log line, 2 not" in text
+
+
+def test_of_a_traceback_the_middle_is_left_to_the_file_and_no_command_is_cut() -> None:
+    long = replace(WRONG, failure="\n".join(f"line {number}" for number in range(50)))
+    lines = [line.strip() for line in summary(replace(RED, behaviours=(long,)))]
+    assert [line for line in lines if re.match(r"line \d|… ", line)] == [
+        *(f"line {number}" for number in range(8)),
+        "… 26 more lines in report.json …",
+        *(f"line {number}" for number in range(34, 50)),
+    ]
+    assert WRONG.next_command in lines
+
+
+REMOVED = "(the run has removed "
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "said"),
+    [
+        ({}, "kubectl -n istio-system get pods", f"{REMOVED}its clusters: add --keep-cluster"),
+        ({"keep": True}, "kubectl -n sample get pods", ""),
+        ({"reuse": True}, "kubectl -n sample get pods", ""),
+        ({"mesh": "/mesh.json"}, "kubectl -n sample get pods", ""),
+        ({"contexts": "a,b"}, "kubectl -n sample get pods", f"{REMOVED}namespace sample: add --keep-cluster"),
+        ({"contexts": "a,b"}, "istioctl pc e d.sample", f"{REMOVED}namespace sample: add --keep-cluster"),
+        ({"contexts": "a,b"}, "kubectl -n samples get pods", ""),
+        ({"contexts": "a,b"}, "kubectl -n istio-system get pods", ""),
+        ({"contexts": "a,b", "keep": True}, "kubectl -n sample get pods", ""),
+    ],
+)
+def test_a_command_into_what_the_run_removed_says_how_to_keep_it(
+    options: dict[str, str | bool], command: str, said: str
+) -> None:
+    run = replace(RED, options=options, behaviours=(replace(WRONG, next_command=command),))
+    for lines in (summary(run), markdown(run).splitlines()):
+        after = [line.strip() for line in lines[[line.strip() for line in lines].index(command) + 1 :]]
+        told = [line for line in after if line.startswith(REMOVED)]
+        assert [line.startswith(said) for line in told] == ([True] if said else [])
+
+
+def test_what_was_not_restored_comes_first_and_then_the_root_cause() -> None:
+    command = "kubectl --context east apply -f " + "/a/very/long/path" * 10
+    run = replace(
+        RED,
+        not_restored=(
+            NotRestored(
+                "primary ConfigMap istio-system/istio", "somebody changed it meanwhile", "kubectl get it", pending=False
+            ),
+            NotRestored("remote Secret istio-system/istio-remote", "the API server is away", command),
+        ),
+        diagnosis=Diagnosis(
+            "network-label-missing",
+            "a namespace lacks its network",
+            (Fact("remote Namespace istio-system", "metadata.labels", "{}"),),
+            "kubectl label namespace istio-system topology.istio.io/network=remote-network",
+            ("test_each_version_takes_its_own_path",),
+        ),
+        conditions=(Condition("clock", "0.1 s apart", "certificates are judged exactly"),),
+    )
+    assert summary(run)[:18] == [
+        "",
+        "NOT RESTORED: remote Secret istio-system/istio-remote: the API server is away",
+        "  restore it with:",
+        f"    {command}",
+        "LEFT ALONE: primary ConfigMap istio-system/istio: somebody changed it meanwhile",
+        "  look at it with:",
+        "    kubectl get it",
+        "",
+        "ROOT CAUSE: a namespace lacks its network (network-label-missing)",
+        "    remote Namespace istio-system: metadata.labels is {}",
+        "    explains: test_each_version_takes_its_own_path",
+        "    kubectl label namespace istio-system topology.istio.io/network=remote-network",
+        "",
+        "Istio 1.29.1 in primary and remote · Kubernetes 1.34.4 · podman 4.3.1 · built images",
+        "primary-network: pods 10.10.0.0/16, gateway 172.18.0.2:15443",
+        "remote-network: pods 10.20.0.0/16, gateway 172.18.0.3:15443",
+        "clock: 0.1 s apart (certificates are judged exactly)",
+        "",
+    ]
+    text = markdown(run)
+    places = [text.index(said) for said in ("**Not restored**", command, "**Root cause**", "of 4 checks", "| area |")]
+    assert places == sorted(places)
+
+
+def test_what_was_not_asked_for_is_a_count_by_profile() -> None:
+    out = [
+        *(
+            NotClaimed(f"test_{n}", "of profile disruptive, …", Unclaimed.NOT_ASKED_FOR, "disruptive")
+            for n in range(12)
+        ),
+        *(NotClaimed(f"test_c{n}", "of profile cleanup, …", Unclaimed.NOT_ASKED_FOR, "cleanup") for n in range(3)),
+        NotClaimed("test_x", "it takes the mesh away", Unclaimed.NOT_ALLOWED, "cleanup"),
+        *(NotClaimed(f"test_k{n}", "not run: left out", Unclaimed.NOT_RUN, "core") for n in range(30)),
+        NotClaimed("test_one_network", "the mesh has one network", Unclaimed.NOT_OFFERED, "core"),
+        NotClaimed("test_weighed", "exempt: our zones are weighted", Unclaimed.EXEMPT, "extended"),
+    ]
+    lines = summary(replace(GREEN, not_claimed=tuple(out)))
+    start = lines.index("CONFORMANT: of 4 checks 4 conformant")
+    assert lines[start + 2 : start + 8] == [
+        "  not asked for: 12 disruptive, 3 cleanup",
+        "  not allowed: 1 cleanup (it takes the mesh away)",
+        "  not run: 30 core (left out)",
+        "  not offered: test_one_network (the mesh has one network)",
+        "  exempt: test_weighed (our zones are weighted)",
+        "",
+    ]
+
+
+def test_a_reason_that_is_a_checks_own_failure_is_told_there() -> None:
+    unjudged = replace(WRONG, verdict=Verdict.INCONCLUSIVE, failure="the API server is away", likely_cause="")
+    run = replace(
+        GREEN,
+        verdict=Verdict.INCONCLUSIVE,
+        inconclusive_reason=unjudged.failure,
+        behaviours=(unjudged, *RESULTS[1:]),
+        exit_status=10,
+    )
+    text = " ".join(" ".join(summary(run)).split())
+    assert text.count("the API server is away") == 1
+    assert f"because: routing: {PATH_CLAIM.rstrip('.')} (primary→remote): see below" in text
+
+
+def test_colours_are_added_and_change_no_character() -> None:
+    escapes = re.compile(r"\x1b\[[0-9;]*m")
+    coloured = summary(RED, colour=True)
+    assert [escapes.sub("", line).rstrip() for line in coloured] == summary(RED)
+    assert any("\x1b[31m✗ not conformant" in line for line in coloured)
+    assert not any("\x1b" in line for line in summary(RED))
+
+
+def test_what_looks_like_markup_is_shown_as_it_is() -> None:
+    odd = replace(WRONG, claim="[bold]it holds[/bold] :smile:", failure="[red]seen[/red]", next_command="kubectl [x]")
+    text = "\n".join(summary(replace(RED, behaviours=(odd,))))
+    for said in ("[bold]it holds[/bold] :smile:", "[red]seen[/red]", "kubectl [x]"):
+        assert said in text
+
+
+def test_an_inconclusive_run_says_what_broke() -> None:
+    broken = replace(
+        GREEN,
+        verdict=Verdict.INCONCLUSIVE,
+        inconclusive_reason="kind create cluster failed: no space left on device",
+        next_command="kind get nodes",
+        behaviours=(),
+        clusters=(),
+        totals=Totals(),
+        steps=STEPS[:2],
+        not_claimed=(NotClaimed("test_failover", "needs --allow-disruption"),),
+        exit_status=10,
+    )
+    lines = summary(broken)
+    assert "INCONCLUSIVE: no check ran" in lines
+    assert "  because: kind create cluster failed: no space left on device" in lines
+    assert "    kind get nodes" in lines
+    assert "  not offered: test_failover (needs --allow-disruption)" in lines
+    assert lines[-2:] == ["run again:", "  pytest suites/ --istio-version=1.29.1"]
+    assert any(line.startswith("time: 112.5 s = set-up 112.5 s + checks 0.0 s") for line in lines)
+
+
+LOST = (
+    NotRestored(
+        "ConfigMap mesh/istio of the primary", "somebody changed it meanwhile", "kubectl get it", pending=False
+    ),
+    NotRestored(
+        "Secret mesh/s of the primary", "the API server does not answer", f"pytest --sweep {'x' * 110}", pending=True
+    ),
+)
+
+
+def test_what_was_not_restored_is_the_first_thing_said_with_its_command_in_one_piece() -> None:
+    lines = summary(replace(GREEN, not_restored=LOST))[1:7]
+    assert lines == [
+        "NOT RESTORED: Secret mesh/s of the primary: the API server does not answer",
+        "  restore it with:",
+        f"    pytest --sweep {'x' * 110}",
+        "LEFT ALONE: ConfigMap mesh/istio of the primary: somebody changed it meanwhile",
+        "  look at it with:",
+        "    kubectl get it",
+    ]
+    page = markdown(replace(GREEN, not_restored=LOST)).splitlines()
+    assert page[2] == "**Not restored**: Secret mesh/s of the primary: the API server does not answer"
+    assert page[4:7] == ["```sh", f"pytest --sweep {'x' * 110}", "```"]
+
+
+def test_time_is_shown_by_phase_and_side_by_side() -> None:
+    lines = summary(GREEN)
+    assert "time: 112.5 s = set-up 86.0 s + checks 15.0 s + removal 11.5 s; the longest steps:" in lines
+    bars = {
+        line[: line.index(" s |")].rstrip("0123456789. ").strip(): line.split("|")[1]
+        for line in lines
+        if line.endswith("|")
+    }
+    assert len({len(bar) for bar in bars.values()}) == 1
+    primary, remote = bars["[primary] kind cluster"], bars["[remote] kind cluster"]
+    assert primary.index("█") == remote.index("█"), "they began together"
+    assert remote.count("█") > primary.count("█")
+    assert bars["[primary] istiod"].index("█") >= primary.rindex("█"), "istiod came after its cluster"
+    assert bars["[remote] kind cluster deleted"].endswith("█"), "with it the run ended"
+
+
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        (STEPS[:5], "112.5 s = set-up 86.0 s + checks 26.5 s + removal 0.0 s"),
+        (STEPS[5:], "112.5 s = set-up 0.0 s + checks 101.0 s + removal 11.5 s"),
+    ],
+    ids=["kept", "removed only"],
+)
+def test_phases_where_one_is_missing(steps: tuple[StepTime, ...], line: str) -> None:
+    assert any(line in told for told in summary(replace(GREEN, steps=steps)))
+
+
+def test_a_failed_step_is_shown_however_short() -> None:
+    many = tuple(StepTime(f"step {number}", None, number, 5.0 + number, "done") for number in range(20))
+    lines = summary(replace(GREEN, steps=(*many, StepTime("istiod", "primary", 30.0, 0.2, "failed"))))
+    bars = [line for line in lines if line.endswith("|")]
+    assert len(bars) == 8
+    assert any(line.startswith("  [primary] istiod, failed ") for line in bars)
+
+
+def test_no_steps_and_no_time_at_all_still_sum_up() -> None:
+    assert not any("time:" in line for line in summary(replace(GREEN, steps=())))
+    instant = replace(GREEN, finished=GREEN.started, steps=(StepTime("podman", None, 0.0, 0.0, "done"),))
+    assert any("time: 0.0 s" in line for line in summary(instant))
+
+
+def test_ascii_keeps_every_column() -> None:
+    plain = summary(RED, unicode=False)
+    assert all(line.isascii() for line in plain)
+    # But the last line, which names a test.
+    assert [len(line) for line in plain[:-1]] == [len(line) for line in summary(RED)[:-1]]
+    text = "\n".join(plain)
+    assert "primary>remote" in text
+    assert "x not conformant" in text
+    assert "###" in text
+    assert "?" not in text
+
+
+def test_ascii_translates_nothing_within_a_command() -> None:
+    both = (WRONG, replace(WRONG, route="remote→primary", nodeid=WRONG.nodeid.replace(WRONG.route, "remote→primary")))
+    elsewhere = replace(
+        WRONG, behaviour="test_z", nodeid="suites/routing/test_z.py::test_z", next_command="kubectl → x"
+    )
+    lines = summary(replace(RED, behaviours=(*both, elsewhere, *RESULTS[1:])), unicode=False)
+    start = lines.index("run again what did not pass:")
+    assert lines[start + 1 :] == [
+        "  pytest --istio-version=1.29.1 \\",
+        "    suites/routing/test_each_version_takes_its_own_path.py \\",
+        "    suites/routing/test_z.py::test_z",
+    ]
+    (missing,) = [line.strip() for line in lines if "cannot show" in line]
+    assert missing == (
+        "(this command holds characters that this terminal cannot show: copy it from reports/run-1/report.json)"
+    )
+    assert sum(WRONG.next_command in line for line in lines) == 2, "as it is"
+
+
+def test_the_rerun_keeps_options_and_drops_what_passed() -> None:
+    run = replace(
+        RED,
+        command=(
+            "pytest",
+            "suites/",
+            "-n",
+            "2",
+            "--hub=127.0.0.1:5000/istio",
+            "-k",
+            "path or ready",
+        ),
+    )
+    assert rerun_command(run).splitlines() == [
+        "pytest -n 2 --hub=127.0.0.1:5000/istio -k 'path or ready' \\",
+        f"  '{WRONG.nodeid}'",
+    ]
+    by_file = replace(RED, command=("pytest", "./suites/routing/test_x.py::test_x", "/work/main/suites", "-v"))
+    assert words(rerun_command(by_file)) == ["pytest", "-v", WRONG.nodeid]
+    without = replace(
+        RED, command=("pytest", "suites/", "--deselect", "suites/routing/test_x.py", "--report-dir", "suites")
+    )
+    assert words(rerun_command(without)) == ["pytest", *without.command[2:], WRONG.nodeid]
+
+
+def test_the_rerun_attaches_to_clusters_that_were_kept() -> None:
+    kept = replace(RED, options={"keep": True, "reuse": False}, command=("pytest", "suites/", "--keep-cluster"))
+    assert words(rerun_command(kept))[:3] == ["pytest", "--keep-cluster", "--reuse"]
+    again = replace(kept, options={"keep": True, "reuse": True}, command=("pytest", "--keep-cluster", "--reuse"))
+    assert words(rerun_command(again)).count("--reuse") == 1
+
+
+@pytest.mark.parametrize("unicode", [True, False], ids=["as it is", "in ASCII"])
+def test_the_rerun_really_runs_the_failures_and_nothing_else(pytester: pytest.Pytester, unicode: bool) -> None:
+    pytester.makeini("[pytest]\ndisable_test_id_escaping_and_forfeit_all_rights_to_community_support = true\n")
+    suite = pytester.mkpydir("suites") / "test_paths.py"
+    suite.write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('route', ['primary→remote', 'remote→primary'])\n"
+        "def test_path(route):\n    assert route == 'primary→remote'\n"
+        "def test_other():\n    pass\n",
+        encoding="utf-8",
+    )
+    first = pytester.inline_run("suites/", "-q", "-p", "no:cacheprovider")
+    calls = [found for found in first.getreports("pytest_runtest_logreport") if found.when == "call"]
+    assert [found.outcome for found in calls] == ["passed", "failed", "passed"]
+    verdicts = {"passed": Verdict.CONFORMANT, "failed": Verdict.NOT_CONFORMANT}
+    results = tuple(replace(WRONG, nodeid=found.nodeid, verdict=verdicts[found.outcome]) for found in calls)
+    run = replace(RED, command=(sys.executable, "-m", "pytest", "suites/", "-v"), behaviours=results)
+    command = rerun_command(run, unicode=unicode)
+    second = pytester.run("sh", "-c", command)
+    if unicode:
+        assert second.parseoutcomes() == {"failed": 1}
+        second.stdout.fnmatch_lines(["*[[]remote→primary[]] FAILED*"])
+    else:
+        assert command.isascii()
+        assert second.parseoutcomes() == {"failed": 1, "passed": 2}, "its whole module, which ASCII can name"
+
+
+def test_the_folder_may_lie_elsewhere() -> None:
+    assert any("/srv/ci/r1/report.json" in line for line in summary(GREEN, folder=PurePath("/srv/ci/r1")))
+
+
+def test_markdown_shows_the_same_and_lets_nothing_through() -> None:
+    sly = replace(
+        WRONG,
+        claim="a | b <script>alert(1)</script>",
+        failure="seen:\n```\nfenced\n```",
+        key_number="1\n2",
+        likely_cause="x",
+    )
+    text = markdown(replace(RED, behaviours=(sly, *RESULTS[1:])))
+    assert text.startswith("## splithorizon: ✗ NOT CONFORMANT\n")
+    assert "<script>" not in text
+    assert "a \\| b &lt;script&gt;" in text
+    assert "| 1<br>2 |" in text
+    assert "\n````text\nseen:\n```\nfenced\n```\nlikely: x\n" in text
+    assert f"\n```sh\n{WRONG.next_command}\n```\n" in text
+    rows = [line for line in text.splitlines() if line.startswith("| routing")]
+    assert len(rows) == 2
+    assert all(line.replace("\\|", "").count("|") == 7 for line in rows)
+    assert text.count("<details") == text.count("</details>") == 2
+    assert "set-up 86.0 s" in text
+    assert "| [remote] kind cluster | 2.0 | 48.0 |" in text
+    assert f"  '{WRONG.nodeid}'" in text
+
+
+def test_markdown_of_a_run_that_broke() -> None:
+    broken = replace(
+        GREEN,
+        verdict=Verdict.INCONCLUSIVE,
+        inconclusive_reason="node <gone>",
+        behaviours=(),
+        steps=(),
+        clusters=(),
+    )
+    text = markdown(broken)
+    assert "## splithorizon: ? INCONCLUSIVE" in text
+    assert "Because: node &lt;gone&gt;" in text
+    assert "| area |" not in text
+    assert "```sh\npytest suites/ --istio-version=1.29.1\n```" in text

@@ -1,0 +1,69 @@
+"""Another pytest, which sees no engine, no cache and no run of this machine's user.
+
+Each is a process of its own, forked from one that has imported the libraries: that is most of what a small run takes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+_FORKS = multiprocessing.get_context("forkserver")
+# Libraries alone: plug-ins, and whatever is this repository's, have to be imported by pytest itself.
+_FORKS.set_forkserver_preload(
+    ["pytest", "pykube", "cryptography.x509", "yaml", "tenacity", "execnet", "pydantic", "rich.live", "rich.table"]
+)
+_WITHIN = 120
+
+
+def pytest_in(
+    folder: Path, *arguments: str, home: Path, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run pytest in a folder, ``more`` in its environment; whatever it would keep for the user is below ``home``."""
+    bare = home / "bin"
+    bare.mkdir(parents=True, exist_ok=True)
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST", "DOCKER", "CONTAINER", "KIND_", "XDG_", "CTX_"))
+    }
+    environment = {
+        **own,
+        "HOME": str(home),
+        # Neither docker nor podman nor apt-get: nothing can be created even by mistake.
+        "PATH": str(bare),
+        "PYTHONPATH": str(REPOSITORY),
+        **(more or {}),
+    }
+    command = ["pytest", "-p", "no:cacheprovider", *arguments]
+    with tempfile.TemporaryDirectory() as said:
+        stdout, stderr = Path(said, "stdout"), Path(said, "stderr")
+        child = _FORKS.Process(target=_be_pytest, args=(command, folder, environment, stdout, stderr))
+        child.start()
+        child.join(_WITHIN)
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+            raise subprocess.TimeoutExpired(command, _WITHIN, stdout.read_text(), stderr.read_text())
+        return subprocess.CompletedProcess(command, child.exitcode, stdout.read_text(), stderr.read_text())
+
+
+def _be_pytest(command: list[str], folder: Path, environment: Mapping[str, str], stdout: Path, stderr: Path) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, file in ((1, stdout), (2, stderr)):
+        with file.open("w") as opened:
+            os.dup2(opened.fileno(), number)
+    # As `python -m pytest` does.
+    sys.path[:0] = [str(folder), str(REPOSITORY)]
+    sys.argv = command
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)

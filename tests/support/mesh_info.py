@@ -1,0 +1,35 @@
+"""A mesh of two clusters as the set-up describes it, with kubeconfigs in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lab.topology import plan
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
+from splithorizon.kube.kubeconfig import kubectl
+
+
+def mesh_info(folder: Path) -> MeshInfo:
+    clusters = {
+        cluster.role: ClusterInfo(
+            role=cluster.role,
+            name=cluster.name,
+            network=cluster.network,
+            cluster_id=cluster.cluster_id,
+            kubeconfig=folder / f"{cluster.role}.kubeconfig",
+            kubectl=kubectl(folder / f"{cluster.role}.kubeconfig"),
+            node_address=f"172.18.0.{number}",
+            pod_subnet=cluster.pod_subnet,
+            service_subnet=cluster.service_subnet,
+            gateways=(Address(f"172.18.0.{number}", 15443),),
+        )
+        for number, cluster in enumerate(plan("lab"), start=2)
+    }
+    return MeshInfo(
+        clusters=clusters,
+        namespace="sample",
+        kind=folder / "kind",
+        versions={"istio": "1.29.1", "kubernetes": "1.34.4"},
+        provider="podman",
+        images_mode="built",
+    )

@@ -1,0 +1,259 @@
+"""What istiod says that it knows, as 1.29 answers it, and the chain of names that is read from there and elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from splithorizon.base import timeouts
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.timeouts import Timeouts
+from splithorizon.istio import service_addresses
+from splithorizon.istio.info import Address, ClusterInfo, NetworkMode
+from splithorizon.istio.topology import Role
+from splithorizon.kube.client import Kube
+from splithorizon.mesh import config_chain
+from splithorizon.mesh.config_chain import Setting, Source
+from splithorizon.traffic.istiod import ControlPlane, ProxySync, WatchedCluster
+from tests.support.small_api import SmallApi
+
+DATA = Path(__file__).parents[1] / "data" / "discovery"
+SUCCESS = (3, b'{"status":"Success"}')
+PODS = "/api/v1/namespaces/istio-system/pods"
+SECRETS = "/api/v1/namespaces/istio-system/secrets"
+ISTIOD = {"metadata": {"name": "istiod-1"}}
+GOING = {"metadata": {"name": "istiod-0", "deletionTimestamp": "2026-11-23T07:00:00Z"}}
+KUBECONFIG = {"clusters": [{"cluster": {"server": "https://10.89.0.94:6443"}}], "users": [{"user": {"token": "t0ken"}}]}
+GATEWAY = Address("10.89.0.95", 15443)
+FACTS = ClusterInfo(
+    role=Role.PRIMARY, name="primary", network="primary-network", cluster_id="primary",
+    kubeconfig=Path("unused"), kubectl="unused", gateways=(GATEWAY,),
+)  # fmt: skip
+SLEEP, GATEWAY_POD = "sleep-65d8fc5c64-m7xw4.sample", "istio-eastwestgateway-794bffb7b4-rsdrq.istio-system"
+
+
+@pytest.fixture
+def api(api: SmallApi) -> SmallApi:
+    api.objects[PODS] = {"items": [GOING, ISTIOD]}
+    return api
+
+
+@pytest.fixture
+def kube(api: SmallApi, tmp_path: Path) -> Kube:
+    return Kube(tmp_path / "primary.kubeconfig", "primary", kubectl="kubectl")
+
+
+@pytest.fixture
+def istiod(kube: Kube) -> ControlPlane:
+    return ControlPlane(kube, "istio-system", "")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "_current", replace(Timeouts(), push_acknowledged=0.1))
+
+
+def answer(api: SmallApi, text: str) -> None:
+    api.frames = [(1, text.encode()), SUCCESS]
+
+
+def test_it_names_the_gateways_of_each_network(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, (DATA / "networkz.json").read_text())
+    assert istiod.network_gateways() == {
+        "istiod-1": {
+            "remote-network": frozenset({Address("10.89.0.94", 15443)}),
+            "primary-network": frozenset({GATEWAY}),
+        }
+    }
+    listed, executed = api.asked
+    assert listed[2]["labelSelector"] == ["app=istiod,istio.io/rev=default"]
+    assert executed[2]["command"] == ["/usr/local/bin/pilot-discovery", "request", "GET", "/debug/networkz"]
+
+
+def test_no_gateway_at_all_is_an_answer(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, "null\n")
+    assert istiod.network_gateways() == {"istiod-1": {}}
+
+
+def test_it_names_the_clusters_that_it_watches(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, (DATA / "clusterz.json").read_text())
+    synced = (WatchedCluster("primary", "synced"), WatchedCluster("remote", "synced"))
+    assert istiod.clusters() == {"istiod-1": synced}
+
+
+def test_another_revision_is_asked_by_its_label(api: SmallApi, kube: Kube) -> None:
+    answer(api, "[]")
+    ControlPlane(kube, "istio-system", "canary").clusters()
+    assert api.asked[0][2]["labelSelector"] == ["app=istiod,istio.io/rev=canary"]
+
+
+def test_every_proxy_is_told_but_no_one_who_only_asks(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, (DATA / "syncz.json").read_text())
+    found = istiod.proxies({SLEEP, GATEWAY_POD})
+    assert {one.proxy for one in found} >= {SLEEP, GATEWAY_POD}
+    assert {one.cluster_id for one in found} == {"primary", "remote"}
+    assert not any(one.unacknowledged or one.proxy.startswith("test-") for one in found)
+    assert api.asked[0][2]["labelSelector"] == ["app=istiod"]
+    assert istiod.connected_proxies() == {one.proxy for one in found}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_push_that_is_not_accepted_is_told_when_time_is_up(api: SmallApi, istiod: ControlPlane) -> None:
+    told = json.loads((DATA / "syncz.json").read_text())
+    (sleep,) = (one for one in told if one["proxy"] == SLEEP)
+    sleep["listener_acked"] = "2026-11-23T06:00:00Z/8"
+    del sleep["route_acked"]
+    answer(api, json.dumps(told))
+    lagging = {one.proxy: one.unacknowledged for one in istiod.proxies({SLEEP}) if one.unacknowledged}
+    assert lagging == {SLEEP: ("listener", "route")}
+
+
+def test_in_a_mesh_that_is_in_use_another_push_is_always_on_its_way(
+    istiod: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = cycle([(SLEEP, "endpoints"), (GATEWAY_POD, "endpoints"), (SLEEP, "listener")])
+
+    def look(_: ControlPlane) -> tuple[ProxySync, ...]:
+        busy, kind = next(looks)
+        return tuple(ProxySync(one, "primary", (kind,) if one == busy else ()) for one in (SLEEP, GATEWAY_POD))
+
+    monkeypatch.setattr(ControlPlane, "_proxies", look)
+    assert not any(one.unacknowledged for one in istiod.proxies({SLEEP, GATEWAY_POD}))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_proxy_that_is_wanted_and_absent_is_waited_for(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, "null\n")
+    assert istiod.proxies({SLEEP}) == ()
+
+
+def test_no_istiod_is_inconclusive(api: SmallApi, istiod: ControlPlane) -> None:
+    api.objects[PODS] = {"items": [GOING]}
+    with pytest.raises(EnvironmentBroke, match="no istiod runs in the primary"):
+        istiod.clusters()
+
+
+def test_an_answer_in_an_unknown_form_is_inconclusive(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, '[{"name": "remote"}]')
+    with pytest.raises(EnvironmentBroke, match="answers /debug/clusterz in a form that is not known"):
+        istiod.clusters()
+
+
+def secret(data: dict[str, bytes]) -> dict[str, Any]:
+    encoded = {key: base64.b64encode(content).decode() for key, content in data.items()}
+    return {"metadata": {"name": "istio-remote-secret-remote"}, "data": encoded}
+
+
+def test_a_remote_secret_is_read_for_its_key_and_server_and_never_for_its_token(
+    api: SmallApi, istiod: ControlPlane
+) -> None:
+    whole = secret({"remote": json.dumps(KUBECONFIG).encode(), "torn": b"clusters: ["})
+    api.objects[SECRETS] = {"items": [whole, {"metadata": {"name": "empty"}}]}
+    found = istiod.remote_secrets()
+    assert [(one.cluster_id, one.server) for one in found] == [("remote", "https://10.89.0.94:6443"), ("torn", "")]
+    assert "t0ken" not in repr(found)
+
+
+SERVICES = "/api/v1/services"
+NAMESPACE = "/api/v1/namespaces/istio-system"
+EASTWEST = {
+    "metadata": {"name": "istio-eastwestgateway", "namespace": "istio-system", "labels": {}},
+    "spec": {"ports": [{"port": 15443}]},
+    "status": {"loadBalancer": {"ingress": [{"ip": "10.89.0.95"}]}},
+}
+MESH_NETWORKS = """
+networks:
+  primary-network:
+    endpoints: [{fromRegistry: primary}]
+    gateways: [{address: 10.89.0.95, port: 15443}]
+"""
+
+
+def links(kube: Kube, istiod: ControlPlane, facts: ClusterInfo, mode: NetworkMode) -> dict[Source, list[Setting]]:
+    """The chain without istiod's own pages, which all would answer the same here."""
+    found: dict[Source, list[Setting]] = {}
+    for link in config_chain.settings(facts, mode, kube=kube, control_plane=istiod, pods=[], gateways=facts.gateways):
+        found.setdefault(link.place, []).append(link)
+    return found
+
+
+@pytest.fixture
+def labelled(api: SmallApi) -> SmallApi:
+    api.objects[NAMESPACE] = {"metadata": {"labels": {"topology.istio.io/network": "primary-network"}}}
+    api.objects[SERVICES] = {"items": [EASTWEST]}
+    answer(api, "[]")
+    return api
+
+
+def test_labels_and_services_begin_the_chain(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
+    found = links(kube, istiod, FACTS, NetworkMode.LABELS)
+    assert list(found) == [Source.NAMESPACE, Source.SERVICE, Source.CLUSTERS, Source.GATEWAYS]
+    assert found[Source.NAMESPACE][0].whole
+    assert found[Source.SERVICE][0].whole
+    assert not found[Source.CLUSTERS][0].whole
+    assert str(found[Source.GATEWAYS][0]).endswith("by istiod-1: nothing, not 10.89.0.95:15443")
+    asked = [query["labelSelector"] for _, path, query, *_ in labelled.asked if path == SERVICES]
+    assert asked == [["topology.istio.io/network=primary-network"]]
+
+
+def test_a_network_that_nobody_names_is_never_right(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
+    labelled.objects[NAMESPACE] = {"metadata": {}}
+    labelled.objects[SERVICES] = {"items": []}
+    found = links(kube, istiod, replace(FACTS, network="", gateways=()), NetworkMode.LABELS)
+    assert not any(link.whole for place in found.values() for link in place)
+    assert str(found[Source.NAMESPACE][0]) == "label of the system namespace, the primary: nothing, not a name"
+
+
+def test_in_the_other_mode_the_config_map_takes_the_labels_place(
+    api: SmallApi, kube: Kube, istiod: ControlPlane
+) -> None:
+    answer(api, "[]")
+    api.objects["/api/v1/namespaces/istio-system/configmaps/istio"] = {"data": {"meshNetworks": MESH_NETWORKS}}
+    found = links(kube, istiod, FACTS, NetworkMode.MESH_NETWORKS)
+    assert [link.whole for link in found[Source.MESH_NETWORKS]] == [True, True]
+    elsewhere = MESH_NETWORKS.replace("10.89.0.95", "192.0.2.1").replace("fromRegistry: primary", "fromRegistry: x")
+    api.objects["/api/v1/namespaces/istio-system/configmaps/istio"] = {"data": {"meshNetworks": elsewhere}}
+    found = links(kube, istiod, FACTS, NetworkMode.MESH_NETWORKS)
+    assert [link.seen for link in found[Source.MESH_NETWORKS]] == ["", "192.0.2.1:15443"]
+
+
+def test_a_remote_needs_a_secret_by_its_id(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
+    remote = replace(FACTS, role=Role.REMOTE, cluster_id="remote")
+    labelled.objects[SECRETS] = {"items": [secret({"other": b"{}"})]}
+    assert [link.seen for link in links(kube, istiod, remote, NetworkMode.LABELS)[Source.REMOTE_KUBECONFIG]] == [
+        "other"
+    ]
+    labelled.objects[SECRETS] = {"items": [secret({"remote": b"{}"})]}
+    assert links(kube, istiod, remote, NetworkMode.LABELS)[Source.REMOTE_KUBECONFIG][0].whole
+
+
+SERVICE = "/api/v1/namespaces/istio-system/services/istiod"
+SLICES = "/apis/discovery.k8s.io/v1/namespaces/istio-system/endpointslices"
+PORTS = [{"name": "tcp-istiod", "port": 15012}, {"name": "tcp-webhook", "port": 443}]
+
+
+def test_a_service_is_where_its_endpoint_slices_lead(api: SmallApi, kube: Kube) -> None:
+    api.objects[SERVICE] = {"spec": {"ports": PORTS}}
+    ready, going = {"addresses": ["10.89.0.95"]}, {"addresses": ["10.10.0.9"], "conditions": {"ready": False}}
+    ports = [{"name": "tcp-istiod", "port": 15012}, {"name": "tcp-webhook", "port": 15017}]
+    api.objects[SLICES] = {"items": [{"ports": ports, "endpoints": [ready, going]}, {"ports": None, "endpoints": None}]}
+    found = service_addresses.resolve(kube, "istiod.istio-system.svc:15012")
+    assert found == {Address("10.89.0.95", 15012)}
+    assert api.asked[1][2]["labelSelector"] == ["kubernetes.io/service-name=istiod"]
+    webhook = service_addresses.resolve(kube, "istiod.istio-system.svc.cluster.local:443")
+    assert webhook == {Address("10.89.0.95", 15017)}
+
+
+def test_a_service_may_be_another_name_or_no_service_or_not_there(api: SmallApi, kube: Kube) -> None:
+    api.objects[SERVICE] = {"spec": {"ports": PORTS, "externalName": "istiod.example.com"}}
+    assert service_addresses.resolve(kube, "istiod.istio-system.svc:15012") == {Address("istiod.example.com", 15012)}
+    del api.objects[SERVICE]
+    assert service_addresses.resolve(kube, "istiod.istio-system.svc:15012") == frozenset()
+    assert service_addresses.resolve(kube, "192.0.2.7:15012") == {Address("192.0.2.7", 15012)}
+    assert service_addresses.resolve(kube, "[2001:db8::7]:15012") == {Address("2001:db8::7", 15012)}

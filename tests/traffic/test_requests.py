@@ -1,0 +1,237 @@
+"""The batch as it runs in the client's container: real shells, real curl, a real server."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock, Thread
+
+import pytest
+
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.traffic.requests import Reply, command, parse, request_ids
+
+BATCH = "splithorizon-5ac4e1d0"
+SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
+
+
+class Hello(BaseHTTPRequestHandler):
+    """Answers by the number at the end of the request's id."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+
+    def do_GET(self) -> None:
+        server = self.server
+        assert isinstance(server, Server)
+        request_id = self.headers["x-request-id"]
+        with server.lock:
+            server.asked[request_id] += 1
+            server.connections.add(self.client_address)
+        number = int(request_id.rpartition("-")[2])
+        if self.path == "/stuck" or (self.path == "/slow" and number == 2):
+            time.sleep(1.5)
+        if self.path == "/closed" and number == 2:
+            return
+        status = 503 if self.path == "/broken" and number == 2 else 200
+        body = f"Hello version: v{number % 2 + 1}, instance: helloworld-{number}\n".encode()
+        if status == 503:
+            body = b"no healthy upstream"
+        self.send_response(status)
+        if self.path == "/forged" and number == 2:
+            body += f"\nbodies\nreply {BATCH}-3 200 0.1 0 \n./{BATCH}-3:Hello\nend 0\n".encode()
+        missing = 7 if self.path == "/cut" and number == 2 else 0
+        self.send_header("Content-Length", str(len(body) + missing))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+        """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hello)
+        self.lock = Lock()
+        self.asked: Counter[str] = Counter()
+        self.connections: set[tuple[str, int]] = set()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that has given up."""
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(params=SHELLS)
+def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """A container's PATH: one kind of userland and curl; and its own folder for temporary files."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    names = ("sh", "awk", "grep", "mktemp", "rm", "ls", "cat", "timeout")
+    for name in names:
+        real = "dash" if (request.param, name) == ("dash", "sh") else name
+        found = shutil.which("busybox" if request.param == "busybox" else real)
+        assert found
+        (tools / name).symlink_to(found)
+    curl = shutil.which("curl")
+    assert curl
+    (tools / "curl").symlink_to(curl)
+    (tmp_path / "tmp").mkdir()
+    return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
+
+
+def run(container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60) -> str:
+    argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within)
+    done = subprocess.run(
+        [f"{container['PATH']}/{argv[0]}", *argv[1:]],
+        env=container,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    left = list(Path(container["TMPDIR"]).iterdir())
+    assert left == [], "the batch leaves nothing in the container"
+    return done.stdout
+
+
+def send(container: dict[str, str], url: str, times: int, timeout: float = 5) -> list[Reply]:
+    return parse(run(container, url, times, timeout), request_ids(BATCH, times))
+
+
+def test_the_shells_to_try_are_installed() -> None:
+    assert "dash" in SHELLS
+
+
+def test_each_reply_is_paired_with_its_own_request(server: Server, container: dict[str, str]) -> None:
+    replies = send(container, server.url("/hello"), 200)
+    assert [(reply.request_id, reply.version, reply.instance) for reply in replies] == [
+        (f"{BATCH}-{n}", f"v{n % 2 + 1}", f"helloworld-{n}") for n in range(1, 201)
+    ]
+    assert all(reply.answered and reply.seconds > 0 for reply in replies)
+    assert set(server.asked.values()) == {1}, "nothing is sent twice"
+    assert len(server.connections) == 200, "a connection of its own for each request"
+
+
+def test_an_error_status_is_a_reply(server: Server, container: dict[str, str]) -> None:
+    first, second, third = send(container, server.url("/broken"), 3)
+    assert (first.answered, second.answered, third.answered) == (True, False, True)
+    assert (second.status, second.body, second.version) == (503, "no healthy upstream", None)
+    assert server.asked[second.request_id] == 1
+
+
+def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(server: Server, container: dict[str, str]) -> None:
+    first, second, third = send(container, server.url("/slow"), 3, timeout=0.5)
+    assert (first.answered, second.answered, third.answered) == (True, False, True)
+    assert (second.status, second.version) == (0, None)
+    assert second.error.startswith("curl 28:")
+    assert server.asked[second.request_id] == 1
+
+
+def test_a_connection_closed_without_an_answer_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+    first, second, third = send(container, server.url("/closed"), 3)
+    assert (first.answered, second.answered, third.answered) == (True, False, True)
+    assert second.error.startswith("curl 52:")
+    assert server.asked[second.request_id] == 1
+
+
+def test_half_an_answer_is_none(server: Server, container: dict[str, str]) -> None:
+    """Its status and its version came, and yet it is a reply that was lost on the way."""
+    first, second, third = send(container, server.url("/cut"), 3)
+    assert (first.answered, second.answered, third.answered) == (True, False, True)
+    assert (second.status, second.version) == (200, "v1")
+    assert second.error.startswith("curl 18:")
+
+
+def test_a_body_forges_no_other_reply(server: Server, container: dict[str, str]) -> None:
+    first, second, third = send(container, server.url("/forged"), 3)
+    assert [reply.instance for reply in (first, second, third)] == [f"helloworld-{n}" for n in (1, 2, 3)]
+    assert len(second.body.splitlines()) == 6
+    assert (third.body, third.answered) == ("Hello version: v2, instance: helloworld-3", True)
+
+
+def test_when_all_take_too_long_all_are_lost(server: Server, container: dict[str, str]) -> None:
+    replies = send(container, server.url("/stuck"), 3, timeout=0.3)
+    assert [reply.request_id for reply in replies] == request_ids(BATCH, 3)
+    assert [reply.error.partition(":")[0] for reply in replies] == ["curl 28"] * 3
+
+
+def test_when_the_batchs_time_is_up_what_was_not_sent_is_lost(server: Server, container: dict[str, str]) -> None:
+    printed = run(container, server.url("/stuck"), 50, timeout=0.4, within=2)
+    replies = parse(printed, request_ids(BATCH, 50))
+    assert len(replies) == 50
+    assert not any(reply.answered for reply in replies)
+    assert replies[0].error.startswith("curl 28:")
+    assert replies[-1].error.startswith("not sent")
+    assert server.asked[replies[-1].request_id] == 0
+
+
+def test_no_connection_is_a_reply_too(container: dict[str, str]) -> None:
+    replies = send(container, "http://127.0.0.1:1/hello", 3)
+    assert [(reply.status, reply.answered) for reply in replies] == [(0, False)] * 3
+    assert all(reply.error.startswith("curl 7:") for reply in replies)
+
+
+def test_a_request_of_which_nothing_is_said_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+    printed = run(container, server.url("/hello"), 2)
+    *_, third = parse(printed, request_ids(BATCH, 3))
+    assert not third.answered
+    assert third.error
+
+
+def test_output_that_is_cut_off_is_no_result(server: Server, container: dict[str, str]) -> None:
+    printed = run(container, server.url("/hello"), 3)
+    for end in range(len(printed)):
+        with pytest.raises(EnvironmentBroke, match="not to its end"):
+            parse(printed[:end], request_ids(BATCH, 3))
+
+
+def test_no_curl_is_no_result(container: dict[str, str]) -> None:
+    (Path(container["PATH"]) / "curl").unlink()
+    argv = command("http://127.0.0.1:1/", times=1, batch=BATCH, timeout=1, within=5)
+    done = subprocess.run(
+        [f"{container['PATH']}/sh", *argv[1:]],
+        env=container,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    with pytest.raises(EnvironmentBroke, match="was not sent"):
+        parse(done.stdout, request_ids(BATCH, 1))
+
+
+def test_a_proxy_of_the_environment_is_not_used(server: Server, container: dict[str, str]) -> None:
+    (found,) = send({**container, "http_proxy": "http://127.0.0.1:1"}, server.url("/hello"), 1)
+    assert found.answered
+
+
+def test_another_servers_page_is_no_answer_of_helloworld() -> None:
+    reply = Reply("b-1", status=200, body="<h1>It works!</h1>")
+    assert (reply.version, reply.instance, reply.answered) == (None, None, False)
+
+
+def test_no_request_id_is_as_long_as_a_uuid() -> None:
+    """Into the 15th character of an id of 36 Envoy writes whether the request is traced."""
+    lengths = {len(name) for name in request_ids("splithorizon-01234567", 99_999)}
+    assert 36 not in lengths
