@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -132,9 +133,14 @@ def test_the_tables_are_what_the_code_says() -> None:
 
 
 def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    area = tmp_path / "suites" / "area"
+    area, manifests = tmp_path / "suites" / "area", tmp_path / "manifests"
     area.mkdir(parents=True)
+    (manifests / "faults").mkdir(parents=True)
+    (manifests / "faults" / "networks-joined.yaml").touch()
+    (manifests / "used.yaml").write_text("# A thing.\n# Used by: test_w, test_x\n# Used by: test_y\n")
+    (manifests / "unused.yaml").write_text("# Used by: test_x_and_more\n")
     monkeypatch.setattr(tables, "SUITES", area.parent)
+    monkeypatch.setattr(tables, "MANIFESTS", manifests)
     monkeypatch.setattr(tables, "CAUSES", tmp_path / "causes.md")
     for page in (area / "README.md", area.parent / "README.md", tables.CAUSES):
         page.write_text("# Area\n<!-- made by docs/tables.py -->\nold\n<!-- end -->\nkept\n")
@@ -145,15 +151,46 @@ def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     )
     assert (tables.main(["--check"]), tables.main([]), tables.main(["--check"])) == (1, 0, 0)
     text = (area / "README.md").read_text()
-    assert "| [It holds](test_x.py) | core | [networks-joined](" in text
-    assert "): Each node gets a route to the other's pods" in text
-    assert "| `primary-profile-in-remote` |" in text
+    assert "### It holds\n\n- test: [test_x.py](test_x.py), profile `core`\n- checks: [readiness.absent](" in text
+    assert "- manifests: [used.yaml](../../manifests/used.yaml)\n" in text
+    assert "- fault that must break it: [networks-joined](" in text
+    assert (
+        "proof/faults/networks.py) ([networks-joined.yaml](../../manifests/faults/networks-joined.yaml)). Each" in text
+    )
+    assert "| [area](area/README.md) | [It holds](area/test_x.py) | core |" in (area.parent / "README.md").read_text()
+    assert "| `primary-profile-in-remote` |" in tables.CAUSES.read_text()
+    assert "`primary-profile-in-remote`" in text
     assert "kept" in text
     (row,) = (line for line in tables.CAUSES.read_text().splitlines() if line.startswith("| `networks-joined` |"))
     assert row.endswith("proof/faults/networks.py) |")
     module.write_text(module.read_text().replace("networks-joined", "no-such-fault"))
     with pytest.raises(ValueError, match=r"test_x\.py: there is no fault 'no-such-fault'"):
         tables.main(["--check"])
+
+
+def test_a_behaviour_without_manifests_of_its_own_stands_on_the_common_ones() -> None:
+    text = tables.behaviours_of(REPOSITORY / "suites" / "resilience")
+    assert "- manifests: only the common ones, [workloads](../../manifests/workloads) and [istio]" in text
+    assert "- also broken by: " in tables.behaviours_of(REPOSITORY / "suites" / "discovery")
+
+
+def test_a_manifest_says_how_it_is_applied_and_names_behaviours_that_there_are() -> None:
+    """Overlays are merged by the installer, and no command applies them alone."""
+    behaviours = {path.stem for path in (REPOSITORY / "suites").glob("*/test_*.py")}
+    manifests = sorted((REPOSITORY / "manifests").rglob("*.yaml"))
+    assert len(manifests) > 40
+    for path in manifests:
+        head = "".join(itertools.takewhile(lambda line: line.startswith("# "), path.open()))
+        assert head.startswith("# Overlay" if "overlays" in path.parts else "# "), path
+        if "overlays" not in path.parts:
+            assert re.search(rf"^# By hand: .*{re.escape(str(path.relative_to(REPOSITORY)))}", head, re.MULTILINE), path
+        used = [name for line in re.findall(r"^# Used by: (.*)$", head, re.MULTILINE) for name in line.split(", ")]
+        assert set(used) <= behaviours, path
+
+
+def test_every_fault_of_a_manifest_shows_that_manifest() -> None:
+    shown = {path for fault in every_fault() for path in tables.manifests_in(fault)}
+    assert shown == set((REPOSITORY / "manifests" / "faults").glob("*.yaml"))
 
 
 def test_of_a_table_by_protocol_a_test_has_the_causes_of_its_own_protocol() -> None:
