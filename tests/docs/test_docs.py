@@ -193,6 +193,58 @@ def test_every_fault_of_a_manifest_shows_that_manifest() -> None:
     assert shown == set((REPOSITORY / "manifests" / "faults").glob("*.yaml"))
 
 
+def test_the_readme_links_every_document() -> None:
+    linked = set(_LINK.findall((REPOSITORY / "README.md").read_text()))
+    documents_of_ours = {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")}
+    assert {"docs/glossary.md", "docs/measurements.md"} <= documents_of_ours
+    assert documents_of_ours - {link.partition("#")[0] for link in linked} == set()
+
+
+def test_the_glossary_has_at_most_twenty_terms_in_their_order() -> None:
+    rows = re.findall(
+        r"^\| (?!term \|)([^|-][^|]*) \|", (REPOSITORY / "docs" / "glossary.md").read_text(), re.MULTILINE
+    )
+    terms = [term for row in rows for term in row.split(", ")]
+    assert {"near", "far", "route", "claim", "profile", "owned mesh", "existing mesh"} <= set(terms)
+    assert len(terms) <= 20
+    assert rows == sorted(rows, key=str.lower)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_what_a_page_says_is_in_a_file_is_there(page: str) -> None:
+    """A row of *where to find what* names a definition and the file that has it."""
+    path = REPOSITORY / page
+    named = re.findall(r"`(\w+)` in \[[^\]]+\]\(([^)]+)\)", path.read_text())
+    assert len(named) >= 2
+    assert [name for name, file in named if f"def {name}(" not in (path.parent / file).read_text()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_a_page_shows_both_networks_and_the_way_of_a_request(page: str) -> None:
+    pictures = [block for kind, block in _FENCE.findall((REPOSITORY / page).read_text()) if kind == "mermaid"]
+    kinds = [block.partition("\n")[0] for block in pictures]
+    assert "flowchart LR" in kinds
+    assert "sequenceDiagram" in kinds
+    # The names of the networks are those of the manifests.
+    networks = {
+        yaml.safe_load((REPOSITORY / "manifests" / "istio" / f"{name}-namespace.yaml").read_text())["metadata"][
+            "labels"
+        ]["topology.istio.io/network"]
+        for name in ("primary", "remote")
+    }
+    assert all(any(network in picture for picture in pictures) for network in networks)
+
+
+@pytest.mark.parametrize("page", documents(), ids=document_id)
+def test_a_page_uses_the_common_terms(page: Path) -> None:
+    """Not in what is generated: that is the code's."""
+    text = re.sub(r"<!-- made by .*?<!-- end -->", "", page.read_text(), flags=re.DOTALL)
+    found = re.findall(
+        r"\b(?:side-car|told(?! apart)|anew|the seed|meshes? of others|nouns?|accus\w+)\b", without_code(text)
+    )
+    assert found == []
+
+
 def test_of_a_table_by_protocol_a_test_has_the_causes_of_its_own_protocol() -> None:
     routing = REPOSITORY / "suites" / "routing"
     silent, large = (
