@@ -135,7 +135,8 @@ def _attributes(path: Path) -> list[ast.Attribute]:
 
 def _checks_of(path: Path) -> list[str]:
     """The checks that a test calls, in the order of the source."""
-    return [node.attr for node in _attributes(path) if ast.unparse(node.value) == "checks"]
+    called = (node.attr for node in _attributes(path) if ast.unparse(node.value) == "checks")
+    return list(dict.fromkeys(called))
 
 
 def _named_by(name: str, members: Collection[str], seen: set[str]) -> Iterator[Cause]:
@@ -212,9 +213,12 @@ def _fault(name: str, path: Path) -> Fault:
 
 def _fault_line(fault: Fault, name: str, area: Path) -> str:
     """A fault with links to its source and manifests, what it does, and the cause that the failure must carry."""
+    source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", area)
+    function = f"[{fault.inject.__name__}]({source})"
     files = _manifest_links(manifests_in(fault), area)
     cause = f" Cause: `{fault.causes[name]}`." if name in fault.causes else ""
-    return f"{_linked(fault, area)}{f' ({files})' if files else ''}. {fault.story.rstrip('.')}.{cause}"
+    manifest = f"with {files}" if files else "without a manifest"
+    return f"`{fault.name}`, function {function} {manifest}. {fault.story.rstrip('.')}.{cause}"
 
 
 def _linked(fault: Fault, folder: Path) -> str:

@@ -19,6 +19,8 @@ from docs import tables
 from proof.faults import every_fault
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
+from splithorizon.run import catalogue
+from splithorizon.run.catalogue import Behaviour
 from tests.support.repository import kept_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -153,10 +155,8 @@ def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = (area / "README.md").read_text()
     assert "### It holds\n\n- test: [test_x.py](test_x.py), profile `core`\n- checks: [readiness.absent](" in text
     assert "- manifests: [used.yaml](../../manifests/used.yaml)\n" in text
-    assert "- fault that must break it: [networks-joined](" in text
-    assert (
-        "proof/faults/networks.py) ([networks-joined.yaml](../../manifests/faults/networks-joined.yaml)). Each" in text
-    )
+    assert "- fault that must break it: `networks-joined`, function [networks_joined](" in text
+    assert "with [networks-joined.yaml](../../manifests/faults/networks-joined.yaml)." in " ".join(text.split())
     assert "| [area](area/README.md) | [It holds](area/test_x.py) | core |" in (area.parent / "README.md").read_text()
     assert "| `primary-profile-in-remote` |" in tables.CAUSES.read_text()
     assert "`primary-profile-in-remote`" in text
@@ -166,6 +166,20 @@ def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     module.write_text(module.read_text().replace("networks-joined", "no-such-fault"))
     with pytest.raises(ValueError, match=r"test_x\.py: there is no fault 'no-such-fault'"):
         tables.main(["--check"])
+
+
+@pytest.mark.parametrize("one", catalogue.behaviours(tables.SUITES), ids=lambda one: one.name)
+def test_from_each_claim_a_reader_finds_what_belongs_to_it(one: Behaviour) -> None:
+    page = (one.path.parent / "README.md").read_text()
+    section = page.partition(f"### {one.claim}\n")[2].partition("\n\n###")[0].partition("<!-- end")[0]
+    assert f"]({one.path.name})" in section
+    for label in ("checks: [", "manifests: ", "fault that must break it: `"):
+        assert f"\n- {label}" in section
+    shown = " ".join(section.split())
+    for fault in (fault for fault in every_fault() if fault.name in one.breaks_when):
+        assert f"`{fault.name}`, function [{fault.inject.__name__}](" in shown
+        assert f"Cause: `{fault.causes[one.name]}`" in shown
+        assert f"`{fault.causes[one.name]}`" in shown.partition("that a failure can name: ")[2]
 
 
 def test_a_behaviour_without_manifests_of_its_own_stands_on_the_common_ones() -> None:
