@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # What follows these two is pytest's, which argparse would take for its own.
     match words:
+        case ["verify", *rest] if missing := [word for word in rest if _is_test(word) and not _path(word).exists()]:
+            # Without a path that is there, pytest would not know our options either.
+            print(f"{PROGRAM} {_VERIFY}: there is no {', '.join(missing)}. Nothing was created.", file=sys.stderr)
+            return _MISUSED
         case ["verify", *rest] if not _asks_for_help(rest):
             return _pytest([*_contexts(rest), *_tests(_after_contexts(rest))], words)
         case ["sweep", *rest] if not _asks_for_help(rest):
@@ -41,11 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asked = _parser().parse_args(words)
     except SystemExit as ended:
         return _MISUSED if ended.code else 0
-    if asked.command == "completion":
-        print(_completion(asked.shell))
-    else:
+    try:
+        if asked.command == "completion":
+            print(_completion(asked.shell))
+            return 0
         return _list(asked.profile, as_json=asked.json)
-    return 0
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as head has; Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _asks_for_help(rest: Sequence[str]) -> bool:
@@ -71,6 +80,10 @@ def _is_test(word: str) -> bool:
     return word == _SUITES or word.startswith(f"{_SUITES}/")
 
 
+def _path(word: str) -> Path:
+    return paths.ROOT / word.partition("::")[0]
+
+
 def _tests(rest: Sequence[str]) -> list[str]:
     """Pytest's arguments, with the paths of suites where they lie; all of them where none is named."""
     found = [str(paths.ROOT / word) if _is_test(word) else word for word in rest]
@@ -81,8 +94,10 @@ def _pytest(arguments: Iterable[str], typed: Sequence[str]) -> int:
     # The one place of this package that knows pytest; the other commands take no time for it.
     import pytest
 
-    # Nothing is written where the suites are installed.
-    sys.dont_write_bytecode = paths.INSTALLED
+    if paths.INSTALLED:
+        # Nothing is written where the suites lie, neither by this process nor by xdist's workers.
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     ours = ["-c", str(paths.PYTEST_CONFIGURATION), f"--rootdir={paths.ROOT}"]
     ours += [f"--typed-as={shlex.join([PROGRAM, *typed])}"]
     return int(pytest.main([*ours, *arguments]))
