@@ -22,7 +22,7 @@ from lab import kind, topology
 from lab.engine import Engine, network
 from lab.engine.find import find_engine
 from lab.images import ImageSet, supply
-from lab.session import sweep_dead
+from lab.sweep import sweep_dead
 from lab.topology import Topology
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem

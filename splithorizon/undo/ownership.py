@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from splithorizon.base import private_file
+from splithorizon.base import commands, private_file
 from splithorizon.base.errors import EnvironmentBroke
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -104,11 +104,11 @@ class Scope:
     def restore_command(self) -> str:
         """The command, as a shell takes it, that restores what the run could not."""
         if self.owned:
-            return "pytest --sweep"
+            return shlex.join(commands.sweep())
         named = {role: cluster.file for role, cluster in self.clusters.items() if cluster.file}
         default = self.kubeconfig_variable and len(named) < len(self.clusters)
         words = ["env", f"KUBECONFIG={self.kubeconfig_variable}"] if default else []
-        words += ["pytest", "--sweep", "--contexts", ",".join(self.contexts)]
+        words += commands.sweep(*self.contexts)
         for role, file in named.items():
             # In one word: of two, pytest takes the file for one of its arguments, and looks for its options there.
             words.append(f"--kubeconfig-{role}={file}")

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from splithorizon.base import private_file, process
+from splithorizon.base import commands, private_file, process
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
@@ -552,10 +553,10 @@ def _persistently(claim: str, act: Callable[[], T]) -> T:
 
 def _backup_of(change: Change, scope: Scope | None) -> Object:
     labels = ownership.labels(change.run)
-    contexts = ",".join(scope.contexts) if scope else ""
+    restore = shlex.join(commands.sweep(*(scope.contexts if scope else ())))
     about = (
         f"Run {change.run} of splithorizon changes {change}. Should it not have undone that, "
-        f"`pytest --sweep --contexts {contexts}` does, from any machine, and removes this Secret."
+        f"`{restore}` does, from any machine, and removes this Secret."
     )
     return {
         "apiVersion": "v1",
@@ -600,4 +601,4 @@ def _command(folder: Path) -> str:
     with suppress(EnvironmentBroke):
         if scope := Scope.read(folder):
             return scope.restore_command
-    return "pytest --sweep"
+    return shlex.join(commands.sweep())

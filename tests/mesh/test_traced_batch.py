@@ -75,7 +75,7 @@ def test_an_answer_is_found_in_both_far_logs(remote: SmallApi, tmp_path: Path) -
     found = follow(tmp_path)
     (hops,) = found.answers
     assert hops.whole
-    assert (hops.came_from, found.gateway_pods, found.far_pods) == ("10.20.0.3", {"10.20.0.3"}, {"10.20.0.4:5000"})
+    assert (hops.came_from, *found.gateway_pods, *found.far_pods) == ("10.20.0.3", "10.20.0.3", "10.20.0.4:5000")
     assert "logs gateway-1" in found.by_hand
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.sweep import sweep
 from splithorizon.run.journal import Journal
-from splithorizon.run.sweep import sweep
 from splithorizon.undo import mutations, ownership
 from splithorizon.undo.ownership import Scope
 from tests.support.child_pytest import REPOSITORY, pytest_in

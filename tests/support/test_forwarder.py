@@ -59,12 +59,12 @@ def test_requests_are_lost_as_often_as_was_said_before_they_arrive(
 def test_once_it_is_away_nothing_passes_until_it_comes_back(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
     forwarder.go_away_at(of_the_secret)
     assert kube.get("Namespace", "a")
-    assert not forwarder.away
+    before = forwarder.away
     for _ in range(2):
         for kind, name, namespace in (("Secret", "s", "mesh-system"), ("Namespace", "a", None)):
             with pytest.raises(EnvironmentBroke, match="does not answer"):
                 kube.get(kind, name, namespace)
-    assert forwarder.away
+    assert (before, forwarder.away) == (False, True)
     assert [path for _, path, *_ in api.asked] == [NAMESPACE]
     forwarder.come_back()
     assert kube.get("Secret", "s", "mesh-system")

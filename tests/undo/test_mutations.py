@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -373,11 +373,12 @@ def test_without_its_lease_a_run_begins_no_change_and_still_undoes(mesh: TwoClus
     take_secret_away(run)
     state = json.loads((run.folder / "lease.json").read_text())
     (run.folder / "lease.json").write_text(json.dumps({**state, "until": mesh_lease.uptime() - 1}))
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: mutations.patch(run.primary, "Deployment", "istiod", SYSTEM, {"spec": {"replicas": 0}}, run.undo),
         lambda: mutations.delete_pod(run.primary, "istiod-1", SYSTEM, gone_within=1),
         lambda: mutations.restart(run.primary, "Deployment", "istiod", SYSTEM, {}),
-    ):
+    )
+    for change in changes:
         with pytest.raises(EnvironmentBroke, match="has expired"):
             change()
     assert undone(run) == []

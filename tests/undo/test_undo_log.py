@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.sweep import sweep
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube.client import Kube
 from splithorizon.run.journal import Entry, Journal
-from splithorizon.run.sweep import sweep
 from splithorizon.undo import mutations
 from tests.support.child_python import line_of, running
 from tests.support.small_api import SmallApi, small_api, write_kubeconfig
