@@ -160,7 +160,7 @@ class Client:
                 raise NotYet(" ".join(told.split()))
             return addresses
 
-        return eventually(f"the {self.role}'s DNS answers for {host}", ask, within=timeouts().name_told)
+        return eventually(f"the {self.role}'s DNS answers for {host}", ask, within=timeouts().name_resolved)
 
     def _execute(self, command: list[str], *, within: float) -> str:
         stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)

@@ -45,6 +45,6 @@ class GatewayPort:
         )
 
     def _through(self, ask: Callable[[Bytes], TlsProbeResult]) -> TlsProbeResult:
-        within = timeouts().stranger_refused
+        within = timeouts().untrusted_client_refused
         with self.kube.port_forward(self.pod, self.namespace, names.GATEWAY_PORT, within=within) as stream:
             return ask(stream)
