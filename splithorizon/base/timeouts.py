@@ -41,9 +41,7 @@ class Timeouts:
     batch_sent: float = 60  # 1,000 requests take 2 s; where each of them hangs, this many show it
     push_acknowledged: float = 10  # milliseconds; a second for a proxy that reconnects
     policy_enforced: float = 10  # a push takes a second; a broken mesh never enforces the policy
-    untrusted_client_refused: float = (
-        15  # milliseconds; the kubelet reports a reset a second later
-    )
+    untrusted_client_refused: float = 15  # milliseconds; the kubelet reports a reset a second later
     request: float = 10  # one request through two sidecars and a gateway on a loaded machine
     test: float = 300  # the longest waits of a test with set-up and undo; most tests take a second
     disruptive_test: float = 1200  # the same, while istiod or an API server restarts: measured 20 to 120 s
@@ -51,7 +49,7 @@ class Timeouts:
     fault_detected: float = 120  # a push takes a second, a new pod ten, a run of the suite ten more
     fault_healed: float = 180  # as above, and the back-off of clients that could not connect meanwhile
     mesh_recovered: float = 90  # a push takes a second; a refused watch is tried again after 30 to 60 s
-    remote_secret_processed: float = 20  # istiod drops and lists a cluster within a second of a change of its secret
+    secret_processed: float = 20  # istiod drops and lists a cluster within a second of a change of its secret
     istiod_replaced: float = 120  # a new istiod waits twice, by default 30 s, for an unreachable remote: measured 60 s
     bare_cluster_settled: float = 90  # a node is ready after 15 s; kind's own workloads run by then
     uninstalled: float = 60  # the namespaces are empty after 10 to 30 s, because a gateway drains
