@@ -51,7 +51,7 @@ def delete_pod(kube: Kube, name: str, namespace: str, *, gone_within: float) -> 
 
 
 def restart(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> None:
-    """Change a pod template as ``kubectl rollout restart`` does. An undo would restart the pods again: there is none."""
+    """Change a pod template as ``kubectl rollout restart`` does. There is no undo: it would restart the pods."""
     require_permitted(kube, namespace)
     kube.patch(kind, name, namespace, body)
 
