@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,21 @@ def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
     count = sum(Path(nodeid.partition("::")[0]).stem in everyday for nodeid in ids)
     told = re.findall(r"\b(\d+) checks", (REPOSITORY / "README.md").read_text())
     assert set(told) == {str(count)}
+
+
+def test_the_readme_says_how_modules_become_checks(collection: tuple[int, list[str], list[str], float]) -> None:
+    _, _, ids, _ = collection
+    everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
+    times = Counter(Path(nodeid.partition("::")[0]).stem for nodeid in ids)
+    by_route = {Path(nodeid.partition("::")[0]).stem for nodeid in ids if "→" in nodeid} & everyday
+    by_cluster = {name for name in everyday - by_route if times[name] == 2}
+    once = {name for name in everyday if times[name] == 1}
+    assert by_route | by_cluster | once == everyday
+    text = " ".join((REPOSITORY / "README.md").read_text().split())
+    assert f"Of the {len(MODULES)} modules, {len(everyday)} belong to the default profiles" in text
+    checks = sum(times[name] for name in everyday)
+    assert f"{len(by_route)} × 2 + {len(by_cluster)} × 2 + {len(once)} = {checks} checks" in text
+    assert f"The other {len(MODULES) - len(everyday)} modules" in text
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
