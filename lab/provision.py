@@ -171,7 +171,7 @@ class Provisioning:
         if not self._ground.options.look_before:
             return
         with self._ground.progress.step("bare cluster looked at", role=role):
-            found = snapshot.of_a_bare_cluster(self._kubes[role], within=timeouts().at_rest)
+            found = snapshot.of_a_bare_cluster(self._kubes[role], within=timeouts().bare_cluster_settled)
             private_file.write(self._bare(role), json.dumps(found))
 
     def _bare(self, role: Role) -> Path:

@@ -212,7 +212,7 @@ class Engine:
             if not self.has_network(name):
                 raise NotYet("its name is taken, and it cannot be seen")
 
-        eventually(f"the network {name} is there", look, within=timeouts().network_settled)
+        eventually(f"the network {name} is there", look, within=timeouts().engine_network_unlocked)
 
     def remove_network(self, name: str) -> None:
         """Remove a network that we made and no container is on, running or not; fine where there is none."""

@@ -40,4 +40,4 @@ def remove(engine: Engine, name: str) -> None:
         raise NotYet("another run looks whether it is the last on it")
 
     with suppress(TimedOut):
-        eventually(f"the network {name} is left alone", look, within=timeouts().network_settled)
+        eventually(f"the network {name} is left alone", look, within=timeouts().engine_network_unlocked)

@@ -443,7 +443,7 @@ class Disruption:
             return gone
         self._begin()
         mutations.apply(self._mesh.primary.kube, [secret], self._mesh.primary.system_namespace, self._undo)
-        eventually("istiod has taken note of the secret", self._known, within=timeouts().secret_followed)
+        eventually("istiod has taken note of the secret", self._known, within=timeouts().secret_processed)
         return self.until(then)
 
     def _kubeconfig(self, secret: Object) -> Object:
@@ -493,7 +493,7 @@ class Disruption:
             self._await_watched()
             return
         with suppress(TimedOut):
-            eventually("istiod watches the remote", partial(self._known, "synced"), within=timeouts().secret_followed)
+            eventually("istiod watches the remote", partial(self._known, "synced"), within=timeouts().secret_processed)
             return
         self._begin_istiod_anew()
 

@@ -34,7 +34,7 @@ def is_healthy(mesh: Mesh) -> bool:
 
 def wait_until_healthy(mesh: Mesh) -> None:
     """Give a new mesh the time to tell both clients of both versions; where it never does, the checks will say so."""
-    _comes_to_be_sound(mesh, within=timeouts().endpoints_told)
+    _comes_to_be_sound(mesh, within=timeouts().endpoints_pushed)
 
 
 def _comes_to_be_sound(mesh: Mesh, *, within: float) -> bool:

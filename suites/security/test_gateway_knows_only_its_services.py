@@ -15,5 +15,5 @@ from splithorizon import checks
 
 @behaviour(profile="security", breaks_when="any-name-passed")
 def test_gateway_knows_only_its_services(doorway: GatewayPort, role: Role, record_evidence: RecordEvidence) -> None:
-    known, unknown, plain = doorway.greet(), doorway.greet_nobody(), doorway.ask_in_plain_text()
+    known, unknown, plain = doorway.probe(), doorway.probe_unknown_service(), doorway.ask_in_plain_text()
     record_evidence(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))

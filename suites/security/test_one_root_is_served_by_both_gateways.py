@@ -18,7 +18,7 @@ from splithorizon import checks
 def test_one_root_is_served_by_both_gateways(
     secured: MeshSecurity, role: Role, record_evidence: RecordEvidence
 ) -> None:
-    greeting = secured.doorway(role).greet()
+    greeting = secured.doorway(role).probe()
     record_evidence(
         checks.chain_leads_to_root(greeting, role, roots=secured.roots, identity=secured.helloworld_identity(role))
     )

@@ -16,5 +16,5 @@ from splithorizon import checks
 @behaviour(profile="security", breaks_when=("no-certificate-demanded", "any-root-taken"))
 def test_strangers_are_refused(secured: MeshSecurity, role: Role, record_evidence: RecordEvidence) -> None:
     door = secured.doorway(role)
-    bare, foreign = door.greet(), door.greet(secured.impostor())
+    bare, foreign = door.probe(), door.probe(secured.impostor())
     record_evidence(checks.strangers_refused(bare=bare, foreign=foreign, role=role))

@@ -112,7 +112,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-class _OneMesh(LoadFileScheduling):
+class _OneMesh(LoadFileScheduling):  # type: ignore[misc]  # xdist carries no types
     """As `--dist loadfile`, but all modules on the existing mesh are one."""
 
     def _split_scope(self, nodeid: str) -> str:

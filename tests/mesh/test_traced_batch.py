@@ -108,5 +108,5 @@ def test_a_gateways_log_is_everybodys_and_only_ours_must_be_readable(remote: Sma
     remote.answers[GATEWAY_LOG] = (200, (STRANGE + PASSED).encode())
     assert follow(tmp_path).answers[0].whole
     remote.answers[GATEWAY_LOG] = (200, (STRANGE.replace("somebody", SNI) + PASSED).encode())
-    with pytest.raises(EnvironmentBroke, match="in no format that is known"):
+    with pytest.raises(EnvironmentBroke, match="in an unknown format"):
         follow(tmp_path)

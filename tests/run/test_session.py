@@ -109,6 +109,6 @@ def test_an_object_that_somebody_changed_is_reported_and_changes_no_verdict(
     session.close()
     (left,) = session.outcome.not_restored
     assert not left.pending
-    assert left.reason.startswith("somebody made it again")
+    assert left.reason.startswith("somebody recreated it")
     assert not session.outcome.problems
     assert not kube.kubeconfig.parent.exists()

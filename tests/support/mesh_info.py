@@ -1,4 +1,4 @@
-"""A mesh of two clusters as the set-up describes it, with kubeconfigs in a folder."""
+"""The description of a mesh of two clusters, with kubeconfigs in a folder."""
 
 from __future__ import annotations
 

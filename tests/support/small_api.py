@@ -1,4 +1,4 @@
-"""A small HTTP server that keeps objects by path as an API server does, for tests of clients."""
+"""A small HTTP server that stores objects by path like an API server, for tests of clients."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 @dataclass
 class Failure:
-    """What becomes of the next ``times`` requests of a method whose path ends so.
+    """The failure of the next ``times`` requests with this method and this end of the path; empty matches all.
 
-    ``how`` is a status, or "lost" for a connection that ends before the request is taken, "unanswered" for one that
-    ends behind it.
+    ``how`` is an HTTP status, or "lost" for a connection that ends before the request is processed, or "unanswered" for
+    one that ends after that.
     """
 
     times: int
