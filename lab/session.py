@@ -24,7 +24,6 @@ from splithorizon.base import private_file, process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.disruption import disruption
 from splithorizon.istio.info import MeshInfo
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import health
 from splithorizon.mesh.mesh import Mesh
@@ -135,7 +134,7 @@ class Session:
             self._undo.callback(self._restore, journal)
         if self.options.reuse:
             for cluster in self.facts.clusters.values():
-                self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.role))
+                self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
         return self.facts
 
     def close(self) -> None:
@@ -158,9 +157,9 @@ class Session:
         self._undo.push(lambda _, error, __: self._close_journal(journal, gone=error is None))
         try:
             self.facts = prepare(self.options, journal, self._undo, self.progress, run_id=self.run_id)
-            primary = self.facts.clusters[Role.PRIMARY]
-            kube = Kube(primary.kubeconfig, primary.role, kubectl=primary.kubectl)
-            self.secrets += known_secrets.of_remote_secrets(kube, primary.system_namespace)
+            for cluster in self.facts.control_planes:
+                kube = Kube(cluster.kubeconfig, cluster.name, kubectl=cluster.kubectl)
+                self.secrets += known_secrets.of_remote_secrets(kube, cluster.system_namespace)
         finally:
             self.secrets += known_secrets.of_run(journal.folder)
         # Last on the stack: before our namespaces go, and while the mesh's Lease is held.
@@ -218,21 +217,21 @@ class Session:
         if self.options.reuse:
             # Its record names them too: the kubeconfigs beside it are of use for as long as they are there.
             for cluster in plan:
-                journal.will_create("cluster", cluster.name, engine=engine.to_json(), folder=str(journal.folder))
+                journal.will_create("cluster", cluster.kind_name, engine=engine.to_json(), folder=str(journal.folder))
 
     def _tell_kept(self, ground: ProvisioningContext) -> None:
         """Say what stays and how it goes; the engine knows it also where the set-up failed."""
         plan = topology.plan(self.options.cluster_name)
-        kept = [cluster for cluster in plan if _containers(ground.engine, cluster.name)]
+        kept = [cluster for cluster in plan if _containers(ground.engine, cluster.kind_name)]
         for cluster in kept:
-            kubeconfig = ground.journal.folder / f"{cluster.role}.kubeconfig"
+            kubeconfig = ground.journal.folder / f"{cluster.name}.kubeconfig"
             found = f"export KUBECONFIG={kubeconfig}" if kubeconfig.exists() else "a cluster without kubeconfig"
-            self.progress.say(f"kept: {found}", role=cluster.role)
+            self.progress.say(f"kept: {found}", role=cluster.name)
         if not kept:
             self.progress.say("nothing was kept: no cluster had been made yet")
             return
         environment = shlex.join(f"{name}={value}" for name, value in ground.engine.environment.items())
-        names = " ".join(cluster.name for cluster in kept)
+        names = " ".join(cluster.kind_name for cluster in kept)
         attach = "attach again with --reuse; " if self.facts else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
 
@@ -304,9 +303,9 @@ def _containers(engine: Engine, cluster_name: str) -> list[str]:
 
 def _refuse_foreign(engine: Engine, plan: topology.Topology) -> None:
     for cluster in plan:
-        if _containers(engine, cluster.name):
+        if _containers(engine, cluster.kind_name):
             raise UsageProblem(
-                f"a kind cluster named {cluster.name!r} is already there: attach to it with --reuse if an earlier "
+                f"a kind cluster named {cluster.kind_name!r} is already there: attach to it with --reuse if an earlier "
                 "run kept it, choose another --cluster-name, or remove it with: "
-                f"kind delete cluster --name {cluster.name}. Nothing was created."
+                f"kind delete cluster --name {cluster.kind_name}. Nothing was created."
             )
