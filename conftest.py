@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.selection",
     "fixtures.lifecycle",
     "fixtures.reporting",
+    "fixtures.topology",
     "fixtures.mesh",
     "fixtures.protocols",
     "fixtures.changes",

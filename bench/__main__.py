@@ -106,10 +106,10 @@ def what_by_hand_is_told(engine: Engine, images: ImageSet, plan: Topology, folde
     for variable, part in samples.items():
         (told[variable],) = (ours for published, ours in images.samples.items() if part in published)
     for cluster in plan:
-        file = folder / f"{cluster.role}.yaml"
+        file = folder / f"{cluster.name}.yaml"
         file.write_text(yaml.safe_dump(kind.config(cluster, own_node=images.own_node, engine=engine)))
-        told[cluster.role.upper()] = cluster.name
-        told[f"{cluster.role.upper()}_CONFIG"] = str(file)
+        told[cluster.name.upper()] = cluster.kind_name
+        told[f"{cluster.name.upper()}_CONFIG"] = str(file)
     return told
 
 
@@ -173,7 +173,7 @@ def _note(journal: Journal, engine: Engine, plan: Topology) -> None:
     facts = {"engine": engine.to_json(), "folder": str(journal.folder)}
     journal.will_create("network", engine.network, **facts)
     for cluster in plan:
-        journal.will_create("cluster", cluster.name, **facts)
+        journal.will_create("cluster", cluster.kind_name, **facts)
 
 
 def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Progress) -> None:

@@ -90,7 +90,7 @@ class LabSession(Session):
             self._undo.callback(self._restore, journal)
         if self.options.reuse:
             for cluster in self.facts.clusters.values():
-                self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.role))
+                self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
         return self.facts
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
@@ -105,30 +105,30 @@ class LabSession(Session):
         if self.options.reuse:
             # Its record names them too: the kubeconfigs beside it are of use for as long as they are there.
             for cluster in plan:
-                journal.will_create("cluster", cluster.name, engine=engine.to_json(), folder=str(journal.folder))
+                journal.will_create("cluster", cluster.kind_name, engine=engine.to_json(), folder=str(journal.folder))
 
     def _tell_kept(self, ground: ProvisioningContext) -> None:
         """Say what stays and how it goes; the engine knows it also where the set-up failed."""
         plan = topology.plan(self.options.cluster_name)
-        kept = [cluster for cluster in plan if containers_of(ground.engine, cluster.name)]
+        kept = [cluster for cluster in plan if containers_of(ground.engine, cluster.kind_name)]
         for cluster in kept:
-            kubeconfig = ground.journal.folder / f"{cluster.role}.kubeconfig"
+            kubeconfig = ground.journal.folder / f"{cluster.name}.kubeconfig"
             found = f"export KUBECONFIG={kubeconfig}" if kubeconfig.exists() else "a cluster without kubeconfig"
-            self.progress.say(f"kept: {found}", role=cluster.role)
+            self.progress.say(f"kept: {found}", role=cluster.name)
         if not kept:
             self.progress.say("nothing was kept: no cluster had been made yet")
             return
         environment = shlex.join(f"{name}={value}" for name, value in ground.engine.environment.items())
-        names = " ".join(cluster.name for cluster in kept)
+        names = " ".join(cluster.kind_name for cluster in kept)
         attach = "attach again with --reuse; " if self.facts else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
 
 
 def _refuse_foreign(engine: Engine, plan: topology.Topology) -> None:
     for cluster in plan:
-        if containers_of(engine, cluster.name):
+        if containers_of(engine, cluster.kind_name):
             raise UsageProblem(
-                f"a kind cluster named {cluster.name!r} is already there: attach to it with --reuse if an earlier "
+                f"a kind cluster named {cluster.kind_name!r} is already there: attach to it with --reuse if an earlier "
                 "run kept it, choose another --cluster-name, or remove it with: "
-                f"kind delete cluster --name {cluster.name}. Nothing was created."
+                f"kind delete cluster --name {cluster.kind_name}. Nothing was created."
             )

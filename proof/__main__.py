@@ -23,7 +23,7 @@ from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import Role
+from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import catalogue, report
 from splithorizon.run.catalogue import Profile
@@ -100,8 +100,8 @@ class Prover:
             self.require_sound(_beside(fault, {CONTROL}))
             return
         # The core looks at the pods that there are; the next disruption asks for new ones.
-        for role in Role:
-            self._mesh.await_injection(role)
+        for cluster in self._mesh:
+            injection.await_injection(cluster)
         self.require_sound(_modules(_of(Profile.CORE)))
 
     def look(self, modules: Iterable[str], *, disrupted: bool = False, hangs: bool = False) -> RunReport:
@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             Options(
                 provider=asked.provider,
                 cluster_name=f"proof-{number}",
-                look_before=any(map(_ends_the_mesh, chosen)),
+                snapshot_before_install=any(map(_ends_the_mesh, chosen)),
                 network_mode=asked.network_mode,
                 reports=reports,
             ),

@@ -14,7 +14,7 @@ import yaml
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL, config_map_of
-from splithorizon.istio.topology import Role
+from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
 from splithorizon.kube.client import Kube, Object
 
 _GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
@@ -51,35 +51,41 @@ class _Istiod:
 
 
 def read_mesh(
-    kubes: Mapping[Role, Kube], contexts: Mapping[Role, str], *, namespace: str, revision: str = ""
+    kubes: Mapping[str, Kube],
+    contexts: Mapping[str, str],
+    *,
+    namespace: str,
+    revision: str = "",
+    plan: Topology = PRIMARY_REMOTE,
 ) -> MeshInfo:
     """Find out how the mesh is made: revision, networks and who tells of them, cluster ids, gateways.
 
-    What cannot be found stays empty, for the checks to judge. Raises UsageProblem where the two
-    contexts cannot be the primary and the remote of one mesh, or a revision has to be chosen.
+    ``kubes`` and ``contexts`` are by the names of ``plan``'s clusters. What cannot be found stays empty, for the checks
+    to judge. Raises UsageProblem where the contexts cannot be the clusters of one mesh of that shape, or a revision has
+    to be chosen.
     """
     _require_two_clusters(kubes, contexts)
-    istiod = _choose(_istiods(kubes[Role.PRIMARY]), kubes, contexts, revision)
-    networks = mesh_networks(kubes[Role.PRIMARY], istiod.namespace, istiod.revision)
-    systems = {
-        Role.PRIMARY: istiod.namespace,
-        Role.REMOTE: _system_namespace(kubes[Role.REMOTE], istiod),
-    }
-    ids = {Role.PRIMARY: istiod.cluster_id, Role.REMOTE: _remote_id(kubes, istiod)}
-    labels = {role: _network_label(kube, systems[role]) for role, kube in kubes.items()}
+    primary, remote = plan.names
+    istiod = _choose(_istiods(kubes[primary]), _istiods(kubes[remote]), contexts, revision)
+    networks = mesh_networks(kubes[primary], istiod.namespace, istiod.revision)
+    systems = {primary: istiod.namespace, remote: _system_namespace(kubes[remote], istiod)}
+    ids = {primary: istiod.cluster_id, remote: _id_in_remote_secret(kubes[remote], kubes[primary], istiod)}
+    labels = {name: _network_label(kube, systems[name]) for name, kube in kubes.items()}
     mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
     clusters = {}
-    for role, kube in kubes.items():
-        network = labels[role] or network_of(ids[role], networks)
+    for name, kube in kubes.items():
+        network = labels[name] or network_of(ids[name], networks)
         services = gateway_services(kube, network, mode)
-        clusters[role] = ClusterInfo(
-            role=role,
-            name=contexts[role],
+        clusters[name] = ClusterInfo(
+            name=name,
+            context=contexts[name],
+            cluster_id=ids[name],
             network=network,
-            cluster_id=ids[role],
+            control_plane=plan[name].control_plane,
+            version=plan[name].version,
             kubeconfig=kube.kubeconfig,
             kubectl=kube.kubectl,
-            system_namespace=systems[role],
+            system_namespace=systems[name],
             gateways=tuple(
                 configured(networks[network], services)
                 if mode is NetworkMode.MESH_NETWORKS and network in networks
@@ -95,7 +101,7 @@ def read_mesh(
         )
     return MeshInfo(
         clusters=clusters,
-        versions=_versions(istiod, kubes[Role.PRIMARY]),
+        versions=_versions(istiod, kubes[primary]),
         namespace=namespace,
         revision=istiod.revision,
         network_mode=mode,
@@ -103,9 +109,9 @@ def read_mesh(
     )
 
 
-def _require_two_clusters(kubes: Mapping[Role, Kube], contexts: Mapping[Role, str]) -> None:
-    systems = {role: kube.get("Namespace", "kube-system") or {} for role, kube in kubes.items()}
-    identities = {system.get("metadata", {}).get("uid") for system in systems.values()}
+def _require_two_clusters(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> None:
+    systems = [kube.get("Namespace", "kube-system") or {} for kube in kubes.values()]
+    identities = {system.get("metadata", {}).get("uid") for system in systems}
     if len(identities) < len(kubes):
         raise _not_a_mesh(contexts, "both lead to one and the same cluster")
 
@@ -114,8 +120,7 @@ def _istiods(kube: Kube) -> list[_Istiod]:
     return [_Istiod(pod) for pod in kube.list("Pod", labels="app=istiod", fields="status.phase=Running")]
 
 
-def _choose(found: list[_Istiod], kubes: Mapping[Role, Kube], contexts: Mapping[Role, str], wanted: str) -> _Istiod:
-    elsewhere = _istiods(kubes[Role.REMOTE])
+def _choose(found: list[_Istiod], elsewhere: list[_Istiod], contexts: Mapping[str, str], wanted: str) -> _Istiod:
     if elsewhere and not found:
         raise _not_a_mesh(contexts, "only the second runs an istiod: name the primary first")
     if elsewhere:
@@ -131,7 +136,7 @@ def _choose(found: list[_Istiod], kubes: Mapping[Role, Kube], contexts: Mapping[
     return by_revision[chosen]
 
 
-def _not_a_mesh(contexts: Mapping[Role, str], why: str) -> UsageProblem:
+def _not_a_mesh(contexts: Mapping[str, str], why: str) -> UsageProblem:
     return UsageProblem(f"--contexts {','.join(contexts.values())}: {why}. Nothing was created.")
 
 
@@ -153,11 +158,11 @@ def _system_namespace(remote: Kube, istiod: _Istiod) -> str:
     return istiod.namespace
 
 
-def _remote_id(kubes: Mapping[Role, Kube], istiod: _Istiod) -> str:
-    """The data key of the remote secret whose CA is the remote's own; empty where there is none."""
-    own = (kubes[Role.REMOTE].get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
+def _id_in_remote_secret(watched: Kube, watching: Kube, istiod: _Istiod) -> str:
+    """The data key of the remote secret whose CA is the watched cluster's own; empty where there is none."""
+    own = (watched.get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
     authority = own.get("ca.crt", "").strip()
-    secrets = kubes[Role.PRIMARY].list("Secret", istiod.namespace, "istio/multiCluster=true")
+    secrets = watching.list("Secret", istiod.namespace, "istio/multiCluster=true")
     return next((id_ for id_, ca in _remote_authorities(secrets) if ca == authority), "")
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from splithorizon.base import private_file, process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
-from splithorizon.disruption import disruption
+from splithorizon.disruption import watching
 from splithorizon.istio.info import MeshInfo
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import health
 from splithorizon.mesh.mesh import Mesh
@@ -86,9 +85,9 @@ class Session:
         journal = self._open_journal()
         try:
             self.facts = prepare(self.options, journal, self._undo, self.progress, run_id=self.run_id)
-            primary = self.facts.clusters[Role.PRIMARY]
-            kube = Kube(primary.kubeconfig, primary.role, kubectl=primary.kubectl)
-            self.secrets += known_secrets.of_remote_secrets(kube, primary.system_namespace)
+            for cluster in self.facts.control_planes:
+                kube = Kube(cluster.kubeconfig, cluster.name, kubectl=cluster.kubectl)
+                self.secrets += known_secrets.of_remote_secrets(kube, cluster.system_namespace)
         finally:
             self.secrets += known_secrets.of_run(journal.folder)
         # Last on the stack: before our namespaces go, and while the mesh's Lease is held.
@@ -115,7 +114,7 @@ class Session:
             with self.progress.step("changes of the mesh undone"):
                 left = undo_log.restore(journal.folder)
         if self.facts:
-            disruption.settle_remarks(Mesh(self.facts))
+            watching.settle_remarks(Mesh(self.facts))
         changes = [*left, *undo_log.remarks(journal.folder)]
         for change in changes:
             self.outcome.could_not_restore(change)

@@ -10,7 +10,7 @@ from datetime import datetime
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import correlate, protocols, requests, sending, workloads
 from splithorizon.traffic.correlate import Joined
@@ -71,21 +71,21 @@ class Client:
 
     kube: Kube
     namespace: str
-    role: Role
+    cluster: str
     pod: str
 
     @classmethod
-    def find(cls, kube: Kube, namespace: str, role: Role) -> Client:
-        """Find the client's pod; raises EnvironmentBroke if none is running."""
+    def find(cls, kube: Kube, namespace: str, cluster: str) -> Client:
+        """Find the client's pod; raises EnvironmentBroke where there is none to send from."""
         pods = kube.list("Pod", namespace, f"app={workloads.CLIENT}")
         running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
         if not running:
             raise EnvironmentBroke(
-                f"no running client in the {role} cluster",
+                f"no running client in the {cluster} cluster",
                 seen=f"{len(pods)} pods with app={workloads.CLIENT} in {namespace}",
                 next_command=f"{kube.kubectl} -n {namespace} get pods",
             )
-        return cls(kube, namespace, role, running[0]["metadata"]["name"])
+        return cls(kube, namespace, cluster, running[0]["metadata"]["name"])
 
     @property
     def proxy(self) -> Proxy:
@@ -163,13 +163,13 @@ class Client:
                 raise NotYet(" ".join(output.split()))
             return addresses
 
-        return eventually(f"the {self.role}'s DNS answers for {host}", lookup, within=timeouts().name_resolved)
+        return eventually(f"the {self.cluster}'s DNS answers for {host}", lookup, within=timeouts().name_resolved)
 
     def _execute(self, command: list[str], *, within: float) -> str:
         stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)
         if status:
             raise EnvironmentBroke(
-                f"the client in the {self.role} cluster could not send",
+                f"the client in the {self.cluster} cluster could not send",
                 seen=f"exit status {status}: {stderr.strip()}",
                 next_command=f"{self.kube.kubectl} -n {self.namespace} "
                 f"exec {self.pod} -c {workloads.CLIENT} -- curl --version",

@@ -149,7 +149,7 @@ def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     module = area / "test_x.py"
     module.write_text(
         '"""It holds."""\n@behaviour(profile="core", breaks_when="networks-joined")\n'
-        "def test_x(prove): prove(checks.absent(()))\n"
+        "def test_x(prove): prove(checks.absent((), name))\n"
     )
     assert (tables.main(["--check"]), tables.main([]), tables.main(["--check"])) == (1, 0, 0)
     text = (area / "README.md").read_text()

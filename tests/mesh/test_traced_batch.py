@@ -11,7 +11,7 @@ import pytest
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import shortened
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.traced_batch import GatewaySilent, TracedBatch, followed
 from splithorizon.traffic import access_log
@@ -22,7 +22,7 @@ from splithorizon.traffic.requests import Reply
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi, small_api
 
-OUT = Route(Role.PRIMARY, Role.REMOTE)
+OUT = Route("primary", "remote")
 SNI = server_name("sample")
 PODS, GATEWAYS = "/api/v1/namespaces/sample/pods", "/api/v1/namespaces/istio-system/pods"
 POD_LOG, GATEWAY_LOG = f"{PODS}/helloworld-v2-x/log", f"{GATEWAYS}/gateway-1/log"

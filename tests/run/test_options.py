@@ -14,7 +14,7 @@ import pytest
 
 from lab.images import published
 from splithorizon.base.errors import UsageProblem
-from splithorizon.istio.topology import ROUTES
+from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run import catalogue
 from splithorizon.run.catalogue import EVERYDAY
 from splithorizon.run.options import Options
@@ -212,12 +212,12 @@ def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
     name = f"{module.relative_to(REPOSITORY)}::{module.stem}"
     found = {nodeid.removeprefix(name) for nodeid in ids if nodeid.startswith(name)}
     signature = module.read_text().partition(f"def {module.stem}(")[2].partition(")")[0]
-    if "role: Role" in signature:
+    if re.search(r"\b(cluster: Cluster|cluster_name: str)", signature):
         assert found == {"[primary]", "[remote]"}
-    elif "route: Route" in signature or "sample: Sample" in signature or "crossing: TracedBatch" in signature:
+    elif "route: Route" in signature or "sample: Sample" in signature or "traced_batch: TracedBatch" in signature:
         assert (
             found
-            == {f"[{route}]" for route in ROUTES}
+            == {f"[{route}]" for route in PRIMARY_REMOTE.routes}
             == {
                 "[primary→remote]",
                 "[remote→primary]",

@@ -11,13 +11,15 @@ from splithorizon.kube.kubeconfig import kubectl
 
 def mesh_info(folder: Path) -> MeshInfo:
     clusters = {
-        cluster.role: ClusterInfo(
-            role=cluster.role,
+        cluster.name: ClusterInfo(
             name=cluster.name,
-            network=cluster.network,
+            context=cluster.kind_name,
             cluster_id=cluster.cluster_id,
-            kubeconfig=folder / f"{cluster.role}.kubeconfig",
-            kubectl=kubectl(folder / f"{cluster.role}.kubeconfig"),
+            network=cluster.network,
+            control_plane=cluster.control_plane,
+            version=cluster.version,
+            kubeconfig=folder / f"{cluster.name}.kubeconfig",
+            kubectl=kubectl(folder / f"{cluster.name}.kubeconfig"),
             node_address=f"172.18.0.{number}",
             pod_subnet=cluster.pod_subnet,
             service_subnet=cluster.service_subnet,

@@ -14,7 +14,6 @@ import pytest
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.istio import service_addresses
 from splithorizon.istio.info import Address, ClusterInfo, NetworkMode
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import config_chain
 from splithorizon.mesh.config_chain import Setting, Source
@@ -31,7 +30,8 @@ TERMINATING = {"metadata": {"name": "istiod-0", "deletionTimestamp": "2026-11-23
 KUBECONFIG = {"clusters": [{"cluster": {"server": "https://10.89.0.94:6443"}}], "users": [{"user": {"token": "t0ken"}}]}
 GATEWAY = Address("10.89.0.95", 15443)
 FACTS = ClusterInfo(
-    role=Role.PRIMARY, name="primary", network="primary-network", cluster_id="primary",
+    name="primary", context="lab-primary", cluster_id="primary", network="primary-network", control_plane="primary",
+    version="v1",
     kubeconfig=Path("unused"), kubectl="unused", gateways=(GATEWAY,),
 )  # fmt: skip
 SLEEP, GATEWAY_POD = "sleep-65d8fc5c64-m7xw4.sample", "istio-eastwestgateway-794bffb7b4-rsdrq.istio-system"
@@ -181,8 +181,10 @@ networks:
 def links(kube: Kube, istiod: ControlPlane, facts: ClusterInfo, mode: NetworkMode) -> dict[Source, list[Setting]]:
     """The chain without istiod's own pages, which all would answer the same here."""
     found: dict[Source, list[Setting]] = {}
-    for link in config_chain.settings(facts, mode, kube=kube, control_plane=istiod, pods=[], gateways=facts.gateways):
-        found.setdefault(link.place, []).append(link)
+    for link in config_chain.settings(
+        facts, mode, kube=kube, istiods={"primary": istiod}, pods=[], gateways=facts.gateways
+    ):
+        found.setdefault(link.source, []).append(link)
     return found
 
 
@@ -197,9 +199,9 @@ def labelled(api: SmallApi) -> SmallApi:
 def test_labels_and_services_begin_the_chain(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
     found = links(kube, istiod, FACTS, NetworkMode.LABELS)
     assert list(found) == [Source.NAMESPACE, Source.SERVICE, Source.CLUSTERS, Source.GATEWAYS]
-    assert found[Source.NAMESPACE][0].whole
-    assert found[Source.SERVICE][0].whole
-    assert not found[Source.CLUSTERS][0].whole
+    assert found[Source.NAMESPACE][0].ok
+    assert found[Source.SERVICE][0].ok
+    assert not found[Source.CLUSTERS][0].ok
     assert str(found[Source.GATEWAYS][0]).endswith("by istiod-1: nothing, not 10.89.0.95:15443")
     asked = [query["labelSelector"] for _, path, query, *_ in labelled.asked if path == SERVICES]
     assert asked == [["topology.istio.io/network=primary-network"]]
@@ -209,7 +211,7 @@ def test_a_network_that_nobody_names_is_never_right(labelled: SmallApi, kube: Ku
     labelled.objects[NAMESPACE] = {"metadata": {}}
     labelled.objects[SERVICES] = {"items": []}
     found = links(kube, istiod, replace(FACTS, network="", gateways=()), NetworkMode.LABELS)
-    assert not any(link.whole for place in found.values() for link in place)
+    assert not any(link.ok for place in found.values() for link in place)
     assert str(found[Source.NAMESPACE][0]) == "label of the system namespace, the primary: nothing, not a name"
 
 
@@ -219,7 +221,7 @@ def test_in_the_other_mode_the_config_map_takes_the_labels_place(
     answer(api, "[]")
     api.objects["/api/v1/namespaces/istio-system/configmaps/istio"] = {"data": {"meshNetworks": MESH_NETWORKS}}
     found = links(kube, istiod, FACTS, NetworkMode.MESH_NETWORKS)
-    assert [link.whole for link in found[Source.MESH_NETWORKS]] == [True, True]
+    assert [link.ok for link in found[Source.MESH_NETWORKS]] == [True, True]
     elsewhere = MESH_NETWORKS.replace("10.89.0.95", "192.0.2.1").replace("fromRegistry: primary", "fromRegistry: x")
     api.objects["/api/v1/namespaces/istio-system/configmaps/istio"] = {"data": {"meshNetworks": elsewhere}}
     found = links(kube, istiod, FACTS, NetworkMode.MESH_NETWORKS)
@@ -227,13 +229,13 @@ def test_in_the_other_mode_the_config_map_takes_the_labels_place(
 
 
 def test_a_remote_needs_a_secret_by_its_id(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
-    remote = replace(FACTS, role=Role.REMOTE, cluster_id="remote")
+    remote = replace(FACTS, name="remote", cluster_id="remote")
     labelled.objects[SECRETS] = {"items": [secret({"other": b"{}"})]}
     assert [link.seen for link in links(kube, istiod, remote, NetworkMode.LABELS)[Source.REMOTE_KUBECONFIG]] == [
         "other"
     ]
     labelled.objects[SECRETS] = {"items": [secret({"remote": b"{}"})]}
-    assert links(kube, istiod, remote, NetworkMode.LABELS)[Source.REMOTE_KUBECONFIG][0].whole
+    assert links(kube, istiod, remote, NetworkMode.LABELS)[Source.REMOTE_KUBECONFIG][0].ok
 
 
 SERVICE = "/api/v1/namespaces/istio-system/services/istiod"

@@ -27,12 +27,12 @@ def test_an_image_of_a_node_is_used_if_it_is_the_same(tmp_path: Path, held: str,
     with small_api(tmp_path / "kubeconfig") as api:
         write_kubeconfig(tmp_path / "kubeconfig", api.url)
         api.objects["/api/v1/nodes"] = {"items": [{"status": {"images": [{"names": [held]}]}}, {"status": {}}]}
-        images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), None)
+        images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", None)
     (curl,) = (image for published, image in images.items() if CURL in published)
     assert (curl == held) is used
     assert all("helloworld" in image for published, image in images.items() if CURL not in published)
 
 
 def test_the_users_hub_takes_precedence_over_images_of_nodes(tmp_path: Path) -> None:
-    images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "registry.example/mine")
+    images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", "registry.example/mine")
     assert all(image.startswith("registry.example/mine/") for image in images.values())
