@@ -14,7 +14,7 @@ from tests.support.small_api import SmallApi
 
 Object = dict[str, Any]
 
-PROXY_IMAGE = "docker.io/istio/proxyv2:1.29.1"
+PROXY_IMAGE = "istio/proxyv2:1.29.1"
 OWNER = "ownerReferences"
 _HASH = "pod-template-hash"
 _TOKEN_SECRET = "kubernetes.io/service-account-token"

@@ -236,7 +236,7 @@ def put_istiod(api: SmallApi, system: str, revision: str = "default", *, cluster
     """Put an istiod's Deployment; its pods are made by the controllers."""
     labels = {"app": "istiod", REVISION_LABEL: revision}
     environment = [{"name": "REVISION", "value": revision}, {"name": "CLUSTER_ID", "value": cluster_id}]
-    container = {"name": "discovery", "image": f"docker.io/istio/pilot:{ISTIO}", "env": environment}
+    container = {"name": "discovery", "image": f"istio/pilot:{ISTIO}", "env": environment}
     name = "istiod" if revision == "default" else f"istiod-{revision}"
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
     api.put(
