@@ -33,6 +33,7 @@ class Controllers:
         self._network = pod_network
         self._numbers = count(1)
         api.controllers.append(self.reconcile)
+        api.admit = self._start
 
     def reconcile(self) -> None:
         for deployment in self._api.kept("Deployment"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -24,6 +26,7 @@ from splithorizon.istio.names import (
     SYSTEM_NAMESPACE,
 )
 from splithorizon.kube import kubeconfig, manifests
+from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from splithorizon.run.journal import Journal
 from splithorizon.traffic.requests import BATCH_SCRIPT
@@ -38,6 +41,8 @@ CONTEXTS = {"primary": "east", "remote": "west"}
 SYSTEM = "mesh-system"
 NAMESPACE = "splithorizon-run"
 ISTIO = "1.29.1"
+READERS_TOKEN = "the-reader's-token"
+VERSIONS = {"primary": "v1", "remote": "v2"}
 GATEWAYS = {"primary": "172.18.0.2", "remote": "172.18.0.3"}
 POD_NETWORKS = {"primary": "10.10", "remote": "10.20"}
 
@@ -173,10 +178,43 @@ def installed_mesh(
 def answers(mesh: TwoClusters, versions: Callable[[str, str], Sequence[str]]) -> None:
     """Let each cluster's client get answers: ``versions`` has those that answer, by the client's cluster and service.
 
-    A client's sidecar says where istiod is, and that nothing drains.
+    A client's sidecar says where istiod is, and that nothing drains; istiod, which clusters it watches.
     """
     for role, api in mesh.apis.items():
-        api.execute = partial(_execute, partial(versions, role))
+        api.execute = partial(_execute, mesh, partial(versions, role))
+
+
+def follow_remote_secret(mesh: TwoClusters) -> None:
+    """Let the clients of both clusters be answered by the remote as long as istiod can watch it, and by the primary."""
+
+    def versions(cluster: str, service: str) -> Sequence[str]:
+        if service != "helloworld":
+            return [VERSIONS[cluster]]
+        return [version for role, version in VERSIONS.items() if role == "primary" or watched(mesh)[role] == "synced"]
+
+    answers(mesh, versions)
+
+
+def watched(mesh: TwoClusters) -> dict[str, str]:
+    """The clusters that the primary's istiod watches, with their states; "closed" for one that it does not know."""
+    states = {"primary": "synced", "remote": "closed"}
+    with mesh.primary.mutex:
+        for secret in mesh.primary.kept("Secret", mesh.system):
+            if secret["metadata"].get("labels", {}).get("istio/multiCluster") == "true":
+                for cluster_id, content in secret["data"].items():
+                    states[cluster_id] = "synced" if _leads_to_the_remote(mesh, content) else "timeout"
+    return states
+
+
+def _leads_to_the_remote(mesh: TwoClusters, content: str) -> bool:
+    """Whether a remote secret's server is the remote's API server, or a way that leads there, and takes its token."""
+    kubeconfig = yaml.safe_load(base64.b64decode(content))
+    host = urlsplit(kubeconfig["clusters"][0]["cluster"]["server"]).hostname or ""
+    way = mesh.primary.objects.get(path_of("EndpointSlice", mesh.system, host.partition(".")[0]))
+    address = way["endpoints"][0]["addresses"][0] if way else host
+    known = [one["data"]["token"] for one in mesh.remote.kept("Secret") if "token" in one.get("data", {})]
+    token = kubeconfig["users"][0]["user"]["token"]
+    return address == GATEWAYS["remote"] and (token == READERS_TOKEN or encoded(token) in known)
 
 
 def _install(mesh: TwoClusters, role: str, network_mode: NetworkMode) -> None:
@@ -252,7 +290,7 @@ def put_remote_secret(api: SmallApi, system: str, cluster_id: str, *, authority:
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": cluster_id, "cluster": cluster}],
-        "users": [{"name": cluster_id, "user": {"token": "the-reader's-token"}}],
+        "users": [{"name": cluster_id, "user": {"token": READERS_TOKEN}}],
         "contexts": [{"name": cluster_id, "context": {"cluster": cluster_id, "user": cluster_id}}],
         "current-context": cluster_id,
     }
@@ -290,8 +328,7 @@ def _put_webhook(api: SmallApi, role: str, app: str, name: str, system: str) -> 
 
 
 def _deploy(api: SmallApi, role: str, namespace: str) -> None:
-    version = {"primary": "v1", "remote": "v2"}[role]
-    stems = ("helloworld-service", "headless-service", "echo-service", f"helloworld-{version}", "sleep")
+    stems = ("helloworld-service", "headless-service", "echo-service", f"helloworld-{VERSIONS[role]}", "sleep")
     api.put("Namespace", namespace, labels={"istio-injection": "enabled"})
     api.put("ConfigMap", ROOT_CONFIG_MAP, namespace, data={"root-cert.pem": "the root of the mesh\n"})
     for stem in stems:
@@ -302,11 +339,12 @@ def _deploy(api: SmallApi, role: str, namespace: str) -> None:
             api.put(kind, metadata["name"], namespace, labels=labels, **document)
 
 
-def _execute(versions: Callable[[str], Sequence[str]], pod: str, command: list[str]) -> str:
+def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: str, command: list[str]) -> str:
     """Run one of the commands that the suite runs in a pod; raises AssertionError for any other."""
-    program = command[0]
+    program, asked = command[0], command[-1]
+    if program.endswith("pilot-discovery"):
+        return json.dumps({"/debug/clusterz": _clusterz, "/debug/syncz": _syncz}[asked](mesh))
     if program == "pilot-agent":
-        asked = command[-1]
         if asked == "server_info":
             config = {"discoveryAddress": "istiod.istio-system.svc:15012"}
             return json.dumps({"node": {"metadata": {"PROXY_CONFIG": config}}})
@@ -325,3 +363,17 @@ def _execute(versions: Callable[[str], Sequence[str]], pod: str, command: list[s
         if answering
     ]
     return "\n".join([*results, "bodies", *bodies, "end 0", ""])
+
+
+def _clusterz(mesh: TwoClusters) -> list[dict[str, str]]:
+    return [{"id": one, "syncStatus": state} for one, state in watched(mesh).items() if state != "closed"]
+
+
+def _syncz(mesh: TwoClusters) -> list[dict[str, str]]:
+    """Every pod that has a proxy."""
+    return [
+        {"proxy": f"{pod['metadata']['name']}.{pod['metadata']['namespace']}", "cluster_id": role}
+        for role, api in mesh.apis.items()
+        for pod in api.kept("Pod")
+        if "istio-proxy" in json.dumps(pod["spec"])
+    ]

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -63,7 +62,7 @@ class SmallApi(ThreadingHTTPServer):
     With ``versioned`` every object has a uid and a resourceVersion, as in a real API server, and preconditions count.
     ``now`` is its clock, as a POSIX time; this machine's where it is None. ``execute`` runs a command in a pod: it gets
     the pod's path and the arguments, and returns the standard output. ``controllers`` are called after each write, with
-    the mutex held.
+    the mutex held; ``admit`` completes an object that is only asked for (``dryRun``).
     """
 
     daemon_threads = True
@@ -77,6 +76,7 @@ class SmallApi(ThreadingHTTPServer):
         self.failures: list[Failure] = []
         self.execute: Callable[[str, list[str]], str] | None = None
         self.controllers: list[Callable[[], None]] = []
+        self.admit: Callable[[dict[str, Any]], None] = lambda _: None
         self.versioned = False
         self.now: float | None = None
         self.mutex = threading.Lock()
@@ -88,11 +88,13 @@ class SmallApi(ThreadingHTTPServer):
 
     def put(self, kind: str, name: str, namespace: str | None = None, **content: Any) -> dict[str, Any]:
         """Keep an object as somebody else makes it, with a uid of its own; return what is kept."""
+        # As it would come over the wire: no part of it is another one's too.
+        content = json.loads(json.dumps(content))
         labels = content.pop("labels", {})
         place = {"namespace": namespace} if namespace else {}
         metadata = {"name": name, **place, **({"labels": labels} if labels else {})}
         api = path_of(kind, None).removeprefix("/apis/").removeprefix("/api/").rpartition("/")[0]
-        kept = {"apiVersion": api, "kind": kind, "metadata": deepcopy(metadata), **deepcopy(content)}
+        kept = {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
         self.objects[path_of(kind, namespace, name)] = self.stamped(kept, new=True)
         return kept
 
@@ -156,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             return self._create(path, content)
         if self.command == "PATCH":
-            return self._patch(path, content)
+            return self._admitted(path, content) if "dryRun" in query else self._patch(path, content)
         if path not in self.server.objects:
             if self.command == "GET" and self.server.versioned and _is_list(path):
                 return 200, {"items": self._listed(path, query)}
@@ -195,6 +197,11 @@ class _Handler(BaseHTTPRequestHandler):
             return _no(409, "the object has been modified")
         _merge(kept, content)
         return 200, self.server.stamped(kept)
+
+    def _admitted(self, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        content["metadata"].setdefault("namespace", path.split("/namespaces/")[1].split("/")[0])
+        self.server.admit(content)
+        return 201, content
 
     def _listed(self, path: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
         wanted, fields = (

@@ -96,8 +96,12 @@ def _pod(kept: Object) -> Object:
 
 
 def _differences(kind: str, was: Any, now: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    texts = was, now
     was, now = _opened(kind, path, was), _opened(kind, path, now)
-    if isinstance(was, dict) and isinstance(now, dict):
+    if was == now and texts[0] != texts[1]:
+        # The same content, written in another way.
+        yield path, texts[1]
+    elif isinstance(was, dict) and isinstance(now, dict):
         for key in sorted(was.keys() | now.keys()):
             inner = f"{path}.{key}" if path else key
             if key not in now:
