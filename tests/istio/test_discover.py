@@ -72,6 +72,16 @@ OWN = {
 def nothing(_: TwoClusters) -> None: ...
 
 
+def then(*changes: Change) -> Change:
+    """One change after the other."""
+
+    def change(mesh: TwoClusters) -> None:
+        for each in changes:
+            each(mesh)
+
+    return change
+
+
 def find(api: SmallApi, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
     return api.objects[path_of(kind, namespace, name)]
 
@@ -250,18 +260,18 @@ MESHES = {
         lambda mesh: another_revision(mesh, alone=False, tag="prod"), {"revision": "canary"}, revision="prod"
     ),
     "the tag default, without a revision of that name": Case(
-        lambda mesh: [
-            another_revision(mesh, tag="default"),
-            put_istiod(mesh.primary, SYSTEM, "older"),
-            run_controllers(mesh),
-        ],
+        then(
+            lambda mesh: another_revision(mesh, tag="default"),
+            lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"),
+            run_controllers,
+        ),
         {"revision": "canary"},
     ),
     "two pods of istiod": Case(
-        lambda mesh: [
-            find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"].update(replicas=2),
-            run_controllers(mesh),
-        ]
+        then(
+            lambda mesh: find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"].update(replicas=2),
+            run_controllers,
+        )
     ),
     "an evicted pod of istiod": Case(evicted),
     "an evicted pod of another revision": Case(lambda mesh: evicted(mesh, **{"istio.io/rev": "before"})),
@@ -284,10 +294,12 @@ MESHES = {
     "a webhook with a URL": Case(lambda mesh: webhook_paths(mesh, "/inject/cluster/remote/net/n", url=True)),
     "no webhook in the remote": Case(lambda mesh: remove(mesh.remote, "MutatingWebhookConfiguration", INJECTOR)),
     "an istiod without a cluster id of its own": Case(
-        lambda mesh: [
-            find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"]["template"]["spec"]["containers"][0].pop("env"),
-            run_controllers(mesh),
-        ],
+        then(
+            lambda mesh: find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"]["template"]["spec"]["containers"][
+                0
+            ].pop("env"),
+            run_controllers,
+        ),
         {"primary.cluster_id": "Kubernetes"},
     ),
     "two gateways": Case(
@@ -326,17 +338,17 @@ MESHES = {
         {"remote.gateways": ["172.18.0.3:15443", "[fd00::3]:15443"]},
     ),
     "a gateway with external addresses": Case(
-        lambda mesh: [
-            gateway(mesh).pop("status"),
-            gateway(mesh)["spec"].update(externalIPs=["192.0.2.7", "192.0.2.8"]),
-        ],
+        then(
+            lambda mesh: gateway(mesh).pop("status"),
+            lambda mesh: gateway(mesh)["spec"].update(externalIPs=["192.0.2.7", "192.0.2.8"]),
+        ),
         {"remote.gateways": ["192.0.2.7:15443", "192.0.2.8:15443"]},
     ),
     "a gateway at another port, which its label names": Case(
-        lambda mesh: [
-            gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "443"}),
-            gateway(mesh)["spec"]["ports"].append({"port": 443}),
-        ],
+        then(
+            lambda mesh: gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "443"}),
+            lambda mesh: gateway(mesh)["spec"]["ports"].append({"port": 443}),
+        ),
         {"remote.gateways": ["172.18.0.3:443"]},
     ),
     "a gateway whose port label is no number, as istiod reads it": Case(
@@ -363,16 +375,22 @@ MESHES = {
         lambda mesh: root_of_the_remote(mesh, "CA of the remote\nand the one that follows it\n")
     ),
     "the same, and a third cluster's before it": Case(
-        lambda mesh: [two_secrets(mesh), root_of_the_remote(mesh, "CA of the remote's own pods\n")]
+        then(
+            lambda mesh: two_secrets(mesh),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+        )
     ),
     "the same, and a webhook with a URL": Case(
-        lambda mesh: [
-            webhook_paths(mesh, "/inject/cluster/remote/net/remote-network", url=True),
-            root_of_the_remote(mesh, "CA of the remote's own pods\n"),
-        ]
+        then(
+            lambda mesh: webhook_paths(mesh, "/inject/cluster/remote/net/remote-network", url=True),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+        )
     ),
     "a remote secret with another CA, and webhooks that name no cluster": Case(
-        lambda mesh: [webhook_paths(mesh, "/inject"), root_of_the_remote(mesh, "CA of the remote's own pods\n")],
+        then(
+            lambda mesh: webhook_paths(mesh, "/inject"),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+        ),
         {"remote.cluster_id": ""},
     ),
     "webhooks that name another cluster than the remote secret with the remote's CA": Case(
@@ -394,7 +412,7 @@ MESHES = {
         lambda mesh: find(mesh.remote, "Node", "node")["spec"].clear(), {"remote.pod_subnet": ""}
     ),
 }
-REFUSED = {
+REFUSED: dict[str, tuple[Change, str, str]] = {
     "one network twice": (
         lambda mesh: [
             find(mesh.remote, kind, name, space)["metadata"]["labels"].update({NETWORK: "primary-network"})
@@ -404,17 +422,17 @@ REFUSED = {
         "both are in the network primary-network",
     ),
     "an istiod in each": (
-        lambda mesh: [put_istiod(mesh.remote, SYSTEM, cluster_id="remote"), run_controllers(mesh)],
+        then(lambda mesh: put_istiod(mesh.remote, SYSTEM, cluster_id="remote"), run_controllers),
         "",
         "both run an istiod: a mesh of several primaries is not claimed by this suite",
     ),
     "no istiod": (
-        lambda mesh: [remove(mesh.primary, "Deployment", "istiod", SYSTEM), run_controllers(mesh)],
+        then(lambda mesh: remove(mesh.primary, "Deployment", "istiod", SYSTEM), run_controllers),
         "",
         "neither runs an istiod",
     ),
     "two revisions, and none is asked for": (
-        lambda mesh: [another_revision(mesh), put_istiod(mesh.primary, SYSTEM, "older"), run_controllers(mesh)],
+        then(another_revision, lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"), run_controllers),
         "",
         "--revision has to be one of canary, older",
     ),

@@ -52,7 +52,7 @@ class Controllers:
         metadata, spec = deployment["metadata"], deployment["spec"]
         digest = hashlib.sha256(json.dumps(spec["template"], sort_keys=True).encode()).hexdigest()[:8]
         replicas = spec.get("replicas", 1)
-        current = []
+        current: list[Object] = []
         for pod in pods_of(self._api, metadata["name"], metadata["namespace"]):
             if pod["metadata"]["labels"][_HASH] == digest and len(current) < replicas:
                 current.append(pod)

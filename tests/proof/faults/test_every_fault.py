@@ -74,7 +74,7 @@ JOINED = {
     "remote Pod sample/networks-joined": joined("10.10.0.0/16", "172.18.0.2"),
 }
 UNLABELLED = {f"{GATEWAY}: metadata.labels.topology.istio.io/network": GONE}
-UNNAMED = {f"{REMOTE_NETWORK}.gateways": []}
+UNNAMED: dict[str, Any] = {f"{REMOTE_NETWORK}.gateways": []}
 
 # What each fault leaves of a mesh: the fields that differ, with the value that they have then.
 EFFECTS: dict[str, dict[str, Any]] = {
