@@ -63,7 +63,7 @@ OPTIONS = (
     ),
     Option("kubeconfig-primary", "the file that has the first of --contexts", Path),
     Option("kubeconfig-remote", "the file that has the second of --contexts", Path),
-    Option("revision", "which of several istiods --contexts is about", default=""),
+    Option("revision", "which of several istiods --contexts is about; or a revision tag", default=""),
     Option(
         "profile",
         f"which of {', '.join(Profile)} is claimed, or all (default: what -m names, else {','.join(EVERYDAY)})",
