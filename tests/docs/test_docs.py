@@ -1,4 +1,4 @@
-"""What is written for people is true of the code beside it."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _PROSE_WIDTH = 150
 
 
 def documents() -> list[Path]:
-    found = sorted(path for path in kept_files() if path.suffix == ".md")
-    assert len(found) >= 8
-    return found
+    pages = sorted(path for path in kept_files() if path.suffix == ".md")
+    assert len(pages) >= 8
+    return pages
 
 
 def document_id(path: Path) -> str:
@@ -52,7 +52,7 @@ def without_code(text: str) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """The fragments that a page's headings can be linked by, as GitHub makes them."""
+    """The fragments by which a page's headings can be linked, as GitHub generates them."""
     headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -68,7 +68,7 @@ def broken_links(path: Path) -> Iterator[str]:
 
 
 def our_options(text: str) -> set[str]:
-    """The options of pytest that a page names, alone or on a command line of pytest's."""
+    """The options of pytest that a page names, alone or in a command line of pytest."""
     spans = [span for span in _SPAN.findall(_FENCE.sub("", text)) if span.startswith(("--", "pytest"))]
     lines = [line for line in shell_lines(text) if re.match(r"(\S*/)?pytest ", line)]
     return {option for part in [*spans, *lines] for option in _OPTION.findall(part)}
@@ -89,7 +89,7 @@ def known_options() -> set[str]:
 
 @pytest.fixture(scope="module")
 def messages() -> str:
-    """Every text in the code, one a line; what is put into an f-string is cut out."""
+    """Every text in the code, one per line, without the expressions of f-strings."""
     files = [path for package in ("splithorizon", "lab", "fixtures") for path in (REPOSITORY / package).rglob("*.py")]
     texts = [
         node.value
@@ -100,7 +100,7 @@ def messages() -> str:
     return "\n".join(texts)
 
 
-def test_these_tests_see_what_they_look_for(tmp_path: Path) -> None:
+def test_these_tests_notice_broken_links_and_options(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# A *head*, line\n[a](gone.md) [b](page.md#a-head-line) [c](#none) `[d](x)` [e](https://e/)\n"
@@ -122,7 +122,7 @@ def test_every_option_that_is_named_exists(page: Path, known_options: set[str]) 
 
 @pytest.mark.parametrize("page", documents(), ids=document_id)
 def test_prose_is_narrow_enough_to_read(page: Path) -> None:
-    # Of a link, what is shown.
+    # The text of a link counts, and not its target.
     shown = re.sub(r"\]\([^)\s]+\)", "]", _FENCE.sub("", page.read_text()))
     lines = shown.splitlines()
     assert [line for line in lines if len(line) > _PROSE_WIDTH and not line.startswith("|")] == []
@@ -294,9 +294,9 @@ def readme_commands() -> dict[str, str]:
 
 
 def test_the_readme_counts_the_faults_of_each_network_mode() -> None:
-    told = re.search(r"(\d+) of them in each network mode", (REPOSITORY / "README.md").read_text())
-    assert told is not None
-    assert {sum(mode in fault.modes for fault in every_fault()) for mode in NetworkMode} == {int(told[1])}
+    counted = re.search(r"(\d+) of them in each network mode", (REPOSITORY / "README.md").read_text())
+    assert counted is not None
+    assert {sum(mode in fault.modes for fault in every_fault()) for mode in NetworkMode} == {int(counted[1])}
 
 
 def test_the_readme_has_one_line_for_the_main_job_and_one_for_its_tests() -> None:
@@ -316,8 +316,8 @@ def test_ci_calls_the_two_lines_of_the_readme_as_they_stand() -> None:
             rf'^(step ".*" bash -c "\${environment}"|begin_beside "\${environment}" "[^"]*")$', text, re.MULTILINE
         )
         read = ["bash", "-c", f"{function[0]}\nreadme_command {environment}"]
-        found = subprocess.run(read, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10)
-        assert found.stdout == f"{line}\n"
+        printed = subprocess.run(read, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10)
+        assert printed.stdout == f"{line}\n"
 
 
 def steps_of(workflow: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -333,7 +333,7 @@ def test_a_workflow_is_bounded_and_trusts_no_tag(workflow: Path) -> None:
     used = [step["uses"] for step in steps if "uses" in step]
     assert used
     assert [action for action in used if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action)] == []
-    # An expression in a script is code that whoever fills it in may write.
+    # An expression in a script is replaced before the script runs, so its value could contain code.
     assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from bench.__main__ import what_by_hand_is_told
+from bench.__main__ import environment_by_hand
 from lab import topology
 from lab.engine import Engine, network
 from lab.images import supply
@@ -230,7 +230,7 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
     """Two clusters with the mesh in them; both are removed at the end of the block."""
     images = supply.supply(Options(images="built"), engine, Progress(print))
     plan = topology.plan(name)
-    told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), **shape.environment}
+    told = {**engine.environment, **environment_by_hand(engine, images, plan, folder), **shape.environment}
     try:
         # kind would make a network that nobody removes.
         with network.approached(engine):
