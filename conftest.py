@@ -5,10 +5,12 @@ from __future__ import annotations
 pytest_plugins = [
     "fixtures.behaviours",
     "fixtures.claims",
+    "fixtures.lab",
     "fixtures.options",
     "fixtures.selection",
     "fixtures.lifecycle",
     "fixtures.reporting",
+    "fixtures.topology",
     "fixtures.mesh",
     "fixtures.protocols",
     "fixtures.changes",

@@ -22,7 +22,7 @@ from lab import kind, topology
 from lab.engine import Engine, network
 from lab.engine.find import find_engine
 from lab.images import ImageSet, supply
-from lab.session import sweep_dead
+from lab.sweep import sweep_dead
 from lab.topology import Topology
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
@@ -106,10 +106,10 @@ def environment_by_hand(engine: Engine, images: ImageSet, plan: Topology, folder
     for variable, part in samples.items():
         (told[variable],) = (ours for published, ours in images.samples.items() if part in published)
     for cluster in plan:
-        file = folder / f"{cluster.role}.yaml"
+        file = folder / f"{cluster.name}.yaml"
         file.write_text(yaml.safe_dump(kind.config(cluster, own_node=images.own_node, engine=engine)))
-        told[cluster.role.upper()] = cluster.name
-        told[f"{cluster.role.upper()}_CONFIG"] = str(file)
+        told[cluster.name.upper()] = cluster.kind_name
+        told[f"{cluster.name.upper()}_CONFIG"] = str(file)
     return told
 
 
@@ -173,7 +173,7 @@ def _record(journal: Journal, engine: Engine, plan: Topology) -> None:
     facts = {"engine": engine.to_json(), "folder": str(journal.folder)}
     journal.will_create("network", engine.network, **facts)
     for cluster in plan:
-        journal.will_create("cluster", cluster.name, **facts)
+        journal.will_create("cluster", cluster.kind_name, **facts)
 
 
 def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Progress) -> None:

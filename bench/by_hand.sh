@@ -10,7 +10,6 @@
 #   NODE_IMAGE HUB TAG                   kind's node; where Istio's images come from
 #   HELLOWORLD_V1 HELLOWORLD_V2 CURL     the workloads' images
 #   KUBECONFIG                           kind writes both contexts there
-#   MESH_ONLY                            if not empty, the mesh is kept, without workloads
 # After a failure the clusters stay, for inspection.
 set -euo pipefail
 umask 077
@@ -149,8 +148,6 @@ await_injection "$remote"
 step "gateway, remote"
 istio_install "$remote" -f "$manifests/istio/remote-eastwest-gateway.yaml"
 give_gateway_address "$remote" "$remote_address"
-
-[ -z "${MESH_ONLY:-}" ] || exit 0
 
 step "workloads"
 deploy "$remote" v2

@@ -1,8 +1,8 @@
-"""Generates the tables in the suites' README files and the table of causes.
+"""Writes the generated parts of the suites' README files and of ``docs/causes.md``.
 
-Behaviours come from ``splithorizon.run.catalogue``, faults from ``proof.faults``, and causes from
-``splithorizon.diagnosis.causes``. The causes that a behaviour's failure can name are read from the source of the checks
-that its test calls. ``python -m docs.tables`` writes the tables. With ``--check`` it prints the differences and exits
+Behaviours, with the checks that they call, come from ``splithorizon.run.catalogue``. Causes come from the source of the
+checks, manifests from the line ``# Used by:`` in their heads, and a fault's manifests from its source.
+``python -m docs.tables`` rewrites the pages. With ``--check`` it writes nothing, prints the differences, and exits
 with 1 if there are any.
 """
 
@@ -14,9 +14,8 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 from proof.faults import every_fault
@@ -28,12 +27,18 @@ from splithorizon.run.catalogue import Behaviour
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"
+MANIFESTS = REPOSITORY / "manifests"
+FAULTS = REPOSITORY / "proof" / "faults"
 CHECKS = REPOSITORY / "splithorizon" / "checks"
 CAUSES = REPOSITORY / "docs" / "causes.md"
 
 _BETWEEN_MARKS = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 # The name under which checks import the module of causes.
 _CAUSES_MODULE = "causes"
+_WIDTH = 120
+# One word, or one link with the punctuation that follows it: a line is broken between two of them.
+_UNBREAKABLE = re.compile(r"\[[^\]]*\]\([^)]*\)\S*|\S+")
+_USED_BY = re.compile(r"^# Used by: (.*)$", re.MULTILINE)
 
 
 def main(arguments: list[str]) -> int:
@@ -50,56 +55,80 @@ def main(arguments: list[str]) -> int:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Each page with its generated text. Raises ValueError for a page without a pair of marks around its table."""
+    """Each page with its generated text. Raises ValueError for a page without the marks."""
     behaviours = catalogue.behaviours(SUITES)
-    tables = {SUITES / "README.md": overview(behaviours), CAUSES: all_causes()}
-    for folder, members in groupby(behaviours, key=lambda behaviour: behaviour.path.parent):
-        tables[folder / "README.md"] = area_table(folder, list(members))
-    for page, generated in tables.items():
+    areas = dict.fromkeys(behaviour.path.parent for behaviour in behaviours)
+    generated = {SUITES / "README.md": overview(behaviours), CAUSES: all_causes()}
+    generated |= {area / "README.md": behaviours_of(area) for area in areas}
+    for page, text in generated.items():
         parts = _BETWEEN_MARKS.split(page.read_text())
         if len(parts) != 4:
-            raise ValueError(f"{page}: one pair of marks is needed around the table")
+            raise ValueError(f"{page}: one pair of marks is needed around the generated part")
         before, begin, end, after = parts
-        yield page, f"{before}{begin}{generated}{end}{after}"
+        yield page, f"{before}{begin}{text}{end}{after}"
 
 
-def overview(behaviours: Sequence[Behaviour]) -> str:
-    """The table of all claims, by area."""
+def overview(behaviours: Collection[Behaviour]) -> str:
+    """All claims, by area, each linked to its test."""
     rows = [
-        f"| [{behaviour.area}]({behaviour.area}/README.md) | {behaviour.claim} | {behaviour.profile} |"
-        for behaviour in behaviours
+        f"| [{each.area}]({each.area}/README.md) | [{each.claim}]({each.area}/{each.path.name}) | {each.profile} |"
+        for each in behaviours
     ]
     return "\n".join(["| area | claim | profile |", "|---|---|---|", *rows, ""])
 
 
-def area_table(area: Path, behaviours: Sequence[Behaviour]) -> str:
-    """The table of an area: claims, the faults that must refute them, and the causes that a failure can name."""
-    rows = []
-    for behaviour in behaviours:
-        faults = "<br>".join(_described(_fault(name, behaviour.path), area) for name in behaviour.breaks_when)
-        named = ", ".join(f"`{cause.id}`" for cause in causes_of(behaviour))
-        rows.append(f"| [{behaviour.claim}]({behaviour.path.name}) | {behaviour.profile} | {faults} | {named} |")
+def behaviours_of(area: Path) -> str:
+    """One section for each behaviour of an area: test, checks, manifests, faults, and causes."""
     meaning = os.path.relpath(CAUSES, area)
-    head = [
-        f"| claim | profile | fault that must break it | [causes]({meaning}) that a failure can name |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join([*head, *rows, ""])
+    sections = []
+    for behaviour in catalogue.behaviours(area.parent):
+        if behaviour.area != area.name:
+            continue
+        name, demanded, file = behaviour.name, behaviour.breaks_when, behaviour.path.name
+        faults = [_fault_line(_fault(fault, behaviour.path), name, area) for fault in demanded]
+        others = [fault for fault in every_fault() if name in fault.breaks and fault.name not in demanded]
+        named = ", ".join(f"`{cause.id}`" for cause in causes_of(behaviour))
+        lines = [
+            f"- test: [{file}]({file}), profile `{behaviour.profile}`",
+            f"- checks: {', '.join(_check_link(check, area) for check in behaviour.checks)}",
+            f"- manifests: {_manifest_links(manifests_of(name), area) or _common(area)}",
+            *(f"- fault that must break it: {line}" for line in faults),
+            *([f"- also broken by: {', '.join(_linked(fault, area) for fault in others)}"] if others else []),
+            f"- [causes]({meaning}) that a failure can name: {named}",
+        ]
+        sections.append("\n".join([f"### {behaviour.claim}", "", *(_wrapped(line) for line in lines), ""]))
+    return "\n" + "\n".join(sections) + "\n"
 
 
 def all_causes() -> str:
-    """The table of all causes: their meanings, and the faults whose failures must carry them."""
+    """Every cause, what it means, the command that confirms it, and the faults whose failures must carry it."""
     rows = []
     for cause in causes.REGISTRY:
         faults = [_linked(fault, CAUSES.parent) for fault in every_fault() if cause.id in fault.causes.values()]
-        rows.append(f"| `{cause.id}` | {cause.text} | {', '.join(faults)} |")
-    return "\n".join(["| cause | meaning | faults that make it |", "|---|---|---|", *rows, ""])
+        command = f"`{cause.next_step.format(near='near', far='far')}`".replace("|", "\\|") if cause.next_step else ""
+        rows.append(f"| `{cause.id}` | {cause.text} | {command} | {', '.join(faults)} |")
+    return "\n".join(["| cause | meaning | next step | faults that make it |", "|---|---|---|---|", *rows, ""])
 
 
 def causes_of(behaviour: Behaviour) -> list[Cause]:
     """Every cause that a failure of the behaviour can name, in the order of the checks' source."""
     used = behaviour.attributes
     return list(dict.fromkeys(cause for check in behaviour.checks for cause in _causes_in(check, used, set())))
+
+
+def manifests_of(name: str) -> list[Path]:
+    """The manifests that name a behaviour in their head."""
+    return [
+        path
+        for path in sorted(MANIFESTS.rglob("*.yaml"))
+        if name in ", ".join(_USED_BY.findall(path.read_text())).split(", ")
+    ]
+
+
+def manifests_in(fault: Fault) -> list[Path]:
+    """The manifests of ``manifests/faults`` that a fault applies, as far as its source names them."""
+    names = sorted(set(_files_in(fault.inject.__name__, set())))
+    return [path for name in names if (path := MANIFESTS / "faults" / name).is_file()]
 
 
 def _causes_in(name: str, members: Collection[str], visited: set[str]) -> Iterator[Cause]:
@@ -114,9 +143,9 @@ def _causes_in(name: str, members: Collection[str], visited: set[str]) -> Iterat
 
 
 def _nodes(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
-    """All nodes of a definition, in the order of the source.
+    """Every node of a definition, in the order of the source.
 
-    Of a dictionary whose keys are members of an enumeration, only the values of ``members`` count, if there are any.
+    Where a dictionary is keyed by members of an enumeration, only the entries count whose member the test names.
     """
     yield node
     if isinstance(node, ast.Dict):
@@ -131,16 +160,40 @@ def _nodes(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
 
 @cache
 def _definitions() -> Mapping[str, ast.AST]:
-    """The functions and the values of constants in all modules of checks, by name."""
-    definitions: dict[str, ast.AST] = {}
-    for path in sorted(CHECKS.glob("*.py")):
+    """The functions and constants of all checks, by name."""
+    return _top_level(CHECKS)
+
+
+@cache
+def _home(name: str) -> Path:
+    """The module that defines a check."""
+    return next(path for path in sorted(CHECKS.glob("*.py")) if name in _top_level(path))
+
+
+@cache
+def _top_level(place: Path) -> Mapping[str, ast.AST]:
+    """The functions of a module, or of all modules in a folder, and the values of their constants, by name."""
+    defined: dict[str, ast.AST] = {}
+    for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
         for node in ast.parse(path.read_text()).body:
             match node:
                 case ast.FunctionDef(name=name):
-                    definitions[name] = node
+                    defined[name] = node
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    definitions[name] = value
-    return definitions
+                    defined[name] = value
+    return defined
+
+
+def _files_in(name: str, seen: set[str]) -> Iterator[str]:
+    """The YAML files that a definition of the faults names, and that the definitions name which it uses."""
+    seen.add(name)
+    faults = _top_level(FAULTS)
+    for node in ast.walk(faults[name]):
+        match node:
+            case ast.Constant(value=str(text)) if text.endswith(".yaml"):
+                yield text
+            case ast.Name(id=used) if used in faults and used not in seen:
+                yield from _files_in(used, seen)
 
 
 def _fault(name: str, path: Path) -> Fault:
@@ -150,14 +203,49 @@ def _fault(name: str, path: Path) -> Fault:
     raise ValueError(f"{path}: there is no fault {name!r}")
 
 
-def _described(fault: Fault, area: Path) -> str:
-    """A fault, with a link to its source, and what it does."""
-    return f"{_linked(fault, area)}: {fault.story.rstrip('.')}"
+def _fault_line(fault: Fault, name: str, area: Path) -> str:
+    """A fault with links to its source and manifests, what it does, and the cause that the failure must carry."""
+    source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", area)
+    function = f"[{fault.inject.__name__}]({source})"
+    files = _manifest_links(manifests_in(fault), area)
+    cause = f" Cause: `{fault.causes[name]}`." if name in fault.causes else ""
+    manifest = f"with {files}" if files else "without a manifest"
+    return f"`{fault.name}`, function {function} {manifest}. {fault.story.rstrip('.')}.{cause}"
 
 
 def _linked(fault: Fault, folder: Path) -> str:
     source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", folder)
     return f"[{fault.name}]({source})"
+
+
+def _check_link(check: str, folder: Path) -> str:
+    home = _home(check)
+    return f"[{home.stem}.{check}]({os.path.relpath(home, folder)})"
+
+
+def _manifest_links(files: Collection[Path], folder: Path) -> str:
+    return ", ".join(f"[{path.name}]({os.path.relpath(path, folder)})" for path in files)
+
+
+def _common(folder: Path) -> str:
+    """What a behaviour without manifests of its own stands on."""
+    links = (f"[{name}]({os.path.relpath(MANIFESTS / name, folder)})" for name in ("workloads", "istio"))
+    return f"only the common ones, {' and '.join(links)}"
+
+
+def _wrapped(item: str) -> str:
+    """An item of a list as lines of readable width; of a link its text counts, and its target does not."""
+    lines: list[str] = []
+    room = 0
+    for part in _UNBREAKABLE.findall(item):
+        shown = len(re.sub(r"\]\([^)]*\)", "]", part))
+        if lines and shown < room:
+            lines[-1] += f" {part}"
+            room -= shown + 1
+        else:
+            lines.append(f"  {part}" if lines else part)
+            room = _WIDTH - shown - 2
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio import certificates
 from splithorizon.istio.certificates import Key, fingerprint
-from splithorizon.istio.topology import Role
+from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.kube.client import Object
 
 # Istio's own names for them, in a folder as in the Secret.
@@ -28,7 +28,7 @@ FILES = ("ca-cert.pem", "ca-key.pem", "root-cert.pem", "cert-chain.pem")
 class Trust:
     """The four files of each cluster's CA; in memory only, the clusters get them as a Secret."""
 
-    files: Mapping[Role, Mapping[str, bytes]] = field(repr=False)
+    files: Mapping[str, Mapping[str, bytes]] = field(repr=False)
 
     @classmethod
     def make(cls) -> Trust:
@@ -40,34 +40,34 @@ class Trust:
         key = certificates.new_key()
         name = certificates.name("Root CA")
         root = certificates.authority(name, key, issuer=name, issuer_key=key)
-        return cls({role: _intermediate(role, root, key) for role in Role})
+        return cls({name: _intermediate(name, root, key) for name in PRIMARY_REMOTE.names})
 
     @classmethod
     def read(cls, folder: Path) -> Trust:
-        """Read ``--ca-dir``: the four files for both clusters, or a folder with them for each role.
+        """Read ``--ca-dir``: the four files for both clusters, or a folder with them for each cluster.
 
         Raises UsageProblem where they cannot be read, do not belong together or differ in their
         root.
         """
-        folders = {role: folder / role if (folder / role).is_dir() else folder for role in Role}
-        trust = cls({role: _read(path) for role, path in folders.items()})
-        roots = {role: fingerprint(trust.files[role]["root-cert.pem"]) for role in Role}
+        folders = {name: folder / name if (folder / name).is_dir() else folder for name in PRIMARY_REMOTE.names}
+        trust = cls({name: _read(path) for name, path in folders.items()})
+        roots = {name: fingerprint(trust.files[name]["root-cert.pem"]) for name in PRIMARY_REMOTE.names}
         if len(set(roots.values())) > 1:
-            seen = ", ".join(f"{role} {found}" for role, found in roots.items())
+            seen = ", ".join(f"{name} {found}" for name, found in roots.items())
             raise UsageProblem(
                 f"--ca-dir {folder}: the clusters' roots differ, they could not trust each other: "
                 f"{seen}. Nothing was created."
             )
         return trust
 
-    def cacerts(self, role: Role) -> Object:
+    def cacerts(self, name: str) -> Object:
         """Make the Secret that a cluster's CA comes from; it must be there before istiod starts."""
-        files = self.files[role]
+        files = self.files[name]
         return {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "cacerts", "namespace": "istio-system"},
-            "data": {name: base64.b64encode(content).decode() for name, content in files.items()},
+            "data": {file: base64.b64encode(content).decode() for file, content in files.items()},
         }
 
     @property
@@ -76,10 +76,10 @@ class Trust:
         return [files["ca-key.pem"] for files in self.files.values()]
 
 
-def _intermediate(role: Role, root: x509.Certificate, root_key: Key) -> dict[str, bytes]:
+def _intermediate(name: str, root: x509.Certificate, root_key: Key) -> dict[str, bytes]:
     key = certificates.new_key()
     certificate = certificates.authority(
-        certificates.name("Intermediate CA", role),
+        certificates.name("Intermediate CA", name),
         key,
         issuer=root.subject,
         issuer_key=root_key,

@@ -33,17 +33,17 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
 
     def __init__(self, plan: ClusterPlan, *, engine: Engine, images: ImageSet, folder: Path) -> None:
         """Describe the cluster; nothing is created yet."""
-        kubeconfig = folder / f"{plan.role}.kubeconfig"
+        kubeconfig = folder / f"{plan.name}.kubeconfig"
         with chdir(folder):
             super().__init__(
-                plan.name,
+                plan.kind_name,
                 kubeconfig=kubeconfig,
                 image=images.node,
                 kind_path=images.kind,
                 kubectl_path=images.kubectl,
             )
         # The base class's folder is open to others, and named relative to a place we have left again.
-        self.path: Path = folder / ".pytest-kind" / plan.name
+        self.path: Path = folder / ".pytest-kind" / plan.kind_name
         for made in (self.path, self.path.parent):
             made.chmod(0o700)
         self.plan = plan
@@ -122,12 +122,12 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
             command,
             within=within,
             env=self._environment,
-            log=self._folder / f"{self.plan.role}.log",
+            log=self._folder / f"{self.plan.name}.log",
         )
 
     def _config(self) -> Path:
         document = config(self.plan, own_node=self._own_node, engine=self._engine)
-        handle, path = tempfile.mkstemp(prefix=f"{self.plan.role}-", suffix=".yaml", dir=self._folder)
+        handle, path = tempfile.mkstemp(prefix=f"{self.plan.name}-", suffix=".yaml", dir=self._folder)
         with os.fdopen(handle, "w") as file:
             yaml.safe_dump(document, file)
         return Path(path)
@@ -136,7 +136,7 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
 def config(plan: ClusterPlan, *, own_node: bool, engine: Engine) -> dict[str, Any]:
     """The kind configuration of a cluster: its manifest and the overlays that the machine asks for."""
     folder = MANIFESTS / "kind"
-    (document,) = manifests.load(folder / f"{plan.role}.yaml")
+    (document,) = manifests.load(folder / f"{plan.name}.yaml")
     overlays = ["built-node"] if own_node else []
     overlays += ["without-resource-capability"] if engine.lacks_resource_capability else []
     for name in overlays:

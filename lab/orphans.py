@@ -49,7 +49,7 @@ def _await_end(process: psutil.Process) -> None:
             raise NotYet(f"process {process.pid} is {process.status()}")
 
     try:
-        eventually("a killed process ends", ended, within=timeouts().killed_program)
+        eventually("a killed process ends", ended, within=timeouts().program_killed)
     except TimedOut as timeout:
         raise EnvironmentBroke(
             f"process {process.pid} of a dead run does not end on SIGKILL",

@@ -18,12 +18,12 @@ from lab.gateway_address import Addressing, address
 from lab.images import ImageSet
 from lab.install import Installation
 from lab.kind import MeshCluster
-from splithorizon.base import private_file, process
+from lab.topology import PRIMARY, REMOTE
+from splithorizon.base import parallel, private_file, process
 from splithorizon.base.errors import Cancelled
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import snapshot
@@ -57,7 +57,7 @@ class Provisioning:
         self._undo = undo
         self._topology = topology.plan(ground.options.cluster_name)
         self._clusters = {
-            plan.role: MeshCluster(
+            plan.name: MeshCluster(
                 plan,
                 engine=ground.engine,
                 images=ground.images,
@@ -65,7 +65,7 @@ class Provisioning:
             )
             for plan in self._topology
         }
-        self._kubes = {role: Kube(cluster.kubeconfig_path, role) for role, cluster in self._clusters.items()}
+        self._kubes = {name: Kube(cluster.kubeconfig_path, name) for name, cluster in self._clusters.items()}
         self._installation = Installation(
             self._clusters,
             self._kubes,
@@ -95,32 +95,32 @@ class Provisioning:
             except BaseException:
                 process.cancel_all()
                 raise
-        return self._facts(gateways)
+        return self._info(gateways)
 
-    def _attach(self) -> dict[Role, Address]:
+    def _attach(self) -> dict[str, Address]:
         found = {}
-        for role, cluster in self._clusters.items():
-            with self._ground.progress.step("attached to the kept cluster", role=role):
+        for name, cluster in self._clusters.items():
+            with self._ground.progress.step("attached to the kept cluster", role=name):
                 cluster.attach()
                 # A node that was begun anew has its way out again.
                 network_isolation.apply(cluster)
-                found[role] = address(self._kubes[role])
+                found[name] = address(self._kubes[name])
         return found
 
-    def _create(self, steps: _Steps) -> dict[Role, Address]:
+    def _create(self, steps: _Steps) -> dict[str, Address]:
         journal = self._ground.journal
-        created: dict[Role, Future[None]] = {}
+        created: dict[str, Future[None]] = {}
         self._undo.callback(self._delete)
-        for role, cluster in self._clusters.items():
+        for name, cluster in self._clusters.items():
             facts = {"engine": self._ground.engine.to_json(), "folder": str(journal.folder)}
-            journal.will_create("cluster", cluster.name, **facts)
-            created[role] = steps.begin(partial(self._create_cluster, cluster))
+            journal.will_create("cluster", cluster.plan.kind_name, **facts)
+            created[name] = steps.begin(partial(self._create_cluster, cluster))
 
-        primary, remote = Role.PRIMARY, Role.REMOTE
+        primary, remote = PRIMARY, REMOTE
         installation = self._installation
-        looked = {role: steps.begin(partial(self._look_before, role), created[role]) for role in Role}
-        prepared = {role: steps.begin(partial(installation.prepare, role), looked[role]) for role in Role}
-        namespaced = {role: steps.begin(partial(self._make_namespace, role), looked[role]) for role in Role}
+        recorded = {name: steps.begin(partial(self._snapshot, name), created[name]) for name in self._clusters}
+        prepared = {name: steps.begin(partial(installation.prepare, name), recorded[name]) for name in self._clusters}
+        namespaced = {name: steps.begin(partial(self._make_namespace, name), recorded[name]) for name in self._clusters}
         installed = steps.begin(installation.control_plane, prepared[primary])
         istiod = steps.begin(installation.await_control_plane, prepared[primary])
         exposed = steps.begin(installation.expose, istiod)
@@ -145,77 +145,81 @@ class Provisioning:
             primary: steps.begin(partial(self._deploy, primary), *injecting),
             remote: steps.begin(partial(self._deploy, remote), *reachable),
         }
-        for role, deployment in deployed.items():
-            steps.begin(partial(self._await_workloads, role), deployment)
+        for name, deployment in deployed.items():
+            steps.begin(partial(self._await_workloads, name), deployment)
         addresses = {primary: primary_gateway, remote: remote_gateway}
         steps.begin(
-            lambda: installation.tell_networks({role: found.result() for role, found in addresses.items()}),
+            lambda: installation.tell_networks({name: found.result() for name, found in addresses.items()}),
             *addresses.values(),
         )
         steps.finish()
-        return {role: found.result() for role, found in addresses.items()}
+        return {name: found.result() for name, found in addresses.items()}
 
     def _create_cluster(self, cluster: MeshCluster) -> None:
-        progress, role = self._ground.progress, cluster.plan.role
-        with progress.step("kind cluster", role=role):
+        progress, name = self._ground.progress, cluster.plan.name
+        with progress.step("kind cluster", role=name):
             with network.approached(self._ground.engine):
                 cluster.create()
             network_isolation.apply(cluster)
         archive = self._ground.journal.folder / "images.tar"
         if archive.exists():
-            with progress.step("images loaded into the node", role=role):
+            with progress.step("images loaded into the node", role=name):
                 cluster.load_archive(archive)
 
-    def _look_before(self, role: Role) -> None:
-        """Write down what the bare cluster holds, for who is to compare what is left of an installation."""
-        if not self._ground.options.look_before:
+    def _snapshot(self, name: str) -> None:
+        """Record what the new cluster holds, to compare it with what an installation leaves."""
+        if not self._ground.options.snapshot_before_install:
             return
-        with self._ground.progress.step("bare cluster looked at", role=role):
-            found = snapshot.of_a_bare_cluster(self._kubes[role], within=timeouts().at_rest)
-            private_file.write(self._bare(role), json.dumps(found))
+        with self._ground.progress.step("new cluster recorded", role=name):
+            found = snapshot.before_install(self._kubes[name], within=timeouts().bare_cluster_settled)
+            private_file.write(self._snapshot_file(name), json.dumps(found))
 
-    def _bare(self, role: Role) -> Path:
-        return self._ground.journal.folder / f"{role}-bare.json"
+    def _snapshot_file(self, name: str) -> Path:
+        return self._ground.journal.folder / f"{name}-before-install.json"
 
     def _delete(self) -> None:
         if self._ground.options.keep:
             return
         with self._ground.progress.step("kind clusters deleted"):
-            process.side_by_side(**{str(role): cluster.delete for role, cluster in self._clusters.items()})
+            parallel.for_each(self._clusters, lambda name: self._clusters[name].delete())
 
-    def _make_namespace(self, role: Role) -> None:
-        with self._ground.progress.step("workloads' namespace", role=role):
-            workloads.make_namespace(self._kubes[role], role)
+    def _make_namespace(self, name: str) -> None:
+        with self._ground.progress.step("workloads' namespace", role=name):
+            workloads.make_namespace(self._kubes[name], self._clusters[name].plan.version)
 
-    def _await_root(self, role: Role) -> None:
-        self._installation.await_root(role, names.SYSTEM_NAMESPACE, workloads.NAMESPACE)
+    def _await_root(self, name: str) -> None:
+        self._installation.await_root(name, names.SYSTEM_NAMESPACE, workloads.NAMESPACE)
 
-    def _deploy(self, role: Role) -> None:
-        with self._ground.progress.step("workloads applied", role=role):
-            workloads.deploy(self._kubes[role], role, self._ground.images.samples)
+    def _deploy(self, name: str) -> None:
+        with self._ground.progress.step("workloads applied", role=name):
+            workloads.deploy(self._kubes[name], self._clusters[name].plan.version, self._ground.images.samples)
 
-    def _await_workloads(self, role: Role) -> None:
+    def _await_workloads(self, name: str) -> None:
         """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""
-        with self._ground.progress.step("workloads ready", role=role):
-            for name in (workloads.CLIENT, workloads.helloworld_of(role)):
-                await_rollout(self._kubes[role], name, workloads.NAMESPACE, within=timeouts().workload_ready)
+        with self._ground.progress.step("workloads ready", role=name):
+            for deployment in (workloads.CLIENT, workloads.helloworld_of(self._clusters[name].plan.version)):
+                await_rollout(self._kubes[name], deployment, workloads.NAMESPACE, within=timeouts().workload_ready)
 
-    def _facts(self, gateways: dict[Role, Address]) -> MeshInfo:
+    def _info(self, gateways: dict[str, Address]) -> MeshInfo:
         clusters = {
-            role: ClusterInfo(
-                role=role,
-                name=cluster.name,
-                network=cluster.plan.network,
+            name: ClusterInfo(
+                name=name,
+                context=cluster.plan.kind_name,
                 cluster_id=cluster.plan.cluster_id,
+                network=cluster.plan.network,
+                control_plane=cluster.plan.control_plane,
+                version=cluster.plan.version,
                 kubeconfig=Path(cluster.kubeconfig_path),
-                kubectl=self._kubes[role].kubectl,
+                kubectl=self._kubes[name].kubectl,
                 node_address=cluster.address,
                 pod_subnet=cluster.plan.pod_subnet,
                 service_subnet=cluster.plan.service_subnet,
-                gateways=(gateways[role],),
-                bare=self._bare(role) if self._ground.options.look_before else None,
+                gateways=(gateways[name],),
+                snapshot_before_install=self._snapshot_file(name)
+                if self._ground.options.snapshot_before_install
+                else None,
             )
-            for role, cluster in self._clusters.items()
+            for name, cluster in self._clusters.items()
         }
         images = self._ground.images
         return MeshInfo(
@@ -233,13 +237,13 @@ class Provisioning:
         """As they run; of kept clusters, which may be of other images than those asked for, nothing else is known."""
         images = self._ground.images.versions
         known = {"istio": images["istio"]} if self._ground.options.reuse else images
-        return {**known, **discover.versions_running(self._kubes[Role.PRIMARY])}
+        return {**known, **discover.versions_running(self._kubes[PRIMARY])}
 
     def _network_mode(self) -> NetworkMode:
         """As it was installed; kept clusters may be of the other mode than the one that is asked for."""
         if not self._ground.options.reuse:
             return NetworkMode(self._ground.options.network_mode)
-        told = discover.mesh_networks(self._kubes[Role.PRIMARY], names.SYSTEM_NAMESPACE, revision="")
+        told = discover.mesh_networks(self._kubes[PRIMARY], names.SYSTEM_NAMESPACE, revision="")
         return NetworkMode.MESH_NETWORKS if told else NetworkMode.LABELS
 
 

@@ -1,4 +1,4 @@
-"""Two clusters on two networks, by their roles; read from the manifests that make them."""
+"""The kind clusters that the lab makes: a primary and a remote on two networks, read from their manifests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import yaml
 
 from splithorizon.base.errors import UsageProblem
 from splithorizon.base.paths import MANIFESTS
-from splithorizon.istio.topology import Role
+from splithorizon.istio.topology import PRIMARY_REMOTE, PlannedCluster
+
+PRIMARY, REMOTE = PRIMARY_REMOTE.names
+"""The one shape that the lab makes: istiod in the first cluster manages both."""
 
 # kind names a node "<cluster>-control-plane", and a host name has at most 63 characters.
 _NODE_SUFFIX = "-control-plane"
@@ -19,11 +22,13 @@ _LONGEST_HOST_NAME = 63
 
 @dataclass(frozen=True)
 class ClusterPlan:
-    """What one cluster is called and which addresses it hands out."""
+    """A cluster's name in the mesh and in kind, its place in the topology, and the addresses that it hands out."""
 
-    role: Role
     name: str
+    kind_name: str
     network: str
+    control_plane: str
+    version: str
     cluster_id: str
     pod_subnet: str
     service_subnet: str
@@ -31,7 +36,7 @@ class ClusterPlan:
     @property
     def node(self) -> str:
         """The container that is the cluster's one node."""
-        return node_of(self.name)
+        return node_of(self.kind_name)
 
 
 @dataclass(frozen=True)
@@ -45,38 +50,39 @@ class Topology:
         """The primary, then the remote."""
         return iter((self.primary, self.remote))
 
-    def __getitem__(self, role: Role) -> ClusterPlan:
-        """The cluster in that role."""
-        return self.primary if role is Role.PRIMARY else self.remote
+    def __getitem__(self, name: str) -> ClusterPlan:
+        """The cluster of that name in the mesh; raises KeyError where there is none."""
+        return {plan.name: plan for plan in self}[name]
 
 
-def node_of(cluster_name: str) -> str:
+def node_of(kind_name: str) -> str:
     """The container that is the one node of a kind cluster."""
-    return f"{cluster_name}{_NODE_SUFFIX}"
+    return f"{kind_name}{_NODE_SUFFIX}"
 
 
 def plan(prefix: str) -> Topology:
-    """Plan two clusters whose names begin with ``prefix``.
+    """Plan two clusters whose names in kind begin with ``prefix``.
 
     Raises UsageProblem where kind could not use the names.
     """
-    return Topology(*(_plan(prefix, role) for role in Role))
+    return Topology(*(_plan(prefix, planned) for planned in PRIMARY_REMOTE))
 
 
-def _plan(prefix: str, role: Role) -> ClusterPlan:
-    name = f"{prefix}-{role}"
+def _plan(prefix: str, planned: PlannedCluster) -> ClusterPlan:
     longest = _LONGEST_HOST_NAME - len(_NODE_SUFFIX) - len("-primary")
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", prefix) or len(prefix) > longest:
         raise UsageProblem(
             f"--cluster-name {prefix!r}: kind takes lower-case letters, digits, '-' and '.', and with "
-            f"the role and the node's suffix at most {longest} of them. Nothing was created."
+            f"the cluster's name and the node's suffix at most {longest} of them. Nothing was created."
         )
-    networking = yaml.safe_load((MANIFESTS / "kind" / f"{role}.yaml").read_text())["networking"]
+    networking = yaml.safe_load((MANIFESTS / "kind" / f"{planned.name}.yaml").read_text())["networking"]
     return ClusterPlan(
-        role=role,
-        name=name,
-        network=f"{role}-network",
-        cluster_id=str(role),
+        name=planned.name,
+        kind_name=f"{prefix}-{planned.name}",
+        network=planned.network,
+        control_plane=planned.control_plane,
+        version=planned.version,
+        cluster_id=planned.name,
         pod_subnet=networking["podSubnet"],
         service_subnet=networking["serviceSubnet"],
     )

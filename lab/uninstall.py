@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from splithorizon.base import process
+from splithorizon.base import parallel, process
 from splithorizon.base.errors import TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import Role
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Objects
 from splithorizon.mesh import snapshot
-from splithorizon.mesh.mesh import Cluster, Mesh
+from splithorizon.mesh.cluster import Cluster
+from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.snapshot import Remains, Snapshot
 
 # On every root certificate that istiod copied into a namespace; istioctl leaves them (Istio's issue 23706).
@@ -31,22 +31,35 @@ class Uninstallation:
         self._istioctl = istioctl
 
     def uninstall(self) -> None:
-        """Delete the workloads, the mesh and its kinds: in the remote, whose istiod is the primary's, then there.
+        """Delete the workloads, the mesh and its kinds: in managed clusters first, then where istiod runs.
 
         Raises EnvironmentBroke where istioctl cannot.
         """
-        for cluster in (self._mesh.remote, self._mesh.primary):
+        for cluster in self._order:
             self._purge(cluster)
-        for cluster in (self._mesh.remote, self._mesh.primary):
+        for cluster in self._order:
             self._sweep(cluster)
 
-    def remains(self, role: Role) -> Remains:
+    @property
+    def remains(self) -> list[Remains]:
+        """Wait until every cluster is as it was before, and return how each differs where it does not come to be.
+
+        Raises EnvironmentBroke where one could not be read to the end.
+        """
+        return list(parallel.for_each((cluster.name for cluster in self._order), self.remains_of).values())
+
+    @property
+    def _order(self) -> list[Cluster]:
+        return sorted(self._mesh, key=lambda cluster: cluster.info.runs_istiod)
+
+    def remains_of(self, name: str) -> Remains:
         """Wait until a cluster is as it was before, and tell how it differs where it does not come to be.
 
         Raises EnvironmentBroke where it could not be looked at to the end.
         """
-        cluster, within = self._mesh[role], timeouts().uninstalled
-        before: Snapshot = json.loads(cluster.facts.bare.read_text()) if cluster.facts.bare else {}
+        cluster, within = self._mesh[name], timeouts().uninstalled
+        recorded = cluster.info.snapshot_before_install
+        before: Snapshot = json.loads(recorded.read_text()) if recorded else {}
         found: list[str] = []
 
         def as_before() -> None:
@@ -60,20 +73,20 @@ class Uninstallation:
                 raise NotYet("; ".join(found[:3]))
 
         try:
-            eventually(f"the {role} is as it was before Istio", as_before, within=within)
+            eventually(f"the {name} is as it was before Istio", as_before, within=within)
         except TimedOut:
             if not found:
                 raise
             spaces = [space for space in cluster.kube.list("Namespace") if "deletionTimestamp" in space["metadata"]]
             going = tuple(space["metadata"]["name"] for space in spaces)
-            return Remains(role, len(before), tuple(found), going, tuple(_held(spaces)), within)
-        return Remains(role, len(before), (), (), (), within)
+            return Remains(name, len(before), tuple(found), going, tuple(_held(spaces)), within)
+        return Remains(name, len(before), (), (), (), within)
 
     def _purge(self, cluster: Cluster) -> None:
         command = [str(self._istioctl), "uninstall", "--purge", "--skip-confirmation"]
-        command += ["--kubeconfig", str(cluster.facts.kubeconfig)]
+        command += ["--kubeconfig", str(cluster.info.kubeconfig)]
         process.run(command, within=timeouts().istio_installed)
-        for namespace in (self._mesh.facts.namespace, cluster.system_namespace):
+        for namespace in (self._mesh.info.namespace, cluster.system_namespace):
             cluster.kube.delete("Namespace", namespace)
 
     def _sweep(self, cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from lab import preflight
-from lab.session import MEMORY_GIB, RUN_DISK_GIB, Session
+from lab.session import MEMORY_GIB, RUN_DISK_GIB, LabSession
 from proof import CONTROL, Proven, account, apart, as_json, cause_ids_of, missing, table, together, unsound, verdicts_of
 from proof.faults import every_fault
 from proof.faults.registry import Fault
@@ -23,7 +23,7 @@ from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import Role
+from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import catalogue, report
 from splithorizon.run.catalogue import Profile
@@ -45,7 +45,7 @@ _HANGING = ("--timeout-scale", "0.25")
 class Prover:
     """Holds one mesh, and looks at it with the suite's own command, as a user would."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: LabSession) -> None:
         """Describe the session's mesh to the runs to come."""
         facts = session.provision()
         self._facts = facts.clusters[next(iter(facts.clusters))].kubeconfig.with_name("mesh.json")
@@ -100,8 +100,8 @@ class Prover:
             self.require_sound(_beside(fault, {CONTROL}))
             return
         # The core looks at the pods that there are; the next disruption asks for new ones.
-        for role in Role:
-            self._mesh.await_injection(role)
+        for cluster in self._mesh:
+            injection.await_injection(cluster)
         self.require_sound(_modules(_of(Profile.CORE)))
 
     def look(self, modules: Iterable[str], *, disrupted: bool = False, hangs: bool = False) -> RunReport:
@@ -131,7 +131,7 @@ class Proof:
     and what the core sees, which is the quickest, comes where they meet.
     """
 
-    def __init__(self, chosen: Iterable[Fault], sessions: Iterable[Session]) -> None:
+    def __init__(self, chosen: Iterable[Fault], sessions: Iterable[LabSession]) -> None:
         """Plan; nothing is created yet."""
         chosen = list(chosen)
         disrupting = [part for fault in chosen if _disrupts(fault) for part in apart(fault)]
@@ -157,7 +157,7 @@ class Proof:
                 raise
             raise self._reason from None
 
-    def _work(self, session: Session, take: Take) -> None:
+    def _work(self, session: LabSession, take: Take) -> None:
         try:
             prover = Prover(session)
             with session.progress.step("the mesh is sound"):
@@ -205,11 +205,11 @@ def main(arguments: list[str] | None = None) -> int:
     name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
     reports = _REPOSITORY / "reports" / name
     sessions = [
-        Session(
+        LabSession(
             Options(
                 provider=asked.provider,
                 cluster_name=f"proof-{number}",
-                look_before=any(map(_ends_the_mesh, chosen)),
+                snapshot_before_install=any(map(_ends_the_mesh, chosen)),
                 network_mode=asked.network_mode,
                 reports=reports,
             ),

@@ -215,7 +215,7 @@ class Engine:
             if not self.has_network(name):
                 raise NotYet("its name is in use, and the engine does not list it")
 
-        eventually(f"the network {name} exists", exists, within=timeouts().network_settled)
+        eventually(f"the network {name} exists", exists, within=timeouts().engine_network_unlocked)
 
     def remove_network(self, name: str) -> None:
         """Remove a network that ``make_network`` created, unless a container uses it, running or not."""

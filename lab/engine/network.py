@@ -44,4 +44,6 @@ def remove(engine: Engine, name: str) -> None:
         raise NotYet("another run is removing it or checks whether it can be removed")
 
     with suppress(TimedOut):
-        eventually(f"no other run is removing the network {name}", removed_or_in_use, within=timeouts().network_settled)
+        eventually(
+            f"no other run is removing the network {name}", removed_or_in_use, within=timeouts().engine_network_unlocked
+        )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes
-from splithorizon.mesh.mesh import Cluster, Mesh
+from splithorizon.mesh.cluster import Cluster
+from splithorizon.mesh.mesh import Mesh
 from splithorizon.undo import mutations
 
 _FAULTS = MANIFESTS / "faults"
@@ -17,15 +19,15 @@ _FAULTS = MANIFESTS / "faults"
 def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
     """An object in the primary's system namespace waits for a controller that nobody runs, and keeps it."""
     # Before the other: the proof mends no mesh that a look at this behaviour has taken away.
-    undo.callback(_let_go, mesh.primary)
-    mesh.primary.kube.apply(_FAULTS / "kept-by-a-finalizer.yaml", namespace=mesh.primary.system_namespace)
+    undo.callback(_let_go, watching(mesh))
+    watching(mesh).kube.apply(_FAULTS / "kept-by-a-finalizer.yaml", namespace=watching(mesh).system_namespace)
 
 
 @fault("test_uninstalling_leaves_nothing", cause=causes.INSTALLED_BY_OTHER_MEANS, spares_local=False)
 def left_by_an_earlier_installation(mesh: Mesh, undo: ExitStack) -> None:
     """A cluster role of an installation by other means stays in the remote."""
     file = _FAULTS / "left-by-an-earlier-installation.yaml"
-    mutations.apply(mesh.remote.kube, file, mesh.facts.namespace, undo)
+    mutations.apply(watched(mesh).kube, file, mesh.info.namespace, undo)
 
 
 def _let_go(cluster: Cluster) -> None:

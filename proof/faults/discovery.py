@@ -8,14 +8,16 @@ from contextlib import ExitStack
 import yaml
 
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.names import NETWORK_LABEL, ROOT_CONFIG_MAP
-from splithorizon.istio.topology import Role
 from splithorizon.kube import manifests
 from splithorizon.kube.rollout import await_rollout
+from splithorizon.mesh import injection
+from splithorizon.mesh.discovery import Discovery
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import workloads
 from splithorizon.undo import mutations
@@ -30,49 +32,49 @@ _FAULTS = MANIFESTS / "faults"
 )
 def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's system namespace loses its network label: what runs goes on, for its pods have the label still."""
-    mutations.remove_label(mesh.remote.kube, "Namespace", mesh.remote.system_namespace, None, NETWORK_LABEL, undo)
+    mutations.remove_label(watched(mesh).kube, "Namespace", watched(mesh).system_namespace, None, NETWORK_LABEL, undo)
 
 
 @fault("test_every_proxy_is_synced", cause=causes.ENVOY_REFUSED_CONFIG)
 def cluster_refused(mesh: Mesh, undo: ExitStack) -> None:
     """The clients' sidecars are sent a cluster that Envoy refuses; those that they have go on."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "cluster-refused.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "cluster-refused.yaml", undo)
 
 
 @fault("test_gateway_weighs_as_much_as_its_pods", cause=causes.POD_WITHOUT_SIDECAR)
 def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     """A second pod of the remote's helloworld has no sidecar: no other network reaches it, and nothing tells."""
-    kube, namespace = mesh.remote.kube, mesh.facts.namespace
-    name = workloads.helloworld_of(Role.REMOTE)
+    kube, namespace = watched(mesh).kube, mesh.info.namespace
+    name = workloads.helloworld_of(watched(mesh).info.version)
     (deployment, *_) = manifests.load(MANIFESTS / "workloads" / f"{name}.yaml")
     deployment["metadata"] |= {"name": f"{name}-bare", "namespace": namespace}
     labels = {"sidecar.istio.io/inject": "false"}
     for part in (deployment["spec"]["selector"]["matchLabels"], deployment["spec"]["template"]["metadata"]["labels"]):
         part |= labels
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    container["image"] = mesh.image_of(name, Role.REMOTE)
+    container["image"] = injection.image_of(watched(mesh), name)
     mutations.apply(kube, [deployment], namespace, undo)
 
 
 @fault("test_answers_follow_the_weights", cause=causes.BALANCED_WITHOUT_WEIGHTS)
 def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule has sidecars choose at random, where every endpoint counts for one."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "balanced-without-weights.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "balanced-without-weights.yaml", undo)
 
 
 @fault("test_remote_finds_istiod_behind_the_gateway", cause=causes.ISTIOD_ADDRESS_STALE)
 def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service for istiod leads to an address that nobody has; connections that there are go on."""
-    service, _, _ = mesh.remote_discovery_address.partition(".")
+    service, _, _ = Discovery(mesh).istiod_address(watched(mesh).name).partition(".")
     endpoints = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
-    mutations.patch(mesh.remote.kube, "EndpointSlice", service, mesh.remote.system_namespace, endpoints, undo)
+    mutations.patch(watched(mesh).kube, "EndpointSlice", service, watched(mesh).system_namespace, endpoints, undo)
 
 
 @fault("test_every_cluster_is_watched", cause=causes.REMOTE_SECRET_AT_LOOPBACK)
 def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret's kubeconfig leads to 127.0.0.1, as kind writes it for the machine that it runs on."""
-    kube, cluster_id = mesh.primary.kube, mesh.remote.facts.cluster_id
-    name, namespace = f"istio-remote-secret-{cluster_id}", mesh.primary.system_namespace
+    kube, cluster_id = watching(mesh).kube, watched(mesh).info.cluster_id
+    name, namespace = f"istio-remote-secret-{cluster_id}", watching(mesh).system_namespace
     secret = kube.get("Secret", name, namespace) or {"data": {cluster_id: ""}}
     kubeconfig = yaml.safe_load(base64.b64decode(secret["data"][cluster_id]))
     # istiod 1.29 waits for a server that it cannot reach, and meanwhile reads no other secret (istio/istio#58047).
@@ -85,7 +87,7 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
 @fault("test_webhooks_trust_the_mesh_root", cause=causes.ISTIOD_MAY_NOT_WRITE)
 def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
-    kube = mesh.remote.kube
+    kube = watched(mesh).kube
     forbid_writing("mutatingwebhookconfigurations", mesh, undo)
     kind, empty = "MutatingWebhookConfiguration", {"caBundle": ""}
     for found in kube.list(kind, labels="app=sidecar-injector"):
@@ -97,12 +99,12 @@ def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
 def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""
     forbid_writing("configmaps", mesh, undo)
-    mutations.delete(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, undo)
+    mutations.delete(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, undo)
 
 
 def restart_istiod(mesh: Mesh) -> None:
     """Let istiod begin anew, with nothing of what it held before."""
-    kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
+    kube, namespace = watching(mesh).kube, watching(mesh).system_namespace
     for pod in kube.list("Pod", namespace, "app=istiod"):
         kube.delete("Pod", pod["metadata"]["name"], namespace, gone_within=timeouts().namespace_gone)
     await_rollout(kube, "istiod", namespace, within=timeouts().istio_installed)
@@ -110,7 +112,7 @@ def restart_istiod(mesh: Mesh) -> None:
 
 def forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
     """Leave the primary's istiod no more than the reading of something in the remote."""
-    kube, name = mesh.remote.kube, f"istio-reader-clusterrole-{mesh.remote.system_namespace}"
+    kube, name = watched(mesh).kube, f"istio-reader-clusterrole-{watched(mesh).system_namespace}"
     role = kube.get("ClusterRole", name) or {"rules": []}
     rules = [
         {**rule, "verbs": ["get", "list", "watch"]} if resource in rule.get("resources", []) else rule

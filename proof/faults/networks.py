@@ -8,8 +8,8 @@ from proof.faults.registry import fault
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis import causes
-from splithorizon.istio.topology import Role
 from splithorizon.kube import manifests
+from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import workloads
 
@@ -19,15 +19,16 @@ _JOINED = MANIFESTS / "faults" / "networks-joined.yaml"
 @fault("test_networks_are_separate", cause=causes.NETWORKS_JOINED)
 def networks_joined(mesh: Mesh, undo: ExitStack) -> None:
     """Each node gets a route to the other's pods: they reach one another past every gateway."""
-    for role in Role:
-        far, kube = mesh[role.other].facts, mesh[role].kube
+    for route in mesh.routes:
+        near, far = mesh[route.near], mesh[route.far].info
+        kube = near.kube
         (pod,) = manifests.load(_JOINED)
         (container,) = pod["spec"]["containers"]
-        container["image"] = mesh.image_of(workloads.CLIENT, role)
+        container["image"] = injection.image_of(near, workloads.CLIENT)
         container["env"] = [
             {"name": "FAR_PODS", "value": far.pod_subnet},
             {"name": "FAR_NODE", "value": far.node_address},
         ]
-        name, namespace = pod["metadata"]["name"], mesh.facts.namespace
+        name, namespace = pod["metadata"]["name"], mesh.info.namespace
         undo.callback(kube.delete, "Pod", name, namespace, gone_within=timeouts().object_appears)
         kube.apply(pod, namespace=namespace)

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from proof.faults.registry import fault
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes
-from splithorizon.istio.topology import Role
 from splithorizon.kube import manifests
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.undo import mutations
@@ -18,7 +17,7 @@ _FAULTS = MANIFESTS / "faults"
 @fault("test_large_bodies_arrive_whole", cause=causes.BODY_LIMITED)
 def bodies_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A filter in helloworld's sidecars refuses bodies of more than 64 KiB."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "bodies-limited.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "bodies-limited.yaml", undo)
 
 
 @fault(
@@ -31,18 +30,18 @@ def ports_misnamed(mesh: Mesh, undo: ExitStack) -> None:
     """Every port of the Service echo says http in its name, in both clusters."""
     (echo,) = manifests.load(MANIFESTS / "workloads" / "echo-service.yaml")
     ports = [{**port, "name": f"http-{number}"} for number, port in enumerate(echo["spec"]["ports"])]
-    for role in Role:
-        name, namespace = echo["metadata"]["name"], mesh.facts.namespace
-        mutations.patch(mesh[role].kube, "Service", name, namespace, {"spec": {"ports": ports}}, undo)
+    for cluster in mesh:
+        name, namespace = echo["metadata"]["name"], mesh.info.namespace
+        mutations.patch(cluster.kube, "Service", name, namespace, {"spec": {"ports": ports}}, undo)
 
 
 @fault("test_long_waits_are_waited_out", cause=causes.REQUEST_TIME_LIMITED)
 def requests_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A VirtualService gives requests to echo 5 seconds."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "requests-limited.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "requests-limited.yaml", undo)
 
 
 @fault("test_silent_connections_stay_open", cause=causes.SILENCE_LIMITED)
 def silence_limited(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule closes connections to echo that are silent for 5 seconds."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "silence-limited.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "silence-limited.yaml", undo)

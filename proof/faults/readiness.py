@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.diagnosis import causes
 from splithorizon.istio import names
 from splithorizon.kube.client import Kube
@@ -16,21 +17,21 @@ from splithorizon.undo import mutations
 @fault("test_control_plane_is_ready", cause=causes.READINESS_GATE_UNMET)
 def control_plane_never_ready(mesh: Mesh, undo: ExitStack) -> None:
     """A second istiod never becomes ready, as after an upgrade that went wrong; the first goes on."""
-    _never_ready(mesh.primary.kube, "istiod", mesh.primary.system_namespace, undo)
+    _never_ready(watching(mesh).kube, "istiod", watching(mesh).system_namespace, undo)
 
 
 @fault("test_gateways_are_ready", cause=causes.READINESS_GATE_UNMET)
 def gateway_never_ready(mesh: Mesh, undo: ExitStack) -> None:
     """A second gateway pod never becomes ready; the first goes on."""
-    _never_ready(mesh.remote.kube, names.EASTWEST_GATEWAY, mesh.remote.system_namespace, undo)
+    _never_ready(watched(mesh).kube, names.EASTWEST_GATEWAY, watched(mesh).system_namespace, undo)
 
 
 @fault("test_workloads_are_ready", cause=causes.POD_REFUSES_SIDECAR)
 def workload_not_injected(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's helloworld asks for no sidecar."""
     refused = {"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}}}}
-    name = workloads.helloworld_of(mesh.remote.facts.role)
-    mutations.patch(mesh.remote.kube, "Deployment", name, mesh.facts.namespace, refused, undo)
+    name = workloads.helloworld_of(watched(mesh).info.version)
+    mutations.patch(watched(mesh).kube, "Deployment", name, mesh.info.namespace, refused, undo)
 
 
 def _never_ready(kube: Kube, deployment: str, namespace: str, undo: ExitStack) -> None:

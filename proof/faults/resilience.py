@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
@@ -28,7 +29,7 @@ _PINNED = "splithorizon/pinned"
 )
 def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second remote secret leads to the remote too, under a name from before."""
-    kube, namespace, cluster_id = mesh.primary.kube, mesh.primary.system_namespace, mesh.remote.facts.cluster_id
+    kube, namespace, cluster_id = watching(mesh).kube, watching(mesh).system_namespace, watched(mesh).info.cluster_id
     for secret in kube.list("Secret", namespace, "istio/multiCluster=true"):
         if cluster_id in secret["data"]:
             again = {
@@ -48,7 +49,7 @@ def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
 )
 def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     """The remote takes Istio's reader account its rights: watches that run go on, and no new one begins."""
-    kube = mesh.remote.kube
+    kube = watched(mesh).kube
     for binding in kube.list("ClusterRoleBinding"):
         if binding["metadata"]["name"].startswith("istio-reader-clusterrole"):
             mutations.delete(kube, "ClusterRoleBinding", binding["metadata"]["name"], None, undo)
@@ -61,7 +62,7 @@ def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
 )
 def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service of istiod leads to an address that nobody has: proxies that are connected stay so."""
-    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
     for slice_ in kube.list("EndpointSlice", namespace, "kubernetes.io/service-name=istiod"):
         nowhere = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
         mutations.patch(kube, "EndpointSlice", slice_["metadata"]["name"], namespace, nowhere, undo)
@@ -70,8 +71,8 @@ def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
 @fault("test_one_of_two_gateway_pods_may_go", cause=causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD)
 def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service selects one pod, by a label that no other will get."""
-    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
-    (pod,) = kube.list("Pod", namespace, mesh.remote.facts.gateway_pods[0].labels)
+    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
+    (pod,) = kube.list("Pod", namespace, watched(mesh).info.gateway_pods[0].labels)
     undo.callback(_unpin, kube, namespace)
     kube.patch("Pod", pod["metadata"]["name"], namespace, {"metadata": {"labels": {_PINNED: "true"}}})
     mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"selector": {_PINNED: "true"}}}, undo)
@@ -80,17 +81,17 @@ def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
 @fault("test_clients_fail_over_to_the_other_network", cause=causes.OLDER_RULE)
 def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule that was there before has a traffic policy without outlier detection: the older one counts."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "rule-without-outlier-detection.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "rule-without-outlier-detection.yaml", undo)
 
 
 @fault("test_a_corrected_gateway_address_heals", cause=causes.GATEWAY_ADDRESS_NAMED_TWICE)
 def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
-    facts = mesh.remote.facts
+    facts = watched(mesh).info
     (service,) = manifests.load(_FAULTS / "second-gateway-service.yaml")
     service["metadata"]["labels"][NETWORK_LABEL] = facts.network
     service["spec"]["externalIPs"] = [address.host for address in facts.gateways]
-    mutations.apply(mesh.remote.kube, [service], mesh.remote.system_namespace, undo)
+    mutations.apply(watched(mesh).kube, [service], watched(mesh).system_namespace, undo)
 
 
 @fault("test_istiod_starts_without_the_remotes_api_server", cause=causes.REMOTE_CLUSTER_TIMEOUT_LONG)
@@ -101,7 +102,7 @@ def istiod_waits_for_every_remote(mesh: Mesh, undo: ExitStack) -> None:
 
 def _istiod_with(mesh: Mesh, environment: Mapping[str, str], undo: ExitStack) -> None:
     """Set istiod's environment, and wait for the new istiod; the old one is back when that is undone."""
-    kube, namespace, name = mesh.primary.kube, mesh.primary.system_namespace, "istiod"
+    kube, namespace, name = watching(mesh).kube, watching(mesh).system_namespace, "istiod"
     found = kube.get("Deployment", name, namespace)
     if found is None:
         raise EnvironmentBroke(f"there is no Deployment {namespace}/{name} to break")

@@ -7,14 +7,15 @@ from contextlib import ExitStack
 from proof.faults.discovery import restart_istiod
 from proof.faults.networks import networks_joined
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis import causes
 from splithorizon.istio import info, names
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import Role
 from splithorizon.kube import manifests
 from splithorizon.kube.rollout import await_rollout
+from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run.verdict import Verdict
 from splithorizon.traffic import workloads
@@ -33,11 +34,11 @@ _FAULTS = MANIFESTS / "faults"
 )
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret is deleted: istiod forgets the remote's endpoints, for the clients of both clusters."""
-    name = f"istio-remote-secret-{mesh.remote.facts.cluster_id}"
+    name = f"istio-remote-secret-{watched(mesh).info.cluster_id}"
     # Seen once in some forty: with the secret back, istiod 1.29.1 told the remote's client of its own cluster's pods in
     # such a way that every connection to them was reset, and for good.
     undo.callback(restart_istiod, mesh)
-    mutations.delete(mesh.primary.kube, "Secret", name, mesh.primary.system_namespace, undo)
+    mutations.delete(watching(mesh).kube, "Secret", name, watching(mesh).system_namespace, undo)
 
 
 @fault(
@@ -52,7 +53,7 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
     label = "topology.istio.io/network"
     mutations.remove_label(
-        mesh.remote.kube, "Service", names.EASTWEST_GATEWAY, mesh.remote.system_namespace, label, undo
+        watched(mesh).kube, "Service", names.EASTWEST_GATEWAY, watched(mesh).system_namespace, label, undo
     )
 
 
@@ -63,7 +64,7 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
 )
 def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's fromRegistry says Kubernetes, not its cluster's id; pods that tell their network go on."""
-    mesh.tell_of_network(Role.REMOTE, {"endpoints": [{"fromRegistry": "Kubernetes"}]}, undo)
+    mesh.change_mesh_network(watched(mesh).name, {"endpoints": [{"fromRegistry": "Kubernetes"}]}, undo)
 
 
 @fault(
@@ -75,7 +76,7 @@ def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
 )
 def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's network has no gateway in meshNetworks: istiod hands out pod addresses."""
-    mesh.tell_of_network(Role.REMOTE, {"gateways": []}, undo)
+    mesh.change_mesh_network(watched(mesh).name, {"gateways": []}, undo)
 
 
 @fault(
@@ -103,7 +104,7 @@ def pods_dialled_past_the_unnamed_gateway(mesh: Mesh, undo: ExitStack) -> None:
 @fault("test_both_versions_answer", cause=causes.SERVICES_NOT_EXPOSED)
 def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     """The AUTO_PASSTHROUGH gateway is deleted: port 15443 has no filter chain for any service."""
-    kube, namespace = mesh.primary.kube, mesh.primary.system_namespace
+    kube, namespace = watching(mesh).kube, watching(mesh).system_namespace
     mutations.delete(kube, "Gateway", "cross-network-gateway", namespace, undo)
 
 
@@ -115,10 +116,12 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
 )
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service, or meshNetworks, tells an address that nobody has."""
-    if mesh.facts.network_mode is NetworkMode.MESH_NETWORKS:
-        mesh.tell_of_network(Role.REMOTE, {"gateways": [{"address": "192.0.2.1", "port": names.GATEWAY_PORT}]}, undo)
+    if mesh.info.network_mode is NetworkMode.MESH_NETWORKS:
+        mesh.change_mesh_network(
+            watched(mesh).name, {"gateways": [{"address": "192.0.2.1", "port": names.GATEWAY_PORT}]}, undo
+        )
         return
-    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
     mutations.patch_status(
         kube, "Service", names.EASTWEST_GATEWAY, namespace, info.status_with_address("192.0.2.1"), undo
     )
@@ -128,18 +131,18 @@ def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
 def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
     """The Service may be seen by its own namespace only; the gateways are in another, and open connections go on."""
     private = {"metadata": {"annotations": {"networking.istio.io/exportTo": "."}}}
-    for role in Role:
-        mutations.patch(mesh[role].kube, "Service", workloads.SERVICE, mesh.facts.namespace, private, undo)
+    for cluster in mesh:
+        mutations.patch(cluster.kube, "Service", workloads.SERVICE, mesh.info.namespace, private, undo)
 
 
 @fault("test_each_hop_of_a_far_answer_is_logged", cause=causes.GATEWAY_BYPASSED)
 def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
     """A relay at the remote gateway's address leads straight to helloworld: TLS, answers, clients' logs stay whole."""
-    kube, namespace = mesh.remote.kube, mesh.remote.system_namespace
+    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
     documents = manifests.load(_FAULTS / "gateway-bypassed.yaml")
     (deployment,) = (document for document in documents if document["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    container["image"] = mesh.proxy_image(Role.REMOTE)
+    container["image"] = injection.proxy_image(watched(mesh))
     mutations.apply(kube, documents, namespace, undo)
     await_rollout(kube, deployment["metadata"]["name"], namespace, within=timeouts().workload_ready)
     service = kube.get("Service", names.EASTWEST_GATEWAY, namespace) or {"spec": {}}
@@ -150,41 +153,41 @@ def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
 @fault("test_cluster_local_service_stays_at_home", cause=causes.MESH_CONFIG_UNREADABLE)
 def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
     """A field of the mesh configuration has a value of another kind: istiod goes on with what it had, and logs it."""
-    mesh.configure({"enablePrometheusMerge": "perhaps"}, undo)
+    mesh.change_mesh_config({"enablePrometheusMerge": "perhaps"}, undo)
 
 
 @fault("test_subsets_keep_clients_in_their_cluster", cause=causes.OLDER_RULE)
 def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
     """Another VirtualService for helloworld was there first: of two for one host, sidecars get the older."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "older-virtual-service.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "older-virtual-service.yaml", undo)
 
 
 @fault("test_headless_service_stays_at_home", cause=causes.RULE_SENDS_ELSEWHERE)
 def headless_sent_on(mesh: Mesh, undo: ExitStack) -> None:
     """A VirtualService sends the headless service's requests on to helloworld, whose endpoints are in both clusters."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "headless-sent-on.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "headless-sent-on.yaml", undo)
 
 
 @fault("test_each_version_runs_in_one_cluster", cause=causes.BOTH_VERSIONS_EVERYWHERE)
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""
-    for role in Role:
-        version = workloads.VERSION_OF[role.other]
+    for cluster, other in ((mesh[route.near], mesh[route.far]) for route in mesh.routes):
+        version = other.info.version
         (deployment,) = (
             document
             for document in manifests.load(MANIFESTS / "workloads" / f"{workloads.SERVICE}-{version}.yaml")
             if document["kind"] == "Deployment"
         )
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        container["image"] = mesh.image_of(f"{workloads.SERVICE}-{version}", role.other)
-        deployment["metadata"]["namespace"] = mesh.facts.namespace
-        mutations.apply(mesh[role].kube, [deployment], mesh.facts.namespace, undo)
+        container["image"] = injection.image_of(other, workloads.helloworld_of(version))
+        deployment["metadata"]["namespace"] = mesh.info.namespace
+        mutations.apply(cluster.kube, [deployment], mesh.info.namespace, undo)
 
 
 @fault("test_local_traffic_stays_local", cause=causes.POLICY_DENIES, spares_local=False)
 def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     """An authorization policy denies every request to helloworld, in both clusters."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "near-pods-refuse.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "near-pods-refuse.yaml", undo)
 
 
 @fault(
@@ -202,8 +205,8 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     (telemetry,) = manifests.load(_FAULTS / "access-log-reformatted.yaml")
     own = {"path": "/dev/stdout", "logFormat": {"text": '[%START_TIME%] "%REQ(X-REQUEST-ID)% %UPSTREAM_HOST%"\n'}}
     provider = {"name": telemetry["metadata"]["name"], "envoyFileAccessLog": own}
-    mesh.configure({"extensionProviders": [provider]}, undo)
-    mutations.apply(mesh.primary.kube, [telemetry], mesh.facts.namespace, undo)
+    mesh.change_mesh_config({"extensionProviders": [provider]}, undo)
+    mesh.apply_rules([telemetry], undo)
 
 
 @fault(
@@ -215,7 +218,7 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
 )
 def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: no access log is written at all, so that no path can be proven or refuted."""
-    mesh.configure({"accessLogFile": ""}, undo)
+    mesh.change_mesh_config({"accessLogFile": ""}, undo)
 
 
 @fault("test_each_version_takes_its_own_path", cause=causes.POD_FORWARDS)
@@ -224,5 +227,5 @@ def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
     documents = manifests.load(_FAULTS / "forwarder.yaml")
     (deployment,) = (document for document in documents if document["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    container["image"] = mesh.proxy_image(Role.PRIMARY)
-    mutations.apply(mesh.primary.kube, documents, mesh.facts.namespace, undo)
+    container["image"] = injection.proxy_image(watching(mesh))
+    mutations.apply(watching(mesh).kube, documents, mesh.info.namespace, undo)

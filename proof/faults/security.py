@@ -8,11 +8,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from proof.faults.discovery import forbid_writing
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes
 from splithorizon.istio.names import ROOT_CONFIG_MAP
-from splithorizon.istio.topology import Role
 from splithorizon.kube import manifests
+from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.security import MeshSecurity
 from splithorizon.traffic import workloads
@@ -25,45 +26,45 @@ _FAULTS = MANIFESTS / "faults"
 def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's workloads are told to trust another root, and istiod may not correct it; what runs goes on."""
     forbid_writing("configmaps", mesh, undo)
-    _, root = MeshSecurity(mesh).impostor().chain
+    _, root = MeshSecurity(mesh).impostor(watched(mesh).name).chain
     told = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
-    mutations.patch(mesh.remote.kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.facts.namespace, told, undo)
+    mutations.patch(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, told, undo)
 
 
 @fault("test_one_root_is_served_by_both_gateways", cause=causes.NO_MUTUAL_TLS)
 def no_mutual_tls(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's sidecars speak no TLS: no gateway passes anything on to them, and within a cluster all goes on."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "no-mutual-tls.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "no-mutual-tls.yaml", undo)
 
 
 @fault("test_strangers_are_refused", cause=causes.NO_CLIENT_CERTIFICATE_DEMANDED)
 def no_certificate_demanded(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's sidecars answer clients that have no certificate; those of the mesh notice nothing."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "no-certificate-demanded.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "no-certificate-demanded.yaml", undo)
 
 
 @fault("test_strangers_are_refused", cause=causes.ANY_ROOT_TRUSTED)
 def any_root_taken(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's sidecars answer clients with a certificate of any root; those of the mesh notice nothing."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "any-root-taken.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "any-root-taken.yaml", undo)
 
 
 @fault("test_gateway_knows_only_its_services", cause=causes.ANY_NAME_PASSED)
 def any_name_passed(mesh: Mesh, undo: ExitStack) -> None:
     """Both gateways pass on to helloworld whatever comes to 15443, by any name or none."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "any-name-passed.yaml", mesh.primary.system_namespace, undo)
+    mesh.apply_rules(_FAULTS / "any-name-passed.yaml", undo, system=True)
 
 
 @fault("test_identity_crosses_the_gateway", cause=causes.ADMITTED_BY_ANOTHER_POLICY)
 def everyone_admitted(mesh: Mesh, undo: ExitStack) -> None:
     """A second policy lets everyone ask helloworld: that of whoever named an account is worth nothing then."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "everyone-admitted.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "everyone-admitted.yaml", undo)
 
 
 @fault("test_plain_text_is_refused", cause=causes.PLAIN_TEXT_ADMITTED)
 def plain_text_admitted(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's own PeerAuthentication is PERMISSIVE, in a mesh that is STRICT; those of the mesh notice nothing."""
-    mutations.apply(mesh.primary.kube, _FAULTS / "plain-text-admitted.yaml", mesh.facts.namespace, undo)
+    mesh.apply_rules(_FAULTS / "plain-text-admitted.yaml", undo)
 
 
 @fault("test_workloads_are_known_by_their_own_certificates", cause=causes.CERTIFICATE_SHORT_LIVED)
@@ -71,5 +72,5 @@ def certificate_short_lived(mesh: Mesh, undo: ExitStack) -> None:
     """A workload of the primary is certified for half an hour."""
     (pod,) = manifests.load(_FAULTS / "short-lived-certificate.yaml")
     (container,) = pod["spec"]["containers"]
-    container["image"] = mesh.image_of(workloads.CLIENT, Role.PRIMARY)
-    mutations.apply(mesh.primary.kube, [pod], mesh.facts.namespace, undo)
+    container["image"] = injection.image_of(watching(mesh), workloads.CLIENT)
+    mutations.apply(watching(mesh).kube, [pod], mesh.info.namespace, undo)

@@ -4,7 +4,7 @@ A check returns its evidence, or raises CheckFailed with what was expected, what
 many samples, the likely cause and one command to look further. None of them passes on no samples.
 """
 
-from splithorizon.checks.cleanup import as_before_installation
+from splithorizon.checks.cleanup import as_before_installation, every_cluster_as_before
 from splithorizon.checks.discovery import (
     answers_follow_weights,
     endpoints_split_at_the_horizon,
@@ -23,7 +23,7 @@ from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
-from splithorizon.checks.readiness import absent, ready, stood
+from splithorizon.checks.readiness import absent, istiod_runs_only_in, ready, stood
 from splithorizon.checks.resilience import (
     answered_as_it_should,
     failed_over,
@@ -44,9 +44,9 @@ from splithorizon.checks.routing import (
     all_answered,
     both_versions_answer,
     every_reply_joined,
-    kept_at_home,
     local_traffic_stays,
     path_proof,
+    stays_in_cluster,
 )
 from splithorizon.checks.security import (
     admission_follows_identity,
@@ -71,6 +71,7 @@ __all__ = [
     "chain_leads_to_root",
     "each_hop_leads_to_the_next",
     "endpoints_split_at_the_horizon",
+    "every_cluster_as_before",
     "every_cluster_watched",
     "every_proxy_synced",
     "every_reply_joined",
@@ -81,8 +82,8 @@ __all__ = [
     "gateway_recovered",
     "goes_on_alone",
     "istiod_found_behind",
+    "istiod_runs_only_in",
     "istiod_started",
-    "kept_at_home",
     "local_traffic_stays",
     "losses_counted",
     "naming_chain_is_whole",
@@ -98,6 +99,7 @@ __all__ = [
     "remote_secrets_usable",
     "roots_agree",
     "scaled",
+    "stays_in_cluster",
     "stood",
     "strangers_refused",
     "versions_run_only_in",

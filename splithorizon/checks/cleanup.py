@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.istio.topology import Role
 from splithorizon.mesh.snapshot import Remains
 
 _SHOWN = 8
@@ -15,8 +16,8 @@ _SHOWN = 8
 def as_before_installation(remains: Remains) -> Evidence:
     """A cluster holds each object that it held before, none beside them, and none says anything else."""
     if not remains.objects:
-        raise EnvironmentBroke(f"nothing is known of the {remains.role} before the installation", seen="0 objects")
-    claim = f"the {remains.role} is as it was before Istio came"
+        raise EnvironmentBroke(f"nothing is known of the {remains.cluster} before the installation", seen="0 objects")
+    claim = f"the {remains.cluster} is as it was before Istio came"
     found = remains.differences
     if found:
         more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
@@ -26,14 +27,27 @@ def as_before_installation(remains: Remains) -> Evidence:
             seen="; ".join([*found[:_SHOWN], *more, *remains.stuck]),
             samples=remains.objects,
             causes=_why_left(remains),
-            next_command=_look_at(found[0], remains.role),
-            where=remains.role,
+            next_command=_look_at(found[0], remains.cluster),
+            where=remains.cluster,
             numbers={"objects": remains.objects, "differences": len(found)},
         )
     return Evidence(
         claim=claim,
         key_number=f"{remains.objects} objects as before",
         numbers={"objects": remains.objects, "differences": 0},
+    )
+
+
+def every_cluster_as_before(remains: Sequence[Remains]) -> Evidence:
+    """The same of every cluster of a mesh."""
+    if not remains:
+        raise EnvironmentBroke("nothing is known of any cluster before the installation", seen="0 clusters")
+    found = [as_before_installation(one) for one in remains]
+    objects = sum(one.objects for one in remains)
+    return Evidence(
+        claim="; ".join(one.claim for one in found),
+        key_number=f"{objects} objects as before",
+        numbers={"objects": objects, "differences": 0},
     )
 
 
@@ -47,8 +61,8 @@ def _why_left(remains: Remains) -> tuple[Cause, ...]:
     return (causes.CHANGED_BY_INSTALLATION,)
 
 
-def _look_at(difference: str, role: Role) -> str:
+def _look_at(difference: str, cluster: str) -> str:
     _, _, name = difference.partition(": ")
     kind, _, path = name.partition(" ")
     namespace, _, plain = path.rpartition("/")
-    return " ".join([f"kubectl <{role}>", *(["-n", namespace] if namespace else []), "get", kind, plain, "-o yaml"])
+    return " ".join([f"kubectl <{cluster}>", *(["-n", namespace] if namespace else []), "get", kind, plain, "-o yaml"])

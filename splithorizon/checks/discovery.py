@@ -11,18 +11,17 @@ from urllib.parse import urlsplit
 from splithorizon.base import statistics
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
-from splithorizon.checks.next_steps import REMOTE_CLUSTERS, endpoints_of
+from splithorizon.checks.next_steps import endpoints_of, remote_clusters_of
 from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import Address, NetworkMode
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route, Watch
 from splithorizon.istio.trust_bundles import CABundle
 from splithorizon.mesh.config_chain import GATEWAYS, Setting, Source
 from splithorizon.traffic.istiod import RemoteSecret, Synchronisation, WatchedCluster
 from splithorizon.traffic.proxy import Endpoint, share_of
 from splithorizon.traffic.requests import Reply
-from splithorizon.traffic.workloads import VERSION_OF
 
 _SYNCED = "synced"
 # Who reads that the root ends has the time to replace it.
@@ -45,7 +44,7 @@ def endpoints_split_at_the_horizon(
     claim = f"{route}: the sidecar's endpoints are the near pods and the far gateway"
     addresses = {str(endpoint.address) for endpoint in endpoints}
     wanted = {*near_pods, *far_gateway}
-    if addresses != wanted or any(endpoint.ailments for endpoint in endpoints):
+    if addresses != wanted or any(endpoint.health_flags for endpoint in endpoints):
         raise CheckFailed(
             claim,
             expected=", ".join(sorted(wanted)) + ", all healthy",
@@ -103,6 +102,7 @@ def answers_follow_weights(
     *,
     near_pods: Collection[str],
     far_pods: Collection[str],
+    versions: Mapping[str, str],
     mode: NetworkMode,
 ) -> Evidence:
     """The far version answers as often as its number of pods says, but for one run in a million."""
@@ -110,7 +110,7 @@ def answers_follow_weights(
     require_samples(answers, "answers")
     require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
     require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
-    near, far = VERSION_OF[route.near], VERSION_OF[route.far]
+    near, far = versions[route.near], versions[route.far]
     share = Fraction(len(far_pods), len(near_pods) + len(far_pods))
     low, high = statistics.interval(len(answers), float(share))
     if low < 1 or high >= len(answers):
@@ -145,12 +145,12 @@ def answers_follow_weights(
     return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
 
 
-def naming_chain_is_whole(chain: Sequence[Setting], role: Role) -> Evidence:
+def naming_chain_is_whole(chain: Sequence[Setting], cluster: str) -> Evidence:
     """Every place that names a cluster, or its network, gives it the one name that it has to have."""
-    require_samples(chain, f"links of the {role}'s configuration")
-    claim = f"{role}: every link from the network's label to istiod's gateways agrees"
+    require_samples(chain, f"links of the {cluster}'s configuration")
+    claim = f"{cluster}: every link from the network's label to istiod's gateways agrees"
     table = tuple(map(str, chain))
-    broken = [link for link in chain if not link.whole]
+    broken = [link for link in chain if not link.ok]
     if broken:
         first, *others = broken
         seen = f"{first}"
@@ -159,21 +159,21 @@ def naming_chain_is_whole(chain: Sequence[Setting], role: Role) -> Evidence:
             seen += f"; {len(others)} more after it: {shown}{' …' if len(others) > SHOWN else ''}"
         raise CheckFailed(
             claim,
-            expected=f"{first.place}, {first.of}: {first.expected or 'a name'}",
+            expected=f"{first.source}, {first.of}: {first.expected or 'a name'}",
             seen=seen,
             samples=len(chain),
             causes=_why_broken(first),
-            next_command=f"istioctl <{Role.PRIMARY}> x internal-debug networkz<revision>",
-            where=role,
-            numbers={f"{link.place}, {link.of}": link.seen for link in chain},
+            next_command=f"istioctl <istiod of {cluster}> x internal-debug networkz<revision>",
+            where=cluster,
+            numbers={f"{link.source}, {link.of}": link.seen for link in chain},
         )
     return Evidence(claim, f"{len(chain)} links", {"links": len(chain)}, sample_lines=table)
 
 
-def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
+def every_proxy_synced(state: Synchronisation, cluster: str) -> Evidence:
     """Each proxy is connected to an istiod, and has accepted the latest of every kind that it was sent."""
-    require_samples(state.wanted, f"proxies in the {role}")
-    claim = f"{role}: every proxy has accepted all that istiod sent it"
+    require_samples(state.wanted, f"proxies in the {cluster}")
+    claim = f"{cluster}: every proxy has accepted all that istiod sent it"
     absent = sorted(set(state.wanted) - {one.proxy for one in state.found})
     lagging = [f"{one.proxy}: {', '.join(one.unacknowledged)}" for one in state.found if one.unacknowledged]
     if absent or lagging:
@@ -192,20 +192,26 @@ def every_proxy_synced(state: Synchronisation, role: Role) -> Evidence:
             else (causes.ENVOY_REFUSED_CONFIG,)
             if refused
             else (causes.PROXY_HANGS,),
-            next_command=f"istioctl <{Role.PRIMARY}> proxy-status<revision>",
-            where=role,
+            next_command=f"istioctl <istiod of {cluster}> proxy-status<revision>",
+            where=cluster,
             numbers=refused,
         )
     return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
 
 
-def istiod_found_behind(asked: str, found: Collection[Address], *, gateway: Collection[Address]) -> Evidence:
-    """Where the remote's proxies look for istiod is the primary's gateway, every address of it, at the port asked."""
-    require_samples(sorted(map(str, gateway)), "known gateway addresses of the primary")
+def istiod_found_behind(
+    asked: str, found: Collection[Address], cluster: str, *, gateway: Collection[Address]
+) -> Evidence:
+    """A managed cluster's proxies look for istiod at the gateway of istiod's cluster, at each of its addresses.
+
+    ``asked`` is the host and port that they are configured with, ``found`` where that leads, and ``gateway`` the
+    addresses of the gateway. The port has to be the one asked for.
+    """
+    require_samples(sorted(map(str, gateway)), "known gateway addresses of istiod's cluster")
     port = int(asked.rpartition(":")[2])
     wanted = {str(Address(address.host, port)) for address in gateway}
     seen = {str(address) for address in found}
-    claim = f"remote: {asked} is the primary's gateway"
+    claim = f"{cluster}: {asked} is the gateway of istiod's cluster"
     if seen != wanted:
         raise CheckFailed(
             claim,
@@ -213,64 +219,89 @@ def istiod_found_behind(asked: str, found: Collection[Address], *, gateway: Coll
             seen=either(seen),
             samples=len(seen),
             causes=(causes.ISTIOD_ADDRESS_STALE,) if seen else (causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,),
-            next_command=f"kubectl <{Role.REMOTE}> -n <{Role.REMOTE} system> get endpointslices -o yaml",
-            where=Role.REMOTE,
+            next_command=f"kubectl <{cluster}> -n <{cluster} system> get endpointslices -o yaml",
+            where=cluster,
         )
     return Evidence(claim, either(seen), {"endpoints": len(seen)}, addresses=tuple(sorted(seen)))
 
 
-def remote_secrets_usable(secrets: Sequence[RemoteSecret], *, remote_id: str) -> Evidence:
-    """One of the remote secrets is the remote's, by its data key, and none leads to a loopback address."""
-    claim = "remote: istiod's secret for it has its id, and an address to reach it at"
-    shown = ", ".join(f"{one.name}: {one.cluster_id or 'no id'} at {one.server or 'no server'}" for one in secrets)
-    looped = [one for one in secrets if _is_loopback(one.server)]
-    if looped or remote_id not in {one.cluster_id for one in secrets} or not all(one.server for one in secrets):
-        raise CheckFailed(
-            claim,
-            expected=f"a secret with the data key {remote_id or 'of the remote'}, and no server at a loopback address",
-            seen=shown or "no remote secret",
-            samples=len(secrets),
-            causes=_why_not_usable(secrets, remote_id),
-            next_command=f"kubectl <{Role.PRIMARY}> -n <{Role.PRIMARY} system> get secrets -l istio/multiCluster=true",
-        )
-    return Evidence(claim, f"{len(secrets)} usable", {"secrets": len(secrets)}, sample_lines=(shown,))
+def remote_secrets_usable(secrets: Mapping[Watch, Sequence[RemoteSecret]], *, ids: Mapping[str, str]) -> Evidence:
+    """One secret of each watching istiod is the watched cluster's, by its data key; none leads to a loopback address.
+
+    ``secrets`` has all that the watching istiod reads, ``ids`` the cluster ids by name.
+    """
+    require_samples(sorted(secrets), "clusters that an istiod of another cluster has to watch")
+    claim = "istiod's secret for each cluster that it watches has the cluster's id, and an address to reach it at"
+    for watch, found in secrets.items():
+        wanted, known = ids[watch.watched], {one.cluster_id for one in found}
+        looped = any(_is_loopback(one.server) for one in found)
+        if looped or wanted not in known or not all(one.server for one in found):
+            raise CheckFailed(
+                f"{watch.watched}: istiod's secret for it has its id, and an address to reach it at",
+                expected=f"a secret with the data key {wanted or f'of the {watch.watched}'}, "
+                "and no server at a loopback address",
+                seen=_shown(found) or "no remote secret",
+                samples=len(found),
+                causes=_why_not_usable(found, wanted),
+                next_command=f"kubectl <{watch.watching}> -n <{watch.watching} system> "
+                "get secrets -l istio/multiCluster=true",
+                where=Route(watch.watching, watch.watched),
+            )
+    total = sum(map(len, secrets.values()))
+    return Evidence(claim, f"{total} usable", {"secrets": total}, sample_lines=tuple(map(_shown, secrets.values())))
 
 
-def every_cluster_watched(watched: Mapping[str, Sequence[WatchedCluster]], wanted: Collection[str]) -> Evidence:
-    """Every istiod has every cluster of the mesh synced."""
-    require_samples(sorted(watched), "istiods")
+def _shown(secrets: Sequence[RemoteSecret]) -> str:
+    return ", ".join(f"{one.name}: {one.cluster_id or 'no id'} at {one.server or 'no server'}" for one in secrets)
+
+
+def every_cluster_watched(
+    watched: Mapping[str, Mapping[str, Sequence[WatchedCluster]]], wanted: Collection[str]
+) -> Evidence:
+    """Every istiod has every cluster of the mesh synced.
+
+    ``watched`` is by the cluster that runs istiod, and by istiod's pods there; ``wanted`` are cluster ids.
+    """
+    pods = [pod for found in watched.values() for pod in found]
+    require_samples(pods, "istiods")
     require_samples(sorted(filter(None, wanted)), "clusters with an id")
     claim = "every istiod watches every cluster"
-    states = {istiod: {one.cluster_id: one.status for one in clusters} for istiod, clusters in watched.items()}
+    states = {
+        (name, pod): {one.cluster_id: one.status for one in clusters}
+        for name, found in watched.items()
+        for pod, clusters in found.items()
+    }
     wrong = [
-        f"{cluster} {found.get(cluster, 'not watched')} by {istiod}"
-        for istiod, found in states.items()
+        (name, f"{cluster} {found.get(cluster, 'not watched')} by {pod}")
+        for (name, pod), found in states.items()
         for cluster in sorted(wanted)
         if found.get(cluster) != _SYNCED
     ]
     if wrong:
+        seen = ", ".join(text for _, text in wrong)
         raise CheckFailed(
             claim,
-            expected=f"{', '.join(sorted(wanted))} {_SYNCED} by {', '.join(states)}",
-            seen=", ".join(wrong),
+            expected=f"{', '.join(sorted(wanted))} {_SYNCED} by {', '.join(pods)}",
+            seen=seen,
             samples=sum(map(len, states.values())),
             causes=(causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_KEY_WRONG)
-            if any("not watched" in one for one in wrong)
+            if "not watched" in seen
             else (causes.WATCH_CLOSED,)
-            if any("closed" in one for one in wrong)
+            if "closed" in seen
             else (causes.API_SERVER_UNREACHABLE, causes.REMOTE_SECRET_REFUSED),
-            next_command=REMOTE_CLUSTERS,
+            next_command=remote_clusters_of(wrong[0][0]),
+            where=wrong[0][0],
         )
     return Evidence(
-        claim, f"{len(wanted)} synced", {"clusters": len(wanted), "istiods": len(states)}, sample_lines=tuple(states)
+        claim, f"{len(wanted)} synced", {"clusters": len(wanted), "istiods": len(pods)}, sample_lines=tuple(pods)
     )
 
 
-def webhooks_hold_root(bundles: Sequence[CABundle], role: Role, *, root: CABundle) -> Evidence:
+def webhooks_hold_root(bundles: Sequence[CABundle], cluster: str, *, root: CABundle) -> Evidence:
     """Every webhook's bundle holds valid certificates, and a root that the mesh's workloads trust."""
-    require_samples(bundles, f"webhooks of the mesh's revision in the {role}")
+    require_samples(bundles, f"webhooks of the mesh's revision in the {cluster}")
     require_samples(root.roots, f"roots in {root.place}")
-    claim = f"{role}: every webhook trusts the mesh's root"
+    claim = f"{cluster}: every webhook trusts the mesh's root"
     wrong = [one for one in bundles if not one.fingerprints & root.fingerprints or not _all_valid(one)]
     if wrong:
         raise CheckFailed(
@@ -283,38 +314,50 @@ def webhooks_hold_root(bundles: Sequence[CABundle], role: Role, *, root: CABundl
             else (causes.ROOT_EXPIRED,)
             if all(one.fingerprints & root.fingerprints for one in wrong)
             else (causes.ROOTS_DIFFER, causes.WEBHOOK_ORPHANED),
-            where=role,
-            next_command=f"kubectl <{role}> get mutatingwebhookconfigurations,validatingwebhookconfigurations -o yaml",
+            where=cluster,
+            next_command=f"kubectl <{cluster}> get mutatingwebhookconfigurations,validatingwebhookconfigurations "
+            "-o yaml",
         )
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
 
 
-def roots_agree(bundles: Sequence[CABundle]) -> Evidence:
-    """Each cluster's namespace has the same root certificates, and one of them stays valid for a while."""
-    require_samples(bundles, "root bundles")
-    claim = "both clusters trust the same root, valid for a week at least"
-    lasting = all(any(root.valid(still_for=_STILL_VALID) for root in one.roots) for one in bundles)
-    unread = any(one.problem for one in bundles)
-    if unread or not lasting or len({one.fingerprints for one in bundles}) != 1:
+def roots_agree(bundles: Mapping[str, CABundle]) -> Evidence:
+    """Each cluster's namespace has the same root certificates, and one of them stays valid for a while.
+
+    ``bundles`` is by the cluster's name.
+    """
+    require_samples(list(bundles), "root bundles")
+    claim = "every cluster trusts the same root, valid for a week at least"
+    known = list(bundles.values())
+    unread = [name for name, one in bundles.items() if one.problem]
+    differing = [name for name, one in bundles.items() if one.fingerprints != known[0].fingerprints]
+    ending = [
+        name for name, one in bundles.items() if not any(root.valid(still_for=_STILL_VALID) for root in one.roots)
+    ]
+    if wrong := [*unread, *differing, *ending]:
         raise CheckFailed(
             claim,
             expected=f"the same certificates in each, one valid until after {datetime.now(UTC) + _STILL_VALID:%F}",
-            seen="; ".join(map(str, bundles)),
-            samples=len(bundles),
+            seen="; ".join(map(str, known)),
+            samples=len(known),
             causes=(causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED)
             if unread
             else (causes.ROOTS_DIFFER,)
-            if len({one.fingerprints for one in bundles}) != 1
+            if differing
             else (causes.ROOT_EXPIRED,),
-            where=Role.REMOTE,
-            next_command=f"kubectl <{Role.REMOTE}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
+            where=wrong[0],
+            next_command=f"kubectl <{wrong[0]}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
         )
     return Evidence(
         claim,
-        f"until {max(root.ends for one in bundles for root in one.roots):%F}",
-        {"roots": len(bundles[0].roots)},
-        sample_lines=tuple(map(str, bundles)),
+        f"until {max(root.ends for one in known for root in one.roots):%F}",
+        {"roots": len(known[0].roots)},
+        sample_lines=tuple(map(str, known)),
     )
+
+
+def _lasts(bundle: CABundle) -> bool:
+    return any(root.valid(still_for=_STILL_VALID) for root in bundle.roots)
 
 
 def _all_valid(bundle: CABundle) -> bool:
@@ -341,7 +384,7 @@ def _why_not_usable(secrets: Sequence[RemoteSecret], remote_id: str) -> tuple[Ca
 
 
 def _why_broken(link: Setting) -> tuple[Cause, ...]:
-    match link.place:
+    match link.source:
         case Source.NAMESPACE:
             return (causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,)
         case Source.MESH_NETWORKS:

@@ -10,31 +10,30 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.topology import Route
 from splithorizon.traffic.gateway_stats import GatewayStats
-from splithorizon.traffic.workloads import VERSION_OF
 
 
 def gateway_passes_to_own_pods(
-    passage: GatewayStats, route: Route, *, own_pods: Collection[str], shared: bool
+    stats: GatewayStats, route: Route, *, own_pods: Collection[str], own_version: str, shared: bool
 ) -> Evidence:
     """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone.
 
     ``shared`` where others use the gateway too: whom it turns away may then be anybody, as long as answers come back.
     """
-    require_samples(passage.replies, "requests")
+    require_samples(stats.replies, "requests")
     require_samples(sorted(own_pods), f"helloworld pods in the {route.far}")
-    far = sum(reply.version == VERSION_OF[route.far] for reply in passage.replies)
-    counts = passage.counts
+    far = sum(reply.version == own_version for reply in stats.replies)
+    counts = stats.counts
     claim = f"{route}: the far gateway passes the service's connections to its own pods"
     came_back = bool(far and counts.passed)
     turned_away = bool(counts.turned_away) and not (shared and came_back)
-    if passage.upstreams != frozenset(own_pods) or turned_away or not came_back:
+    if stats.upstreams != frozenset(own_pods) or turned_away or not came_back:
         raise CheckFailed(
             claim,
-            expected=f"{passage.server_name} goes to {either(own_pods)}, and no connection is turned away",
-            seen=f"it goes to {either(passage.upstreams)}; {counts.passed} bytes came through, {far} answers, "
+            expected=f"{stats.server_name} goes to {either(own_pods)}, and no connection is turned away",
+            seen=f"it goes to {either(stats.upstreams)}; {counts.passed} bytes came through, {far} answers, "
             f"{counts.turned_away} connections turned away (NR)",
-            samples=len(passage.replies),
-            causes=_why_not_passed(passage, own_pods),
+            samples=len(stats.replies),
+            causes=_why_not_passed(stats, own_pods),
             next_command=gateway_listeners_of(route.far),
             where=route,
             numbers={"passed_bytes": counts.passed, "turned_away": counts.turned_away},
@@ -43,20 +42,20 @@ def gateway_passes_to_own_pods(
         claim,
         f"{counts.passed} bytes, {far} answers",
         {"passed_bytes": counts.passed, "turned_away": counts.turned_away, "answers": far},
-        sample_lines=(passage.server_name,),
+        sample_lines=(stats.server_name,),
         addresses=tuple(sorted(own_pods)),
     )
 
 
-def _why_not_passed(passage: GatewayStats, own_pods: Collection[str]) -> tuple[Cause, ...]:
-    if not passage.upstreams:
+def _why_not_passed(stats: GatewayStats, own_pods: Collection[str]) -> tuple[Cause, ...]:
+    if not stats.upstreams:
         return (causes.SERVICE_NOT_EXPORTED,)
-    if passage.upstreams - frozenset(own_pods):
+    if stats.upstreams - frozenset(own_pods):
         return (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT)
-    if passage.counts.turned_away:
+    if stats.counts.turned_away:
         return (causes.SERVICES_NOT_EXPOSED,)
-    if not passage.counts.passed:
+    if not stats.counts.passed:
         return (causes.SERVICES_NOT_EXPOSED, causes.GATEWAY_ADDRESS_WRONG, causes.GATEWAY_BYPASSED)
-    if passage.upstreams == frozenset(own_pods):
+    if stats.upstreams == frozenset(own_pods):
         return (causes.POLICY_DENIES, causes.PODS_NOT_SERVING)
     return (causes.PUSH_LATE, causes.POD_NOT_READY)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.traffic.requests import Reply
 
 SHOWN = 3
@@ -48,13 +48,13 @@ class CheckFailed(AssertionError):
         samples: int,
         causes: Sequence[Cause],
         next_command: str,
-        where: Route | Role = Role.PRIMARY,
+        where: Route | str,
         numbers: Mapping[str, float | str] | None = None,
     ) -> None:
         """State everything a reader needs to go on.
 
         ``next_command`` tells several causes apart; a single cause has its own next step, about the clusters of
-        ``where``.
+        ``where``: a route, or one cluster's name.
         """
         self.claim = claim
         self.expected = expected
@@ -82,7 +82,7 @@ def _likely(causes: Sequence[Cause]) -> str:
     return "; or ".join(cause.text for cause in causes) or NO_CAUSE
 
 
-def _next_step(causes: Sequence[Cause], where: Route | Role) -> str:
+def _next_step(causes: Sequence[Cause], where: Route | str) -> str:
     """The command of the only cause; empty where there are several, or none, or it has none."""
     if len(causes) != 1:
         return ""

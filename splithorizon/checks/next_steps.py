@@ -2,60 +2,64 @@
 
 A check gives a template. ``render`` fills it in once, where a failure becomes a part of the report.
 
-Whoever gives one writes ``kubectl <primary>`` or ``istioctl <remote>`` for a program and the cluster that it asks,
-``<namespace>`` for that of our workloads, ``<primary system>`` and ``<remote system>`` for Istio's,
-``<primary gateway>`` and ``<remote gateway>`` for a pod behind the east-west gateway, as istioctl takes one, and
-``<revision>`` where an istiod is asked.
+In a template ``kubectl <east>`` or ``istioctl <east>`` names a program and the cluster that it asks, by the cluster's
+name in the mesh. ``<east system>`` is Istio's namespace there, ``<east gateway>`` a pod of its east-west gateway in the
+form that istioctl takes. In each of them ``istiod of east`` is the cluster that runs the istiod of ``east``, and
+``config of east`` the one in which that istiod reads its rules. ``<namespace>`` is that of our workloads, and
+``<revision>`` the option for the istiod that is asked.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.istio.names import EASTWEST_GATEWAY as GATEWAY
 from splithorizon.istio.names import SYSTEM_NAMESPACE, is_default_revision
-from splithorizon.istio.topology import Role
 
-REMOTE_CLUSTERS = f"istioctl <{Role.PRIMARY}> remote-clusters<revision>"
-_ROLES = "|".join(Role)
-_PLACES = re.compile(rf"(kubectl|istioctl) <({_ROLES})>|<({_ROLES}) (system|gateway)>|<(namespace|revision)>")
+_PROGRAM = re.compile(r"(kubectl|istioctl) <((?:istiod of |config of )?[^<> ]+)>")
+_DETAIL = re.compile(r"<((?:istiod of |config of )?[^<> ]+) (system|gateway)>")
 
 
-def endpoints_of(role: Role) -> str:
+def remote_clusters_of(cluster: str) -> str:
+    """The clusters that the istiod of that cluster watches."""
+    return f"istioctl <istiod of {cluster}> remote-clusters<revision>"
+
+
+def endpoints_of(cluster: str) -> str:
     """The endpoints of helloworld that the client's sidecar in that cluster holds."""
     return (
-        f"istioctl <{role}> proxy-config endpoints deploy/sleep -n <namespace> "
+        f"istioctl <{cluster}> proxy-config endpoints deploy/sleep -n <namespace> "
         "--cluster 'outbound|5000||helloworld.<namespace>.svc.cluster.local'"
     )
 
 
-def logs_of(role: Role) -> str:
+def logs_of(cluster: str) -> str:
     """The end of the access log of the client's sidecar in that cluster."""
-    return f"kubectl <{role}> -n <namespace> logs deploy/sleep -c istio-proxy --tail 20"
+    return f"kubectl <{cluster}> -n <namespace> logs deploy/sleep -c istio-proxy --tail 20"
 
 
-def gateway_listeners_of(role: Role) -> str:
+def gateway_listeners_of(cluster: str) -> str:
     """What that cluster's gateway listens for from other networks."""
-    return f"istioctl <{role}> proxy-config listeners <{role} gateway> --port 15443"
+    return f"istioctl <{cluster}> proxy-config listeners <{cluster} gateway> --port 15443"
 
 
 def render(text: str, mesh: MeshInfo) -> str:
     """Fill in the places of a text for one mesh; everything else in it stays as it is."""
+    text = _PROGRAM.sub(lambda place: _for_cluster(place, place[2], mesh, partial(_program, place[1])), text)
+    text = _DETAIL.sub(lambda place: _for_cluster(place, place[1], mesh, _DETAILS[place[2]]), text)
+    revision = "" if is_default_revision(mesh.revision) else f" --revision {mesh.revision}"
+    return text.replace("<namespace>", mesh.namespace).replace("<revision>", revision)
 
-    def fill(place: re.Match[str]) -> str:
-        program, asked, role, what, plain = place.groups()
-        if program:
-            return _program(program, mesh.clusters[Role(asked)])
-        if what == "system":
-            return mesh.clusters[Role(role)].system_namespace
-        if what == "gateway":
-            return _gateway(mesh.clusters[Role(role)])
-        if plain == "namespace":
-            return mesh.namespace
-        return "" if is_default_revision(mesh.revision) else f" --revision {mesh.revision}"
 
-    return _PLACES.sub(fill, text)
+def _for_cluster(place: re.Match[str], reference: str, mesh: MeshInfo, fill: Callable[[ClusterInfo], str]) -> str:
+    """Fill in a place about a cluster; one that names no cluster of the mesh stays as it is."""
+    relation, _, name = reference.rpartition(" of ")
+    if name not in mesh.clusters:
+        return place[0]
+    return fill(mesh.clusters[mesh.clusters[name].control_plane if relation else name])
 
 
 def _program(name: str, cluster: ClusterInfo) -> str:
@@ -65,6 +69,10 @@ def _program(name: str, cluster: ClusterInfo) -> str:
     return f"{name} {chosen}"
 
 
+def _system(cluster: ClusterInfo) -> str:
+    return cluster.system_namespace
+
+
 def _gateway(cluster: ClusterInfo) -> str:
     """By a name, for istioctl knows no labels."""
     pods = (cluster.gateway_pods or ClusterInfo.gateway_pods)[0]
@@ -72,3 +80,6 @@ def _gateway(cluster: ClusterInfo) -> str:
         return f"deploy/{GATEWAY} -n {pods.namespace}"
     found = f"{_program('kubectl', cluster)} -n {pods.namespace} get pods -l {pods.labels} -o name"
     return f'"$({found} | head -n 1)" -n {pods.namespace}'
+
+
+_DETAILS = {"system": _system, "gateway": _gateway}

@@ -26,6 +26,7 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
             if any(len(versions) > 1 for versions in running.values())
             else (causes.VERSION_MISPLACED,),
             next_command=f"kubectl <{astray[0]}> -n <namespace> get pods -L version",
+            where=astray[0],
         )
     pods = sum(sum(versions.values()) for versions in running.values())
     return Evidence(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from splithorizon.base import statistics
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
@@ -11,7 +11,6 @@ from splithorizon.checks.next_steps import logs_of
 from splithorizon.diagnosis import causes
 from splithorizon.istio.topology import Route
 from splithorizon.traffic.protocols import Protocol, ProtocolCall
-from splithorizon.traffic.workloads import VERSION_OF
 
 _WHY_SPOILT = {
     Protocol.LARGE_BODY: (causes.BODY_LIMITED, causes.CONNECTION_CUT),
@@ -23,18 +22,20 @@ _WHY_SPOILT = {
 }
 
 
-def carried(exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol) -> Evidence:
-    """Every exchange was as it should be, and both versions had a part in them."""
+def carried(
+    exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol, *, versions: Collection[str]
+) -> Evidence:
+    """Every exchange was as it should be, and every one of ``versions`` answered some."""
     require_samples(exchanges, "exchanges")
-    counts = {version: sum(one.version == version for one in exchanges) for version in sorted(VERSION_OF.values())}
-    spoilt = [one for one in exchanges if not (one.sound and one.version)]
+    counts = {version: sum(one.version == version for one in exchanges) for version in sorted(versions)}
+    spoilt = [one for one in exchanges if not (one.ok and one.version)]
     claim = f"{route}: {protocol} is carried"
     if spoilt or not all(counts.values()):
-        said = Counter(f"{one.version or 'nobody'}: {one.said[:120] or 'no answer'}" for one in spoilt)
+        said = Counter(f"{one.version or 'nobody'}: {one.output[:120] or 'no answer'}" for one in spoilt)
         shown = ", ".join(f"{version} {count}" for version, count in counts.items())
         raise CheckFailed(
             claim,
-            expected=f"{len(exchanges)} of {len(exchanges)} as they should be, from both versions",
+            expected=f"{len(exchanges)} of {len(exchanges)} as they should be, from every version",
             seen=f"{len(exchanges) - len(spoilt)}; {shown}"
             + "".join(f"; {count} x {text}" for text, count in said.most_common(SHOWN)),
             samples=len(exchanges),
@@ -43,10 +44,10 @@ def carried(exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol)
             next_command=logs_of(route.near),
             where=route,
         )
-    chance = 2 * statistics.miss(len(exchanges), 0.5)
+    chance = len(counts) * statistics.miss(len(exchanges), 1 / len(counts))
     return Evidence(
         claim,
         f"{len(exchanges)} carried",
         {**counts, "chance_of_missing_one": chance},
-        sample_lines=(exchanges[0].said,),
+        sample_lines=(exchanges[0].output,),
     )

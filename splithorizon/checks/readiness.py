@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.istio.topology import Role
 from splithorizon.kube.pod_status import Readiness
 
 # By the words of the kubelet and the scheduler: reasons of events, of container states and of conditions.
@@ -24,7 +23,7 @@ _BY_REASON = {
 }
 
 
-def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> Evidence:
+def ready(found: Sequence[Readiness], cluster: str, *, sidecar: bool = False) -> Evidence:
     """Every one is ready with all its containers, and with a sidecar where one belongs."""
     require_samples(found, "pods")
     unready = [one for one in found if not one.ready or (sidecar and not one.sidecar)]
@@ -37,7 +36,8 @@ def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> E
             seen=f"{len(found) - len(unready)} ready; {seen}",
             samples=len(found),
             causes=_why_not_injected() if first.ready else _why_unready(first),
-            next_command=f"kubectl <{role}> -n {first.namespace} describe {first.kind.lower()} {first.name}",
+            next_command=f"kubectl <{cluster}> -n {first.namespace} describe {first.kind.lower()} {first.name}",
+            where=cluster,
         )
     return Evidence(
         "every pod is ready",
@@ -46,7 +46,7 @@ def ready(found: Sequence[Readiness], role: Role, *, sidecar: bool = False) -> E
     )
 
 
-def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
+def stood(before: Sequence[Readiness], after: Sequence[Readiness], cluster: str) -> Evidence:
     """The pods of before are still there and ready, and none of their containers was started anew meanwhile."""
     require_samples(before, "pods")
     now = {one.name: one for one in after}
@@ -61,7 +61,8 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness]) -> Evidence:
             seen="; ".join(told[:SHOWN]),
             samples=len(before),
             causes=(causes.ISTIOD_CRASHED,) if first.name in now else (causes.ISTIOD_REPLACED,),
-            next_command=f"kubectl <{Role.PRIMARY}> -n {first.namespace} "
+            where=cluster,
+            next_command=f"kubectl <{cluster}> -n {first.namespace} "
             + (
                 f"logs {first.name} --previous --tail 20"
                 if first.name in now
@@ -89,16 +90,31 @@ def _what_became(before: Readiness, after: Readiness | None) -> str:
     return "" if after.ready else after.reason or "not ready"
 
 
-def absent(found: Sequence[Readiness]) -> Evidence:
-    """There is none of them."""
+def absent(found: Sequence[Readiness], cluster: str) -> Evidence:
+    """A cluster that another cluster's istiod manages runs no istiod."""
+    claim = f"the {cluster} cluster runs no control plane of its own"
     if found:
         first = found[0]
         raise CheckFailed(
-            "the remote cluster runs no control plane of its own",
-            expected="no istiod pod in the remote",
+            claim,
+            expected=f"no istiod pod in the {cluster}",
             seen=", ".join(f"{one.namespace}/{one.name}" for one in found[:SHOWN]),
             samples=len(found),
             causes=(causes.PRIMARY_PROFILE_IN_REMOTE,),
-            next_command=f"kubectl <{Role.REMOTE}> -n {first.namespace} get deployments",
+            next_command=f"kubectl <{cluster}> -n {first.namespace} get deployments",
+            where=cluster,
         )
-    return Evidence("the remote cluster runs no control plane of its own", "0 istiod in the remote", {"pods": 0})
+    return Evidence(claim, f"0 istiod in the {cluster}", {"pods": 0})
+
+
+def istiod_runs_only_in(pods: Mapping[str, Sequence[Readiness]], control_planes: Collection[str]) -> Evidence:
+    """Every istiod pod of the control planes is ready, and no other cluster runs one; ``pods`` is by cluster."""
+    require_samples(sorted(control_planes), "clusters that run istiod")
+    found = [ready(pods[cluster], cluster) for cluster in control_planes]
+    others = [absent(pods[cluster], cluster) for cluster in pods if cluster not in control_planes]
+    key_numbers = [one.key_number for one in (*found, *others)]
+    return Evidence(
+        f"istiod is ready in {' and '.join(control_planes)}, and no other cluster runs one",
+        ", ".join(key_numbers),
+        {"pods": sum(len(pods[cluster]) for cluster in control_planes)},
+    )

@@ -6,35 +6,37 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
-from splithorizon.checks.next_steps import REMOTE_CLUSTERS, endpoints_of, logs_of
+from splithorizon.checks.next_steps import endpoints_of, logs_of, remote_clusters_of
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.disruption.recovery import Batch, Recovery, Replacement, Traffic
-from splithorizon.istio.topology import Role
-from splithorizon.traffic.workloads import VERSION_OF
 
 
 def recovered(recovery: Recovery) -> Evidence:
     """Both versions answered both clients again within the bound, after a remote secret or istiod was given back."""
     why = (causes.REMOTE_SECRET_REFUSED, causes.WATCH_HANGS, causes.PUSH_LATE)
-    return _in_time(recovery, causes=why, next_command=REMOTE_CLUSTERS)
+    return _in_time(recovery, causes=why, next_command=remote_clusters_of(recovery.cluster))
 
 
 def gateway_recovered(recovery: Recovery) -> Evidence:
     """Both versions answered both clients again within the bound, after a gateway or its address was given back."""
     why = (causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD, causes.GATEWAY_ADDRESS_WRONG, causes.PUSH_LATE)
-    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 
 
 def new_token_followed(recovery: Recovery) -> Evidence:
     """What takes a watch of the remote came within the bound, where istiod can only have it by a new token."""
     why = (causes.REMOTE_SECRET_REFUSED, causes.WATCH_HANGS)
-    return _in_time(recovery, causes=why, next_command=REMOTE_CLUSTERS)
+    return _in_time(recovery, causes=why, next_command=remote_clusters_of(recovery.cluster))
 
 
 def far_endpoints_left(recovery: Recovery) -> Evidence:
     """The endpoints of a cluster that istiod no longer watches left both clients within the bound."""
-    return _in_time(recovery, causes=(causes.REMOTE_NAMED_TWICE, causes.PUSH_LATE), next_command=REMOTE_CLUSTERS)
+    return _in_time(
+        recovery,
+        causes=(causes.REMOTE_NAMED_TWICE, causes.PUSH_LATE),
+        next_command=remote_clusters_of(recovery.cluster),
+    )
 
 
 def prefers_own_network(recovery: Recovery) -> Evidence:
@@ -42,26 +44,26 @@ def prefers_own_network(recovery: Recovery) -> Evidence:
     return _in_time(
         recovery,
         causes=(causes.OLDER_RULE, causes.PUSH_LATE),
-        next_command=f"istioctl <{Role.PRIMARY}> x describe service helloworld -n <namespace>",
+        next_command=f"istioctl <config of {recovery.cluster}> x describe service helloworld -n <namespace>",
     )
 
 
 def failed_over(recovery: Recovery) -> Evidence:
     """Both clients were answered by the one cluster that was left within the bound."""
     why = (causes.STALE_ENDPOINT, causes.GATEWAY_NOT_SERVING)
-    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 
 
 def wrong_address_followed(recovery: Recovery) -> Evidence:
     """An address at which no gateway answers reached the sidecars within the bound."""
     why = (causes.GATEWAY_ADDRESS_NAMED_TWICE, causes.PUSH_LATE)
-    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 
 
 def goes_on_alone(recovery: Recovery) -> Evidence:
     """A network whose way to the other is refused was answered by its own pods alone within the bound."""
     why = (causes.RETRIES_CHANGED, causes.GATEWAY_DROPS_PACKETS)
-    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.role))
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 
 
 def istiod_started(recovery: Recovery) -> Evidence:
@@ -69,7 +71,8 @@ def istiod_started(recovery: Recovery) -> Evidence:
     return _in_time(
         recovery,
         causes=(causes.REMOTE_CLUSTER_TIMEOUT_LONG, causes.ISTIOD_MAY_NOT_READ),
-        next_command=f"kubectl <{recovery.role}> -n <{recovery.role} system> logs -l app=istiod --tail 20",
+        next_command=f"kubectl <istiod of {recovery.cluster}> -n <istiod of {recovery.cluster} system> "
+        "logs -l app=istiod --tail 20",
     )
 
 
@@ -78,7 +81,7 @@ def scaled(recovery: Recovery) -> Evidence:
     return _in_time(
         recovery,
         causes=(causes.ISTIOD_UNREACHABLE, causes.POD_NOT_READY),
-        next_command=f"kubectl <{recovery.role}> get events -A --sort-by .lastTimestamp",
+        next_command=f"kubectl <{recovery.cluster}> get events -A --sort-by .lastTimestamp",
     )
 
 
@@ -91,6 +94,7 @@ def nothing_lost(traffic: Traffic) -> Evidence:
     numbers = {"requests": sum(counts.values()), "lost": sum(map(len, lost.values()))}
     if numbers["lost"]:
         kinds = Counter(why_lost(one) for replies in lost.values() for one in replies)
+        losing = next(route for route in traffic.replies if lost[str(route)])
         raise CheckFailed(
             "no request is lost meanwhile",
             expected=f"{numbers['requests']} of {numbers['requests']} answered, none retried",
@@ -98,7 +102,8 @@ def nothing_lost(traffic: Traffic) -> Evidence:
             + f"; {', '.join(f'{count} x {kind}' for kind, count in kinds.most_common(SHOWN))}",
             samples=numbers["requests"],
             causes=(causes.ENDPOINTS_REMOVED_LATE, causes.PROXY_NEEDS_ISTIOD),
-            next_command=logs_of(next(route for route in traffic.replies if lost[str(route)]).near),
+            next_command=logs_of(losing.near),
+            where=losing,
             numbers=numbers,
         )
     return Evidence("no request is lost meanwhile", f"{numbers['requests']} answered, 0 lost", numbers)
@@ -127,8 +132,9 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
             samples=requests,
             causes=(causes.STALE_ENDPOINT, causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD),
             next_command=endpoints_of(troubles[0][0].near),
+            where=troubles[0][0],
         )
-    if troubles := [(batch.sample.route, trouble) for batch in batches for trouble in _strayed(batch)]:
+    if troubles := [(batch.sample.route, trouble) for batch in batches for trouble in _misrouted(batch)]:
         raise CheckFailed(
             claim,
             expected="; ".join(map(_wanted, batches)),
@@ -136,6 +142,7 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
             samples=requests,
             causes=(causes.STALE_ENDPOINT, causes.PUSH_LATE),
             next_command=endpoints_of(troubles[0][0].near),
+            where=troubles[0][0],
         )
     return Evidence(
         claim,
@@ -147,7 +154,7 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
 
 def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evidence:
     """Every answer of a cluster's version came from the pod that took the place of another."""
-    version = VERSION_OF[replacement.role]
+    version = replacement.version
     answers = [reply for batch in batches for reply in batch.sample.replies if reply.version == version]
     require_samples(answers, f"answers of {version}")
     others = Counter(str(reply.instance) for reply in answers if reply.instance != replacement.pod)
@@ -158,7 +165,8 @@ def new_pod_answers(replacement: Replacement, batches: Sequence[Batch]) -> Evide
             seen=", ".join(f"{count} from {pod}" for pod, count in others.most_common(SHOWN)),
             samples=len(answers),
             causes=(causes.STRANGE_POD, causes.PODS_REPLACED),
-            next_command=f"kubectl <{replacement.role}> -n <namespace> get pods -o wide",
+            next_command=f"kubectl <{replacement.cluster}> -n <namespace> get pods -o wide",
+            where=replacement.cluster,
         )
     return Evidence("a pod that took another's place answers", f"{len(answers)} answers", {"answers": len(answers)})
 
@@ -170,15 +178,15 @@ def _in_time(recovery: Recovery, *, causes: Sequence[Cause], next_command: str) 
         "within": recovery.within,
         "state": recovery.state,
     }
-    if not recovery.came:
+    if not recovery.reached:
         raise CheckFailed(
             claim,
             expected=f"within {recovery.within:g} s",
-            seen=f"after {recovery.seconds:.0f} s: {recovery.seen}",
+            seen=f"after {recovery.seconds:.0f} s: {recovery.last_seen}",
             samples=1,
             causes=causes,
             next_command=next_command,
-            where=recovery.role,
+            where=recovery.cluster,
             numbers=numbers,
         )
     return Evidence(claim, f"after {recovery.seconds:.1f} s", numbers)
@@ -196,7 +204,7 @@ def _lost(batch: Batch) -> Iterator[str]:
         yield f"{batch.sample.route}: {sum(lost.values())} of {len(replies)} lost, {kinds}"
 
 
-def _strayed(batch: Batch) -> Iterator[str]:
+def _misrouted(batch: Batch) -> Iterator[str]:
     route, joined = batch.sample.route, batch.sample.joined
     if len(joined.pairs) < joined.requests:
         yield f"{route}: {joined.requests - len(joined.pairs)} of {joined.requests} without a log line of their own"

@@ -24,7 +24,6 @@ from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.correlate import Joined, JoinedReply
 from splithorizon.traffic.requests import Reply
-from splithorizon.traffic.workloads import VERSION_OF
 
 # What Envoy answers itself where a cluster has no healthy endpoint.
 _NO_ENDPOINT = "no healthy upstream"
@@ -79,12 +78,12 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
             where=sample.route,
         )
     every_reply_joined(sample.joined, sample.route)
-    strayed = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
-    if strayed:
+    misrouted = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
+    if misrouted:
         raise CheckFailed(
             claim,
             expected=f"straight at {either(near_pods)}",
-            seen=_paths(strayed, len(sample.joined.pairs)),
+            seen=_paths(misrouted, len(sample.joined.pairs)),
             samples=len(sample.joined.pairs),
             causes=(causes.SERVICE_IN_BOTH_CLUSTERS, causes.GATEWAY_USED_FOR_NEAR),
             next_command=command,
@@ -99,49 +98,55 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
     )
 
 
-def kept_at_home(sample: Sample, *, near_pods: Collection[str], by: Confinement) -> Evidence:
+def stays_in_cluster(sample: Sample, *, near_pods: Collection[str], by: Confinement) -> Evidence:
     """Every request was answered, straight by a pod of the client's own cluster, as ``by`` demands."""
     require_samples(sample.replies, "requests")
     require_samples(sorted(near_pods), "pods of the near cluster")
     every_reply_joined(sample.joined, sample.route)
-    strayed = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
+    misrouted = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
     lost = [reply for reply in sample.replies if not reply.answered]
     claim = f"{sample.route}: {by} keeps every request in the client's own cluster"
-    if strayed or lost:
+    if misrouted or lost:
         raise CheckFailed(
             claim,
             expected=f"{len(sample.replies)} answered, straight at {either(near_pods)}",
-            seen=_paths(strayed, len(sample.joined.pairs))
-            if strayed
+            seen=_paths(misrouted, len(sample.joined.pairs))
+            if misrouted
             else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(why_lost, lost)).most_common(SHOWN)),
             samples=len(sample.replies),
-            causes=_WHY_NOT_CONFINED[by] if strayed else not_answered(lost),
+            causes=_WHY_NOT_CONFINED[by] if misrouted else not_answered(lost),
             next_command=f"istioctl <{sample.route.near}> proxy-config routes deploy/sleep "
             "-n <namespace> --name 5000 -o yaml",
             where=sample.route,
         )
     return Evidence(
         claim,
-        f"{len(sample.replies)} kept at home",
+        f"{len(sample.replies)} stayed",
         {"requests": len(sample.replies)},
         sample_lines=(sample.joined.pairs[0].line.raw,),
         addresses=tuple(sorted(near_pods)),
     )
 
 
-def both_versions_answer(replies: Sequence[Reply], route: Route, *, mode: NetworkMode) -> Evidence:
-    """Both versions answer, each as often as equal endpoints do but for one run in a million."""
+def both_versions_answer(
+    replies: Sequence[Reply], route: Route, *, versions: Mapping[str, str], mode: NetworkMode
+) -> Evidence:
+    """Both versions answer, each as often as equal endpoints do but for one run in a million.
+
+    ``versions`` has the version that each cluster alone runs, by the cluster's name.
+    """
     answers = [reply.version for reply in replies if reply.version]
     require_samples(answers, "answers")
-    versions = sorted(VERSION_OF.values())
-    counts = {version: answers.count(version) for version in versions}
-    low, high = statistics.interval(len(answers), 1 / len(versions))
+    expected = sorted(versions.values())
+    share = 1 / len(expected)
+    counts = {version: answers.count(version) for version in expected}
+    low, high = statistics.interval(len(answers), share)
     if low < 1:
         raise EnvironmentBroke(
             f"{route}: too few answers to tell a missing version from chance",
             seen=f"{len(answers)} answers",
         )
-    strangers = {version: answers.count(version) for version in set(answers) - set(versions)}
+    strangers = {version: answers.count(version) for version in set(answers) - set(expected)}
     counts |= strangers
     shown = ", ".join(f"{version} {count}" for version, count in counts.items())
     if strangers or not all(low <= count <= high for count in counts.values()):
@@ -154,7 +159,7 @@ def both_versions_answer(replies: Sequence[Reply], route: Route, *, mode: Networ
             causes=(causes.STRANGE_POD,)
             if strangers
             else far_version_missing(mode)
-            if missing == [VERSION_OF[route.far]]
+            if missing == [versions[route.far]]
             else near_version_missing()
             if missing
             else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED),
@@ -166,8 +171,8 @@ def both_versions_answer(replies: Sequence[Reply], route: Route, *, mode: Networ
         shown,
         {
             **counts,
-            "p_value": statistics.p_value(counts[versions[0]], len(answers), 0.5),
-            "chance_of_missing_one": 2 * statistics.miss(len(answers), 0.5),
+            "p_value": statistics.p_value(counts[expected[0]], len(answers), share),
+            "chance_of_missing_one": len(expected) * statistics.miss(len(answers), share),
             "false_alarm": statistics.FALSE_ALARM,
         },
         expected_interval=(low, high),
@@ -209,11 +214,12 @@ def path_proof(
     near_pods: Collection[str],
     far_pods: Collection[str],
     far_gateway: Collection[str],
+    versions: Mapping[str, str],
     mode: NetworkMode,
 ) -> Evidence:
     """The far version went through the far gateway, and the near version to a near pod."""
     require_samples(joined.pairs, "joined replies")
-    near, far = VERSION_OF[route.near], VERSION_OF[route.far]
+    near, far = versions[route.near], versions[route.far]
     wanted = {near: frozenset(near_pods), far: frozenset(far_gateway)}
     if not near_pods or not far_gateway or wanted[near] & wanted[far]:
         raise EnvironmentBroke(
@@ -221,16 +227,18 @@ def path_proof(
             seen=f"{near} at {either(near_pods)}, {far} through {either(far_gateway)}",
         )
     every_reply_joined(joined, route)
-    strayed = [pair for pair in joined.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())]
-    if strayed:
+    misrouted = [
+        pair for pair in joined.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
+    ]
+    if misrouted:
         raise CheckFailed(
             f"{route}: each version takes its own path",
             expected=f"{far} through {either(far_gateway)}, {near} straight at {either(near_pods)}",
-            seen=_paths(strayed, len(joined.pairs)),
+            seen=_paths(misrouted, len(joined.pairs)),
             samples=len(joined.pairs),
             causes=(causes.CONTEXTS_SWAPPED,)
             if _swapped(joined.pairs, near, far, wanted)
-            else _why_strayed(strayed, near, far, wanted, far_pods, mode),
+            else _why_misrouted(misrouted, near, far, wanted, far_pods, mode),
             next_command=endpoints_of(route.near),
             where=route,
         )
@@ -277,17 +285,17 @@ def _swapped(pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[
     return seen == {near, far} and all(pair.line.upstream_host in crossed[pair.reply.version or ""] for pair in pairs)
 
 
-def _why_strayed(
-    strayed: Sequence[JoinedReply],
+def _why_misrouted(
+    misrouted: Sequence[JoinedReply],
     near: str,
     far: str,
     wanted: Mapping[str, Collection[str]],
     far_pods: Collection[str],
     mode: NetworkMode,
 ) -> tuple[Cause, ...]:
-    hosts = {pair.line.upstream_host for pair in strayed}
-    at_near_pods = [pair.reply for pair in strayed if pair.line.upstream_host in wanted[near]]
-    if any(pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in strayed):
+    hosts = {pair.line.upstream_host for pair in misrouted}
+    at_near_pods = [pair.reply for pair in misrouted if pair.line.upstream_host in wanted[near]]
+    if any(pair.reply.version == near and pair.line.upstream_host in wanted[far] for pair in misrouted):
         return (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS)
     if any(reply.version == far for reply in at_near_pods):
         return (causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR)
@@ -295,7 +303,7 @@ def _why_strayed(
         return (causes.SERVICE_NOT_SENT,)
     if hosts & {*far_pods}:
         return far_pods_dialled(mode)
-    if all(pair.reply.version == near for pair in strayed):
+    if all(pair.reply.version == near for pair in misrouted):
         return (causes.GATEWAY_USED_FOR_NEAR, causes.PODS_REPLACED)
     if at_near_pods:
         return (causes.STRANGE_POD,) if any(reply.version for reply in at_near_pods) else not_answered(at_near_pods)

@@ -16,28 +16,25 @@ from splithorizon.checks.next_steps import gateway_listeners_of
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.certificates import NO_ROOT, trust_problem
-from splithorizon.istio.topology import Role
 from splithorizon.istio.workload_certificate import WorkloadCertificate
 from splithorizon.mesh.security import AuthzResult, WorkloadIdentity
 from splithorizon.traffic.client import Attempt, Sample
 from splithorizon.traffic.tls_probe import TlsProbeResult
 from splithorizon.traffic.workloads import helloworld_of
 
-# Where istiod reads them.
-_POLICIES = f"kubectl <{Role.PRIMARY}> get peerauthentications,authorizationpolicies,envoyfilters -A"
 _OK, _FORBIDDEN = 200, 403
 # Which cluster a request went to, and what it was answered with.
 _Treatment: TypeAlias = Counter[tuple[str, int]]
 
 
 def chain_leads_to_root(
-    greeting: TlsProbeResult, role: Role, *, roots: Mapping[Role, Collection[x509.Certificate]], identity: str
+    greeting: TlsProbeResult, cluster: str, *, roots: Mapping[str, Collection[x509.Certificate]], identity: str
 ) -> Evidence:
     """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of both clusters."""
-    for cluster, known in roots.items():
-        require_samples(list(known), f"roots that the {cluster} is told to trust")
+    for name, known in roots.items():
+        require_samples(list(known), f"roots that the {name} is told to trust")
     require_samples(list(roots), "clusters")
-    claim = f"at the {role}'s gateway: helloworld has its own certificate, of the root that both clusters trust"
+    claim = f"at the {cluster}'s gateway: helloworld has its own certificate, of the root that both clusters trust"
     chain = list(greeting.chain)
     if not chain:
         raise CheckFailed(
@@ -46,22 +43,22 @@ def chain_leads_to_root(
             seen=str(greeting),
             samples=1,
             causes=_why_nothing_served(greeting),
-            next_command=gateway_listeners_of(role),
-            where=role,
+            next_command=gateway_listeners_of(cluster),
+            where=cluster,
         )
     leaf = WorkloadCertificate.of_served(chain[0])
-    problems = {cluster: trust_problem(chain[0], chain[1:], known) for cluster, known in roots.items()}
-    distrusted = {cluster: problem for cluster, problem in problems.items() if problem}
+    problems = {name: trust_problem(chain[0], chain[1:], known) for name, known in roots.items()}
+    distrusted = {name: problem for name, problem in problems.items() if problem}
     if distrusted or leaf.identities != (identity,) or not leaf.valid:
         raise CheckFailed(
             claim,
             expected=f"{identity}, {_still_valid()}, of the root of both",
             seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
-            + "".join(f"; by the roots of the {cluster}: {problem}" for cluster, problem in distrusted.items()),
+            + "".join(f"; by the roots of the {name}: {problem}" for name, problem in distrusted.items()),
             samples=len(chain),
             causes=_why_not_trusted(distrusted, leaf, identity),
-            where=role,
-            next_command=f"istioctl <{role}> proxy-config secret deploy/{helloworld_of(role)} -n <namespace>",
+            where=cluster,
+            next_command=f"istioctl <{cluster}> proxy-config secret deploy/{helloworld_of(cluster)} -n <namespace>",
         )
     return Evidence(
         claim,
@@ -71,11 +68,11 @@ def chain_leads_to_root(
     )
 
 
-def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, role: Role) -> Evidence:
+def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, cluster: str) -> Evidence:
     """Behind a gateway nobody is answered without a certificate, nor with one of another root."""
     for greeting in (bare, foreign):
-        _require_served(greeting, role)
-    claim = f"behind the {role}'s gateway: only clients with a certificate of the mesh are answered"
+        _require_served(greeting, cluster)
+    claim = f"behind the {cluster}'s gateway: only clients with a certificate of the mesh are answered"
     if bare.answered or foreign.answered:
         raise CheckFailed(
             claim,
@@ -83,8 +80,8 @@ def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, role: Ro
             seen=f"without a certificate: {bare}; with one of a foreign root: {foreign}",
             samples=2,
             causes=(causes.NO_CLIENT_CERTIFICATE_DEMANDED,) if bare.answered else (causes.ANY_ROOT_TRUSTED,),
-            where=role,
-            next_command=f"istioctl <{role}> proxy-config listeners deploy/{helloworld_of(role)} "
+            where=cluster,
+            next_command=f"istioctl <{cluster}> proxy-config listeners deploy/{helloworld_of(cluster)} "
             "-n <namespace> --port 15006 -o yaml",
         )
     return Evidence(
@@ -96,11 +93,11 @@ def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, role: Ro
 
 
 def gateway_knows_only_services(
-    *, known: TlsProbeResult, unknown: TlsProbeResult, plain: TlsProbeResult, role: Role
+    *, known: TlsProbeResult, unknown: TlsProbeResult, plain: TlsProbeResult, cluster: str
 ) -> Evidence:
     """A gateway passes on what comes under a service's name, and nothing else."""
-    _require_served(known, role)
-    claim = f"the {role}'s gateway: what comes under no service's name goes nowhere"
+    _require_served(known, cluster)
+    claim = f"the {cluster}'s gateway: what comes under no service's name goes nowhere"
     passed_on = unknown.chain or unknown.answered
     if passed_on or plain.answered:
         raise CheckFailed(
@@ -109,8 +106,8 @@ def gateway_knows_only_services(
             seen=f"under a name that nobody has: {unknown}; in plain text: {plain}",
             samples=2,
             causes=(causes.ANY_NAME_PASSED,) if passed_on else (causes.PLAIN_TEXT_AT_GATEWAY,),
-            next_command=gateway_listeners_of(role),
-            where=role,
+            next_command=gateway_listeners_of(cluster),
+            where=cluster,
         )
     return Evidence(
         claim,
@@ -120,15 +117,15 @@ def gateway_knows_only_services(
     )
 
 
-def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evidence:
+def plain_text_refused(cluster: str, *, control: Attempt, asked: Attempt) -> Evidence:
     """Helloworld says nothing to a client of its own cluster that asks in plain text, and that can reach the pod."""
     if not control.reached:
         raise EnvironmentBroke(
-            f"{role}: the client outside the mesh does not even reach the pod, so that a refusal means nothing",
+            f"{cluster}: the client outside the mesh does not even reach the pod, so that a refusal means nothing",
             seen=f"{control.target.name} at {control.target.ip}: {control.error or control.status}",
-            next_command=f"kubectl <{role}> -n <namespace> get pods -o wide",
+            next_command=f"kubectl <{cluster}> -n <namespace> get pods -o wide",
         )
-    claim = f"within {role}: plain text from outside the mesh is refused"
+    claim = f"within {cluster}: plain text from outside the mesh is refused"
     if asked.status or asked.seconds >= timeouts.current().dial:
         raise CheckFailed(
             claim,
@@ -136,8 +133,8 @@ def plain_text_refused(role: Role, *, control: Attempt, asked: Attempt) -> Evide
             seen=f"HTTP {asked.status} after {asked.seconds:.2f} s" if asked.status else "no answer, and no refusal",
             samples=1,
             causes=(causes.PLAIN_TEXT_ADMITTED,) if asked.status else (causes.NETWORK_POLICY_DROPS,),
-            next_command=_POLICIES,
-            where=role,
+            next_command=_policies_for(cluster),
+            where=cluster,
         )
     return Evidence(
         claim,
@@ -163,7 +160,7 @@ def admission_follows_identity(
             seen=seen,
             samples=len(stranger.replies) + len(client.replies),
             causes=_why_not_by_identity(refused, admitted),
-            next_command=_POLICIES,
+            next_command=_policies_for(route.far),
             where=route,
         )
     return Evidence(
@@ -173,10 +170,10 @@ def admission_follows_identity(
     )
 
 
-def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], role: Role) -> Evidence:
+def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], cluster: str) -> Evidence:
     """Every proxy of a cluster has a valid certificate of its own account, and no other."""
-    require_samples(known, f"proxies in the {role}")
-    claim = f"{role}: every proxy has a valid certificate of its own account"
+    require_samples(known, f"proxies in the {cluster}")
+    claim = f"{cluster}: every proxy has a valid certificate of its own account"
     wrong = [one for one in known if not _sound(one)]
     if wrong:
         raise CheckFailed(
@@ -187,8 +184,8 @@ def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], role: Role) 
             ),
             samples=len(known),
             causes=_why_not_own(wrong[0]),
-            where=role,
-            next_command=f"istioctl <{role}> proxy-config secret {wrong[0].pod}",
+            where=cluster,
+            next_command=f"istioctl <{cluster}> proxy-config secret {wrong[0].pod}",
         )
     first = min(leaf.ends for one in known for leaf in one.certificates)
     return Evidence(
@@ -199,16 +196,21 @@ def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], role: Role) 
     )
 
 
+def _policies_for(cluster: str) -> str:
+    """What istiod reads of policies for the workloads of a cluster."""
+    return f"kubectl <config of {cluster}> get peerauthentications,authorizationpolicies,envoyfilters -A"
+
+
 def _still_valid() -> str:
     return f"valid for {timeouts.current().certificate_still_valid:g} s more"
 
 
-def _require_served(greeting: TlsProbeResult, role: Role) -> None:
+def _require_served(greeting: TlsProbeResult, cluster: str) -> None:
     if not greeting.chain:
         raise EnvironmentBroke(
-            f"at the {role}'s gateway helloworld is not even served, so that a refusal means nothing",
+            f"at the {cluster}'s gateway helloworld is not even served, so that a refusal means nothing",
             seen=str(greeting),
-            next_command=gateway_listeners_of(role),
+            next_command=gateway_listeners_of(cluster),
         )
 
 
@@ -220,7 +222,7 @@ def _why_nothing_served(greeting: TlsProbeResult) -> tuple[Cause, ...]:
     return (causes.GATEWAY_WITHOUT_TLS,)
 
 
-def _why_not_trusted(distrusted: Mapping[Role, str], leaf: WorkloadCertificate, identity: str) -> tuple[Cause, ...]:
+def _why_not_trusted(distrusted: Mapping[str, str], leaf: WorkloadCertificate, identity: str) -> tuple[Cause, ...]:
     if set(distrusted.values()) - {NO_ROOT}:
         return (causes.CA_NOT_VALID,)
     if distrusted:

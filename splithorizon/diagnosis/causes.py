@@ -55,14 +55,14 @@ class Registry:
 REGISTRY = Registry()
 _new = REGISTRY.add
 
-_REMOTE_SECRETS = "kubectl <primary> -n <primary system> get secrets -l istio/multiCluster=true"
-_REMOTE_CLUSTERS = "istioctl <primary> remote-clusters<revision>"
+_REMOTE_SECRETS = "kubectl <istiod of {near}> -n <istiod of {near} system> get secrets -l istio/multiCluster=true"
+_REMOTE_CLUSTERS = "istioctl <istiod of {near}> remote-clusters<revision>"
 _GATEWAY_SERVICES = "kubectl <{far}> get services -A -l topology.istio.io/network -o wide"
 _GATEWAY_LISTENERS = "istioctl <{far}> proxy-config listeners <{far} gateway> --port 15443"
-_NETWORKS = "istioctl <primary> x internal-debug networkz<revision>"
-_MESH_CONFIG = "kubectl <primary> -n <primary system> get configmaps -l istio.io/rev -o yaml"
-_POLICIES = "kubectl <primary> get peerauthentications,authorizationpolicies,envoyfilters -A"
-_RULES = "kubectl <primary> get virtualservices,destinationrules -A"
+_NETWORKS = "istioctl <istiod of {near}> x internal-debug networkz<revision>"
+_MESH_CONFIG = "kubectl <config of {near}> -n <config of {near} system> get configmaps -l istio.io/rev -o yaml"
+_POLICIES = "kubectl <config of {far}> get peerauthentications,authorizationpolicies,envoyfilters -A"
+_RULES = "kubectl <config of {near}> get virtualservices,destinationrules -A"
 _PODS = "kubectl <{near}> -n <namespace> get pods -o wide"
 _CLIENT_LOG = "kubectl <{near}> -n <namespace> logs deploy/sleep -c istio-proxy --tail 20"
 _CLIENT_ENDPOINTS = (
@@ -197,22 +197,22 @@ ENDPOINT_EJECTED = _new(
 PUSH_LATE = _new(
     "push-late",
     "istiod's push is late: the change has not reached every proxy",
-    "istioctl <primary> proxy-status<revision>",
+    "istioctl <istiod of {near}> proxy-status<revision>",
 )
 PROXY_REFUSED = _new(
     "proxy-refused",
     "istiod rejects the proxy: no remote secret has its cluster id as a data key",
-    "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
+    "kubectl <istiod of {near}> -n <istiod of {near} system> logs -l app=istiod --tail 20",
 )
 PROXY_HANGS = _new(
     "proxy-hangs",
     "the proxy does not answer a push: it is overloaded, or its connection hangs",
-    "istioctl <primary> proxy-status<revision>",
+    "istioctl <istiod of {near}> proxy-status<revision>",
 )
 ENVOY_REFUSED_CONFIG = _new(
     "envoy-refused-config",
     "Envoy rejected its configuration: its log says why (an EnvoyFilter, a duplicate filter chain)",
-    "kubectl <primary> get envoyfilters -A",
+    "kubectl <config of {near}> get envoyfilters -A",
 )
 ISTIOD_UNREACHABLE = _new(
     "istiod-unreachable",
@@ -221,18 +221,18 @@ ISTIOD_UNREACHABLE = _new(
 )
 ISTIOD_ADDRESS_STALE = _new(
     "istiod-address-stale",
-    "the endpoints of the remote's Service for istiod are not the primary's gateway: remotePilotAddress is wrong",
-    "kubectl <remote> -n <remote system> get endpointslices -o yaml",
+    "the endpoints of the Service for istiod are not the gateway of istiod's cluster: remotePilotAddress is wrong",
+    "kubectl <{near}> -n <{near} system> get endpointslices -o yaml",
 )
 ISTIOD_SERVICE_WITHOUT_ENDPOINT = _new(
     "istiod-service-without-endpoint",
-    "the remote's Service for istiod has no endpoint: not installed, or installed without a gateway address",
-    "kubectl <remote> -n <remote system> get services,endpointslices -o wide",
+    "the Service for istiod has no endpoint: the cluster is not installed, or was installed without a gateway address",
+    "kubectl <{near}> -n <{near} system> get services,endpointslices -o wide",
 )
 MESH_CONFIG_UNREADABLE = _new(
     "mesh-config-unreadable",
     "istiod cannot parse its mesh configuration and keeps the former one: its log names the field",
-    "kubectl <primary> -n <primary system> logs -l app=istiod --tail 50",
+    "kubectl <istiod of {near}> -n <istiod of {near} system> logs -l app=istiod --tail 50",
 )
 SERVICE_NOT_EXPORTED = _new(
     "service-not-exported",
@@ -372,7 +372,7 @@ PODS_NOT_SERVING = _new(
 BALANCED_WITHOUT_WEIGHTS = _new(
     "balanced-without-weights",
     "sidecars ignore weights: a DestinationRule sets RANDOM or a consistent hash",
-    "kubectl <primary> get destinationrules -A -o yaml",
+    "kubectl <config of {near}> get destinationrules -A -o yaml",
 )
 ENDPOINTS_WEIGHTED = _new(
     "endpoints-weighted",
@@ -382,7 +382,7 @@ ENDPOINTS_WEIGHTED = _new(
 LOCALITY_PREFERRED = _new(
     "locality-preferred",
     "a DestinationRule or the mesh configuration prefers one locality",
-    "kubectl <primary> get destinationrules -A -o yaml",
+    "kubectl <config of {near}> get destinationrules -A -o yaml",
 )
 SERVICE_IN_BOTH_CLUSTERS = _new(
     "service-in-both-clusters",
@@ -453,7 +453,7 @@ PORT_MISNAMED = _new(
 BODY_LIMITED = _new(
     "body-limited",
     "a filter limits the size of bodies (an EnvoyFilter)",
-    "kubectl <primary> get envoyfilters -A",
+    "kubectl <config of {near}> get envoyfilters -A",
 )
 CONNECTION_CUT = _new(
     "connection-cut",
@@ -486,16 +486,19 @@ NAMESPACE_NOT_INJECTED = _new("namespace-not-injected", "the namespace has no in
 WEBHOOK_NOT_CALLED = _new("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
 ISTIOD_CRASHED = _new("istiod-crashed", "istiod crashed: an error, or not enough memory")
 ISTIOD_REPLACED = _new("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
-PRIMARY_PROFILE_IN_REMOTE = _new("primary-profile-in-remote", "a primary profile was installed into the remote")
+PRIMARY_PROFILE_IN_REMOTE = _new(
+    "primary-profile-in-remote",
+    "a profile with an istiod was installed into a managed cluster",
+)
 REMOTE_CLUSTER_TIMEOUT_LONG = _new(
     "remote-cluster-timeout-long",
     "istiod waits for a remote cluster that does not answer (PILOT_REMOTE_CLUSTER_TIMEOUT)",
-    "kubectl <primary> -n <primary system> get deployments -l app=istiod -o yaml",
+    "kubectl <istiod of {near}> -n <istiod of {near} system> get deployments -l app=istiod -o yaml",
 )
 ISTIOD_MAY_NOT_READ = _new(
     "istiod-may-not-read",
     "istiod lacks permissions to read its cluster",
-    "kubectl <primary> -n <primary system> logs -l app=istiod --tail 20",
+    "kubectl <istiod of {near}> -n <istiod of {near} system> logs -l app=istiod --tail 20",
 )
 
 # Trust, identity and policies.

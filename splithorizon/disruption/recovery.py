@@ -1,4 +1,4 @@
-"""How long a mesh took to come to a state: measured from the act that led there, and never a judgement."""
+"""How long a mesh took to reach a state: measured from the change that led there, and never a judgement."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass
 
 from splithorizon.base.errors import TimedOut
 from splithorizon.base.waiting import eventually
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.requests import Reply
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """A state that was waited for ``within`` seconds; ``seen`` is what was there in its stead, empty where it came.
+    """A state that was waited for ``within`` seconds, and the cluster to look at where it was not reached.
 
-    ``role`` is the cluster to look at where it does not come.
+    ``last_seen`` is what was there in its stead, empty where it was reached.
     """
 
     state: str
     seconds: float
     within: float
-    seen: str = ""
-    role: Role = Role.PRIMARY
+    cluster: str
+    last_seen: str = ""
 
     @property
-    def came(self) -> bool:
+    def reached(self) -> bool:
         """Whether the state was there in time."""
-        return not self.seen
+        return not self.last_seen
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What became of every request that both clients sent from before a disruption until after the recovery."""
+    """The replies to every request that the clients sent from before a disruption until after the recovery."""
 
     replies: Mapping[Route, tuple[Reply, ...]]
     recovery: Recovery
@@ -50,25 +50,24 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Replacement:
-    """The pod that took another's place; its name is empty where none came."""
+    """The pod that took another's place, and its cluster and version; its name is empty where none came."""
 
-    role: Role
+    cluster: str
+    version: str
     pod: str
     recovery: Recovery
 
 
-def measure(
-    state: str, probe: Callable[[], object], *, since: float, within: float, role: Role = Role.PRIMARY
-) -> Recovery:
-    """Look until the probe answers; ``since`` is when ``time.monotonic()`` said that it began.
+def measure(state: str, probe: Callable[[], object], *, since: float, within: float, cluster: str) -> Recovery:
+    """Probe until the state is reached; ``since`` is when ``time.monotonic()`` said that the change began.
 
-    A state that does not come is an answer too. Raises what else the probe raises.
+    A state that is not reached is a result too. Raises what else the probe raises.
     """
     left = since + within - time.monotonic()
     try:
         eventually(state, probe, within=max(left, 0))
     except TimedOut as late:
-        return Recovery(state, time.monotonic() - since, within, late.seen, role)
-    # The time may have been over before the first look, or during the last.
+        return Recovery(state, time.monotonic() - since, within, cluster, late.seen)
+    # The time may have been over before the first probe, or during the last.
     seconds = time.monotonic() - since
-    return Recovery(state, seconds, within, "" if seconds <= within else "it was there, too late", role)
+    return Recovery(state, seconds, within, cluster, "" if seconds <= within else "it was there, too late")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +15,15 @@ import yaml
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL, config_map_of
-from splithorizon.istio.topology import Role
+from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
 from splithorizon.kube.client import Kube, Object
 
 _GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
+_TAG_LABEL = "istio.io/tag"
+_VERSION_LABEL = "app.kubernetes.io/version"
+_INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
+# Of a digest: as many characters as tell images apart, behind "sha256:".
+_DIGEST_SHOWN = 19
 
 
 @dataclass(frozen=True)
@@ -47,39 +53,52 @@ class _Istiod:
 
     @property
     def version(self) -> str:
-        return str(self.container["image"].partition("@")[0].rpartition(":")[2])
+        """The image's tag; without one what the pod's label says, or the beginning of the image's digest."""
+        name, _, digest = self.container["image"].partition("@")
+        # The part before the last slash may name the port of a registry.
+        tag = name.rpartition("/")[2].partition(":")[2]
+        return str(tag or self.pod["metadata"]["labels"].get(_VERSION_LABEL) or digest[:_DIGEST_SHOWN] or "latest")
 
 
 def read_mesh(
-    kubes: Mapping[Role, Kube], contexts: Mapping[Role, str], *, namespace: str, revision: str = ""
+    kubes: Mapping[str, Kube],
+    contexts: Mapping[str, str],
+    *,
+    namespace: str,
+    revision: str = "",
+    plan: Topology = PRIMARY_REMOTE,
 ) -> MeshInfo:
     """Find out how the mesh is made: revision, networks and who tells of them, cluster ids, gateways.
 
-    What cannot be found stays empty, for the checks to judge. Raises UsageProblem where the two
-    contexts cannot be the primary and the remote of one mesh, or a revision has to be chosen.
+    ``kubes`` and ``contexts`` are by the names of ``plan``'s clusters. What cannot be found stays empty, for the checks
+    to judge. Raises UsageProblem where the contexts cannot be the clusters of one mesh of that shape, or a revision has
+    to be chosen.
     """
     _require_two_clusters(kubes, contexts)
-    istiod = _choose(_istiods(kubes[Role.PRIMARY]), kubes, contexts, revision)
-    networks = mesh_networks(kubes[Role.PRIMARY], istiod.namespace, istiod.revision)
-    systems = {
-        Role.PRIMARY: istiod.namespace,
-        Role.REMOTE: _system_namespace(kubes[Role.REMOTE], istiod),
-    }
-    ids = {Role.PRIMARY: istiod.cluster_id, Role.REMOTE: _remote_id(kubes, istiod)}
-    labels = {role: _network_label(kube, systems[role]) for role, kube in kubes.items()}
+    primary, remote = plan.names
+    istiod = _choose(kubes[primary], kubes[remote], contexts, revision)
+    networks = mesh_networks(kubes[primary], istiod.namespace, istiod.revision)
+    systems = {primary: istiod.namespace, remote: _system_namespace(kubes[remote], istiod)}
+    ids = {primary: istiod.cluster_id, remote: _id_in_remote_secret(kubes[remote], kubes[primary], istiod)}
+    labels = {name: _network_label(kube, systems[name]) for name, kube in kubes.items()}
     mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
     clusters = {}
-    for role, kube in kubes.items():
-        network = labels[role] or network_of(ids[role], networks)
+    network_names = {name: labels[name] or network_of(ids[name], networks) for name in kubes}
+    if len({*network_names.values()}) == 1 and all(network_names.values()):
+        raise _not_a_mesh(contexts, f"both are in the network {network_names[primary]}")
+    for name, kube in kubes.items():
+        network = network_names[name]
         services = gateway_services(kube, network, mode)
-        clusters[role] = ClusterInfo(
-            role=role,
-            name=contexts[role],
+        clusters[name] = ClusterInfo(
+            name=name,
+            context=contexts[name],
+            cluster_id=ids[name],
             network=network,
-            cluster_id=ids[role],
+            control_plane=plan[name].control_plane,
+            version=plan[name].version,
             kubeconfig=kube.kubeconfig,
             kubectl=kube.kubectl,
-            system_namespace=systems[role],
+            system_namespace=systems[name],
             gateways=tuple(
                 configured(networks[network], services)
                 if mode is NetworkMode.MESH_NETWORKS and network in networks
@@ -95,7 +114,7 @@ def read_mesh(
         )
     return MeshInfo(
         clusters=clusters,
-        versions=_versions(istiod, kubes[Role.PRIMARY]),
+        versions=_versions(istiod, kubes[primary]),
         namespace=namespace,
         revision=istiod.revision,
         network_mode=mode,
@@ -103,9 +122,9 @@ def read_mesh(
     )
 
 
-def _require_two_clusters(kubes: Mapping[Role, Kube], contexts: Mapping[Role, str]) -> None:
-    systems = {role: kube.get("Namespace", "kube-system") or {} for role, kube in kubes.items()}
-    identities = {system.get("metadata", {}).get("uid") for system in systems.values()}
+def _require_two_clusters(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> None:
+    systems = [kube.get("Namespace", "kube-system") or {} for kube in kubes.values()]
+    identities = {system.get("metadata", {}).get("uid") for system in systems}
     if len(identities) < len(kubes):
         raise _not_a_mesh(contexts, "both lead to one and the same cluster")
 
@@ -114,8 +133,8 @@ def _istiods(kube: Kube) -> list[_Istiod]:
     return [_Istiod(pod) for pod in kube.list("Pod", labels="app=istiod", fields="status.phase=Running")]
 
 
-def _choose(found: list[_Istiod], kubes: Mapping[Role, Kube], contexts: Mapping[Role, str], wanted: str) -> _Istiod:
-    elsewhere = _istiods(kubes[Role.REMOTE])
+def _choose(primary: Kube, remote: Kube, contexts: Mapping[str, str], wanted: str) -> _Istiod:
+    found, elsewhere = _istiods(primary), _istiods(remote)
     if elsewhere and not found:
         raise _not_a_mesh(contexts, "only the second runs an istiod: name the primary first")
     if elsewhere:
@@ -123,15 +142,24 @@ def _choose(found: list[_Istiod], kubes: Mapping[Role, Kube], contexts: Mapping[
     if not found:
         raise _not_a_mesh(contexts, "neither runs an istiod")
     by_revision = {one.revision: one for one in found}
-    chosen = wanted or ("default" if "default" in by_revision else "")
-    if not chosen and len(by_revision) == 1:
+    if not wanted and len(by_revision) == 1:
         return found[0]
+    chosen = wanted or "default"
+    if chosen not in by_revision:
+        chosen = _revision_of_tag(primary, chosen)
     if chosen not in by_revision:
         raise _not_a_mesh(contexts, f"--revision has to be one of {', '.join(sorted(by_revision))}")
     return by_revision[chosen]
 
 
-def _not_a_mesh(contexts: Mapping[Role, str], why: str) -> UsageProblem:
+def _revision_of_tag(kube: Kube, tag: str) -> str:
+    """The revision that a revision tag leads to (``istioctl tag set``); empty where there is no such tag."""
+    labels = f"app=sidecar-injector,{_TAG_LABEL}={tag}"
+    found = kube.list("MutatingWebhookConfiguration", labels=labels)
+    return str(found[0]["metadata"]["labels"].get(REVISION_LABEL, "")) if found else ""
+
+
+def _not_a_mesh(contexts: Mapping[str, str], why: str) -> UsageProblem:
     return UsageProblem(f"--contexts {','.join(contexts.values())}: {why}. Nothing was created.")
 
 
@@ -145,20 +173,43 @@ def mesh_networks(kube: Kube, system_namespace: str, revision: str) -> dict[str,
 
 def _system_namespace(remote: Kube, istiod: _Istiod) -> str:
     """Where the remote's injection webhook looks for istiod; by an address, it says nothing of a namespace."""
-    labels = f"app=sidecar-injector,{REVISION_LABEL}={istiod.revision}"
-    for configuration in remote.list("MutatingWebhookConfiguration", labels=labels):
-        for webhook in configuration.get("webhooks", []):
-            if service := webhook["clientConfig"].get("service"):
-                return str(service["namespace"])
+    for client in _injection_clients(remote, istiod.revision):
+        if service := client.get("service"):
+            return str(service["namespace"])
     return istiod.namespace
 
 
-def _remote_id(kubes: Mapping[Role, Kube], istiod: _Istiod) -> str:
-    """The data key of the remote secret whose CA is the remote's own; empty where there is none."""
-    own = (kubes[Role.REMOTE].get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
+def _injected_id(watched: Kube, revision: str) -> str:
+    """The cluster id that the injection webhooks of a cluster ask sidecars for; empty where they name none."""
+    for client in _injection_clients(watched, revision):
+        path = client.get("url") or client.get("service", {}).get("path", "")
+        if match := _INJECTED_CLUSTER.search(path):
+            return match[1]
+    return ""
+
+
+def _injection_clients(kube: Kube, revision: str) -> Iterator[Object]:
+    """How a cluster's API server reaches the istiod that injects sidecars."""
+    labels = f"app=sidecar-injector,{REVISION_LABEL}={revision}"
+    for configuration in kube.list("MutatingWebhookConfiguration", labels=labels):
+        yield from (webhook["clientConfig"] for webhook in configuration.get("webhooks", []))
+
+
+def _id_in_remote_secret(watched: Kube, watching: Kube, istiod: _Istiod) -> str:
+    """The data key of the remote secret that leads to the watched cluster; empty where there is none.
+
+    It is the one whose CA is that cluster's own. Where that holds for none (a bundle that grew, an API server behind
+    another CA) or for several (one CA for all clusters), it is the one that the cluster's injection webhooks name.
+    """
+    own = (watched.get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
     authority = own.get("ca.crt", "").strip()
-    secrets = kubes[Role.PRIMARY].list("Secret", istiod.namespace, "istio/multiCluster=true")
-    return next((id_ for id_, ca in _remote_authorities(secrets) if ca == authority), "")
+    secrets = watching.list("Secret", istiod.namespace, "istio/multiCluster=true")
+    matching = [id_ for id_, ca in _remote_authorities(secrets) if ca == authority]
+    if len(matching) == 1:
+        return matching[0]
+    named = _injected_id(watched, istiod.revision)
+    keys = matching or [id_ for secret in secrets for id_ in secret.get("data") or {}]
+    return named if named in keys else next(iter(matching), "")
 
 
 def _remote_authorities(secrets: list[Object]) -> Iterator[tuple[str, str]]:
@@ -205,8 +256,8 @@ def gateway_services(kube: Kube, network: str, mode: NetworkMode) -> list[Object
 
 def _port(service: Object) -> int:
     """The port for other networks, or 0 where the Service has none."""
-    named = service["metadata"].get("labels", {}).get(_GATEWAY_PORT_LABEL)
-    port = int(named) if named else GATEWAY_PORT
+    named = service["metadata"].get("labels", {}).get(_GATEWAY_PORT_LABEL, "")
+    port = int(named) if named.isdecimal() else GATEWAY_PORT
     return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
 
 

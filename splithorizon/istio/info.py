@@ -10,8 +10,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from splithorizon.istio import topology
 from splithorizon.istio.names import SYSTEM_NAMESPACE
-from splithorizon.istio.topology import Role
+from splithorizon.istio.topology import Route, Watch
 
 
 class NetworkMode(StrEnum):
@@ -48,12 +49,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class ClusterInfo:
-    """One cluster of the mesh as the checks see it; what a mesh of others does not tell is empty."""
+    """One cluster of the mesh as the checks see it; what an existing mesh does not show is empty.
 
-    role: Role
+    ``name`` is the cluster's name in test ids, messages and routes, ``context`` what the user or kind calls it.
+    ``control_plane`` is the name of the cluster whose istiod manages it: its own where it runs istiod itself.
+    ``version`` is the version of helloworld that it alone runs.
+    """
+
     name: str
-    network: str
+    context: str
     cluster_id: str
+    network: str
+    control_plane: str
+    version: str
     kubeconfig: Path
     kubectl: str
     gateways: tuple[Address, ...]
@@ -62,15 +70,25 @@ class ClusterInfo:
     node_address: str = ""
     pod_subnet: str = ""
     service_subnet: str = ""
-    bare: Path | None = None
-    """What the cluster held before anything was installed, where that was looked at."""
+    snapshot_before_install: Path | None = None
+    """What the cluster held before anything was installed, where that was recorded."""
+
+    @property
+    def runs_istiod(self) -> bool:
+        """Whether its istiod is in the cluster itself."""
+        return self.control_plane == self.name
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether its istiod is in another cluster."""
+        return self.control_plane != self.name
 
 
 @dataclass(frozen=True)
 class MeshInfo:
-    """The whole mesh: both clusters, what it is made of, and whether this run may do with it as it likes."""
+    """The whole mesh: its clusters by name, what it is made of, and whether this run may do with it as it likes."""
 
-    clusters: Mapping[Role, ClusterInfo]
+    clusters: Mapping[str, ClusterInfo]
     versions: Mapping[str, str]
     namespace: str
     """Where the client and helloworld run."""
@@ -82,25 +100,61 @@ class MeshInfo:
     provider: str = ""
     images_mode: str = ""
 
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every ordered pair of clusters on different networks."""
+        return topology.routes_across(self.clusters.values())
+
+    @property
+    def routes_within(self) -> tuple[Route, ...]:
+        """Every ordered pair of different clusters on the same network."""
+        return topology.routes_within(self.clusters.values())
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """Each cluster that runs istiod with every other cluster, which that istiod has to watch."""
+        return topology.watches(self.clusters.values())
+
+    @property
+    def control_planes(self) -> tuple[ClusterInfo, ...]:
+        """The clusters that run istiod."""
+        return tuple(cluster for cluster in self.clusters.values() if cluster.runs_istiod)
+
+    @property
+    def config_clusters(self) -> tuple[ClusterInfo, ...]:
+        """The clusters in which an istiod reads its configuration: those that run one."""
+        return self.control_planes
+
+    def managed_by(self, name: str) -> tuple[ClusterInfo, ...]:
+        """The clusters whose istiod is in that cluster, which is one of them where it runs istiod."""
+        return tuple(cluster for cluster in self.clusters.values() if cluster.control_plane == name)
+
+    @property
+    def workload_versions(self) -> dict[str, str]:
+        """The version of helloworld that each cluster alone runs, by the cluster's name."""
+        return {name: cluster.version for name, cluster in self.clusters.items()}
+
     def to_json(self) -> str:
-        """Serialise; the kubeconfigs go by path, never by content."""
-        return json.dumps(asdict(self), default=str)
+        """Serialise, the clusters as a list in their order; the kubeconfigs go by path, never by content."""
+        return json.dumps({**asdict(self), "clusters": [asdict(one) for one in self.clusters.values()]}, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> MeshInfo:
         """Read what ``to_json`` wrote."""
-        found: dict[str, Any] = json.loads(text)
-        clusters = {}
-        for role, facts in found["clusters"].items():
-            facts["role"] = Role(facts["role"])
-            facts["kubeconfig"] = Path(facts["kubeconfig"])
-            facts["bare"] = _path(facts["bare"])
-            facts["gateway_pods"] = tuple(Selection(**pods) for pods in facts["gateway_pods"])
-            facts["gateways"] = tuple(Address(**gateway) for gateway in facts["gateways"])
-            clusters[Role(role)] = ClusterInfo(**facts)
-        found |= {name: _path(found[name]) for name in ("kind", "istioctl")}
-        found |= {"clusters": clusters, "network_mode": NetworkMode(found["network_mode"])}
-        return cls(**found)
+        content: dict[str, Any] = json.loads(text)
+        clusters = [_cluster(one) for one in content["clusters"]]
+        content |= {name: _path(content[name]) for name in ("kind", "istioctl")}
+        content["clusters"] = {cluster.name: cluster for cluster in clusters}
+        content["network_mode"] = NetworkMode(content["network_mode"])
+        return cls(**content)
+
+
+def _cluster(content: dict[str, Any]) -> ClusterInfo:
+    content["kubeconfig"] = Path(content["kubeconfig"])
+    content["snapshot_before_install"] = _path(content["snapshot_before_install"])
+    content["gateway_pods"] = tuple(Selection(**pods) for pods in content["gateway_pods"])
+    content["gateways"] = tuple(Address(**gateway) for gateway in content["gateways"])
+    return ClusterInfo(**content)
 
 
 def _path(text: str | None) -> Path | None:

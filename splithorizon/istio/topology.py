@@ -1,33 +1,117 @@
-"""The clusters of a mesh by their roles, and the routes between them."""
+"""The clusters of a mesh by name, which istiod manages which of them, and the routes between them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Protocol
 
 
-class Role(StrEnum):
-    """What a cluster is in a primary-remote mesh."""
-
-    PRIMARY = "primary"
-    REMOTE = "remote"
+class Member(Protocol):
+    """What decides the shape of a mesh: a cluster's name, its network, and the cluster whose istiod manages it."""
 
     @property
-    def other(self) -> Role:
-        """The cluster on the other network."""
-        return Role.REMOTE if self is Role.PRIMARY else Role.PRIMARY
+    def name(self) -> str:
+        """The name in test ids, messages and routes."""
+
+    @property
+    def network(self) -> str:
+        """The network that its pods are in."""
+
+    @property
+    def control_plane(self) -> str:
+        """The name of the cluster that runs its istiod: its own name where it runs one itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Route:
-    """From the client's cluster, ``near``, to the one on the other network, ``far``."""
+    """An ordered pair of cluster names: the client is in ``near``, and ``far`` is where its requests may go.
 
-    near: Role
-    far: Role
+    ``across_networks`` follows from the networks of the two: requests then pass the far network's gateway.
+    """
+
+    near: str
+    far: str
+    across_networks: bool = True
 
     def __str__(self) -> str:
         """As it stands in test ids and messages."""
         return f"{self.near}→{self.far}"
 
 
-ROUTES = (Route(Role.PRIMARY, Role.REMOTE), Route(Role.REMOTE, Role.PRIMARY))
+@dataclass(frozen=True, order=True)
+class Watch:
+    """An ordered pair of cluster names: the istiod in ``watching`` reads the API server of ``watched``.
+
+    It needs a remote secret in ``watching`` for that.
+    """
+
+    watching: str
+    watched: str
+
+    def __str__(self) -> str:
+        """As it stands in messages."""
+        return f"istiod of {self.watching} watches {self.watched}"
+
+
+@dataclass(frozen=True)
+class PlannedCluster:
+    """One cluster before there is a mesh. ``version`` is the version of helloworld that it alone runs."""
+
+    name: str
+    network: str
+    control_plane: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The clusters of a mesh before there is one, in their order: test ids come from here."""
+
+    clusters: tuple[PlannedCluster, ...]
+
+    def __iter__(self) -> Iterator[PlannedCluster]:
+        return iter(self.clusters)
+
+    def __getitem__(self, name: str) -> PlannedCluster:
+        """The cluster of that name; raises KeyError where there is none."""
+        return {cluster.name: cluster for cluster in self.clusters}[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The clusters' names, in their order."""
+        return tuple(cluster.name for cluster in self.clusters)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every ordered pair of clusters on different networks."""
+        return routes_across(self.clusters)
+
+
+def routes_across(clusters: Iterable[Member]) -> tuple[Route, ...]:
+    """Every ordered pair of clusters on different networks."""
+    return tuple(Route(near.name, far.name) for near, far in _pairs(clusters) if near.network != far.network)
+
+
+def routes_within(clusters: Iterable[Member]) -> tuple[Route, ...]:
+    """Every ordered pair of different clusters on the same network."""
+    return tuple(Route(near.name, far.name, False) for near, far in _pairs(clusters) if near.network == far.network)
+
+
+def watches(clusters: Iterable[Member]) -> tuple[Watch, ...]:
+    """Each cluster that runs istiod with every other cluster of the mesh."""
+    return tuple(Watch(one.name, other.name) for one, other in _pairs(clusters) if one.control_plane == one.name)
+
+
+def _pairs(clusters: Iterable[Member]) -> list[tuple[Member, Member]]:
+    known = list(clusters)
+    return [(one, other) for one in known for other in known if one.name != other.name]
+
+
+PRIMARY_REMOTE = Topology(
+    (
+        PlannedCluster("primary", "primary-network", control_plane="primary", version="v1"),
+        PlannedCluster("remote", "remote-network", control_plane="primary", version="v2"),
+    )
+)
+"""Two clusters on two networks: istiod runs in the first and manages both."""

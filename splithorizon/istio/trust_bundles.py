@@ -11,7 +11,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from splithorizon.istio.names import REVISION_LABEL, ROOT_CONFIG_MAP
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube, Object
 
 _ROOT_KEY = "root-cert.pem"
@@ -52,18 +51,19 @@ class CABundle:
         return f"{self.place}: {self.problem or ', '.join(told)}"
 
 
-def of_webhooks(kube: Kube, revision: str) -> list[CABundle]:
+def of_webhooks(kube: Kube, revision: str, *, managed: bool) -> list[CABundle]:
     """The bundle of every webhook of a revision by which the cluster's API server knows its istiod.
 
-    Without those of the remote that are as they were installed: istiod validates in its own cluster alone, and until
-    it has written its bundle there such a webhook says itself that it is not to be heeded.
+    ``managed`` is whether that istiod runs in another cluster. istiod validates in its own cluster only: the validating
+    webhooks of a managed cluster stay as they were installed, without a bundle and with failurePolicy Ignore. They are
+    left out.
     """
     return [
         CABundle(f"{kind} {configuration['metadata']['name']}, {webhook['name']}", *_decoded(webhook["clientConfig"]))
         for kind, app in _WEBHOOKS.items()
         for configuration in kube.list(kind, labels=f"app={app},{REVISION_LABEL}={revision or 'default'}")
         for webhook in configuration.get("webhooks") or []
-        if not (kube.role == Role.REMOTE and kind == _VALIDATING and _idle(webhook))
+        if not (managed and kind == _VALIDATING and _idle(webhook))
     ]
 
 

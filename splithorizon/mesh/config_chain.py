@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import Address, ClusterInfo, NetworkMode
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube, Object
 from splithorizon.traffic.istiod import ControlPlane
 from splithorizon.traffic.proxy import Proxy
 
 GATEWAYS = "gateways"
-"""How ``Link.of`` ends where meshNetworks tells of a network's gateways, and not of its clusters."""
+"""How ``Setting.of`` ends where meshNetworks tells of a network's gateways, and not of its clusters."""
 
 
 class Source(StrEnum):
@@ -34,22 +33,22 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Setting:
-    """One place where a name is given: of what, which it has to be, and which it is."""
+    """One place where a name is given: where, of what, which name is expected, and which is there."""
 
-    place: Source
+    source: Source
     of: str
     expected: str
     seen: str
 
     @property
-    def whole(self) -> bool:
-        """Whether it is as it has to be; no name at all is never right."""
+    def ok(self) -> bool:
+        """Whether the name is the expected one; no name at all is never right."""
         return self.seen == self.expected != ""
 
     def __str__(self) -> str:
         """As a row of the chain's table."""
-        wanted = "" if self.whole else f", not {self.expected or 'a name'}"
-        return f"{self.place}, {self.of}: {self.seen or 'nothing'}{wanted}"
+        wanted = "" if self.ok else f", not {self.expected or 'a name'}"
+        return f"{self.source}, {self.of}: {self.seen or 'nothing'}{wanted}"
 
 
 @dataclass(frozen=True)
@@ -62,62 +61,69 @@ class Injected:
 
 
 def settings(
-    facts: ClusterInfo,
+    info: ClusterInfo,
     mode: NetworkMode,
     *,
     kube: Kube,
-    control_plane: ControlPlane,
+    istiods: Mapping[str, ControlPlane],
     pods: Iterable[Injected],
     gateways: Iterable[Address],
 ) -> Iterator[Setting]:
-    """The chain of one cluster, link by link; where a place knows several names, all of them are shown.
+    """The chain of one cluster, setting by setting; a place that knows several names shows all of them.
 
-    ``gateways`` are the addresses that istiod has to have found, also where a gateway's is told by a name.
+    ``istiods`` are by the name of the cluster that runs each. ``gateways`` are the addresses that istiod has to have
+    found, also where it reads a host name and resolves it.
     """
-    of = f"the {facts.role}"
+    of = f"the {info.name}"
     if mode is NetworkMode.LABELS:
-        yield from _labelled(facts, kube, of)
+        yield from _from_labels(info, kube, of)
     else:
-        yield from _told(facts, control_plane, of)
+        for name, istiod in istiods.items():
+            yield from _from_mesh_networks(info, istiod, f"{of} in the {name}")
     for one in pods:
-        yield from _pod(one, facts, mode, of)
-    if facts.role is Role.REMOTE:
-        keys = {secret.cluster_id for secret in control_plane.remote_secrets()}
-        yield Setting(Source.REMOTE_KUBECONFIG, of, facts.cluster_id, _one_of(facts.cluster_id, keys))
-    for istiod, watched in control_plane.clusters().items():
-        ids = {cluster.cluster_id for cluster in watched}
-        yield Setting(Source.CLUSTERS, f"{of} by {istiod}", facts.cluster_id, _one_of(facts.cluster_id, ids))
-    for istiod, found in control_plane.network_gateways().items():
-        seen = found.get(facts.network, frozenset())
-        yield Setting(Source.GATEWAYS, f"{of} by {istiod}", _several(gateways), _several(seen))
+        yield from _from_pod(one, info, mode, of)
+    for name, istiod in istiods.items():
+        # An istiod needs no secret for the cluster that it runs in.
+        if name != info.name:
+            keys = {secret.cluster_id for secret in istiod.remote_secrets()}
+            seen = _one_of(info.cluster_id, keys)
+            yield Setting(Source.REMOTE_KUBECONFIG, f"{of} in the {name}", info.cluster_id, seen)
+    for istiod in istiods.values():
+        for pod, watched in istiod.clusters().items():
+            ids = {cluster.cluster_id for cluster in watched}
+            yield Setting(Source.CLUSTERS, f"{of} by {pod}", info.cluster_id, _one_of(info.cluster_id, ids))
+    for istiod in istiods.values():
+        for pod, found in istiod.network_gateways().items():
+            known = found.get(info.network, frozenset())
+            yield Setting(Source.GATEWAYS, f"{of} by {pod}", _several(gateways), _several(known))
 
 
-def _labelled(facts: ClusterInfo, kube: Kube, of: str) -> Iterator[Setting]:
-    namespace = kube.get("Namespace", facts.system_namespace) or {"metadata": {}}
-    yield Setting(Source.NAMESPACE, of, facts.network, _network_label(namespace))
-    services = discover.gateway_services(kube, facts.network, NetworkMode.LABELS)
+def _from_labels(info: ClusterInfo, kube: Kube, of: str) -> Iterator[Setting]:
+    namespace = kube.get("Namespace", info.system_namespace) or {"metadata": {}}
+    yield Setting(Source.NAMESPACE, of, info.network, _network_label(namespace))
+    services = discover.gateway_services(kube, info.network, NetworkMode.LABELS)
     addresses = [address for service in services for address in discover.addresses(service)]
-    yield Setting(Source.SERVICE, of, _several(facts.gateways), _several(addresses))
+    yield Setting(Source.SERVICE, of, _several(info.gateways), _several(addresses))
 
 
-def _told(facts: ClusterInfo, control_plane: ControlPlane, of: str) -> Iterator[Setting]:
-    networks = control_plane.mesh_networks()
-    yield Setting(Source.MESH_NETWORKS, of, facts.network, discover.network_of(facts.cluster_id, networks))
-    gateways: list[Any] = networks.get(facts.network, {}).get("gateways") or []
+def _from_mesh_networks(info: ClusterInfo, istiod: ControlPlane, of: str) -> Iterator[Setting]:
+    networks = istiod.mesh_networks()
+    yield Setting(Source.MESH_NETWORKS, of, info.network, discover.network_of(info.cluster_id, networks))
+    gateways: list[Any] = networks.get(info.network, {}).get("gateways") or []
     # A gateway that is named by its Service has its address from there: what istiod found shows it.
     if all("address" in gateway for gateway in gateways):
         seen = discover.configured({"gateways": gateways}, [])
-        yield Setting(Source.MESH_NETWORKS, f"{of}, {GATEWAYS}", _several(facts.gateways), _several(seen))
+        yield Setting(Source.MESH_NETWORKS, f"{of}, {GATEWAYS}", _several(info.gateways), _several(seen))
 
 
-def _pod(one: Injected, facts: ClusterInfo, mode: NetworkMode, of: str) -> Iterator[Setting]:
+def _from_pod(one: Injected, info: ClusterInfo, mode: NetworkMode, of: str) -> Iterator[Setting]:
     name = f"{of}'s {one.proxy.name}"
-    # A gateway's label is its Service's as well, which must not tell of a network that the ConfigMap tells of.
+    # A gateway's label is its Service's as well, and that label must not compete with the ConfigMap.
     if not (one.is_gateway and mode is NetworkMode.MESH_NETWORKS):
-        yield Setting(Source.POD_LABEL, name, facts.network, _network_label(one.pod))
+        yield Setting(Source.POD_LABEL, name, info.network, _network_label(one.pod))
     identity = one.proxy.identity
-    yield Setting(Source.POD_NETWORK, name, facts.network, identity.network)
-    yield Setting(Source.POD_CLUSTER, name, facts.cluster_id, identity.cluster_id)
+    yield Setting(Source.POD_NETWORK, name, info.network, identity.network)
+    yield Setting(Source.POD_CLUSTER, name, info.cluster_id, identity.cluster_id)
 
 
 def _network_label(found: Object) -> str:

@@ -1,7 +1,4 @@
-"""Who looks at a mesh and who changes it: many look at once, one changes alone, across processes.
-
-And who sends from a client: one batch at a time, or the requests of two would meet in its sidecar.
-"""
+"""Locks of one mesh, across processes: tests that read it share a lock, and a test that changes it holds it alone."""
 
 from __future__ import annotations
 
@@ -13,30 +10,29 @@ from pathlib import Path
 
 from splithorizon.base.file_lock import held
 from splithorizon.istio.info import MeshInfo
-from splithorizon.istio.topology import Role
 
-_FILE = "turns"
+_FILE = "mesh.lock"
 
 
 @dataclass(frozen=True)
 class MeshLock:
-    """A file's lock, which the kernel gives back whatever becomes of its holder. Not re-entrant."""
+    """A lock on a file, which the kernel releases when its holder ends. It is not re-entrant."""
 
     file: Path
 
     @classmethod
-    def of(cls, facts: MeshInfo) -> MeshLock:
-        """The turns of one mesh, beside its kubeconfigs."""
-        return cls(facts.clusters[Role.PRIMARY].kubeconfig.with_name(_FILE))
+    def of(cls, info: MeshInfo) -> MeshLock:
+        """The lock of one mesh, beside its kubeconfigs."""
+        return cls(next(iter(info.clusters.values())).kubeconfig.with_name(_FILE))
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Look while nobody changes the mesh; waits for who does."""
+    def shared(self) -> Iterator[None]:
+        """Hold the lock together with other readers; waits while somebody holds it exclusively."""
         with held(self.file, fcntl.LOCK_SH):
             yield
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Change the mesh while nobody looks; waits for who does."""
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock alone; waits for every other holder."""
         with held(self.file, fcntl.LOCK_EX):
             yield

@@ -1,27 +1,30 @@
-"""The mesh as one looks at its security: whom it trusts, whom it knows, whom it lets in."""
+"""The security of the mesh: its roots, its workloads' certificates, its authorization."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 
 import yaml
 from cryptography import x509
 
-from splithorizon.base import process
+from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import certificates
 from splithorizon.istio.names import ROOT_CONFIG_MAP, config_map_of
-from splithorizon.istio.topology import ROUTES, Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.istio.workload_certificate import WorkloadCertificate, identity_of
 from splithorizon.kube import manifests
+from splithorizon.kube.client import Object
 from splithorizon.kube.pod_status import of_pod
+from splithorizon.mesh import injection, settling
+from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
+from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic import workloads
 from splithorizon.traffic.client import Client, Sample
 from splithorizon.traffic.gateway_port import GatewayPort
@@ -29,7 +32,7 @@ from splithorizon.traffic.tls_probe import Credentials
 from splithorizon.undo import mutations
 
 _MANIFESTS = MANIFESTS / "security"
-_UNSAID = "cluster.local"
+_DEFAULT_TRUST_DOMAIN = "cluster.local"
 _OK, _FORBIDDEN = 200, 403
 # That all of them go to one of two versions by chance happens once in a million, and twice in a row never.
 _REQUESTS = 20
@@ -37,7 +40,7 @@ _REQUESTS = 20
 
 @dataclass(frozen=True)
 class WorkloadIdentity:
-    """A pod of the mesh: the identity that is its account's, and the certificates by which it is known."""
+    """A pod of the mesh: the identity of its service account, and the certificates that its proxy has."""
 
     pod: str
     identity: str
@@ -46,7 +49,7 @@ class WorkloadIdentity:
 
 @dataclass(frozen=True)
 class AuthzResult:
-    """What became of one client: under a policy that names another account, and under one that names its own."""
+    """One client's batches: under a policy that names another account, and under one that names the client's own."""
 
     stranger: Sample
     client: Sample
@@ -58,111 +61,125 @@ class MeshSecurity:
 
     mesh: Mesh
 
-    @property
-    def trust_domain(self) -> str:
-        """In whose name istiod certifies workloads."""
-        return str(self._configuration.get("trustDomain") or _UNSAID)
+    def trust_domain(self, name: str) -> str:
+        """The trust domain in which the istiod of a cluster certifies workloads."""
+        return str(
+            _mesh_config(self.mesh, self.mesh.control_plane_of(name)).get("trustDomain") or _DEFAULT_TRUST_DOMAIN
+        )
 
     @property
     def strict(self) -> bool:
-        """Whether the mesh says, for all of it, that nobody is asked in plain text."""
-        root = str(self._configuration.get("rootNamespace") or self.mesh.primary.system_namespace)
-        policies = [one.get("spec", {}) for one in self.mesh.primary.kube.list("PeerAuthentication", root)]
-        return any(one.get("mtls", {}).get("mode") == "STRICT" for one in policies if "selector" not in one)
+        """Whether every istiod reads a PeerAuthentication of the whole mesh that refuses plain text."""
+        return all(_is_strict(self.mesh, cluster) for cluster in self.mesh.config_clusters)
 
-    def identity(self, account: str) -> str:
-        """By which an account of our namespace is known."""
-        return identity_of(self.trust_domain, self.mesh.facts.namespace, account)
+    def identity(self, account: str, name: str) -> str:
+        """The SPIFFE identity of an account of our namespace in a cluster."""
+        return identity_of(self.trust_domain(name), self.mesh.info.namespace, account)
 
-    def helloworld_identity(self, role: Role) -> str:
-        """By which the service's pods of a cluster are known."""
-        pods = self.mesh[role].helloworld_pods
+    def helloworld_identity(self, name: str) -> str:
+        """The SPIFFE identity of the service's pods in a cluster; raises EnvironmentBroke where none runs."""
+        pods = self.mesh[name].helloworld_pods
         if not pods:
-            raise EnvironmentBroke(f"no pod of {workloads.SERVICE} runs in the {role}")
-        return self.identity(pods[0]["spec"].get("serviceAccountName", "default"))
+            raise EnvironmentBroke(f"no pod of {workloads.SERVICE} runs in the {name}")
+        return self.identity(pods[0]["spec"].get("serviceAccountName", "default"), name)
 
     @property
-    def roots(self) -> Mapping[Role, tuple[x509.Certificate, ...]]:
-        """What the workloads of each cluster trust: none where nothing is told to them, or nothing that is PEM."""
-        return {role: self._roots(role) for role in Role}
+    def roots(self) -> Mapping[str, tuple[x509.Certificate, ...]]:
+        """The root certificates that istiod wrote into our namespace, by cluster; none where there is no PEM."""
+        return {cluster.name: _roots(cluster) for cluster in self.mesh}
 
-    def doorway(self, role: Role) -> GatewayPort:
-        """The gateway of a cluster's network, at one of its pods; raises EnvironmentBroke where it has none."""
-        cluster = self.mesh[role]
+    def gateway_port(self, name: str) -> GatewayPort:
+        """The port of a cluster's gateway for other networks, at one of its pods.
+
+        Raises EnvironmentBroke where no pod of the gateway runs.
+        """
+        cluster = self.mesh[name]
         running = [one.pod["metadata"] for one in cluster.injected_pods if one.is_gateway]
         if not running:
-            raise EnvironmentBroke(f"no pod of the {role}'s gateway runs")
-        return GatewayPort(cluster.kube, running[0]["namespace"], running[0]["name"], self.mesh.facts.namespace)
+            raise EnvironmentBroke(f"no pod of the {name}'s gateway runs")
+        return GatewayPort(cluster.kube, running[0]["namespace"], running[0]["name"], self.mesh.info.namespace)
 
-    def impostor(self) -> Credentials:
-        """A certificate that calls itself the client's, of a root that was made this moment."""
-        name, root_key, key = certificates.name("Root CA"), certificates.new_key(), certificates.new_key()
-        root = certificates.authority(name, root_key, issuer=name, issuer_key=root_key)
-        leaf = certificates.workload(self.identity(workloads.CLIENT), key, issuer=name, issuer_key=root_key)
+    def impostor(self, name: str) -> Credentials:
+        """A certificate with the identity of a cluster's client, of a root that was made this moment."""
+        root_name, root_key, key = certificates.name("Root CA"), certificates.new_key(), certificates.new_key()
+        root = certificates.authority(root_name, root_key, issuer=root_name, issuer_key=root_key)
+        identity = self.identity(workloads.CLIENT, name)
+        leaf = certificates.workload(identity, key, issuer=root_name, issuer_key=root_key)
         return Credentials((leaf, root), key)
 
-    def known(self, role: Role) -> list[WorkloadIdentity]:
+    def workload_identities(self, name: str) -> list[WorkloadIdentity]:
         """Every pod of a cluster that has a proxy: ours, and the network's gateways."""
+        domain = self.trust_domain(name)
         return [
-            WorkloadIdentity(one.proxy.name, self._identity_of_pod(one.pod), one.proxy.certificates)
-            for one in self.mesh[role].injected_pods
+            WorkloadIdentity(one.proxy.name, _identity_of_pod(domain, one.pod), one.proxy.certificates)
+            for one in self.mesh[name].injected_pods
         ]
 
     def samples_admitting(self, account: str, *, times: int, undo: ExitStack) -> Mapping[Route, Sample]:
-        """Let one account of our namespace alone ask helloworld, wait until that holds, and send one batch each way.
+        """Let only one account of our namespace call helloworld, wait until that holds, and send one batch each way.
 
-        What the wait sees is never judged; where it never holds, the batches will say so.
+        The replies during the wait are never judged; where the policy never holds, the batches show it.
         """
         (policy,) = manifests.load(_MANIFESTS / "admitted-by-principal.yaml")
-        principal = self.identity(account).removeprefix("spiffe://")
-        policy["spec"]["rules"] = [{"from": [{"source": {"principals": [principal]}}]}]
-        mutations.apply(self.mesh.primary.kube, [policy], self.mesh.facts.namespace, undo)
+        identities = dict.fromkeys(self.identity(account, name) for name in self.mesh.names)
+        principals = [identity.removeprefix("spiffe://") for identity in identities]
+        policy["spec"]["rules"] = [{"from": [{"source": {"principals": principals}}]}]
+        self.mesh.apply_rules([policy], undo)
         wanted = _OK if account == workloads.CLIENT else _FORBIDDEN
-        process.side_by_side(**{str(route): partial(self._await_status, route, wanted) for route in ROUTES})
-        self.mesh.await_drained()
-        return self.mesh.samples(times=times)
+        parallel.for_each(self.mesh, lambda cluster: _await_status(cluster, wanted))
+        settling.await_drained(self.mesh)
+        return Sampling(self.mesh).samples(times=times)
 
-    def plain_text_client(self, role: Role, undo: ExitStack) -> Client:
-        """A client outside the mesh, beside ours; the undo takes it away."""
+    def plain_text_client(self, name: str, undo: ExitStack) -> Client:
+        """A client outside the mesh, beside ours; the undo deletes it."""
+        cluster = self.mesh[name]
         (pod,) = manifests.load(_MANIFESTS / "plain-text-client.yaml")
         (container,) = pod["spec"]["containers"]
-        container["image"] = self.mesh.image_of(workloads.CLIENT, role)
-        kube, namespace, name = self.mesh[role].kube, self.mesh.facts.namespace, pod["metadata"]["name"]
+        container["image"] = injection.image_of(cluster, workloads.CLIENT)
+        kube, namespace, pod_name = cluster.kube, self.mesh.info.namespace, pod["metadata"]["name"]
         mutations.apply(kube, [pod], namespace, undo)
 
-        def look() -> None:
-            found = kube.get("Pod", name, namespace)
+        def ready() -> None:
+            found = kube.get("Pod", pod_name, namespace)
             if not found or not of_pod(found).ready:
                 raise NotYet(of_pod(found).reason if found else "not there")
 
-        eventually(f"the {role} runs a client outside the mesh", look, within=timeouts().workload_ready)
-        return Client(kube, namespace, role, name)
+        eventually(f"the {name} runs a client outside the mesh", ready, within=timeouts().workload_ready)
+        return Client(kube, namespace, name, pod_name)
 
-    def _await_status(self, route: Route, wanted: int) -> None:
-        client = self.mesh.client(route.near)
 
-        def look() -> None:
-            found = sorted({reply.status for reply in client.send(times=_REQUESTS)})
-            if found != [wanted]:
-                raise NotYet(f"HTTP {found}")
+def _await_status(cluster: Cluster, wanted: int) -> None:
+    client = cluster.client
 
-        claim = f"{route}: HTTP {wanted} and nothing else"
-        with suppress(TimedOut):
-            eventually(claim, look, within=timeouts().policy_enforced, successes=2)
+    def answered_so() -> None:
+        found = sorted({reply.status for reply in client.send(times=_REQUESTS)})
+        if found != [wanted]:
+            raise NotYet(f"HTTP {found}")
 
-    def _roots(self, role: Role) -> tuple[x509.Certificate, ...]:
-        found = self.mesh[role].kube.get("ConfigMap", ROOT_CONFIG_MAP, self.mesh.facts.namespace) or {}
-        try:
-            return tuple(x509.load_pem_x509_certificates(found.get("data", {}).get("root-cert.pem", "").encode()))
-        except ValueError:
-            return ()
+    claim = f"the client of {cluster}: HTTP {wanted} and nothing else"
+    with suppress(TimedOut):
+        eventually(claim, answered_so, within=timeouts().policy_enforced, successes=2)
 
-    def _identity_of_pod(self, pod: dict) -> str:  # type: ignore[type-arg]  # a Kubernetes object is a plain dict
-        account = pod["spec"].get("serviceAccountName", "default")
-        return identity_of(self.trust_domain, pod["metadata"]["namespace"], account)
 
-    @property
-    def _configuration(self) -> dict[str, object]:
-        kube, name = self.mesh.primary.kube, config_map_of(self.mesh.facts.revision)
-        found = kube.get("ConfigMap", name, self.mesh.primary.system_namespace) or {}
-        return yaml.safe_load(found.get("data", {}).get("mesh", "")) or {}
+def _mesh_config(mesh: Mesh, cluster: Cluster) -> Mapping[str, object]:
+    found = cluster.kube.get("ConfigMap", config_map_of(mesh.info.revision), cluster.system_namespace) or {}
+    return yaml.safe_load(found.get("data", {}).get("mesh", "")) or {}
+
+
+def _is_strict(mesh: Mesh, cluster: Cluster) -> bool:
+    root = str(_mesh_config(mesh, cluster).get("rootNamespace") or cluster.system_namespace)
+    policies = [one.get("spec", {}) for one in cluster.kube.list("PeerAuthentication", root)]
+    return any(one.get("mtls", {}).get("mode") == "STRICT" for one in policies if "selector" not in one)
+
+
+def _roots(cluster: Cluster) -> tuple[x509.Certificate, ...]:
+    found = cluster.kube.get("ConfigMap", ROOT_CONFIG_MAP, cluster.namespace) or {}
+    try:
+        return tuple(x509.load_pem_x509_certificates(found.get("data", {}).get("root-cert.pem", "").encode()))
+    except ValueError:
+        return ()
+
+
+def _identity_of_pod(trust_domain: str, pod: Object) -> str:
+    account = pod["spec"].get("serviceAccountName", "default")
+    return identity_of(trust_domain, pod["metadata"]["namespace"], account)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube, Object, Objects
 
 Snapshot = Mapping[str, str]
@@ -27,7 +26,7 @@ _LEADER = "control-plane.alpha.kubernetes.io/leader"
 class Remains:
     """How a cluster differs from what it was before the installation, after waiting ``within`` seconds at most."""
 
-    role: Role
+    cluster: str
     objects: int
     """How many it held before."""
     differences: tuple[str, ...]
@@ -48,8 +47,8 @@ def take(kube: Kube) -> Snapshot:
     )
 
 
-def of_a_bare_cluster(kube: Kube, *, within: float) -> Snapshot:
-    """Wait until a new cluster's nodes are ready and nothing changes any more between two looks; what is there then.
+def before_install(kube: Kube, *, within: float) -> Snapshot:
+    """Wait until a new cluster's nodes are ready and two snapshots in a row are the same; return the last.
 
     Raises EnvironmentBroke where that does not come ``within`` seconds.
     """
@@ -63,7 +62,7 @@ def of_a_bare_cluster(kube: Kube, *, within: float) -> Snapshot:
             raise NotYet(", ".join([f"{name} is not ready" for name in waiting] or differences(before, seen)[:3]))
         return seen
 
-    return eventually(f"the bare {kube.role} cluster is at rest", at_rest, within=within, every=2)
+    return eventually(f"the new {kube.role} cluster is at rest", at_rest, within=within, every=2)
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:

@@ -6,24 +6,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
-from splithorizon.base import process
+from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import ROUTES, Route
+from splithorizon.istio.topology import Route
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.traffic import workloads
+from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import server_name
 from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
 from splithorizon.traffic.trace import Hops, follow
-from splithorizon.undo import mutations
 
 _ONE_REQUEST = MANIFESTS / "routing" / "one-request-a-connection.yaml"
 
@@ -56,22 +54,21 @@ def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, TracedBa
     A gateway logs a connection when it ends, and sidecars keep theirs: hence the rule, until the undo. Raises
     GatewaySilent where that log is of no use, and EnvironmentBroke for a log in no known format, or a pod's without it.
     """
-    mutations.apply(mesh.primary.kube, _ONE_REQUEST, mesh.facts.namespace, undo)
+    mesh.apply_rules(_ONE_REQUEST, undo)
     begun = whole_second_before()
-    samples = mesh.samples(times=times)
-    found = process.side_by_side(**{str(route): partial(followed, mesh, samples[route], begun) for route in ROUTES})
-    return {route: found[str(route)] for route in ROUTES}
+    samples = Sampling(mesh).samples(times=times)
+    return parallel.for_each(samples, lambda route: followed(mesh, samples[route], begun))
 
 
 def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
     """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does."""
     route, far = sample.route, mesh[sample.route.far]
-    version = workloads.VERSION_OF[route.far]
+    version = far.info.version
     answers = [pair for pair in sample.joined.pairs if pair.reply.version == version]
     ids = [pair.reply.request_id for pair in answers[:1]]
     gateways = [one.pod for one in far.injected_pods if one.is_gateway]
     gateway_logs = [_log_of(far.kube, pod) for pod in gateways]
-    name = server_name(mesh.facts.namespace)
+    name = server_name(mesh.info.namespace)
     pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
     latest: tuple[Hops, ...] = ()
 

@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from splithorizon.base import process
+from splithorizon.base import parallel
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import MeshInfo
-from splithorizon.istio.topology import Role
 from splithorizon.kube import kubeconfig, manifests
 from splithorizon.kube.client import Kube
 from splithorizon.kube.rollout import await_rollout
@@ -36,20 +35,22 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
     the mesh holds its Lease until the end. Raises UsageProblem while nothing is created yet, also where another run
     disrupts this mesh now, and EnvironmentBroke from then on.
     """
-    contexts = dict(zip(Role, options.contexts, strict=True))
+    contexts = contexts_of(options)
     kubes = connect(options, journal.folder)
     for line in addressed(kubes, contexts):
         progress.say(line)
     namespace = f"splithorizon-{run_id}".lower()
     with progress.step("looked at the mesh"):
-        facts = discover.read_mesh(kubes, contexts, namespace=namespace, revision=options.revision)
-    for line in describe(facts):
+        info = discover.read_mesh(
+            kubes, contexts, namespace=namespace, revision=options.revision, plan=options.topology
+        )
+    for line in describe(info):
         progress.say(line)
-    scope = _scope(options, kubes, facts, run_id)
+    scope = _scope(options, kubes, info, run_id)
     scope.write(journal.folder)
     places = [
-        Place(kube, scope.clusters[role].system_namespace, scope.clusters[role].uid, contexts[role])
-        for role, kube in kubes.items()
+        Place(kube, scope.clusters[name].system_namespace, scope.clusters[name].uid, contexts[name])
+        for name, kube in kubes.items()
     ]
     if options.allow_disruption:
         lease = MeshLease(places, run_id, journal.folder)
@@ -59,50 +60,48 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
     else:
         mesh_lease.require_free(places, progress.say)
     if options.keep:
-        for role, kube in kubes.items():
-            progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", role=role)
+        for name, kube in kubes.items():
+            progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", role=name)
     else:
         undo.callback(_leave, kubes, namespace, progress)
-        for role, kube in kubes.items():
+        for name, kube in kubes.items():
             journal.will_create(
-                "namespace", namespace, kubeconfig=str(kube.kubeconfig), role=role, context=contexts[role],
-                file=scope.clusters[role].file,
+                "namespace", namespace, kubeconfig=str(kube.kubeconfig), role=name, context=contexts[name],
+                file=scope.clusters[name].file,
             )  # fmt: skip
     # Who keeps a namespace wants to come back to it, whenever that is.
     expires = None if options.keep else datetime.now(UTC) + timedelta(seconds=timeouts().namespace_expires)
-    labels = {names.REVISION_LABEL: facts.revision, **ownership.labels(run_id, expires=expires)}
-    settle = {str(role): partial(_settle, kube, role, facts, labels, options, progress) for role, kube in kubes.items()}
-    process.side_by_side(**settle)
-    return facts
+    labels = {names.REVISION_LABEL: info.revision, **ownership.labels(run_id, expires=expires)}
+    parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, labels, options, progress))
+    return info
 
 
-def describe(facts: MeshInfo) -> list[str]:
+def describe(info: MeshInfo) -> list[str]:
     """What was found of a mesh, for its owner to recognise."""
     lines = [
-        f"Istio {facts.versions['istio']}, revision {facts.revision}; networks are told by "
-        + ("labels" if facts.network_mode == "labels" else "meshNetworks in istiod's ConfigMap")
+        f"Istio {info.versions['istio']}, revision {info.revision}; networks are told by "
+        + ("labels" if info.network_mode == "labels" else "meshNetworks in istiod's ConfigMap")
     ]
-    for role, cluster in facts.clusters.items():
+    for name, cluster in info.clusters.items():
         gateways = ", ".join(map(str, cluster.gateways)) or "none with an address"
         lines.append(
-            f"{role}: context {cluster.name}, cluster id {cluster.cluster_id or 'not known to istiod'}, network "
+            f"{name}: context {cluster.context}, cluster id {cluster.cluster_id or 'not known to istiod'}, network "
             f"{cluster.network or 'without a name'}, gateways {gateways}, system namespace {cluster.system_namespace}"
         )
     return lines
 
 
-def connect(options: Options, folder: Path) -> dict[Role, Kube]:
+def connect(options: Options, folder: Path) -> dict[str, Kube]:
     """A client for each context, by a copy of what it needs in the run's folder; nothing is asked yet.
 
     Raises UsageProblem where the user's kubeconfigs have no such context.
     """
-    contexts = dict(zip(Role, options.contexts, strict=True))
-    return {role: _connect(role, context, options, folder) for role, context in contexts.items()}
+    return {name: _connect(name, context, options, folder) for name, context in contexts_of(options).items()}
 
 
-def addressed(kubes: Mapping[Role, Kube], contexts: Mapping[Role, str]) -> list[str]:
+def addressed(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> list[str]:
     """Which API servers the contexts lead to, for their owner to stop a run that means others."""
-    return [f"{role}: context {contexts[role]} leads to {kube.server}" for role, kube in kubes.items()]
+    return [f"{name}: context {contexts[name]} leads to {kube.server}" for name, kube in kubes.items()]
 
 
 def uid_of(kube: Kube) -> str:
@@ -116,45 +115,52 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
     kube.delete("Namespace", namespace, gone_within=timeouts().namespace_gone)
 
 
-def _connect(role: Role, context: str, options: Options, folder: Path) -> Kube:
-    named = _named_file(role, options)
+def contexts_of(options: Options) -> dict[str, str]:
+    """The contexts of ``--contexts``, by the names of the planned clusters."""
+    return dict(zip(options.topology.names, options.contexts, strict=True))
+
+
+def _connect(name: str, context: str, options: Options, folder: Path) -> Kube:
+    named = _named_file(name, options)
     files = [named] if named else kubeconfig.default_files()
-    target = folder / f"{role}.kubeconfig"
+    target = folder / f"{name}.kubeconfig"
     kubeconfig.extract(context, files, target)
-    return Kube(target, role, kubectl=kubeconfig.kubectl(named, context))
+    return Kube(target, name, kubectl=kubeconfig.kubectl(named, context))
 
 
-def _named_file(role: Role, options: Options) -> Path | None:
-    return {Role.PRIMARY: options.kubeconfig_primary, Role.REMOTE: options.kubeconfig_remote}[role]
+def _named_file(name: str, options: Options) -> Path | None:
+    files = (options.kubeconfig_primary, options.kubeconfig_remote)
+    return dict(zip(options.topology.names, files, strict=True))[name]
 
 
-def _scope(options: Options, kubes: Mapping[Role, Kube], facts: MeshInfo, run_id: str) -> Scope:
+def _scope(options: Options, kubes: Mapping[str, Kube], info: MeshInfo, run_id: str) -> Scope:
     clusters = {}
-    for role, kube in kubes.items():
-        found, named = facts.clusters[role], _named_file(role, options)
-        clusters[str(role)] = ScopeCluster(
-            context=found.name,
+    for name, kube in kubes.items():
+        found, named = info.clusters[name], _named_file(name, options)
+        clusters[name] = ScopeCluster(
+            context=found.context,
             uid=uid_of(kube),
             system_namespace=found.system_namespace,
             kubectl=kube.kubectl,
             file=str(named.absolute()) if named else "",
         )
-    return Scope(run_id, False, facts.namespace, clusters, ownership.kubeconfig_variable())
+    return Scope(run_id, False, info.namespace, clusters, ownership.kubeconfig_variable())
 
 
 def _settle(
-    kube: Kube, role: Role, facts: MeshInfo, labels: dict[str, str], options: Options, progress: Progress
+    kube: Kube, name: str, info: MeshInfo, labels: dict[str, str], options: Options, progress: Progress
 ) -> None:
-    with progress.step("our namespace and workloads", role=role):
-        images = workloads.images_for(kube, options.sample_hub)
-        deploy = partial(workloads.deploy, kube, role, images, namespace=facts.namespace, labels=labels)
-        eventually(f"the {role} takes our workloads", deploy, within=timeouts().object_appears)
-        if role is Role.PRIMARY:
-            kube.apply(manifests.load(_ACCESS_LOG), namespace=facts.namespace)
-        for name in (workloads.CLIENT, workloads.helloworld_of(role)):
-            await_rollout(kube, name, facts.namespace, within=timeouts().workload_ready)
+    with progress.step("our namespace and workloads", role=name):
+        cluster = info.clusters[name]
+        images = workloads.images_for(kube, cluster.version, options.sample_hub)
+        deploy = partial(workloads.deploy, kube, cluster.version, images, namespace=info.namespace, labels=labels)
+        eventually(f"the {name} takes our workloads", deploy, within=timeouts().object_appears)
+        if cluster in info.config_clusters:
+            kube.apply(manifests.load(_ACCESS_LOG), namespace=info.namespace)
+        for deployment in (workloads.CLIENT, workloads.helloworld_of(cluster.version)):
+            await_rollout(kube, deployment, info.namespace, within=timeouts().workload_ready)
 
 
-def _leave(kubes: dict[Role, Kube], namespace: str, progress: Progress) -> None:
+def _leave(kubes: dict[str, Kube], namespace: str, progress: Progress) -> None:
     with progress.step("our namespaces deleted"):
-        process.side_by_side(**{str(role): partial(remove_namespace, kube, namespace) for role, kube in kubes.items()})
+        parallel.for_each(kubes, lambda name: remove_namespace(kubes[name], namespace))

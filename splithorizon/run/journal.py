@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -37,10 +36,14 @@ def runs_folder() -> Path:
     It is not in XDG_RUNTIME_DIR, which is removed at logout while kept clusters stay. Raises UsageProblem if other
     users can write to the folder, because its content decides what a sweep removes.
     """
-    return _private("runs")
+    return private_folder("runs")
 
 
-def _private(name: str) -> Path:
+def private_folder(name: str) -> Path:
+    """A folder in this user's state, made private on first use.
+
+    Raises UsageProblem where it is not the user's alone.
+    """
     folder = folders.state() / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -156,30 +159,6 @@ def dead_journals(base: Path | None = None) -> list[Journal]:
 def kept_journals(base: Path | None = None) -> list[Journal]:
     """The journals of runs that ended and kept what they created, oldest first."""
     return [journal for journal in _journals(base) if journal.kept]
-
-
-@contextmanager
-def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
-    """Hold a cluster name for the life of a run; the lock goes with the process, however that ends.
-
-    Raises UsageProblem, which names the other run, where one on this machine holds it already.
-    """
-    file = _private("names") / cluster_name
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageProblem(
-                f"--cluster-name {cluster_name}: {file.read_text() or 'another run'} uses it now: wait for its end, "
-                "or choose another name. Nothing was created."
-            ) from None
-        # The file stays: whoever removed it could take it from under a run that has just opened it.
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"run {run_id} (process {os.getpid()})".encode())
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _journals(base: Path | None) -> Iterator[Journal]:

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.istio import discover
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube, Object
 from splithorizon.run import sweep
-from splithorizon.run.existing_mesh import addressed, connect, remove_namespace, uid_of
+from splithorizon.run.existing_mesh import addressed, connect, contexts_of, remove_namespace, uid_of
 from splithorizon.run.journal import Journal, dead_journals, runs_folder, unreadable
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -57,7 +56,7 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         journal = Journal.open(run, base)
         stack.callback(journal.close)
         yield from unreadable(base)
-        contexts = dict(zip(Role, options.contexts, strict=True))
+        contexts = contexts_of(options)
         kubes = connect(options, journal.folder)
         yield from addressed(kubes, contexts)
         clusters = _clusters(kubes, contexts)
@@ -78,15 +77,15 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         )
 
 
-def _clusters(kubes: Mapping[Role, Kube], contexts: Mapping[Role, str]) -> dict[str, _Cluster]:
+def _clusters(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> dict[str, _Cluster]:
     found = {}
-    for role, kube in kubes.items():
+    for name, kube in kubes.items():
         uid = uid_of(kube)
         if uid in found:
             raise UsageProblem(
                 f"--contexts {','.join(contexts.values())}: both lead to one and the same cluster. Nothing was created."
             )
-        found[uid] = _Cluster(kube, contexts[role], uid)
+        found[uid] = _Cluster(kube, contexts[name], uid)
     return found
 
 
@@ -118,7 +117,7 @@ def _undo(cluster: _Cluster, change: Change) -> Iterator[str]:
     try:
         if target in cluster.blocked:
             raise EnvironmentBroke("a later change of it is to be undone first")
-        why = undo_log.take_back(cluster.kube, change)
+        why = undo_log.revert(cluster.kube, change)
     except EnvironmentBroke as problem:
         cluster.blocked.add(target)
         cluster.failed.add(str(change))

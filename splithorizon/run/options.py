@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
 from splithorizon.run.catalogue import EVERYDAY
 
 
@@ -25,7 +26,7 @@ class Options:
     istioctl: Path | None = None
     cluster_name: str = "splithorizon"
     keep: bool = False
-    look_before: bool = False
+    snapshot_before_install: bool = False
     mesh: Path | None = None
     contexts: tuple[str, ...] = ()
     kubeconfig_primary: Path | None = None
@@ -44,6 +45,11 @@ class Options:
     reports: Path = Path("reports")
 
     @property
+    def topology(self) -> Topology:
+        """The clusters of the mesh before there is one."""
+        return planned_topology()
+
+    @property
     def outlived(self) -> bool:
         """Whether the mesh still exists after the run."""
         return bool(self.keep or self.reuse or self.contexts or self.mesh)
@@ -51,6 +57,11 @@ class Options:
     def as_report(self) -> dict[str, Any]:
         """The options as values for JSON."""
         return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def planned_topology() -> Topology:
+    """The clusters that a run plans for, which test ids are made from; there is one shape, whatever the options are."""
+    return PRIMARY_REMOTE
 
 
 def _plain(value: Any) -> Any:

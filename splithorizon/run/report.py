@@ -22,13 +22,13 @@ from pydantic.dataclasses import dataclass
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic.types import StringConstraints
 
-from splithorizon.base import private_file
+from splithorizon.base import paths, private_file
 from splithorizon.run import redaction, report_v1
 from splithorizon.run.progress import StepTime
 from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
 
-SCHEMA = Path(__file__).resolve().parents[2] / "reports" / "report.schema.json"
+SCHEMA = paths.SCHEMA
 SCHEMA_VERSION = 2
 NAME = "report.json"
 LATEST = "latest"

@@ -1,11 +1,10 @@
-"""The seed's workloads: helloworld v1 only in the primary, v2 only in the remote, a client in both."""
+"""The seed's workloads: in each cluster a version of helloworld that runs nowhere else, and a client."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from splithorizon.base.paths import MANIFESTS
-from splithorizon.istio.topology import Role
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Kube, Object
 
@@ -15,35 +14,36 @@ SERVICE = "helloworld"
 HEADLESS = "helloworld-headless"
 PORT = 5000
 CLIENT = "sleep"
-VERSION_OF = {Role.PRIMARY: "v1", Role.REMOTE: "v2"}
 
 _WORKLOADS = MANIFESTS / "workloads"
 
 
-def helloworld_of(role: Role) -> str:
-    """The Deployment of a cluster's version, and the Service that this cluster alone has."""
-    return f"{SERVICE}-{VERSION_OF[role]}"
+def helloworld_of(version: str) -> str:
+    """The Deployment of a version, and the Service that only the cluster of that version has."""
+    return f"{SERVICE}-{version}"
 
 
-def make_namespace(kube: Kube, role: Role) -> None:
+def make_namespace(kube: Kube, version: str) -> None:
     """Apply the workloads' namespace alone, so that istiod gets it ready for sidecars before they come."""
-    kube.apply([document for document in _documents(role) if document["kind"] == "Namespace"])
+    kube.apply([document for document in _documents(version) if document["kind"] == "Namespace"])
 
 
 def deploy(
     kube: Kube,
-    role: Role,
+    version: str,
     images: Mapping[str, str],
     *,
     namespace: str = NAMESPACE,
     labels: Mapping[str, str] | None = None,
 ) -> None:
-    """Apply a cluster's workloads; ``images`` maps the published names to what this run uses.
+    """Apply the workloads of the cluster that runs ``version``.
+
+    ``images`` maps the published names to what this run uses.
 
     ``labels`` take the place of the namespace's own, which ask the default revision for injection.
     Raises NotAdmitted, which is a NotYet, where another try may succeed.
     """
-    documents = manifests.with_images(_documents(role), images)
+    documents = manifests.with_images(_documents(version), images)
     for document in documents:
         if document["kind"] == "Namespace":
             document["metadata"] |= {"name": namespace, "labels": labels or document["metadata"]["labels"]}
@@ -52,9 +52,9 @@ def deploy(
     kube.apply(documents)
 
 
-def images_for(kube: Kube, hub: str | None) -> dict[str, str]:
+def images_for(kube: Kube, version: str, hub: str | None) -> dict[str, str]:
     """Where a cluster of others gets each of our images: from ``hub``, or as its nodes have it, or as published."""
-    published = {image for role in Role for image in manifests.images(_documents(role))}
+    published = manifests.images(_documents(version))
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
     held = [image for node in kube.list("Node") for image in node["status"].get("images", [])]
@@ -62,28 +62,28 @@ def images_for(kube: Kube, hub: str | None) -> dict[str, str]:
     return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
 
 
-def _documents(role: Role) -> list[Object]:
+def _documents(version: str) -> list[Object]:
     stems = (
         "namespace",
         "helloworld-service",
         "headless-service",
         "echo-service",
-        helloworld_of(role),
+        helloworld_of(version),
         "sleep",
     )
     return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
 
 
 def _is_copy(held: str, published: str) -> bool:
-    """Whether an image that a node holds is the published one, from any registry and with any tag, or built by us.
+    """Whether an image of a node is a copy of the published one, from any registry and with any tag, or built by us.
 
-    A company's own ``tools/curl`` may have no shell.
+    The folder counts too, because another ``curl`` image may have no shell.
     """
     folder, name = _parts(held)
     return (folder, name) == _parts(published) or (folder == HUB and name == _parts(published)[1])
 
 
 def _parts(image: str) -> tuple[str, str]:
-    """An image's folder, or its registry where it lies in none, and its name without a tag."""
+    """The last folder of an image, or its registry without a folder, and its name without a tag."""
     path, _, name = image.rpartition("/")
     return path.rpartition("/")[2], name.partition(":")[0]

@@ -9,12 +9,11 @@ Why    https://github.com/istio/istio/issues/23706 and 28238: what an installati
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import RecordEvidence, Role, Uninstallation
+from fixtures.types import RecordEvidence, Uninstallation
 from splithorizon import checks
 
 
 @behaviour(profile="cleanup", breaks_when=("left-by-an-earlier-installation", "kept-by-a-finalizer"))
 def test_uninstalling_leaves_nothing(uninstallation: Uninstallation, record_evidence: RecordEvidence) -> None:
     uninstallation.uninstall()
-    record_evidence(checks.as_before_installation(uninstallation.remains(Role.REMOTE)))
-    record_evidence(checks.as_before_installation(uninstallation.remains(Role.PRIMARY)))
+    record_evidence(checks.every_cluster_as_before(uninstallation.remains))

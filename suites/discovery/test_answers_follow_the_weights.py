@@ -9,24 +9,24 @@ Why    istio/istio#56355; connections may be pinned to a pod behind the gateway,
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import ExitStack, Mesh, RecordEvidence, Route
+from fixtures.types import Discovery, ExitStack, Mesh, RecordEvidence, Route, Sampling
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="balanced-without-weights")
 def test_answers_follow_the_weights(
-    mesh: Mesh, route: Route, changes: ExitStack, record_evidence: RecordEvidence
+    mesh: Mesh,
+    discovery: Discovery,
+    sampling: Sampling,
+    route: Route,
+    changes: ExitStack,
+    record_evidence: RecordEvidence,
 ) -> None:
     mesh[route.far].scale_helloworld(3, changes)
-    mode = mesh.facts.network_mode
-    near_pods, far_pods = mesh[route.near].helloworld_addresses, mesh[route.far].helloworld_addresses
-    gateway = mesh[route.far].gateway_addresses
-    endpoints = mesh.endpoints_of_all_pods(route)
-    record_evidence(
-        checks.weights_follow(endpoints, route, near_pods=near_pods, far_pods=far_pods, far_gateway=gateway)
-    )
-    sample = mesh.sample(route, times=500)
+    mode, versions = mesh.info.network_mode, mesh.info.workload_versions
+    pods = {"near_pods": mesh[route.near].helloworld_addresses, "far_pods": mesh[route.far].helloworld_addresses}
+    endpoints = discovery.endpoints_of_all_pods(route)
+    record_evidence(checks.weights_follow(endpoints, route, **pods, far_gateway=mesh[route.far].gateway_addresses))
+    sample = sampling.sample(route, times=500)
     record_evidence(checks.all_answered(sample.replies, route, mode=mode))
-    record_evidence(
-        checks.answers_follow_weights(sample.replies, route, near_pods=near_pods, far_pods=far_pods, mode=mode)
-    )
+    record_evidence(checks.answers_follow_weights(sample.replies, route, **pods, versions=versions, mode=mode))

@@ -18,11 +18,11 @@ def test_endpoints_are_near_pods_and_the_far_gateway(mesh: Mesh, route: Route, r
     near, far = mesh[route.near], mesh[route.far]
     record_evidence(
         checks.endpoints_split_at_the_horizon(
-            mesh.client(route.near).endpoints,
+            near.client.endpoints,
             route,
             near_pods=near.helloworld_addresses,
             far_pods=far.helloworld_addresses,
             far_gateway=far.gateway_addresses,
-            mode=mesh.facts.network_mode,
+            mode=mesh.info.network_mode,
         )
     )

@@ -9,13 +9,12 @@ Why    istio/istio#58047, #31081, #41104, and #61043: a cluster that istiod has 
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence
+from fixtures.types import Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="remote-secret-at-loopback")
-def test_every_cluster_is_watched(mesh: Mesh, record_evidence: RecordEvidence) -> None:
-    record_evidence(
-        checks.remote_secrets_usable(mesh.control_plane.remote_secrets(), remote_id=mesh.remote.facts.cluster_id)
-    )
-    record_evidence(checks.every_cluster_watched(mesh.control_plane.clusters(), mesh.cluster_ids))
+def test_every_cluster_is_watched(mesh: Mesh, discovery: Discovery, record_evidence: RecordEvidence) -> None:
+    ids = {name: cluster.cluster_id for name, cluster in mesh.info.clusters.items()}
+    record_evidence(checks.remote_secrets_usable(discovery.remote_secrets, ids=ids))
+    record_evidence(checks.every_cluster_watched(discovery.watched_clusters, mesh.cluster_ids))

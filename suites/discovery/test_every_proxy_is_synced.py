@@ -9,10 +9,10 @@ Why    istio/istio#50353, #42050: a gateway that refuses its listener of port 15
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role
+from fixtures.types import Discovery, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="cluster-refused")
-def test_every_proxy_is_synced(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.every_proxy_synced(mesh.synchronisation(role), role))
+def test_every_proxy_is_synced(discovery: Discovery, cluster_name: str, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.every_proxy_synced(discovery.synchronisation(cluster_name), cluster_name))

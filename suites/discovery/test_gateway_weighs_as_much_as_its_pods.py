@@ -18,7 +18,7 @@ def test_gateway_weighs_as_much_as_its_pods(mesh: Mesh, route: Route, record_evi
     near, far = mesh[route.near], mesh[route.far]
     record_evidence(
         checks.weights_follow(
-            mesh.client(route.near).endpoints,
+            near.client.endpoints,
             route,
             near_pods=near.helloworld_addresses,
             far_pods=far.helloworld_addresses,

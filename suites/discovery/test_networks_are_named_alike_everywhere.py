@@ -9,12 +9,12 @@ Why    istio/istio#23828, #54909, #46777, #38258: a name that differs in one pla
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import RecordEvidence, Role, Setting
+from fixtures.types import RecordEvidence, Setting
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when=("namespace-without-network", "registry-mistyped"))
 def test_networks_are_named_alike_everywhere(
-    naming_chain: list[Setting], role: Role, record_evidence: RecordEvidence
+    naming_chain: list[Setting], cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
-    record_evidence(checks.naming_chain_is_whole(naming_chain, role))
+    record_evidence(checks.naming_chain_is_whole(naming_chain, cluster_name))

@@ -9,16 +9,15 @@ Why    istio/istio#34867, #35682: the remote's Service for istiod has no pods; w
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence
+from fixtures.types import Cluster, Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="istiod-address-stale")
-def test_remote_finds_istiod_behind_the_gateway(mesh: Mesh, record_evidence: RecordEvidence) -> None:
-    record_evidence(
-        checks.istiod_found_behind(
-            mesh.remote_discovery_address,
-            mesh.remote_discovery_endpoints,
-            gateway=mesh.primary.facts.gateways,
-        )
-    )
+def test_remote_finds_istiod_behind_the_gateway(
+    mesh: Mesh, discovery: Discovery, managed_cluster: Cluster, record_evidence: RecordEvidence
+) -> None:
+    name = managed_cluster.name
+    asked, found = discovery.istiod_address(name), discovery.istiod_endpoints(name)
+    gateways = mesh.control_plane_of(name).info.gateways
+    record_evidence(checks.istiod_found_behind(asked, found, name, gateway=gateways))

@@ -9,10 +9,10 @@ Why    istio/istio#32244, #22463, #32501; istio.io's own troubleshooting compare
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role
+from fixtures.types import Discovery, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="root-certificate-missing")
-def test_root_certificate_is_the_same(mesh: Mesh, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.roots_agree([mesh.root_bundle(Role.PRIMARY), mesh.root_bundle(Role.REMOTE)]))
+def test_root_certificate_is_the_same(discovery: Discovery, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.roots_agree(discovery.root_bundles))

@@ -9,10 +9,13 @@ Why    istio/istio#42327: with an empty bundle in the remote no gateway and no s
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role
+from fixtures.types import Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="webhook-bundles-empty")
-def test_webhooks_trust_the_mesh_root(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.webhooks_hold_root(mesh.webhook_bundles(role), role, root=mesh.root_bundle(Role.PRIMARY)))
+def test_webhooks_trust_the_mesh_root(
+    mesh: Mesh, discovery: Discovery, cluster_name: str, record_evidence: RecordEvidence
+) -> None:
+    root = discovery.root_bundle(mesh.control_plane_of(cluster_name).name)
+    record_evidence(checks.webhooks_hold_root(discovery.webhook_bundles(cluster_name), cluster_name, root=root))

@@ -15,6 +15,6 @@ from splithorizon import checks
 
 @behaviour(profile="core", breaks_when="networks-joined")
 def test_networks_are_separate(mesh: Mesh, route: Route, far_pod: PodAddress, record_evidence: RecordEvidence) -> None:
-    near = mesh.client(route.near).dial_pod(mesh[route.near].helloworld_pod)
-    far = mesh.client(route.near).dial_pod(far_pod)
-    record_evidence(checks.networks_are_separate(route, near=near, far=far, refused=mesh.facts.owned))
+    near = mesh[route.near].client.dial_pod(mesh[route.near].helloworld_pod)
+    far = mesh[route.near].client.dial_pod(far_pod)
+    record_evidence(checks.networks_are_separate(route, near=near, far=far, refused=mesh.info.owned))

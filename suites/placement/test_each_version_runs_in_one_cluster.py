@@ -9,10 +9,11 @@ Why    with both versions in both clusters, "saw v1 and v2" passes with no traff
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence
+from fixtures.types import Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="both-versions-everywhere")
-def test_each_version_runs_in_one_cluster(mesh: Mesh, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.versions_run_only_in(mesh.versions_running(), expected={"primary": "v1", "remote": "v2"}))
+def test_each_version_runs_in_one_cluster(mesh: Mesh, discovery: Discovery, record_evidence: RecordEvidence) -> None:
+    expected = mesh.info.workload_versions
+    record_evidence(checks.versions_run_only_in(discovery.running_versions, expected=expected))

@@ -9,11 +9,10 @@ Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_mu
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role
+from fixtures.types import Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="control-plane-never-ready")
-def test_control_plane_is_ready(mesh: Mesh, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.ready(mesh.primary.control_plane_readiness, Role.PRIMARY))
-    record_evidence(checks.absent(mesh.remote.control_plane_readiness))
+def test_control_plane_is_ready(mesh: Mesh, discovery: Discovery, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.istiod_runs_only_in(discovery.istiod_pods, list(mesh.istiods)))

@@ -9,10 +9,10 @@ Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role
+from fixtures.types import Cluster, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="gateway-never-ready")
-def test_gateways_are_ready(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.ready(mesh[role].gateways_readiness, role))
+def test_gateways_are_ready(cluster: Cluster, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(cluster.gateways_readiness, cluster.name))

@@ -9,10 +9,10 @@ Why    the seed's "2/2 Running"; istio/istio#42327: a webhook without a CA bundl
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role
+from fixtures.types import Cluster, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="workload-not-injected")
-def test_workloads_are_ready(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.ready(mesh[role].workloads_readiness, role, sidecar=True))
+def test_workloads_are_ready(cluster: Cluster, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(cluster.workloads_readiness, cluster.name, sidecar=True))

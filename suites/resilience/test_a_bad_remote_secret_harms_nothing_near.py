@@ -9,16 +9,17 @@ Why    https://github.com/istio/istio/issues/31081 and 6443: kind's own kubeconf
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, BadSecret, Disruption, Mesh, RecordEvidence, Role
+from fixtures.types import BadSecret, Disruption, Mesh, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="remote-named-twice")
 def test_a_bad_remote_secret_harms_nothing_near(
-    mesh: Mesh, disruption: Disruption, flaw: BadSecret, record_evidence: RecordEvidence
+    mesh: Mesh, disruption: Disruption, watch: Watch, flaw: BadSecret, record_evidence: RecordEvidence
 ) -> None:
-    before = mesh.primary.control_plane_readiness
-    record_evidence(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
-    record_evidence(checks.answered_as_it_should(disruption.local_batches(Role.PRIMARY)))
-    record_evidence(checks.stood(before, mesh.primary.control_plane_readiness))
+    near, unwatched = mesh[watch.watching], disruption.expected.unwatched(watch)
+    before = near.control_plane_readiness
+    record_evidence(checks.far_endpoints_left(disruption.remote_secret(watch).corrupt(flaw)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(unwatched)))
+    record_evidence(checks.answered_as_it_should(disruption.local_batches(near.name)))
+    record_evidence(checks.stood(before, near.control_plane_readiness, near.name))

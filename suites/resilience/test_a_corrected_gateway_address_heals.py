@@ -9,14 +9,17 @@ Why    https://github.com/istio/istio/issues/11221 and 29359: an address was not
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence, Role
+from fixtures.types import Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="gateway-told-twice")
-def test_a_corrected_gateway_address_heals(disruption: Disruption, record_evidence: RecordEvidence) -> None:
-    disruption.tell_wrong_gateway_address(Role.REMOTE)
-    record_evidence(checks.wrong_address_followed(disruption.until(Answering.ONE_WAY)))
+def test_a_corrected_gateway_address_heals(
+    disruption: Disruption, watch: Watch, record_evidence: RecordEvidence
+) -> None:
+    everyone, name = disruption.expected.everyone, watch.watched
+    disruption.gateway(name).set_wrong_address()
+    record_evidence(checks.wrong_address_followed(disruption.until(disruption.expected.without_gateway(name))))
     disruption.restore()
-    record_evidence(checks.gateway_recovered(disruption.until(Answering.BOTH)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.gateway_recovered(disruption.until(everyone)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(everyone)))

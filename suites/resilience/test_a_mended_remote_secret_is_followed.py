@@ -9,15 +9,16 @@ Why    https://github.com/istio/istio/issues/58047 and 60612: istiod did not pic
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, BadSecret, Disruption, RecordEvidence
+from fixtures.types import BadSecret, Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="reader-may-not-read")
 def test_a_mended_remote_secret_is_followed(
-    disruption: Disruption, flaw: BadSecret, record_evidence: RecordEvidence
+    disruption: Disruption, watch: Watch, flaw: BadSecret, record_evidence: RecordEvidence
 ) -> None:
-    record_evidence(checks.far_endpoints_left(disruption.spoil_remote_secret(flaw)))
-    disruption.mend_remote_secret()
-    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    secret, everyone = disruption.remote_secret(watch), disruption.expected.everyone
+    record_evidence(checks.far_endpoints_left(secret.corrupt(flaw)))
+    secret.restore()
+    record_evidence(checks.recovered(disruption.until(everyone)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(everyone)))

@@ -9,17 +9,18 @@ Why    https://github.com/istio/istio/issues/27187, 36365 and 39366: endpoints o
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence
+from fixtures.types import Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="remote-named-twice")
 def test_a_removed_remote_secret_is_forgotten_and_found_again(
-    disruption: Disruption, record_evidence: RecordEvidence
+    disruption: Disruption, watch: Watch, record_evidence: RecordEvidence
 ) -> None:
-    disruption.remove_remote_secret()
-    record_evidence(checks.far_endpoints_left(disruption.until(Answering.PRIMARY)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.PRIMARY)))
+    everyone, unwatched = disruption.expected.everyone, disruption.expected.unwatched(watch)
+    disruption.remote_secret(watch).remove()
+    record_evidence(checks.far_endpoints_left(disruption.until(unwatched)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(unwatched)))
     disruption.restore()
-    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.BOTH)))
+    record_evidence(checks.recovered(disruption.until(everyone)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(everyone)))

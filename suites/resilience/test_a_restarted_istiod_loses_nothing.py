@@ -9,18 +9,21 @@ Why    https://istio.io/latest/docs/ops/deployment/architecture/: proxies serve 
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence, Role
+from fixtures.types import Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="remote-without-istiod")
-def test_a_restarted_istiod_loses_nothing(disruption: Disruption, record_evidence: RecordEvidence) -> None:
-    traffic = disruption.under_traffic(disruption.restart_istiod)
+def test_a_restarted_istiod_loses_nothing(
+    disruption: Disruption, watch: Watch, record_evidence: RecordEvidence
+) -> None:
+    everyone = disruption.expected.everyone
+    traffic = disruption.under_traffic(disruption.istiod(watch.watching).restart)
     record_evidence(checks.istiod_started(traffic.recovery))
     record_evidence(checks.nothing_lost(traffic))
-    replacement = disruption.replace_helloworld(Role.REMOTE)
+    replacement = disruption.helloworld(watch.watched).replace_pod()
     record_evidence(checks.scaled(replacement.recovery))
-    record_evidence(checks.recovered(disruption.until(Answering.BOTH)))
-    batches = disruption.batches(Answering.BOTH)
+    record_evidence(checks.recovered(disruption.until(everyone)))
+    batches = disruption.batches(everyone)
     record_evidence(checks.answered_as_it_should(batches))
     record_evidence(checks.new_pod_answers(replacement, batches))

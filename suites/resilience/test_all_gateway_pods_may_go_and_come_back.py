@@ -10,15 +10,18 @@ Why    https://istio.io/latest/docs/ops/best-practices/deployment/: a cluster is
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence, Role
+from fixtures.types import Disruption, GatewayDisruption, Mesh, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="remote-without-istiod")
-def test_all_gateway_pods_may_go_and_come_back(gateway_disruption: Disruption, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 0)))
-    record_evidence(checks.goes_on_alone(gateway_disruption.until(Answering.ONE_WAY)))
-    record_evidence(checks.answered_as_it_should(gateway_disruption.local_batches(*Role)))
-    record_evidence(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 1)))
-    record_evidence(checks.gateway_recovered(gateway_disruption.until(Answering.BOTH)))
-    record_evidence(checks.answered_as_it_should(gateway_disruption.batches(Answering.BOTH)))
+def test_all_gateway_pods_may_go_and_come_back(
+    mesh: Mesh, disruption: Disruption, gateway: GatewayDisruption, watch: Watch, record_evidence: RecordEvidence
+) -> None:
+    everyone, alone = disruption.expected.everyone, disruption.expected.without_gateway(watch.watched)
+    record_evidence(checks.scaled(gateway.scale(0)))
+    record_evidence(checks.goes_on_alone(disruption.until(alone)))
+    record_evidence(checks.answered_as_it_should(disruption.local_batches(*mesh.names)))
+    record_evidence(checks.scaled(gateway.scale(1)))
+    record_evidence(checks.gateway_recovered(disruption.until(everyone)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(everyone)))

@@ -9,18 +9,22 @@ Why    https://github.com/istio/istio/issues/33024 and 48084; upstream tests fai
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence, Role
+from fixtures.types import Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="rule-without-outlier-detection")
-def test_clients_fail_over_to_the_other_network(disruption: Disruption, record_evidence: RecordEvidence) -> None:
+def test_clients_fail_over_to_the_other_network(
+    disruption: Disruption, watch: Watch, record_evidence: RecordEvidence
+) -> None:
+    helloworld, own = disruption.helloworld(watch.watching), disruption.expected.own
+    without = disruption.expected.without(watch.watching)
     disruption.prefer_own_network()
-    record_evidence(checks.prefers_own_network(disruption.until(Answering.OWN)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.OWN)))
-    record_evidence(checks.scaled(disruption.scale_helloworld(Role.PRIMARY, 0)))
-    record_evidence(checks.failed_over(disruption.until(Answering.REMOTE)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.REMOTE)))
-    record_evidence(checks.scaled(disruption.scale_helloworld(Role.PRIMARY, 1)))
-    record_evidence(checks.prefers_own_network(disruption.until(Answering.OWN)))
-    record_evidence(checks.answered_as_it_should(disruption.batches(Answering.OWN)))
+    record_evidence(checks.prefers_own_network(disruption.until(own)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(own)))
+    record_evidence(checks.scaled(helloworld.scale(0)))
+    record_evidence(checks.failed_over(disruption.until(without)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(without)))
+    record_evidence(checks.scaled(helloworld.scale(1)))
+    record_evidence(checks.prefers_own_network(disruption.until(own)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(own)))

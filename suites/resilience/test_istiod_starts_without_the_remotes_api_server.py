@@ -9,18 +9,19 @@ Why    https://github.com/istio/istio/issues/32102, 38440 and 45992: istiod was 
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence, Role
+from fixtures.types import ApiServerDisruption, Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="istiod-waits-for-every-remote")
 def test_istiod_starts_without_the_remotes_api_server(
-    api_server_disruption: Disruption, record_evidence: RecordEvidence
+    disruption: Disruption, api_server: ApiServerDisruption, watch: Watch, record_evidence: RecordEvidence
 ) -> None:
-    record_evidence(checks.far_endpoints_left(api_server_disruption.lose_remote_api_server()))
-    record_evidence(checks.istiod_started(api_server_disruption.replace_istiod()))
-    record_evidence(checks.answered_as_it_should(api_server_disruption.local_batches(Role.PRIMARY)))
-    record_evidence(checks.answered_as_it_should(api_server_disruption.batches(Answering.PRIMARY)))
-    api_server_disruption.give_remote_api_server_back()
-    record_evidence(checks.recovered(api_server_disruption.until(Answering.BOTH)))
-    record_evidence(checks.answered_as_it_should(api_server_disruption.batches(Answering.BOTH)))
+    everyone, unwatched = disruption.expected.everyone, disruption.expected.unwatched(watch)
+    record_evidence(checks.far_endpoints_left(api_server.cut()))
+    record_evidence(checks.istiod_started(disruption.istiod(watch.watching).replace()))
+    record_evidence(checks.answered_as_it_should(disruption.local_batches(watch.watching)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(unwatched)))
+    api_server.reconnect()
+    record_evidence(checks.recovered(disruption.until(everyone)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(everyone)))

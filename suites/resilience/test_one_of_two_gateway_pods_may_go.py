@@ -9,14 +9,16 @@ Why    https://github.com/istio/istio/issues/52435: one gateway endpoint that fa
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Answering, Disruption, RecordEvidence, Role
+from fixtures.types import Disruption, GatewayDisruption, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="disruptive", breaks_when="gateway-is-one-pod")
-def test_one_of_two_gateway_pods_may_go(gateway_disruption: Disruption, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.scaled(gateway_disruption.scale_gateway(Role.REMOTE, 2)))
-    traffic = gateway_disruption.under_traffic(gateway_disruption.lose_gateway_pod, Role.REMOTE)
+def test_one_of_two_gateway_pods_may_go(
+    disruption: Disruption, gateway: GatewayDisruption, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.scaled(gateway.scale(2)))
+    traffic = disruption.under_traffic(gateway.lose_oldest_pod)
     record_evidence(checks.gateway_recovered(traffic.recovery))
     record_evidence(checks.losses_counted(traffic))
-    record_evidence(checks.answered_as_it_should(gateway_disruption.batches(Answering.BOTH)))
+    record_evidence(checks.answered_as_it_should(disruption.batches(disruption.expected.everyone)))

@@ -15,6 +15,6 @@ from splithorizon import checks
 
 @behaviour(profile="core", breaks_when=("remote-secret-missing", "services-not-exposed"))
 def test_both_versions_answer(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
-    mode = mesh.facts.network_mode
+    mode, versions = mesh.info.network_mode, mesh.info.workload_versions
     record_evidence(checks.all_answered(sample.replies, sample.route, mode=mode))
-    record_evidence(checks.both_versions_answer(sample.replies, sample.route, mode=mode))
+    record_evidence(checks.both_versions_answer(sample.replies, sample.route, versions=versions, mode=mode))

@@ -15,5 +15,7 @@ from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="gateway-bypassed")
-def test_each_hop_of_a_far_answer_is_logged(mesh: Mesh, crossing: TracedBatch, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.each_hop_leads_to_the_next(crossing, mode=mesh.facts.network_mode))
+def test_each_hop_of_a_far_answer_is_logged(
+    mesh: Mesh, traced_batch: TracedBatch, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.each_hop_leads_to_the_next(traced_batch, mode=mesh.info.network_mode))

@@ -32,6 +32,7 @@ def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, record_evid
             near_pods=near.helloworld_addresses,
             far_pods=far.helloworld_addresses,
             far_gateway=far.gateway_addresses,
-            mode=mesh.facts.network_mode,
+            versions=mesh.info.workload_versions,
+            mode=mesh.info.network_mode,
         )
     )

@@ -16,7 +16,11 @@ from splithorizon import checks
 
 @behaviour(profile="core", breaks_when="service-not-exported")
 def test_gateway_passes_to_its_own_pods(
-    mesh: Mesh, route: Route, passage: GatewayStats, record_evidence: RecordEvidence
+    mesh: Mesh, route: Route, gateway_stats: GatewayStats, record_evidence: RecordEvidence
 ) -> None:
-    own_pods = mesh[route.far].helloworld_addresses
-    record_evidence(checks.gateway_passes_to_own_pods(passage, route, own_pods=own_pods, shared=not mesh.facts.owned))
+    far, shared = mesh[route.far], not mesh.info.owned
+    record_evidence(
+        checks.gateway_passes_to_own_pods(
+            gateway_stats, route, own_pods=far.helloworld_addresses, own_version=far.info.version, shared=shared
+        )
+    )

@@ -9,10 +9,13 @@ Why    trailers are lost where any proxy on the way speaks HTTP/1.1
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
+from fixtures.types import Exchanging, Mesh, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="ports-misnamed")
-def test_grpc_calls_are_answered(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC))
+def test_grpc_calls_are_answered(
+    mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
+) -> None:
+    versions = mesh.info.workload_versions.values()
+    record_evidence(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC, versions=versions))

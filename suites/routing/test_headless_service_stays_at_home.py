@@ -9,11 +9,11 @@ Why    https://github.com/istio/istio/issues/27342 and 38327: sidecars go where 
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Confinement, Mesh, RecordEvidence, Role
+from fixtures.types import Cluster, Confinement, RecordEvidence, Sampling
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="headless-sent-on")
-def test_headless_service_stays_at_home(mesh: Mesh, role: Role, record_evidence: RecordEvidence) -> None:
-    sample = mesh.headless_sample(role, times=100)
-    record_evidence(checks.kept_at_home(sample, near_pods=mesh[role].helloworld_addresses, by=Confinement.HEADLESS))
+def test_headless_service_stays_at_home(cluster: Cluster, sampling: Sampling, record_evidence: RecordEvidence) -> None:
+    sample = sampling.headless_sample(cluster.name, times=100)
+    record_evidence(checks.stays_in_cluster(sample, near_pods=cluster.helloworld_addresses, by=Confinement.HEADLESS))

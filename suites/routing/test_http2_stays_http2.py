@@ -9,10 +9,11 @@ Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protoco
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
+from fixtures.types import Exchanging, Mesh, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="ports-misnamed")
-def test_http2_stays_http2(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.carried(exchange(route, Protocol.HTTP2), route, Protocol.HTTP2))
+def test_http2_stays_http2(mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
+    versions = mesh.info.workload_versions.values()
+    record_evidence(checks.carried(exchange(route, Protocol.HTTP2), route, Protocol.HTTP2, versions=versions))

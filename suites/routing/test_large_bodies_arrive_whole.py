@@ -9,10 +9,13 @@ Why    the frames of a megabyte cross every proxy's buffers; a small request sho
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
+from fixtures.types import Exchanging, Mesh, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="bodies-limited")
-def test_large_bodies_arrive_whole(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.carried(exchange(route, Protocol.LARGE_BODY), route, Protocol.LARGE_BODY))
+def test_large_bodies_arrive_whole(
+    mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
+) -> None:
+    versions = mesh.info.workload_versions.values()
+    record_evidence(checks.carried(exchange(route, Protocol.LARGE_BODY), route, Protocol.LARGE_BODY, versions=versions))

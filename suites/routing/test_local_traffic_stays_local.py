@@ -9,12 +9,10 @@ Why    the control of all other routing claims: where this fails, the fault is n
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Mesh, RecordEvidence, Role, Sample
+from fixtures.types import Cluster, RecordEvidence, Sample
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="near-pods-refuse")
-def test_local_traffic_stays_local(
-    mesh: Mesh, role: Role, local_sample: Sample, record_evidence: RecordEvidence
-) -> None:
-    record_evidence(checks.local_traffic_stays(local_sample, near_pods=mesh[role].helloworld_addresses))
+def test_local_traffic_stays_local(cluster: Cluster, local_sample: Sample, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.local_traffic_stays(local_sample, near_pods=cluster.helloworld_addresses))

@@ -9,10 +9,13 @@ Why    a connection that is silent for a while is what time-outs close first; 15
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
+from fixtures.types import Exchanging, Mesh, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="requests-limited")
-def test_long_waits_are_waited_out(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT))
+def test_long_waits_are_waited_out(
+    mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
+) -> None:
+    versions = mesh.info.workload_versions.values()
+    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, versions=versions))

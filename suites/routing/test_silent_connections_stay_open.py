@@ -9,10 +9,13 @@ Why    https://github.com/istio/istio/issues/24387: proxies closed connections t
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Exchanging, Protocol, RecordEvidence, Route
+from fixtures.types import Exchanging, Mesh, Protocol, RecordEvidence, Route
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="silence-limited")
-def test_silent_connections_stay_open(exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE))
+def test_silent_connections_stay_open(
+    mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
+) -> None:
+    versions = mesh.info.workload_versions.values()
+    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE, versions=versions))

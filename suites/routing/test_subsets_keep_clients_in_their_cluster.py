@@ -15,8 +15,8 @@ from splithorizon import checks
 
 @behaviour(profile="extended", breaks_when="older-virtual-service")
 def test_subsets_keep_clients_in_their_cluster(
-    mesh: Mesh, route: Route, stay_by_subset: PinnedTraffic, record_evidence: RecordEvidence
+    mesh: Mesh, route: Route, pinned_by_subset: PinnedTraffic, record_evidence: RecordEvidence
 ) -> None:
-    stay = stay_by_subset
-    record_evidence(checks.kept_at_home(stay.meanwhile, near_pods=stay.near_pods, by=Confinement.SUBSET))
-    record_evidence(checks.both_versions_answer(stay.afterwards.replies, route, mode=mesh.facts.network_mode))
+    traffic, mode, versions = pinned_by_subset, mesh.info.network_mode, mesh.info.workload_versions
+    record_evidence(checks.stays_in_cluster(traffic.meanwhile, near_pods=traffic.near_pods, by=Confinement.SUBSET))
+    record_evidence(checks.both_versions_answer(traffic.afterwards.replies, route, versions=versions, mode=mode))

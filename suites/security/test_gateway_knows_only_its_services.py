@@ -9,11 +9,13 @@ Why    https://istio.io/latest/docs/reference/config/networking/gateway/#ServerT
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import GatewayPort, RecordEvidence, Role
+from fixtures.types import GatewayPort, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="any-name-passed")
-def test_gateway_knows_only_its_services(doorway: GatewayPort, role: Role, record_evidence: RecordEvidence) -> None:
-    known, unknown, plain = doorway.greet(), doorway.greet_nobody(), doorway.ask_in_plain_text()
-    record_evidence(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, role=role))
+def test_gateway_knows_only_its_services(
+    gateway_port: GatewayPort, cluster_name: str, record_evidence: RecordEvidence
+) -> None:
+    known, unknown, plain = gateway_port.probe(), gateway_port.probe_unknown_service(), gateway_port.ask_in_plain_text()
+    record_evidence(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, cluster=cluster_name))

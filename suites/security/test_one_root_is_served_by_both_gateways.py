@@ -10,15 +10,13 @@ Why    https://istio.io/latest/docs/setup/install/multicluster/before-you-begin/
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import MeshSecurity, RecordEvidence, Role
+from fixtures.types import MeshSecurity, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when=("root-replaced", "no-mutual-tls"))
 def test_one_root_is_served_by_both_gateways(
-    secured: MeshSecurity, role: Role, record_evidence: RecordEvidence
+    security: MeshSecurity, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
-    greeting = secured.doorway(role).greet()
-    record_evidence(
-        checks.chain_leads_to_root(greeting, role, roots=secured.roots, identity=secured.helloworld_identity(role))
-    )
+    served, identity = security.gateway_port(cluster_name).probe(), security.helloworld_identity(cluster_name)
+    record_evidence(checks.chain_leads_to_root(served, cluster_name, roots=security.roots, identity=identity))

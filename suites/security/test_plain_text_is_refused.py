@@ -9,14 +9,12 @@ Why    https://istio.io/latest/docs/concepts/security/#peer-authentication
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Client, Mesh, RecordEvidence, Role
+from fixtures.types import Client, Cluster, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="plain-text-admitted")
-def test_plain_text_is_refused(
-    mesh: Mesh, plain_text_client: Client, role: Role, record_evidence: RecordEvidence
-) -> None:
-    pod = mesh[role].helloworld_pod
+def test_plain_text_is_refused(cluster: Cluster, plain_text_client: Client, record_evidence: RecordEvidence) -> None:
+    pod = cluster.helloworld_pod
     control, asked = plain_text_client.dial_pod(pod), plain_text_client.ask_pod(pod)
-    record_evidence(checks.plain_text_refused(role, control=control, asked=asked))
+    record_evidence(checks.plain_text_refused(cluster.name, control=control, asked=asked))

@@ -9,12 +9,13 @@ Why    https://istio.io/latest/docs/concepts/security/#istio-identity; they live
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import MeshSecurity, RecordEvidence, Role
+from fixtures.types import MeshSecurity, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="certificate-short-lived")
 def test_workloads_are_known_by_their_own_certificates(
-    secured: MeshSecurity, role: Role, record_evidence: RecordEvidence
+    security: MeshSecurity, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
-    record_evidence(checks.workloads_known_by_their_own(secured.known(role), role))
+    identities = security.workload_identities(cluster_name)
+    record_evidence(checks.workloads_known_by_their_own(identities, cluster_name))

@@ -19,7 +19,6 @@ from lab import topology
 from lab.ca import Trust
 from lab.engine import Engine
 from lab.images import ImageSet
-from splithorizon.istio.topology import Role
 from splithorizon.run.progress import StepTime
 from splithorizon.run.report import BehaviourResult, RunReport, Versions
 from splithorizon.run.verdict import Verdict
@@ -236,7 +235,7 @@ def test_by_hand_closes_networks_as_the_suite_does() -> None:
 
 def test_by_hand_makes_a_trust_that_the_suite_itself_would_take(dry_run: DryRun) -> None:
     trust = Trust.read(dry_run.folder)
-    assert trust.files[Role.PRIMARY]["ca-cert.pem"] != trust.files[Role.REMOTE]["ca-cert.pem"]
+    assert trust.files["primary"]["ca-cert.pem"] != trust.files["remote"]["ca-cert.pem"]
     assert dry_run.folder.joinpath("primary", "ca-key.pem").stat().st_mode & 0o077 == 0
 
 

@@ -9,12 +9,11 @@ from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks import CheckFailed
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.istio.topology import Role
 from splithorizon.mesh.snapshot import Remains
 
 
 def remains(*differences: str, objects: int = 200, going: tuple[str, ...] = (), stuck: tuple[str, ...] = ()) -> Remains:
-    return Remains(Role.REMOTE, objects, differences, going, stuck, within=60)
+    return Remains("remote", objects, differences, going, stuck, within=60)
 
 
 def test_a_cluster_that_holds_what_it_held_is_as_before() -> None:
@@ -67,3 +66,12 @@ def test_of_many_differences_the_first_are_shown_and_all_are_counted() -> None:
 def test_without_a_look_before_nothing_is_said() -> None:
     with pytest.raises(EnvironmentBroke, match="0 objects"):
         checks.as_before_installation(remains(objects=0))
+
+
+def test_every_cluster_has_to_be_as_before() -> None:
+    found = checks.every_cluster_as_before([remains(), remains(objects=100)])
+    assert found.key_number == "300 objects as before"
+    with pytest.raises(CheckFailed, match="left: ConfigMap a/b"):
+        checks.every_cluster_as_before([remains(), remains("left: ConfigMap a/b")])
+    with pytest.raises(EnvironmentBroke, match="0 clusters"):
+        checks.every_cluster_as_before([])

@@ -16,7 +16,7 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio import certificates, trust_bundles
 from splithorizon.istio.info import Address, NetworkMode
-from splithorizon.istio.topology import ROUTES, Role
+from splithorizon.istio.topology import PRIMARY_REMOTE, Watch
 from splithorizon.istio.trust_bundles import CABundle, Root
 from splithorizon.mesh.config_chain import Setting, Source
 from splithorizon.traffic.istiod import ProxySync, RemoteSecret, Synchronisation, WatchedCluster
@@ -25,13 +25,14 @@ from splithorizon.traffic.requests import Reply
 
 Check = Callable[[], Evidence]
 
-OUT = ROUTES[0]
+OUT = PRIMARY_REMOTE.routes[0]
+VERSIONS = {"primary": "v1", "remote": "v2"}
 NEAR, FAR, GATEWAY, STRANGE = "10.10.0.7:5000", "10.20.0.7:5000", "172.18.0.9:15443", "192.0.2.1:15443"
 
 
-def endpoint(address: str, weight: int = 1, *ailments: str) -> Endpoint:
+def endpoint(address: str, weight: int = 1, *health_flags: str) -> Endpoint:
     host, _, port = address.rpartition(":")
-    return Endpoint(Address(host, int(port)), weight, ailments)
+    return Endpoint(Address(host, int(port)), weight, health_flags)
 
 
 def split(
@@ -56,15 +57,17 @@ def answers(v1: int, v2: int, *, far: int = 3) -> Evidence:
     replies = [
         Reply(f"b-{n}", 200, 0.01, f"Hello version: {v}, instance: helloworld-{v}-1") for n, v in enumerate(versions)
     ]
-    return checks.answers_follow_weights(replies, OUT, near_pods=[NEAR], far_pods=[FAR] * far, mode=NetworkMode.LABELS)
+    return checks.answers_follow_weights(
+        replies, OUT, near_pods=[NEAR], far_pods=[FAR] * far, versions=VERSIONS, mode=NetworkMode.LABELS
+    )
 
 
 WHOLE = [Setting(place, "the remote", "remote-network", "remote-network") for place in Source]
 
 
 def broken_at(*places: Source, seen: str = "", of: str = "the remote") -> Evidence:
-    found = [replace(link, seen=seen, of=of) if link.place in places else link for link in WHOLE]
-    return checks.naming_chain_is_whole(found, Role.REMOTE)
+    found = [replace(link, seen=seen, of=of) if link.source in places else link for link in WHOLE]
+    return checks.naming_chain_is_whole(found, "remote")
 
 
 SLEEP, EASTWEST = "sleep-1.sample", "eastwest-1.istio-system"
@@ -76,20 +79,20 @@ ISTIOD, THERE = "istiod.istio-system.svc:15012", Address("172.18.0.9", 15443)
 
 
 def behind(*found: str) -> Evidence:
-    return checks.istiod_found_behind(ISTIOD, [endpoint(one).address for one in found], gateway=[THERE])
+    return checks.istiod_found_behind(ISTIOD, [endpoint(one).address for one in found], "remote", gateway=[THERE])
 
 
 SECRET = RemoteSecret("istio-remote-secret-remote", "remote", "https://172.18.0.9:6443")
 
 
 def usable(*secrets: RemoteSecret, remote_id: str = "remote") -> Evidence:
-    return checks.remote_secrets_usable(secrets, remote_id=remote_id)
+    return checks.remote_secrets_usable({Watch("primary", "remote"): secrets}, ids={"remote": remote_id})
 
 
 def watched(**statuses: str) -> Evidence:
     found = [WatchedCluster(cluster_id, status) for cluster_id, status in statuses.items()]
     whole = [WatchedCluster("primary", "synced"), WatchedCluster("remote", "synced")]
-    return checks.every_cluster_watched({"istiod-1": whole, "istiod-2": found}, {"primary", "remote"})
+    return checks.every_cluster_watched({"primary": {"istiod-1": whole, "istiod-2": found}}, {"primary", "remote"})
 
 
 NOW = datetime.now(UTC)
@@ -101,7 +104,11 @@ IN_PRIMARY, IN_REMOTE = CABundle("ConfigMap of the primary", (ROOT,)), CABundle(
 
 
 def webhooks(*bundles: CABundle, root: CABundle = IN_PRIMARY) -> Evidence:
-    return checks.webhooks_hold_root(bundles, Role.REMOTE, root=root)
+    return checks.webhooks_hold_root(bundles, "remote", root=root)
+
+
+def roots(primary: CABundle, remote: CABundle) -> Evidence:
+    return checks.roots_agree({"primary": primary, "remote": remote})
 
 
 GREEN: dict[str, Check] = {
@@ -113,15 +120,15 @@ GREEN: dict[str, Check] = {
     # With two gateways of a network istiod multiplies all weights, so that each gateway's share is a whole number.
     "weights in other units": lambda: weights(endpoint(NEAR, 2), endpoint(GATEWAY, 6)),
     "answers": lambda: answers(125, 375),
-    "chain": lambda: checks.naming_chain_is_whole(WHOLE, Role.REMOTE),
-    "synced": lambda: checks.every_proxy_synced(SYNCED, Role.REMOTE),
+    "chain": lambda: checks.naming_chain_is_whole(WHOLE, "remote"),
+    "synced": lambda: checks.every_proxy_synced(SYNCED, "remote"),
     "istiod behind the gateway": lambda: behind("172.18.0.9:15012"),
     "usable": lambda: usable(SECRET),
     "watched": lambda: watched(primary="synced", remote="synced", third="timeout"),
     "webhooks": lambda: webhooks(IN_PRIMARY, replace(IN_REMOTE, roots=(OTHER, ROOT))),
-    "roots": lambda: checks.roots_agree([IN_PRIMARY, IN_REMOTE]),
-    "roots, one of two ending": lambda: checks.roots_agree(
-        [CABundle("primary", (OTHER, ENDING)), CABundle("remote", (ENDING, OTHER))]
+    "roots": lambda: roots(IN_PRIMARY, IN_REMOTE),
+    "roots, one of two ending": lambda: roots(
+        CABundle("primary", (OTHER, ENDING)), CABundle("remote", (ENDING, OTHER))
     ),
 }
 
@@ -168,11 +175,11 @@ RED: dict[str, tuple[Check, tuple[Cause, ...]]] = {
         suspects.far_version_missing(NetworkMode.LABELS),
     ),
     "not connected": (
-        lambda: checks.every_proxy_synced(replace(SYNCED, found=SYNCED.found[:1]), Role.REMOTE),
+        lambda: checks.every_proxy_synced(replace(SYNCED, found=SYNCED.found[:1]), "remote"),
         (causes.PROXY_REFUSED, causes.ISTIOD_UNREACHABLE),
     ),
-    "not answered": (lambda: checks.every_proxy_synced(LAGGING, Role.REMOTE), (causes.PROXY_HANGS,)),
-    "refused": (lambda: checks.every_proxy_synced(REFUSED, Role.REMOTE), (causes.ENVOY_REFUSED_CONFIG,)),
+    "not answered": (lambda: checks.every_proxy_synced(LAGGING, "remote"), (causes.PROXY_HANGS,)),
+    "refused": (lambda: checks.every_proxy_synced(REFUSED, "remote"), (causes.ENVOY_REFUSED_CONFIG,)),
     "istiod elsewhere": (lambda: behind("192.0.2.1:15012"), BEHIND_ISTIOD),
     "istiod nowhere": (lambda: behind(), (causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,)),
     "istiod at another port": (lambda: behind("172.18.0.9:15017"), BEHIND_ISTIOD),
@@ -206,10 +213,10 @@ RED: dict[str, tuple[Check, tuple[Cause, ...]]] = {
         (causes.ROOTS_DIFFER, causes.WEBHOOK_ORPHANED),
     ),
     "a root of the past": (lambda: webhooks(CABundle("webhook", (ROOT, ENDED))), (causes.ROOT_EXPIRED,)),
-    "no root": (lambda: checks.roots_agree([IN_PRIMARY, CABundle("remote", problem="not there")]), NOT_WRITTEN),
-    "unequal roots": (lambda: checks.roots_agree([IN_PRIMARY, CABundle("remote", (OTHER,))]), (causes.ROOTS_DIFFER,)),
+    "no root": (lambda: roots(IN_PRIMARY, CABundle("remote", problem="not there")), NOT_WRITTEN),
+    "unequal roots": (lambda: roots(IN_PRIMARY, CABundle("remote", (OTHER,))), (causes.ROOTS_DIFFER,)),
     "a root that ends": (
-        lambda: checks.roots_agree([CABundle("primary", (ENDING,)), CABundle("remote", (ENDING,))]),
+        lambda: roots(CABundle("primary", (ENDING,)), CABundle("remote", (ENDING,))),
         (causes.ROOT_EXPIRED,),
     ),
     "no label of the namespace": (
@@ -259,13 +266,14 @@ NOTHING: dict[str, Check] = {
     "no far pods": lambda: weights(endpoint(NEAR), far=0),
     "no answers": lambda: answers(0, 0),
     "too few answers": lambda: answers(5, 15),
-    "no links": lambda: checks.naming_chain_is_whole([], Role.REMOTE),
-    "no proxies": lambda: checks.every_proxy_synced(Synchronisation((), (), {}), Role.REMOTE),
-    "no gateway of the primary": lambda: checks.istiod_found_behind(ISTIOD, [THERE], gateway=[]),
-    "no istiods": lambda: checks.every_cluster_watched({}, {"primary", "remote"}),
+    "no links": lambda: checks.naming_chain_is_whole([], "remote"),
+    "no proxies": lambda: checks.every_proxy_synced(Synchronisation((), (), {}), "remote"),
+    "no gateway of the primary": lambda: checks.istiod_found_behind(ISTIOD, [THERE], "remote", gateway=[]),
+    "no istiods": lambda: checks.every_cluster_watched({"primary": {}}, {"primary", "remote"}),
+    "no cluster to watch": lambda: checks.remote_secrets_usable({}, ids={"primary": "primary"}),
     "no webhooks": lambda: webhooks(),
     "no root to compare with": lambda: webhooks(IN_PRIMARY, root=CABundle("primary", problem="not there")),
-    "no bundles": lambda: checks.roots_agree([]),
+    "no bundles": lambda: checks.roots_agree({}),
 }
 
 
@@ -335,3 +343,17 @@ def test_certificates_are_read_with_their_time_and_fingerprint() -> None:
 @pytest.mark.parametrize(("text", "problem"), [("", "empty"), (" \n", "empty"), ("-----", "no certificate in PEM")])
 def test_what_is_no_certificate_is_a_problem(text: str, problem: str) -> None:
     assert trust_bundles.read(text.encode()) == ((), problem)
+
+
+def test_the_cluster_that_lacks_the_root_is_the_one_to_look_at() -> None:
+    with pytest.raises(CheckFailed) as failed:
+        roots(CABundle("primary", problem="not there"), IN_REMOTE)
+    assert failed.value.next_command == "kubectl <primary> -n <namespace> get configmap istio-ca-root-cert -o yaml"
+
+
+def test_of_several_watches_the_one_without_a_secret_is_named() -> None:
+    ids = {"b": "id-of-b", "c": "id-of-c"}
+    whole, lacking = [replace(SECRET, cluster_id="id-of-b")], [replace(SECRET, cluster_id="id-of-x")]
+    with pytest.raises(CheckFailed, match="c: istiod's secret for it has its id") as failed:
+        checks.remote_secrets_usable({Watch("a", "b"): whole, Watch("b", "c"): lacking}, ids=ids)
+    assert failed.value.next_command.startswith("kubectl <b> -n <b system> get secrets")

@@ -14,7 +14,7 @@ from splithorizon.checks import CheckFailed, Evidence, suspects
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.mesh.traced_batch import TracedBatch
 from splithorizon.traffic import access_log
 from splithorizon.traffic.access_log import AccessLogLine
@@ -24,7 +24,7 @@ from splithorizon.traffic.gateway_stats import server_name
 from splithorizon.traffic.requests import Reply
 from splithorizon.traffic.trace import Hops, follow
 
-OUT = Route(Role.PRIMARY, Role.REMOTE)
+OUT = Route("primary", "remote")
 GATEWAY, GATEWAY_POD, POD = "10.89.0.14:15443", "10.20.0.6", "10.20.0.4:5000"
 SNI = server_name("sample")
 

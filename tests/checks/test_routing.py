@@ -17,7 +17,7 @@ from splithorizon.checks.judging import NO_CAUSE
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import ROUTES, Role, Route
+from splithorizon.istio.topology import PRIMARY_REMOTE, Route
 from splithorizon.kube.pod_status import Readiness
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.access_log import AccessLogLine
@@ -25,7 +25,7 @@ from splithorizon.traffic.client import Attempt, PodAddress, Sample
 from splithorizon.traffic.correlate import Joined, join
 from splithorizon.traffic.requests import Reply
 
-OUT, BACK = ROUTES
+OUT, BACK = PRIMARY_REMOTE.routes
 NEAR_POD, FAR_POD, GATEWAY = "10.10.0.7:5000", "10.20.0.7:5000", "172.18.0.9:15443"
 
 
@@ -61,7 +61,9 @@ LABELS, MESH_NETWORKS = NetworkMode.LABELS, NetworkMode.MESH_NETWORKS
 def path_proof(
     found: Joined, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY, mode: NetworkMode = LABELS
 ) -> Evidence:
-    return checks.path_proof(found, route, near_pods={near}, far_pods={FAR_POD}, far_gateway={far}, mode=mode)
+    return checks.path_proof(
+        found, route, near_pods={near}, far_pods={FAR_POD}, far_gateway={far}, versions=EXPECTED, mode=mode
+    )
 
 
 def all_answered(found: list[Reply], route: Route, mode: NetworkMode = LABELS) -> Evidence:
@@ -69,7 +71,7 @@ def all_answered(found: list[Reply], route: Route, mode: NetworkMode = LABELS) -
 
 
 def both_versions(found: list[Reply], route: Route, mode: NetworkMode = LABELS) -> Evidence:
-    return checks.both_versions_answer(found, route, mode=mode)
+    return checks.both_versions_answer(found, route, versions=EXPECTED, mode=mode)
 
 
 POD = Readiness(
@@ -95,7 +97,7 @@ PLACED = {"primary": {"v1": 1}, "remote": {"v2": 1}}
 
 Check = Callable[[], Evidence]
 
-HOME = Route(Role.PRIMARY, Role.PRIMARY)
+HOME = Route("primary", "primary")
 
 
 def local(found: list[Reply], upstream: str = NEAR_POD, near_pods: frozenset[str] = frozenset({NEAR_POD})) -> Evidence:
@@ -103,7 +105,7 @@ def local(found: list[Reply], upstream: str = NEAR_POD, near_pods: frozenset[str
     return checks.local_traffic_stays(Sample(HOME, tuple(found), join(found, lines)), near_pods=near_pods)
 
 
-def kept(
+def stays(
     found: list[Reply],
     upstream: str = NEAR_POD,
     near_pods: frozenset[str] = frozenset({NEAR_POD}),
@@ -111,11 +113,11 @@ def kept(
 ) -> Evidence:
     lines = [line(one.request_id, upstream) for one in found]
     sample = Sample(OUT, tuple(found), join(found, lines))
-    return checks.kept_at_home(sample, near_pods=near_pods, by=by)
+    return checks.stays_in_cluster(sample, near_pods=near_pods, by=by)
 
 
 GREEN: dict[str, Check] = {
-    "kept at home": lambda: kept(replies(100, 0)),
+    "stays in its cluster": lambda: stays(replies(100, 0)),
     "local": lambda: local(replies(100, 0)),
     "all answered": lambda: all_answered(replies(50, 50), OUT),
     "both versions": lambda: both_versions(replies(423, 577), OUT),
@@ -128,16 +130,18 @@ GREEN: dict[str, Check] = {
         near_pods={NEAR_POD, "10.10.0.8:5000"},
         far_pods={FAR_POD},
         far_gateway={GATEWAY},
+        versions=EXPECTED,
         mode=LABELS,
     ),
     "placement": lambda: checks.versions_run_only_in(PLACED, EXPECTED),
-    "ready": lambda: checks.ready([POD, POD], Role.PRIMARY),
+    "ready": lambda: checks.ready([POD, POD], "primary"),
     "stood": lambda: checks.stood(
-        [POD, replace(POD, name="other", restarts=2)], [replace(POD, name="other", restarts=2), POD]
+        [POD, replace(POD, name="other", restarts=2)], [replace(POD, name="other", restarts=2), POD], "primary"
     ),
-    "ready without a sidecar": lambda: checks.ready([BARE], Role.PRIMARY),
-    "ready with a sidecar": lambda: checks.ready([POD], Role.PRIMARY, sidecar=True),
-    "absent": lambda: checks.absent([]),
+    "ready without a sidecar": lambda: checks.ready([BARE], "primary"),
+    "ready with a sidecar": lambda: checks.ready([POD], "primary", sidecar=True),
+    "absent": lambda: checks.absent([], "remote"),
+    "istiod only in its cluster": lambda: checks.istiod_runs_only_in({"primary": [POD], "remote": []}, ["primary"]),
     "separate, where packets of others vanish": lambda: checks.networks_are_separate(
         OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=False
     ),
@@ -154,17 +158,17 @@ SLOW = [
 ]
 
 RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
-    "not kept at home": (lambda: kept(replies(0, 100), GATEWAY), (causes.MESH_CONFIG_UNREADABLE,)),
-    "not kept at home by a subset": (
-        lambda: kept(replies(0, 100), GATEWAY, by=Confinement.SUBSET),
+    "does not stay in its cluster": (lambda: stays(replies(0, 100), GATEWAY), (causes.MESH_CONFIG_UNREADABLE,)),
+    "does not stay in its cluster by a subset": (
+        lambda: stays(replies(0, 100), GATEWAY, by=Confinement.SUBSET),
         (causes.OLDER_RULE,),
     ),
-    "not kept at home by a headless service": (
-        lambda: kept(replies(0, 100), GATEWAY, by=Confinement.HEADLESS),
+    "does not stay in its cluster by a headless service": (
+        lambda: stays(replies(0, 100), GATEWAY, by=Confinement.HEADLESS),
         (causes.RULE_SENDS_ELSEWHERE,),
     ),
-    "kept at home and refused": (
-        lambda: kept([replace(one, status=403, body="") for one in replies(100, 0)]),
+    "stays in its cluster and refused": (
+        lambda: stays([replace(one, status=403, body="") for one in replies(100, 0)]),
         "100 x HTTP 403",
     ),
     "local, refused": (lambda: local([*ONCE, BROKEN]), "2 answered; 1 x HTTP 503"),
@@ -346,20 +350,31 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         "v2 only in remote",
     ),
     "a pod not ready": (
-        lambda: checks.ready([POD, WAITING], Role.PRIMARY),
+        lambda: checks.ready([POD, WAITING], "primary"),
         "1 ready; sample/helloworld-v1-86f77cd7bd-cpxhv: 0 of 2 containers ready; ImagePullBackOff",
     ),
     "a pod without its sidecar": (
-        lambda: checks.ready([POD, BARE], Role.PRIMARY, sidecar=True),
+        lambda: checks.ready([POD, BARE], "primary", sidecar=True),
         (causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED, causes.WEBHOOK_NOT_CALLED),
     ),
     "fell and came back": (
-        lambda: checks.stood([POD], [replace(POD, restarts=1)]),
+        lambda: checks.stood([POD], [replace(POD, restarts=1)], "primary"),
         "sample/helloworld-v1-86f77cd7bd-cpxhv: started anew 1 times",
     ),
-    "fell and stayed down": (lambda: checks.stood([POD], [WAITING]), "ImagePullBackOff"),
-    "gave way to another": (lambda: checks.stood([POD], [replace(POD, name="new")]), "another pod took its place"),
-    "present": (lambda: checks.absent([POD]), "sample/helloworld-v1-86f77cd7bd-cpxhv"),
+    "fell and stayed down": (lambda: checks.stood([POD], [WAITING], "primary"), "ImagePullBackOff"),
+    "gave way to another": (
+        lambda: checks.stood([POD], [replace(POD, name="new")], "primary"),
+        "another pod took its place",
+    ),
+    "istiod is not ready": (
+        lambda: checks.istiod_runs_only_in({"primary": [WAITING], "remote": []}, ["primary"]),
+        "ImagePullBackOff",
+    ),
+    "a second istiod": (
+        lambda: checks.istiod_runs_only_in({"primary": [POD], "remote": [POD]}, ["primary"]),
+        (causes.PRIMARY_PROFILE_IN_REMOTE,),
+    ),
+    "present": (lambda: checks.absent([POD], "remote"), "sample/helloworld-v1-86f77cd7bd-cpxhv"),
     "packets that get lost": (
         lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=True),
         "until it was given up after 3.00 s",
@@ -376,8 +391,8 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, status=404), refused=True),
         "somebody answered 404 at 10.20.0.7",
     ),
-    "kept at home and refused, and its cause": (
-        lambda: kept([replace(one, status=403, body="") for one in replies(100, 0)]),
+    "stays in its cluster and refused, and its cause": (
+        lambda: stays([replace(one, status=403, body="") for one in replies(100, 0)]),
         (causes.POLICY_DENIES,),
     ),
     "local, refused by a policy": (lambda: local([replace(BROKEN, status=403)]), (causes.POLICY_DENIES,)),
@@ -458,30 +473,30 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         suspects.near_version_missing(),
     ),
     "a pod not ready, and its cause": (
-        lambda: checks.ready([POD, WAITING], Role.PRIMARY),
+        lambda: checks.ready([POD, WAITING], "primary"),
         (causes.IMAGE_NOT_PULLED,),
     ),
     "a readiness gate": (
-        lambda: checks.ready([replace(WAITING, reason="Ready is False: ReadinessGatesNotReady: …")], Role.PRIMARY),
+        lambda: checks.ready([replace(WAITING, reason="Ready is False: ReadinessGatesNotReady: …")], "primary"),
         (causes.READINESS_GATE_UNMET,),
     ),
     "a pod that crashes for want of memory": (
-        lambda: checks.ready([replace(WAITING, reason="waiting (CrashLoopBackOff), before (OOMKilled)")], Role.PRIMARY),
+        lambda: checks.ready([replace(WAITING, reason="waiting (CrashLoopBackOff), before (OOMKilled)")], "primary"),
         (causes.CONTAINER_CRASHES,),
     ),
     "a pod not ready for no known reason": (
-        lambda: checks.ready([replace(WAITING, reason="0 of 2 containers ready")], Role.PRIMARY),
+        lambda: checks.ready([replace(WAITING, reason="0 of 2 containers ready")], "primary"),
         (),
     ),
     "fell and came back, and its cause": (
-        lambda: checks.stood([POD], [replace(POD, restarts=1)]),
+        lambda: checks.stood([POD], [replace(POD, restarts=1)], "primary"),
         (causes.ISTIOD_CRASHED,),
     ),
     "gave way to another, and its cause": (
-        lambda: checks.stood([POD], [replace(POD, name="new")]),
+        lambda: checks.stood([POD], [replace(POD, name="new")], "primary"),
         (causes.ISTIOD_REPLACED,),
     ),
-    "present, and its cause": (lambda: checks.absent([POD]), (causes.PRIMARY_PROFILE_IN_REMOTE,)),
+    "present, and its cause": (lambda: checks.absent([POD], "remote"), (causes.PRIMARY_PROFILE_IN_REMOTE,)),
     "packets that get lost, and their cause": (
         lambda: checks.networks_are_separate(OUT, near=NEAR, far=replace(FAR, seconds=3.0), refused=True),
         (causes.PACKETS_LEAVE,),
@@ -498,8 +513,8 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
 
 NOTHING: dict[str, Check] = {
     "local": lambda: local([]),
-    "kept at home": lambda: kept([]),
-    "kept at home, no pods": lambda: kept(replies(5, 0), near_pods=frozenset()),
+    "stays in its cluster": lambda: stays([]),
+    "stays in its cluster, no pods": lambda: stays(replies(5, 0), near_pods=frozenset()),
     "local, no pods": lambda: local(ONCE, near_pods=frozenset()),
     "all answered": lambda: all_answered([], OUT),
     "both versions": lambda: both_versions([], OUT),
@@ -510,13 +525,13 @@ NOTHING: dict[str, Check] = {
     "every reply joined, access log off": lambda: checks.every_reply_joined(join(ONCE, []), OUT),
     "path, one cluster given twice": lambda: path_proof(joined((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY),
     "path, no address known": lambda: checks.path_proof(
-        SOUND, OUT, near_pods=set(), far_pods={FAR_POD}, far_gateway={GATEWAY}, mode=LABELS
+        SOUND, OUT, near_pods=set(), far_pods={FAR_POD}, far_gateway={GATEWAY}, versions=EXPECTED, mode=LABELS
     ),
     "path": lambda: path_proof(join([], [])),
     "path, no line": lambda: path_proof(join(ONCE, [])),
     "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
-    "ready": lambda: checks.ready([], Role.PRIMARY),
-    "stood": lambda: checks.stood([], [POD]),
+    "ready": lambda: checks.ready([], "primary"),
+    "stood": lambda: checks.stood([], [POD], "primary"),
     "separate, but near is not reached either": lambda: checks.networks_are_separate(
         OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR, refused=True
     ),
@@ -580,12 +595,12 @@ def test_the_error_probability_is_stated() -> None:
 
 @pytest.mark.parametrize(("route", "name"), [(OUT, "primary→remote"), (BACK, "remote→primary")])
 def test_a_failure_names_its_route(route: Route, name: str) -> None:
-    assert (route.near, route.far) in [(Role.PRIMARY, Role.REMOTE), (Role.REMOTE, Role.PRIMARY)]
+    assert (route.near, route.far) in [("primary", "remote"), ("remote", "primary")]
     with pytest.raises(CheckFailed, match=f"^{name}: "):
         all_answered([*replies(1, 1), LOST], route)
 
 
-def refuted(*open_causes: Cause, where: Route | Role = OUT) -> CheckFailed:
+def refuted(*open_causes: Cause, where: Route | str = OUT) -> CheckFailed:
     return CheckFailed(
         "it holds", expected="a", seen="b", samples=1, causes=open_causes, next_command="compare", where=where
     )
@@ -597,7 +612,7 @@ OTHER = Cause("other", "it is broken")
 
 def test_a_single_cause_has_its_own_next_step_about_the_clusters_looked_at() -> None:
     assert refuted(ONE).next_command == "kubectl <primary> -n <remote system> get pods"
-    assert refuted(ONE, where=Role.REMOTE).next_command == "kubectl <remote> -n <remote system> get pods"
+    assert refuted(ONE, where="remote").next_command == "kubectl <remote> -n <remote system> get pods"
     assert refuted(OTHER).next_command == "compare"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from splithorizon import checks
 from splithorizon.base.errors import EnvironmentBroke
@@ -15,7 +16,7 @@ from splithorizon.checks import CheckFailed
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio import certificates
-from splithorizon.istio.topology import Role, Route
+from splithorizon.istio.topology import Route
 from splithorizon.istio.workload_certificate import WorkloadCertificate, identity_of
 from splithorizon.mesh.security import AuthzResult, WorkloadIdentity
 from splithorizon.traffic.access_log import AccessLogLine
@@ -25,7 +26,7 @@ from splithorizon.traffic.requests import Reply
 from splithorizon.traffic.tls_probe import TlsProbeResult
 from tests.istio.test_certificates import Issuer
 
-OUT = Route(Role.PRIMARY, Role.REMOTE)
+OUT = Route("primary", "remote")
 IDENTITY = identity_of("cluster.local", "sample", "default")
 NOW = datetime.now(UTC)
 OK_ANSWER = b"HTTP/1.1 200 OK\r\n\r\nhello"
@@ -50,13 +51,13 @@ def over_intermediate(issuer: Issuer) -> tuple[x509.Certificate, ...]:
 
 
 CHAIN, OTHER = chain(), chain()
-ROOTS = dict.fromkeys(Role, (CHAIN[-1],))
+ROOTS = dict.fromkeys(("primary", "remote"), (CHAIN[-1],))
 SERVED = TlsProbeResult(CHAIN, ending="tlsv13 alert certificate required")
 CLOSED = TlsProbeResult(ending="connection reset by peer")
 
 
 def test_a_chain_of_the_common_root_is_proof() -> None:
-    found = checks.chain_leads_to_root(SERVED, Role.REMOTE, roots=ROOTS, identity=IDENTITY)
+    found = checks.chain_leads_to_root(SERVED, "remote", roots=ROOTS, identity=IDENTITY)
     assert found.key_number.startswith("3 certificates, until 20")
     assert found.numbers["identity"] == IDENTITY
     assert found.sample_lines[1:] == ("L=primary,CN=Intermediate CA,O=Istio", "CN=Root CA,O=Istio")
@@ -64,7 +65,8 @@ def test_a_chain_of_the_common_root_is_proof() -> None:
 
 def test_a_root_that_is_not_served_is_still_led_to() -> None:
     without_root = replace(SERVED, chain=CHAIN[:2])
-    assert checks.chain_leads_to_root(without_root, Role.REMOTE, roots=ROOTS, identity=IDENTITY)
+    found = checks.chain_leads_to_root(without_root, "remote", roots=ROOTS, identity=IDENTITY)
+    assert found.numbers["identity"] == IDENTITY
 
 
 def expired() -> x509.Certificate:
@@ -74,7 +76,7 @@ def expired() -> x509.Certificate:
     )
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(IDENTITY)])
     dated = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(minutes=30))
-    return dated.add_extension(names, critical=True).sign(key, certificates.hashes.SHA256())
+    return dated.add_extension(names, critical=True).sign(key, hashes.SHA256())
 
 
 EXPIRED = expired()
@@ -87,24 +89,28 @@ EXPIRED = expired()
         (CLOSED, ROOTS, (causes.SERVICES_NOT_EXPOSED, causes.NO_MUTUAL_TLS)),
         (TlsProbeResult(ending="wrong version number"), ROOTS, (causes.GATEWAY_WITHOUT_TLS,)),
         (replace(SERVED, chain=OTHER), ROOTS, (causes.ROOTS_DIFFER,)),
-        (SERVED, ROOTS | {Role.REMOTE: (OTHER[-1],)}, (causes.ROOTS_DIFFER,)),
+        (SERVED, ROOTS | {"remote": (OTHER[-1],)}, (causes.ROOTS_DIFFER,)),
         (replace(SERVED, chain=CHAIN[:1]), ROOTS, (causes.ROOTS_DIFFER,)),
-        (TlsProbeResult((EXPIRED,)), dict.fromkeys(Role, (EXPIRED,)), (causes.CERTIFICATE_NOT_RENEWED,)),
+        (
+            TlsProbeResult((EXPIRED,)),
+            dict.fromkeys(ROOTS, (EXPIRED,)),
+            (causes.CERTIFICATE_NOT_RENEWED,),
+        ),
     ],
     ids=["refused", "reset", "no TLS", "another root", "one cluster's root", "no intermediate", "expires"],
 )
 def test_what_is_not_trusted_is_refuted(
-    greeting: TlsProbeResult, roots: dict[Role, tuple[x509.Certificate, ...]], open_causes: tuple[Cause, ...]
+    greeting: TlsProbeResult, roots: dict[str, tuple[x509.Certificate, ...]], open_causes: tuple[Cause, ...]
 ) -> None:
     with pytest.raises(CheckFailed) as caught:
-        checks.chain_leads_to_root(greeting, Role.PRIMARY, roots=roots, identity=IDENTITY)
+        checks.chain_leads_to_root(greeting, "primary", roots=roots, identity=IDENTITY)
     assert caught.value.causes == open_causes
 
 
 def test_only_the_cluster_that_does_not_trust_it_is_named() -> None:
-    roots = ROOTS | {Role.REMOTE: (OTHER[-1],)}
+    roots = ROOTS | {"remote": (OTHER[-1],)}
     with pytest.raises(CheckFailed, match="by the roots of the remote: no chain") as caught:
-        checks.chain_leads_to_root(SERVED, Role.PRIMARY, roots=roots, identity=IDENTITY)
+        checks.chain_leads_to_root(SERVED, "primary", roots=roots, identity=IDENTITY)
     assert "roots of the primary" not in caught.value.seen
 
 
@@ -119,35 +125,35 @@ def test_only_the_cluster_that_does_not_trust_it_is_named() -> None:
 )
 def test_a_chain_over_a_wrong_intermediate_is_refuted_and_names_it(flaw: dict[str, Any], problem: str) -> None:
     served = over_intermediate(Issuer(**flaw))
-    roots = dict.fromkeys(Role, (served[-1],))
+    roots = dict.fromkeys(("primary", "remote"), (served[-1],))
     with pytest.raises(CheckFailed) as caught:
-        checks.chain_leads_to_root(TlsProbeResult(served), Role.PRIMARY, roots=roots, identity=IDENTITY)
+        checks.chain_leads_to_root(TlsProbeResult(served), "primary", roots=roots, identity=IDENTITY)
     assert f"by the roots of the remote: the intermediate CN=made by a test {problem}" in caught.value.seen
     assert "renew istiod's own (cacerts)" in caught.value.likely_cause
 
 
 def test_another_identity_is_not_helloworlds() -> None:
     with pytest.raises(CheckFailed, match=causes.SERVER_IS_ANOTHER.text) as caught:
-        checks.chain_leads_to_root(SERVED, Role.PRIMARY, roots=ROOTS, identity=IDENTITY.replace("default", "hello"))
+        checks.chain_leads_to_root(SERVED, "primary", roots=ROOTS, identity=IDENTITY.replace("default", "hello"))
     assert IDENTITY in caught.value.seen
 
 
 def test_a_certificate_without_any_name_is_nobodys() -> None:
     with pytest.raises(CheckFailed, match="nobody, valid from"):
-        checks.chain_leads_to_root(TlsProbeResult((CHAIN[-1],)), Role.PRIMARY, roots=ROOTS, identity=IDENTITY)
+        checks.chain_leads_to_root(TlsProbeResult((CHAIN[-1],)), "primary", roots=ROOTS, identity=IDENTITY)
 
 
-@pytest.mark.parametrize("roots", [{}, ROOTS | {Role.REMOTE: ()}], ids=["no cluster", "none in one"])
-def test_without_roots_nothing_is_said(roots: dict[Role, tuple[x509.Certificate, ...]]) -> None:
+@pytest.mark.parametrize("roots", [{}, ROOTS | {"remote": ()}], ids=["no cluster", "none in one"])
+def test_without_roots_nothing_is_said(roots: dict[str, tuple[x509.Certificate, ...]]) -> None:
     with pytest.raises(EnvironmentBroke):
-        checks.chain_leads_to_root(SERVED, Role.PRIMARY, roots=roots, identity=IDENTITY)
+        checks.chain_leads_to_root(SERVED, "primary", roots=roots, identity=IDENTITY)
 
 
 FOREIGN = replace(SERVED, ending="tlsv1 alert unknown ca")
 
 
 def test_refused_strangers_are_told_with_their_alerts() -> None:
-    found = checks.strangers_refused(bare=SERVED, foreign=FOREIGN, role=Role.PRIMARY)
+    found = checks.strangers_refused(bare=SERVED, foreign=FOREIGN, cluster="primary")
     assert found.numbers == {"without_certificate": SERVED.ending, "foreign_certificate": FOREIGN.ending}
 
 
@@ -167,18 +173,18 @@ def test_a_stranger_who_hears_a_byte_is_not_refused(
     bare: TlsProbeResult, foreign: TlsProbeResult, open_causes: tuple[Cause, ...]
 ) -> None:
     with pytest.raises(CheckFailed) as caught:
-        checks.strangers_refused(bare=bare, foreign=foreign, role=Role.PRIMARY)
+        checks.strangers_refused(bare=bare, foreign=foreign, cluster="primary")
     assert caught.value.causes == open_causes
 
 
 @pytest.mark.parametrize(("bare", "foreign"), [(CLOSED, SERVED), (SERVED, CLOSED)])
 def test_where_nothing_is_served_a_refusal_means_nothing(bare: TlsProbeResult, foreign: TlsProbeResult) -> None:
     with pytest.raises(EnvironmentBroke, match="not even served"):
-        checks.strangers_refused(bare=bare, foreign=foreign, role=Role.PRIMARY)
+        checks.strangers_refused(bare=bare, foreign=foreign, cluster="primary")
 
 
 def test_a_gateway_that_closes_on_what_it_does_not_know_is_sound() -> None:
-    found = checks.gateway_knows_only_services(known=SERVED, unknown=CLOSED, plain=CLOSED, role=Role.REMOTE)
+    found = checks.gateway_knows_only_services(known=SERVED, unknown=CLOSED, plain=CLOSED, cluster="remote")
     assert found.key_number == "connection reset by peer"
 
 
@@ -194,13 +200,13 @@ def test_a_gateway_that_passes_on_what_it_does_not_know_is_refuted(
     unknown: TlsProbeResult, plain: TlsProbeResult, open_causes: tuple[Cause, ...]
 ) -> None:
     with pytest.raises(CheckFailed) as caught:
-        checks.gateway_knows_only_services(known=SERVED, unknown=unknown, plain=plain, role=Role.REMOTE)
+        checks.gateway_knows_only_services(known=SERVED, unknown=unknown, plain=plain, cluster="remote")
     assert caught.value.causes == open_causes
 
 
 def test_a_gateway_that_serves_nothing_at_all_refuses_nobody() -> None:
     with pytest.raises(EnvironmentBroke, match="not even served"):
-        checks.gateway_knows_only_services(known=CLOSED, unknown=CLOSED, plain=CLOSED, role=Role.REMOTE)
+        checks.gateway_knows_only_services(known=CLOSED, unknown=CLOSED, plain=CLOSED, cluster="remote")
 
 
 POD = PodAddress("helloworld-v1-x", "10.10.0.7")
@@ -210,7 +216,7 @@ REFUSED = Attempt(POD, URL, 0, 0.0, "Recv failure: Connection reset by peer")
 
 
 def test_plain_text_that_is_refused_at_once_is_proof() -> None:
-    found = checks.plain_text_refused(Role.PRIMARY, control=REACHED, asked=REFUSED)
+    found = checks.plain_text_refused("primary", control=REACHED, asked=REFUSED)
     assert found.numbers["error"] == "Recv failure: Connection reset by peer"
 
 
@@ -224,13 +230,13 @@ def test_plain_text_that_is_refused_at_once_is_proof() -> None:
 )
 def test_plain_text_that_is_not_refused_is_refuted(asked: Attempt, open_causes: tuple[Cause, ...]) -> None:
     with pytest.raises(CheckFailed) as caught:
-        checks.plain_text_refused(Role.PRIMARY, control=REACHED, asked=asked)
+        checks.plain_text_refused("primary", control=REACHED, asked=asked)
     assert caught.value.causes == open_causes
 
 
 def test_a_client_that_reaches_nothing_proves_nothing() -> None:
     with pytest.raises(EnvironmentBroke, match="does not even reach the pod"):
-        checks.plain_text_refused(Role.PRIMARY, control=REFUSED, asked=REFUSED)
+        checks.plain_text_refused("primary", control=REFUSED, asked=REFUSED)
 
 
 NEAR, FAR = "10.10.0.7:5000", "10.89.0.2:15443"
@@ -297,7 +303,7 @@ GATEWAY = identity_of("cluster.local", "istio-system", "gateway")
 
 def test_proxies_with_certificates_of_their_own_are_sound() -> None:
     gateway = WorkloadIdentity("gateway-1.istio-system", GATEWAY, (replace(CERTIFICATE, identities=(GATEWAY,)),))
-    found = checks.workloads_known_by_their_own([KNOWN, gateway], Role.PRIMARY)
+    found = checks.workloads_known_by_their_own([KNOWN, gateway], "primary")
     assert found.key_number == f"2 proxies, until {CERTIFICATE.ends:%FT%RZ}"
 
 
@@ -320,11 +326,11 @@ def test_a_proxy_that_is_not_known_by_its_own_is_refuted(
     found: tuple[WorkloadCertificate, ...], open_causes: tuple[Cause, ...]
 ) -> None:
     with pytest.raises(CheckFailed) as caught:
-        checks.workloads_known_by_their_own([KNOWN, replace(KNOWN, certificates=found)], Role.PRIMARY)
+        checks.workloads_known_by_their_own([KNOWN, replace(KNOWN, certificates=found)], "primary")
     assert caught.value.causes == open_causes
     assert caught.value.samples == 2
 
 
 def test_without_proxies_nothing_is_said() -> None:
     with pytest.raises(EnvironmentBroke):
-        checks.workloads_known_by_their_own([], Role.PRIMARY)
+        checks.workloads_known_by_their_own([], "primary")

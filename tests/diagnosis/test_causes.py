@@ -13,7 +13,6 @@ from proof.faults.registry import fault
 from splithorizon.checks import next_steps
 from splithorizon.diagnosis import causes, unjudged
 from splithorizon.diagnosis.causes import REGISTRY, Cause, Registry
-from splithorizon.istio.topology import Role
 from splithorizon.run import catalogue
 from splithorizon.run.verdict import Verdict
 from splithorizon.traffic.proxy_log import AccessLogSilent, AccessLogUnreadable
@@ -47,7 +46,7 @@ def test_a_cause_is_a_clause_and_its_next_step_a_whole_command(cause: Cause, tmp
     assert 10 < len(cause.text) <= 120
     assert not cause.text.endswith(".")
     if cause.next_step:
-        command = next_steps.render(cause.next_step.format(near=Role.PRIMARY, far=Role.REMOTE), mesh_info(tmp_path))
+        command = next_steps.render(cause.next_step.format(near="primary", far="remote"), mesh_info(tmp_path))
         assert command.startswith(("kubectl --", "istioctl --"))
         assert not set("<>{}") & set(command)
 

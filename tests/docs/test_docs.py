@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from proof.faults import every_fault
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
 from splithorizon.run import catalogue
+from splithorizon.run.catalogue import Behaviour
 from tests.support.repository import kept_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -133,28 +135,128 @@ def test_the_tables_are_what_the_code_says() -> None:
 
 
 def test_a_stale_table_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    area = tmp_path / "suites" / "area"
+    area, manifests = tmp_path / "suites" / "area", tmp_path / "manifests"
     area.mkdir(parents=True)
+    (manifests / "faults").mkdir(parents=True)
+    (manifests / "faults" / "networks-joined.yaml").touch()
+    (manifests / "used.yaml").write_text("# A thing.\n# Used by: test_w, test_x\n# Used by: test_y\n")
+    (manifests / "unused.yaml").write_text("# Used by: test_x_and_more\n")
     monkeypatch.setattr(tables, "SUITES", area.parent)
+    monkeypatch.setattr(tables, "MANIFESTS", manifests)
     monkeypatch.setattr(tables, "CAUSES", tmp_path / "causes.md")
     for page in (area / "README.md", area.parent / "README.md", tables.CAUSES):
         page.write_text("# Area\n<!-- made by docs/tables.py -->\nold\n<!-- end -->\nkept\n")
     module = area / "test_x.py"
     module.write_text(
         '"""It holds."""\n@behaviour(profile="core", breaks_when="networks-joined")\n'
-        "def test_x(prove): prove(checks.absent(()))\n"
+        "def test_x(prove): prove(checks.absent((), name))\n"
     )
     assert (tables.main(["--check"]), tables.main([]), tables.main(["--check"])) == (1, 0, 0)
     text = (area / "README.md").read_text()
-    assert "| [It holds](test_x.py) | core | [networks-joined](" in text
-    assert "): Each node gets a route to the other's pods" in text
-    assert "| `primary-profile-in-remote` |" in text
+    assert "### It holds\n\n- test: [test_x.py](test_x.py), profile `core`\n- checks: [readiness.absent](" in text
+    assert "- manifests: [used.yaml](../../manifests/used.yaml)\n" in text
+    assert "- fault that must break it: `networks-joined`, function [networks_joined](" in text
+    assert "with [networks-joined.yaml](../../manifests/faults/networks-joined.yaml)." in " ".join(text.split())
+    assert "| [area](area/README.md) | [It holds](area/test_x.py) | core |" in (area.parent / "README.md").read_text()
+    assert "| `primary-profile-in-remote` |" in tables.CAUSES.read_text()
+    assert "`primary-profile-in-remote`" in text
     assert "kept" in text
     (row,) = (line for line in tables.CAUSES.read_text().splitlines() if line.startswith("| `networks-joined` |"))
     assert row.endswith("proof/faults/networks.py) |")
     module.write_text(module.read_text().replace("networks-joined", "no-such-fault"))
     with pytest.raises(ValueError, match=r"test_x\.py: there is no fault 'no-such-fault'"):
         tables.main(["--check"])
+
+
+@pytest.mark.parametrize("one", catalogue.behaviours(tables.SUITES), ids=lambda one: one.name)
+def test_from_each_claim_a_reader_finds_what_belongs_to_it(one: Behaviour) -> None:
+    page = (one.path.parent / "README.md").read_text()
+    section = page.partition(f"### {one.claim}\n")[2].partition("\n\n###")[0].partition("<!-- end")[0]
+    assert f"]({one.path.name})" in section
+    for label in ("checks: [", "manifests: ", "fault that must break it: `"):
+        assert f"\n- {label}" in section
+    shown = " ".join(section.split())
+    for fault in (fault for fault in every_fault() if fault.name in one.breaks_when):
+        assert f"`{fault.name}`, function [{fault.inject.__name__}](" in shown
+        assert f"Cause: `{fault.causes[one.name]}`" in shown
+        assert f"`{fault.causes[one.name]}`" in shown.partition("that a failure can name: ")[2]
+
+
+def test_a_behaviour_without_manifests_of_its_own_stands_on_the_common_ones() -> None:
+    text = tables.behaviours_of(REPOSITORY / "suites" / "resilience")
+    assert "- manifests: only the common ones, [workloads](../../manifests/workloads) and [istio]" in text
+    assert "- also broken by: " in tables.behaviours_of(REPOSITORY / "suites" / "discovery")
+
+
+def test_a_manifest_says_how_it_is_applied_and_names_behaviours_that_there_are() -> None:
+    """Overlays are merged by the installer, and no command applies them alone."""
+    behaviours = {path.stem for path in (REPOSITORY / "suites").glob("*/test_*.py")}
+    manifests = sorted((REPOSITORY / "manifests").rglob("*.yaml"))
+    assert len(manifests) > 40
+    for path in manifests:
+        head = "".join(itertools.takewhile(lambda line: line.startswith("# "), path.open()))
+        assert head.startswith("# Overlay" if "overlays" in path.parts else "# "), path
+        if "overlays" not in path.parts:
+            assert re.search(rf"^# By hand: .*{re.escape(str(path.relative_to(REPOSITORY)))}", head, re.MULTILINE), path
+        used = [name for line in re.findall(r"^# Used by: (.*)$", head, re.MULTILINE) for name in line.split(", ")]
+        assert set(used) <= behaviours, path
+
+
+def test_every_fault_of_a_manifest_shows_that_manifest() -> None:
+    shown = {path for fault in every_fault() for path in tables.manifests_in(fault)}
+    assert shown == set((REPOSITORY / "manifests" / "faults").glob("*.yaml"))
+
+
+def test_the_readme_links_every_document() -> None:
+    linked = set(_LINK.findall((REPOSITORY / "README.md").read_text()))
+    documents_of_ours = {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")}
+    assert {"docs/glossary.md", "docs/measurements.md"} <= documents_of_ours
+    assert documents_of_ours - {link.partition("#")[0] for link in linked} == set()
+
+
+def test_the_glossary_has_at_most_twenty_terms_in_their_order() -> None:
+    rows = re.findall(
+        r"^\| (?!term \|)([^|-][^|]*) \|", (REPOSITORY / "docs" / "glossary.md").read_text(), re.MULTILINE
+    )
+    terms = [term for row in rows for term in row.split(", ")]
+    assert {"near", "far", "route", "claim", "profile", "owned mesh", "existing mesh"} <= set(terms)
+    assert len(terms) <= 20
+    assert rows == sorted(rows, key=str.lower)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_what_a_page_says_is_in_a_file_is_there(page: str) -> None:
+    """A row of *where to find what* names a definition and the file that has it."""
+    path = REPOSITORY / page
+    named = re.findall(r"`(\w+)` in \[[^\]]+\]\(([^)]+)\)", path.read_text())
+    assert len(named) >= 2
+    assert [name for name, file in named if f"def {name}(" not in (path.parent / file).read_text()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_a_page_shows_both_networks_and_the_way_of_a_request(page: str) -> None:
+    pictures = [block for kind, block in _FENCE.findall((REPOSITORY / page).read_text()) if kind == "mermaid"]
+    kinds = [block.partition("\n")[0] for block in pictures]
+    assert "flowchart LR" in kinds
+    assert "sequenceDiagram" in kinds
+    # The names of the networks are those of the manifests.
+    networks = {
+        yaml.safe_load((REPOSITORY / "manifests" / "istio" / f"{name}-namespace.yaml").read_text())["metadata"][
+            "labels"
+        ]["topology.istio.io/network"]
+        for name in ("primary", "remote")
+    }
+    assert all(any(network in picture for picture in pictures) for network in networks)
+
+
+@pytest.mark.parametrize("page", documents(), ids=document_id)
+def test_a_page_uses_the_common_terms(page: Path) -> None:
+    """Not in what is generated: that is the code's."""
+    text = re.sub(r"<!-- made by .*?<!-- end -->", "", page.read_text(), flags=re.DOTALL)
+    found = re.findall(
+        r"\b(?:side-car|told(?! apart)|anew|the seed|meshes? of others|nouns?|accus\w+)\b", without_code(text)
+    )
+    assert found == []
 
 
 def test_of_a_table_by_protocol_a_test_has_the_causes_of_its_own_protocol() -> None:

@@ -13,9 +13,8 @@ from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import Timeouts
 from splithorizon.istio.info import Address, MeshInfo
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
-from splithorizon.mesh.mesh import Cluster
+from splithorizon.mesh.cluster import Cluster
 from splithorizon.traffic.client import Client
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import small_api
@@ -25,9 +24,9 @@ def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
     sent = mesh_info(tmp_path)
     found = MeshInfo.from_json(sent.to_json())
     assert found == sent
-    for role in Role:
-        cluster = found.clusters[role]
-        assert isinstance(cluster.role, Role)
+    for name in ("primary", "remote"):
+        cluster = found.clusters[name]
+        assert cluster.name == name
         assert isinstance(cluster.kubeconfig, Path)
         assert list(map(str, cluster.gateways)) == [f"{cluster.node_address}:15443"]
     assert isinstance(found.kind, Path)
@@ -35,7 +34,7 @@ def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_facts_are_plain_json_and_travel_twice(tmp_path: Path) -> None:
     text = mesh_info(tmp_path).to_json()
-    assert set(json.loads(text)["clusters"]) == {"primary", "remote"}
+    assert [cluster["name"] for cluster in json.loads(text)["clusters"]] == ["primary", "remote"]
     assert MeshInfo.from_json(text).to_json() == text
 
 
@@ -48,7 +47,7 @@ def test_a_kubeconfig_goes_by_path_and_not_by_content(tmp_path: Path) -> None:
 
 
 def test_a_gateway_that_has_a_name_alone_is_known_by_the_names_addresses(tmp_path: Path) -> None:
-    known = mesh_info(tmp_path).clusters[Role.REMOTE]
+    known = mesh_info(tmp_path).clusters["remote"]
     told = replace(known, gateways=(Address("load-balancer.test", 15443), Address("10.0.0.9", 443)))
     asked: list[str] = []
 
@@ -86,7 +85,7 @@ Address: fd00::1
 def test_a_name_is_looked_up_where_the_client_is(tmp_path: Path, printed: str, found: set[str]) -> None:
     with small_api(tmp_path / "kubeconfig") as api:
         api.frames = [(1, printed.encode()), (3, b'{"status":"Success"}')]
-        client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", Role.PRIMARY, "sleep-1")
+        client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", "primary", "sleep-1")
         assert client.resolve("gateway.test") == found
 
 
@@ -94,9 +93,9 @@ def test_a_name_is_looked_up_where_the_client_is(tmp_path: Path, printed: str, f
     "printed", [";; connection timed out; no servers could be reached\n", "** server can't find it: SERVFAIL\n"]
 )
 def test_a_dns_that_gives_no_answer_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str) -> None:
-    monkeypatch.setattr(timeouts, "_current", replace(Timeouts(), name_told=0.1))
+    monkeypatch.setattr(timeouts, "_current", replace(Timeouts(), name_resolved=0.1))
     with small_api(tmp_path / "kubeconfig") as api:
         api.frames = [(1, printed.encode()), (3, b'{"status":"Success"}')]
-        client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", Role.PRIMARY, "sleep-1")
+        client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", "primary", "sleep-1")
         with pytest.raises(EnvironmentBroke, match=re.escape(printed.strip())):
             client.resolve("gateway.test")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from splithorizon.istio import trust_bundles
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from tests.support.small_api import SmallApi, small_api
 
@@ -33,19 +32,19 @@ def hold(api: SmallApi, kind: str, **webhook: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "kind", "policy", "counted"),
+    ("managed", "kind", "policy", "counted"),
     [
-        (Role.REMOTE, "validating", "Ignore", False),
-        (Role.REMOTE, "validating", "Fail", True),
-        (Role.REMOTE, "mutating", "Ignore", True),
-        (Role.PRIMARY, "validating", "Ignore", True),
+        (True, "validating", "Ignore", False),
+        (True, "validating", "Fail", True),
+        (True, "mutating", "Ignore", True),
+        (False, "validating", "Ignore", True),
     ],
 )
-def test_a_validator_of_the_remote_that_is_not_to_be_heeded_needs_no_bundle(
-    api: SmallApi, tmp_path: Path, role: Role, kind: str, policy: str, counted: bool
+def test_a_validator_of_a_managed_cluster_that_may_fail_open_needs_no_bundle(
+    api: SmallApi, tmp_path: Path, managed: bool, kind: str, policy: str, counted: bool
 ) -> None:
     hold(api, kind, failurePolicy=policy)
-    found = trust_bundles.of_webhooks(Kube(tmp_path / "kubeconfig", role), "canary")
+    found = trust_bundles.of_webhooks(Kube(tmp_path / "kubeconfig", "east"), "canary", managed=managed)
     assert [bundle.problem for bundle in found] == (["empty"] if counted else [])
     asked = {query["labelSelector"][0] for _, path, query, _, _ in api.asked if path.startswith(FOLDER)}
     assert asked == {"app=istiod,istio.io/rev=canary", "app=sidecar-injector,istio.io/rev=canary"}
@@ -53,5 +52,5 @@ def test_a_validator_of_the_remote_that_is_not_to_be_heeded_needs_no_bundle(
 
 def test_a_validator_that_has_a_bundle_is_looked_at_everywhere(api: SmallApi, tmp_path: Path) -> None:
     hold(api, "validating", failurePolicy="Ignore", clientConfig={"caBundle": "bm90IFBFTQ=="})
-    (bundle,) = trust_bundles.of_webhooks(Kube(tmp_path / "kubeconfig", Role.REMOTE), "")
+    (bundle,) = trust_bundles.of_webhooks(Kube(tmp_path / "kubeconfig", "east"), "", managed=True)
     assert bundle.problem

@@ -19,11 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from lab.ca import FILES, Trust
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.certificates import fingerprint
-from splithorizon.istio.topology import Role
 from splithorizon.run.redaction import redact
 
 
-def write(folder: Path, trust: Trust, role: Role) -> Path:
+def write(folder: Path, trust: Trust, role: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in trust.files[role].items():
         (folder / name).write_bytes(content)
@@ -36,24 +35,24 @@ def trust() -> Trust:
 
 
 def test_both_clusters_have_one_root_and_a_ca_of_their_own(trust: Trust) -> None:
-    primary, remote = (trust.files[role] for role in Role)
+    primary, remote = (trust.files[role] for role in ("primary", "remote"))
     assert primary["root-cert.pem"] == remote["root-cert.pem"]
     assert primary["ca-cert.pem"] != remote["ca-cert.pem"]
 
 
 def test_two_runs_share_nothing(trust: Trust) -> None:
     other = Trust.make()
-    assert other.files[Role.PRIMARY]["root-cert.pem"] != trust.files[Role.PRIMARY]["root-cert.pem"]
+    assert other.files["primary"]["root-cert.pem"] != trust.files["primary"]["root-cert.pem"]
     assert not set(other.secrets) & set(trust.secrets)
 
 
 def test_the_fingerprint_is_that_of_the_certificate_itself(trust: Trust) -> None:
-    root = trust.files[Role.PRIMARY]["root-cert.pem"].decode()
+    root = trust.files["primary"]["root-cert.pem"].decode()
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(root)).hexdigest().upper()
     assert fingerprint(root.encode()).replace(":", "") == digest
 
 
-def leaf(trust: Trust, role: Role, folder: Path) -> Path:
+def leaf(trust: Trust, role: str, folder: Path) -> Path:
     """Certify a workload as that cluster's istiod would; write its key and whole chain."""
     files = trust.files[role]
     issuer = x509.load_pem_x509_certificate(files["ca-cert.pem"])
@@ -104,19 +103,21 @@ def handshake(certificate: Path, root: bytes) -> None:
         thread.join(timeout=10)
 
 
-@pytest.mark.parametrize("role", Role)
-def test_who_is_certified_in_one_cluster_is_trusted_in_the_other(trust: Trust, role: Role, tmp_path: Path) -> None:
-    handshake(leaf(trust, role, tmp_path), trust.files[role.other]["root-cert.pem"])
+@pytest.mark.parametrize("role", ["primary", "remote"])
+def test_who_is_certified_in_one_cluster_is_trusted_in_the_other(trust: Trust, role: str, tmp_path: Path) -> None:
+    handshake(
+        leaf(trust, role, tmp_path), trust.files[{"primary": "remote", "remote": "primary"}[role]]["root-cert.pem"]
+    )
 
 
 def test_who_is_certified_by_another_run_is_not_trusted(trust: Trust, tmp_path: Path) -> None:
-    certificate = leaf(Trust.make(), Role.REMOTE, tmp_path)
+    certificate = leaf(Trust.make(), "remote", tmp_path)
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(certificate, trust.files[Role.PRIMARY]["root-cert.pem"])
+        handshake(certificate, trust.files["primary"]["root-cert.pem"])
 
 
-@pytest.mark.parametrize("role", Role)
-def test_the_secret_holds_exactly_istios_four_files(trust: Trust, role: Role) -> None:
+@pytest.mark.parametrize("role", ["primary", "remote"])
+def test_the_secret_holds_exactly_istios_four_files(trust: Trust, role: str) -> None:
     secret = trust.cacerts(role)
     assert secret["metadata"] == {"name": "cacerts", "namespace": "istio-system"}
     decoded = {name: base64.b64decode(value) for name, value in secret["data"].items()}
@@ -126,39 +127,39 @@ def test_the_secret_holds_exactly_istios_four_files(trust: Trust, role: Role) ->
 
 def test_no_key_shows_in_a_traceback_nor_past_the_redactor(trust: Trust) -> None:
     assert "KEY" not in repr(trust)
-    shown = redact(str(trust.cacerts(Role.PRIMARY)))
-    assert trust.cacerts(Role.PRIMARY)["data"]["ca-key.pem"] not in shown
-    assert trust.cacerts(Role.PRIMARY)["data"]["ca-cert.pem"] in shown
+    shown = redact(str(trust.cacerts("primary")))
+    assert trust.cacerts("primary")["data"]["ca-key.pem"] not in shown
+    assert trust.cacerts("primary")["data"]["ca-cert.pem"] in shown
 
 
 def test_one_folder_serves_both_clusters(trust: Trust, tmp_path: Path) -> None:
-    read = Trust.read(write(tmp_path, trust, Role.PRIMARY))
-    assert read.files[Role.PRIMARY] == read.files[Role.REMOTE] == trust.files[Role.PRIMARY]
+    read = Trust.read(write(tmp_path, trust, "primary"))
+    assert read.files["primary"] == read.files["remote"] == trust.files["primary"]
 
 
 def test_a_folder_for_each_role_is_preferred(trust: Trust, tmp_path: Path) -> None:
-    for role in Role:
+    for role in ("primary", "remote"):
         write(tmp_path / role, trust, role)
     assert Trust.read(tmp_path) == trust
 
 
 def test_different_roots_are_refused(trust: Trust, tmp_path: Path) -> None:
-    write(tmp_path / "primary", trust, Role.PRIMARY)
-    write(tmp_path / "remote", Trust.make(), Role.REMOTE)
+    write(tmp_path / "primary", trust, "primary")
+    write(tmp_path / "remote", Trust.make(), "remote")
     with pytest.raises(UsageProblem, match=r"roots differ.*Nothing was created"):
         Trust.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(trust: Trust, tmp_path: Path, name: str) -> None:
-    (write(tmp_path, trust, Role.PRIMARY) / name).unlink()
+    (write(tmp_path, trust, "primary") / name).unlink()
     with pytest.raises(UsageProblem, match=f"{name}: No such file.*Nothing was created"):
         Trust.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_something_else_is_named(trust: Trust, tmp_path: Path, name: str) -> None:
-    (write(tmp_path, trust, Role.PRIMARY) / name).write_text("hello")
+    (write(tmp_path, trust, "primary") / name).write_text("hello")
     with pytest.raises(UsageProblem, match=f"{name} is not .* in PEM") as caught:
         Trust.read(tmp_path)
     assert "\n" not in str(caught.value)
@@ -173,8 +174,8 @@ def test_a_file_that_is_something_else_is_named(trust: Trust, tmp_path: Path, na
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(trust: Trust, tmp_path: Path, name: str, why: str) -> None:
-    folder = write(tmp_path, trust, Role.PRIMARY)
-    (folder / name).write_bytes(Trust.make().files[Role.PRIMARY][name])
+    folder = write(tmp_path, trust, "primary")
+    (folder / name).write_bytes(Trust.make().files["primary"][name])
     with pytest.raises(UsageProblem, match=why):
         Trust.read(folder)
 

@@ -9,25 +9,28 @@ import pytest
 
 from lab.topology import plan
 from splithorizon.base.errors import UsageProblem
-from splithorizon.istio.topology import Role
 
 # kind's node is "<prefix>-primary-control-plane"; a host name has at most 63 characters.
 LONGEST = "a" * (63 - len("-primary-control-plane"))
 
 
-def test_the_clusters_are_named_by_prefix_and_role() -> None:
+def test_the_clusters_are_named_by_prefix_in_kind_and_without_it_in_the_mesh() -> None:
     mesh = plan("lab")
-    assert [cluster.name for cluster in mesh] == ["lab-primary", "lab-remote"]
+    assert [cluster.kind_name for cluster in mesh] == ["lab-primary", "lab-remote"]
+    assert [cluster.name for cluster in mesh] == ["primary", "remote"]
+    assert [cluster.control_plane for cluster in mesh] == ["primary", "primary"]
+    assert [cluster.version for cluster in mesh] == ["v1", "v2"]
     assert [cluster.network for cluster in mesh] == ["primary-network", "remote-network"]
     assert [cluster.cluster_id for cluster in mesh] == ["primary", "remote"]
     assert mesh.remote.node == "lab-remote-control-plane"
 
 
-def test_a_role_knows_its_cluster_and_the_other() -> None:
+def test_a_cluster_is_found_by_its_name_in_the_mesh() -> None:
     mesh = plan("lab")
-    assert mesh[Role.PRIMARY] is mesh.primary
-    assert mesh[Role.PRIMARY.other] is mesh.remote
-    assert [role.other.other for role in Role] == list(Role)
+    assert mesh["primary"] is mesh.primary
+    assert mesh["remote"] is mesh.remote
+    with pytest.raises(KeyError):
+        mesh["lab-primary"]
 
 
 def test_no_two_ranges_of_the_mesh_overlap() -> None:

@@ -13,7 +13,6 @@ from lab.uninstall import Uninstallation
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import Timeouts
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import snapshot
 from splithorizon.mesh.mesh import Mesh
@@ -51,25 +50,25 @@ def delete(api: SmallApi, namespace: str, *conditions: dict[str, str]) -> None:
 def remains(api: SmallApi, tmp_path: Path) -> Callable[[], Remains]:
     told, before = mesh_info(tmp_path), tmp_path / "bare.json"
     before.write_text(json.dumps(snapshot.take(Kube(tmp_path / "remote.kubeconfig", "remote"))))
-    remote = replace(told.clusters[Role.REMOTE], bare=before)
-    mesh = Mesh(replace(told, clusters={**told.clusters, Role.REMOTE: remote}))
+    remote = replace(told.clusters["remote"], snapshot_before_install=before)
+    mesh = Mesh(replace(told, clusters={**told.clusters, "remote": remote}))
 
     def look() -> Remains:
-        return Uninstallation(mesh, tmp_path / "istioctl").remains(Role.REMOTE)
+        return Uninstallation(mesh, tmp_path / "istioctl").remains_of("remote")
 
     return look
 
 
 def test_a_cluster_as_it_was_has_no_remains(remains: Callable[[], Remains]) -> None:
-    assert remains() == Remains(Role.REMOTE, 1, (), (), (), 0.2)
+    assert remains() == Remains("remote", 1, (), (), (), 0.2)
 
 
 def test_only_a_finalizer_is_said_to_hold_what_is_left(api: SmallApi, remains: Callable[[], Remains]) -> None:
     hold(api, "default", "istio-system")
     left = ("left: Namespace istio-system",)
-    assert remains() == Remains(Role.REMOTE, 1, left, (), (), 0.2)
+    assert remains() == Remains("remote", 1, left, (), (), 0.2)
     delete(api, "istio-system", WAITS)
-    assert remains() == Remains(Role.REMOTE, 1, left, ("istio-system",), (), 0.2)
+    assert remains() == Remains("remote", 1, left, ("istio-system",), (), 0.2)
     delete(api, "istio-system", WAITS, HELD)
     assert remains().stuck == ("namespace istio-system: nobody/knows in 1 resource instances",)
 

@@ -180,8 +180,10 @@ class ExistingMesh:
         metadata = {key: value for key, value in secret["metadata"].items() if key not in WRITTEN_BY_THE_SERVER}
         self.kubectl(self.primary, "delete", "secret", REMOTE_SECRET, "-n", self.system_namespace, "--ignore-not-found")
         self._await_istiod("")
-        # Created as another manager of fields would: kubectl's own apply would add an annotation.
-        self.kubectl(self.primary, "create", "-f", "-", text=json.dumps({**secret, "metadata": metadata}))
+        # As it stands: kubectl's own create rewrites the annotation that kubectl's apply left.
+        secrets, text = f"/api/v1/namespaces/{self.system_namespace}/secrets", {**secret, "metadata": metadata}
+        self.kubectl(self.primary, "create", "--raw", secrets, "-f", "-", text=json.dumps(text))
+        self._await_istiod("synced")
 
     def require_working_token(self) -> None:
         """Ask the remote's API server by the kubeconfig in the remote secret, as istiod does."""

@@ -22,9 +22,9 @@ with getattr(MeshLock(Path(sys.argv[1])), sys.argv[2])():
 
 def test_many_look_at_once(tmp_path: Path) -> None:
     file = tmp_path / "turns"
-    with running(HOLDER, str(file), "looking") as one:
+    with running(HOLDER, str(file), "shared") as one:
         assert line_of(one) == "has it"
-        with MeshLock(file).looking(), MeshLock(file).looking():
+        with MeshLock(file).shared(), MeshLock(file).shared():
             pass
 
 
@@ -33,10 +33,10 @@ def test_who_changes_is_alone_and_gives_way_when_killed(tmp_path: Path) -> None:
     order: list[str] = []
 
     def look() -> None:
-        with turns.looking():
+        with turns.shared():
             order.append("looked")
 
-    with running(HOLDER, str(turns.file), "changing") as changing:
+    with running(HOLDER, str(turns.file), "exclusive") as changing:
         assert line_of(changing) == "has it"
         waiting = threading.Thread(target=look)
         waiting.start()
@@ -53,10 +53,10 @@ def test_a_change_waits_for_who_looks(tmp_path: Path) -> None:
     order: list[str] = []
 
     def change() -> None:
-        with turns.changing():
+        with turns.exclusive():
             order.append("changed")
 
-    with turns.looking():
+    with turns.shared():
         waiting = threading.Thread(target=change)
         waiting.start()
         waiting.join(0.3)

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.istio import certificates
 from splithorizon.istio.info import ClusterInfo, MeshInfo
-from splithorizon.istio.topology import Role
 from splithorizon.istio.workload_certificate import WorkloadCertificate
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.security import MeshSecurity
@@ -32,12 +31,12 @@ STRICT = {"mtls": {"mode": "STRICT"}}
 class Lab:
     """A mesh of two API servers that hold what a test puts there."""
 
-    apis: dict[Role, SmallApi]
+    apis: dict[str, SmallApi]
     secured: MeshSecurity
 
     @property
     def primary(self) -> SmallApi:
-        return self.apis[Role.PRIMARY]
+        return self.apis["primary"]
 
     def configure(self, **settings: str) -> None:
         self.primary.objects[CONFIG] = {"data": {"mesh": yaml.safe_dump(settings)}}
@@ -46,12 +45,20 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with ExitStack() as stack:
-        apis = {role: stack.enter_context(small_api(tmp_path / f"{role}.kubeconfig")) for role in Role}
+        apis = {role: stack.enter_context(small_api(tmp_path / f"{role}.kubeconfig")) for role in ("primary", "remote")}
         clusters = {
             role: ClusterInfo(
-                role, f"lab-{role}", f"{role}-network", role, tmp_path / f"{role}.kubeconfig", "kubectl", ()
+                role,
+                f"lab-{role}",
+                role,
+                f"{role}-network",
+                "primary",
+                "v1",
+                tmp_path / f"{role}.kubeconfig",
+                "kubectl",
+                (),
             )
-            for role in Role
+            for role in ("primary", "remote")
         }
         yield Lab(apis, MeshSecurity(Mesh(MeshInfo(clusters, {}, namespace="sample"))))
 
@@ -63,17 +70,17 @@ def pod(name: str, *, account: str = "", sidecar: bool = True) -> dict[str, obje
 
 
 def test_an_identity_is_of_the_mesh_that_certifies_it(lab: Lab) -> None:
-    assert lab.secured.identity("sleep") == "spiffe://cluster.local/ns/sample/sa/sleep"
+    assert lab.secured.identity("sleep", "remote") == "spiffe://cluster.local/ns/sample/sa/sleep"
     lab.configure(trustDomain="corp.example")
-    assert lab.secured.identity("sleep") == "spiffe://corp.example/ns/sample/sa/sleep"
+    assert lab.secured.identity("sleep", "remote") == "spiffe://corp.example/ns/sample/sa/sleep"
 
 
 def test_helloworlds_identity_is_its_pods_account(lab: Lab) -> None:
-    lab.apis[Role.REMOTE].objects[PODS] = {"items": [pod("helloworld-v2-x", account="hello")]}
-    assert lab.secured.helloworld_identity(Role.REMOTE) == "spiffe://cluster.local/ns/sample/sa/hello"
+    lab.apis["remote"].objects[PODS] = {"items": [pod("helloworld-v2-x", account="hello")]}
+    assert lab.secured.helloworld_identity("remote") == "spiffe://cluster.local/ns/sample/sa/hello"
     lab.primary.objects[PODS] = {"items": []}
     with pytest.raises(EnvironmentBroke, match="no pod of helloworld runs in the primary"):
-        lab.secured.helloworld_identity(Role.PRIMARY)
+        lab.secured.helloworld_identity("primary")
 
 
 @pytest.mark.parametrize(
@@ -104,24 +111,24 @@ def test_each_clusters_roots_are_its_own_and_what_is_no_root_is_none(lab: Lab) -
     name, key = certificates.name("Root CA"), certificates.new_key()
     root = certificates.authority(name, key, issuer=name, issuer_key=key)
     lab.primary.objects[ROOT] = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
-    assert lab.secured.roots == {Role.PRIMARY: (root,), Role.REMOTE: ()}
-    lab.apis[Role.REMOTE].objects[ROOT] = {"data": {"root-cert.pem": "none"}}
-    assert lab.secured.roots[Role.REMOTE] == ()
+    assert lab.secured.roots == {"primary": (root,), "remote": ()}
+    lab.apis["remote"].objects[ROOT] = {"data": {"root-cert.pem": "none"}}
+    assert lab.secured.roots["remote"] == ()
 
 
 def test_an_impostor_calls_itself_the_client_and_is_of_a_root_of_its_own(lab: Lab) -> None:
-    leaf, root = lab.secured.impostor().chain
-    assert WorkloadCertificate.of_served(leaf).identities == (lab.secured.identity("sleep"),)
+    leaf, root = lab.secured.impostor("remote").chain
+    assert WorkloadCertificate.of_served(leaf).identities == (lab.secured.identity("sleep", "remote"),)
     assert WorkloadCertificate.of_served(leaf).valid
     assert not certificates.trust_problem(leaf, [], [root])
-    _, other = lab.secured.impostor().chain
+    _, other = lab.secured.impostor("remote").chain
     assert certificates.trust_problem(leaf, [], [other]) == certificates.NO_ROOT
 
 
-def test_the_doorway_is_a_pod_of_the_gateway(lab: Lab) -> None:
+def test_the_gateway_port_is_that_of_a_pod_of_the_gateway(lab: Lab) -> None:
     lab.primary.objects |= {PODS: {"items": []}, GATEWAYS: {"items": [pod("bare", sidecar=False), pod("gateway-1")]}}
-    door = lab.secured.doorway(Role.PRIMARY)
+    door = lab.secured.gateway_port("primary")
     assert (door.namespace, door.pod, door.workload_namespace) == ("istio-system", "gateway-1", "sample")
     lab.primary.objects[GATEWAYS] = {"items": []}
     with pytest.raises(EnvironmentBroke, match="no pod of the primary's gateway runs"):
-        lab.secured.doorway(Role.PRIMARY)
+        lab.secured.gateway_port("primary")

@@ -79,7 +79,7 @@ def test_what_is_left_gone_or_changed_is_named(api: SmallApi, kube: Kube) -> Non
 
 
 def test_a_bare_cluster_is_looked_at_once_it_rests(api: SmallApi, kube: Kube) -> None:
-    found = snapshot.of_a_bare_cluster(kube, within=5)
+    found = snapshot.before_install(kube, within=5)
     assert snapshot.differences(found, snapshot.take(kube)) == []
     looks = [path for _, path, *_ in api.asked if path == "/api/v1/pods"]
     assert len(looks) == 3
@@ -88,7 +88,7 @@ def test_a_bare_cluster_is_looked_at_once_it_rests(api: SmallApi, kube: Kube) ->
 def test_a_node_that_is_not_ready_is_waited_for_and_named(api: SmallApi, kube: Kube) -> None:
     api.objects["/api/v1/nodes"] = {"items": [{"metadata": {"name": "n"}, "status": {}}]}
     with pytest.raises(EnvironmentBroke, match="n is not ready"):
-        snapshot.of_a_bare_cluster(kube, within=1)
+        snapshot.before_install(kube, within=1)
 
 
 def test_a_snapshot_survives_json(kube: Kube) -> None:

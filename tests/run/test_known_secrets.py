@@ -11,7 +11,6 @@ import yaml
 
 from lab.ca import Trust
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.istio.topology import Role
 from splithorizon.kube.client import Kube
 from splithorizon.run import known_secrets
 from splithorizon.run.redaction import Redactor
@@ -19,7 +18,7 @@ from tests.support.small_api import SmallApi, write_kubeconfig
 
 SECRETS = "/api/v1/namespaces/istio-system/secrets"
 TRUST = Trust.make()
-KEY = TRUST.files[Role.PRIMARY]["ca-key.pem"]
+KEY = TRUST.files["primary"]["ca-key.pem"]
 TOKEN = b"a-bearer-token-of-the-remote"
 
 
@@ -150,7 +149,7 @@ def test_a_folder_that_is_full_or_gone_keeps_no_request_from_being_sent(tmp_path
 
 
 def test_a_mesh_tells_its_own_key_and_the_token_it_watches_the_other_with(api: SmallApi, kube: Kube) -> None:
-    api.objects[f"{SECRETS}/cacerts"] = TRUST.cacerts(Role.PRIMARY)
+    api.objects[f"{SECRETS}/cacerts"] = TRUST.cacerts("primary")
     watching = kubeconfig(token=TOKEN.decode())
     api.objects[SECRETS] = {"items": [{"data": {"remote": in_base64(watching.encode())}}]}
     assert list(known_secrets.of_mesh(kube)) == [KEY, TOKEN]

@@ -6,12 +6,13 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from splithorizon.istio.topology import ROUTES
+from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run import catalogue
 from splithorizon.run.catalogue import EVERYDAY
 from splithorizon.run.options import Options
@@ -171,6 +172,21 @@ def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
     assert set(told) == {str(count)}
 
 
+def test_the_readme_says_how_modules_become_checks(collection: tuple[int, list[str], list[str], float]) -> None:
+    _, _, ids, _ = collection
+    everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
+    times = Counter(Path(nodeid.partition("::")[0]).stem for nodeid in ids)
+    by_route = {Path(nodeid.partition("::")[0]).stem for nodeid in ids if "→" in nodeid} & everyday
+    by_cluster = {name for name in everyday - by_route if times[name] == 2}
+    once = {name for name in everyday if times[name] == 1}
+    assert by_route | by_cluster | once == everyday
+    text = " ".join((REPOSITORY / "README.md").read_text().split())
+    assert f"Of the {len(MODULES)} modules, {len(everyday)} belong to the default profiles" in text
+    checks = sum(times[name] for name in everyday)
+    assert f"{len(by_route)} × 2 + {len(by_cluster)} × 2 + {len(once)} = {checks} checks" in text
+    assert f"The other {len(MODULES) - len(everyday)} modules" in text
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
     collection: tuple[int, list[str], list[str]], module: Path
@@ -179,12 +195,12 @@ def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
     name = f"{module.relative_to(REPOSITORY)}::{module.stem}"
     found = {nodeid.removeprefix(name) for nodeid in ids if nodeid.startswith(name)}
     signature = module.read_text().partition(f"def {module.stem}(")[2].partition(")")[0]
-    if "role: Role" in signature:
+    if re.search(r"\b(cluster: Cluster|cluster_name: str)", signature):
         assert found == {"[primary]", "[remote]"}
-    elif "route: Route" in signature or "sample: Sample" in signature or "crossing: TracedBatch" in signature:
+    elif "route: Route" in signature or "sample: Sample" in signature or "traced_batch: TracedBatch" in signature:
         assert (
             found
-            == {f"[{route}]" for route in ROUTES}
+            == {f"[{route}]" for route in PRIMARY_REMOTE.routes}
             == {
                 "[primary→remote]",
                 "[remote→primary]",

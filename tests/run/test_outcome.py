@@ -86,9 +86,9 @@ def test_a_module_that_cannot_be_imported_leaves_no_verdict_to_the_others() -> N
 
 def test_misuse_and_what_was_not_restored_are_kept() -> None:
     outcome = Outcome()
-    assert not outcome.is_misuse
+    before = outcome.is_misuse
     outcome.misused(UsageProblem("--profile x: there is none. Nothing was created."))
-    assert outcome.is_misuse
+    assert (before, outcome.is_misuse) == (False, True)
     change = NotRestored("primary Secret istio-system/a", "the API server is away", "kubectl apply -f a.yaml")
     outcome.could_not_restore(change)
     assert list(outcome.not_restored) == [change]

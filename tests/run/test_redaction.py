@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lab.ca import Trust
-from splithorizon.istio.topology import Role
 from splithorizon.run.redaction import REDACTED, Redactor, leaks, redact
 
-FILES = Trust.make().files[Role.PRIMARY]
+FILES = Trust.make().files["primary"]
 KEY, CERTIFICATE = FILES["ca-key.pem"].decode(), FILES["ca-cert.pem"].decode()
 TOKEN = ".".join(
     base64.urlsafe_b64encode(part).decode().rstrip("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_podman_is_installed_where_root_may_and_no_engine_works(
 ) -> None:
     monkeypatch.setattr(find, "_is_debian", lambda: True)
     monkeypatch.setattr(find, "_is_unified", lambda: True)
-    monkeypatch.setattr(find.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     engine(tmp_path, "podman")
     # The update fails for one source of several; the package is there all the same.
     install = f'[ "$1" = install ] && ln -s "{tmp_path}/podman" "{folder}/podman"'

@@ -57,7 +57,7 @@ def test_the_key_depends_on_go_and_on_what_is_built(
     programs.add("go", "echo go1.27.0")
     other_go = Recipe(KNOWN, KNOWN.istio(None)).key
     changed = tmp_path / "images"
-    shutil.copytree(build.IMAGES, changed)
+    shutil.copytree(versions.IMAGES, changed)
     (changed / "curl" / "Containerfile").write_text("FROM scratch\n")
     monkeypatch.setattr(build, "IMAGES", changed)
     assert len({recipe.key, other_go, Recipe(KNOWN, KNOWN.istio(None)).key}) == 3
@@ -111,7 +111,7 @@ def test_a_rebuild_drops_the_images_and_keeps_the_engines_until_new_ones_are_the
     def begins(*_: object) -> Path:
         raise Begun
 
-    monkeypatch.setattr(build.programs, "istio_module", begins)
+    monkeypatch.setattr(programs, "istio_module", begins)
     recipe.make(engine, Progress(print))
     with pytest.raises(Begun):
         recipe.make(engine, Progress(print), rebuild=True)

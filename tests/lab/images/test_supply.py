@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.engine import Engine
-from lab.images import ImageSet, supply, versions
+from lab.images import ImageSet, published, supply, versions
 from lab.images.build import Recipe
 from lab.images.cache import Cache
 from splithorizon.base.errors import UsageProblem
@@ -88,8 +88,8 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return replace(BUILT, mode="published")
 
     monkeypatch.setattr(Recipe, "make", make)
-    monkeypatch.setattr(supply.published, "pull", pull)
-    monkeypatch.setattr(supply.published, "host_programs", lambda *_: None)
+    monkeypatch.setattr(published, "pull", pull)
+    monkeypatch.setattr(published, "host_programs", lambda *_: None)
     return modes
 
 
@@ -108,7 +108,7 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_images_are_published_where_a_registry_answers_or_is_named(
     modes: list[str], monkeypatch: pytest.MonkeyPatch, options: Options, answers: bool, mode: str
 ) -> None:
-    monkeypatch.setattr(supply.published, "registry_answers", lambda *_: answers)
+    monkeypatch.setattr(published, "registry_answers", lambda *_: answers)
     assert supply.supply(options, ENGINE, Progress(print)).mode == mode
     assert modes == [mode]
 
@@ -122,7 +122,7 @@ def test_programs_that_options_name_replace_the_built_ones(modes: list[str]) -> 
 
 
 def test_a_node_image_is_refused_where_no_registry_answers(modes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supply.published, "registry_answers", lambda *_: False)
+    monkeypatch.setattr(published, "registry_answers", lambda *_: False)
     with pytest.raises(UsageProblem, match="built images include a node image"):
         supply.supply(Options(kind_image="kindest/node:v1"), ENGINE, Progress(print))
     assert modes == []
@@ -141,7 +141,7 @@ def test_a_program_that_is_missing_is_compiled(
         host.extend([built.kind, built.kubectl, built.istioctl])  # type: ignore[attr-defined]  # HostPrograms
         return BUILT
 
-    monkeypatch.setattr(supply.published, "pull", pull)
+    monkeypatch.setattr(published, "pull", pull)
     supply.supply(Options(images="published"), ENGINE, Progress(print))
     assert [path.name for path in host] == ["kind", "kubectl", "istioctl"]
     assert [path.read_text().strip() for path in host] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from lab.engine import Engine
+from lab.sweep import sweep, sweep_all, sweep_kept
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.run.journal import Entry, Journal, dead_journals
-from splithorizon.run.sweep import sweep, sweep_kept
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
 from tests.support.child_python import line_of, running
+from tests.support.fake_engine import fake_engine, has_cluster
 
 RUN = """
 import signal, sys
@@ -203,3 +208,59 @@ def test_two_sweeps_at_once_undo_everything_once(tmp_path: Path) -> None:
     second.join(10)
     assert removed == ["one"]
     assert told == []
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return fake_engine(tmp_path / "engine")
+
+
+def test_a_sweep_forgets_a_kept_run_only_when_the_engine_has_none_of_its_clusters(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    journal = Journal.open("run-1")
+    journal.keep()
+    journal.will_create("cluster", "lab-primary", engine=engine.to_json(), folder=str(journal.folder))
+    record = journal.folder / "run.json"
+    # As after the end of the machine: this process would count as one that still makes them.
+    record.write_text(json.dumps({**json.loads(record.read_text()), "boot": 1.0, "started": 2.0}))
+
+    monkeypatch.setenv("PATH", f"{engine.command.parent}:/bin")
+
+    def swept() -> list[str]:
+        return [line for line in sweep_all(Options(), Progress(print)) if "run folder" in line]
+
+    has_cluster(engine, "lab-primary")
+    assert swept() == []
+    (engine.command.parent / "broken").touch()
+    (line,) = swept()
+    assert line.startswith(f"run folder {journal.folder} stays: ")
+    (engine.command.parent / "broken").unlink()
+    (engine.command.parent / "containers" / "lab-primary").unlink()
+    assert swept() == [f"removed run folder {journal.folder}: the clusters that it kept are gone"]
+    assert not journal.folder.exists()
+
+
+def test_a_sweep_tells_of_node_images_and_with_rebuild_removes_what_no_container_uses(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("XDG_STATE_HOME", tmp_path), ("XDG_CACHE_HOME", tmp_path), ("PATH", engine.command.parent)):
+        monkeypatch.setenv(name, f"{value}:/bin" if name == "PATH" else str(value))
+    nodes = engine.command.parent / "nodes"
+    (nodes / "new" / "used").mkdir(parents=True)
+    (nodes / "old").mkdir()
+
+    def swept(*, rebuild: bool) -> list[str]:
+        found = sweep_all(Options(rebuild=rebuild), Progress(print))
+        return [line for line in found if "splithorizon.local/node" in line]
+
+    new, old = (f"splithorizon.local/node:{name}" for name in ("new", "old"))
+    assert swept(rebuild=False) == [f"in podman: {new} (1.07 GB)", f"in podman: {old} (1.07 GB)"]
+    assert swept(rebuild=True) == [
+        f"{new} stays in podman: a container uses it",
+        f"removed {old} from podman (1.07 GB)",
+    ]
+    (engine.command.parent / "broken").touch()
+    assert swept(rebuild=True) == []

@@ -1,0 +1,71 @@
+"""Which clusters answer which client, as data: the state that a disruption is expected to lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from splithorizon.istio.info import MeshInfo
+from splithorizon.istio.topology import Watch
+
+
+@dataclass(frozen=True)
+class Answering:
+    """For the client of each cluster, by name, the clusters whose helloworld answers it; and that in words."""
+
+    state: str
+    clusters: Mapping[str, frozenset[str]]
+
+    def __str__(self) -> str:
+        """The words of a report."""
+        return self.state
+
+
+@dataclass(frozen=True)
+class ExpectedAnswers:
+    """The states that the disruptions of one mesh lead to."""
+
+    info: MeshInfo
+
+    @property
+    def everyone(self) -> Answering:
+        """As before a disruption."""
+        return self._of("every client is answered by every cluster", lambda _: self._names)
+
+    @property
+    def own(self) -> Answering:
+        """Where clients prefer their own network, and all of it is up."""
+        return self._of("each client is answered by its own cluster alone", lambda client: frozenset({client}))
+
+    def without(self, name: str) -> Answering:
+        """Where no pod of that cluster can answer anybody."""
+        rest = self._names - {name}
+        return self._of(f"every client is answered by {_words(rest)} alone", lambda _: rest)
+
+    def unwatched(self, watch: Watch) -> Answering:
+        """Where the istiod of ``watching`` no longer watches the other: its proxies lose that cluster's endpoints."""
+        rest = self._names - {watch.watched}
+        proxies = {cluster.name for cluster in self.info.managed_by(watch.watching)}
+        if proxies == self._names:
+            return self.without(watch.watched)
+        words = f"the clients of {_words(proxies)} are answered by {_words(rest)} alone, the others by every cluster"
+        return self._of(words, lambda client: rest if client in proxies else self._names)
+
+    def without_gateway(self, name: str) -> Answering:
+        """Where the gateway of that cluster's network is not reached: other networks lose the cluster."""
+        network = self.info.clusters[name].network
+        behind = {one.name for one in self.info.clusters.values() if one.network == network}
+        rest = self._names - behind
+        words = f"the clients outside {network} are answered by {_words(rest)} alone, its own by every cluster"
+        return self._of(words, lambda client: self._names if client in behind else rest)
+
+    @property
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.info.clusters)
+
+    def _of(self, state: str, clusters: Callable[[str], frozenset[str]]) -> Answering:
+        return Answering(state, {client: clusters(client) for client in self.info.clusters})
+
+
+def _words(names: Iterable[str]) -> str:
+    return " and ".join(sorted(names))

@@ -1,0 +1,92 @@
+"""Whether an istiod watches another cluster, and what is done where it does not watch it again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+from splithorizon.base.errors import EnvironmentBroke, TimedOut
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.disruption.experiment import Experiment
+from splithorizon.disruption.istiod import IstiodDisruption
+from splithorizon.istio.topology import Watch
+from splithorizon.mesh import injection
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.undo import ownership, undo_log
+from splithorizon.undo.not_restored import NotRestored
+
+_SYNCED = "synced"
+
+
+def require_known(mesh: Mesh, watch: Watch, status: str = "") -> None:
+    """Raise NotYet unless every pod of the watching istiod knows the other cluster, in ``status`` where it is given."""
+    cluster_id = mesh.info.clusters[watch.watched].cluster_id
+    for pod, clusters in mesh.istiods[watch.watching].clusters().items():
+        states = {cluster.cluster_id: cluster.status for cluster in clusters}
+        if cluster_id not in states or (status and states[cluster_id] != status):
+            raise NotYet(f"{pod} says of its clusters: {states}")
+
+
+def restart_unless_watched(experiment: Experiment, watch: Watch) -> None:
+    """Restart istiod where it stopped watching the other cluster: a mesh must be left as it was before.
+
+    Istio before 1.30 stops for good when the secret of a cluster that it manages is updated. The istiod of an existing
+    mesh is not restarted: its owner decides, and the run's summary has the command.
+    """
+    if not experiment.mesh.info.owned:
+        _await_watched(experiment, watch)
+        return
+    with suppress(TimedOut):
+        probe = partial(require_known, experiment.mesh, watch, _SYNCED)
+        eventually(str(watch), probe, within=timeouts().secret_processed)
+        return
+    restart_and_await(experiment, watch)
+
+
+def restart_and_await(experiment: Experiment, watch: Watch) -> None:
+    """Replace istiod where the run owns the mesh, so that it forgets a cluster that it could never synchronise.
+
+    Istio 1.29 goes on registering a cluster that was removed meanwhile, and then has its gateways and pods twice.
+    """
+    mesh = experiment.mesh
+    if not mesh.info.owned:
+        _await_watched(experiment, watch)
+        return
+    IstiodDisruption(experiment, mesh[watch.watching]).replace()
+    eventually(f"{watch} again", partial(require_known, mesh, watch, _SYNCED), within=timeouts().istiod_replaced)
+    injection.await_injection(mesh[watch.watched])
+
+
+def settle_remarks(mesh: Mesh) -> None:
+    """At the end of a run: forget that an istiod did not watch another cluster, where it does by now."""
+    for watch in mesh.watches:
+        if not undo_log.has_remark(mesh.folder, _remark_of(watch)):
+            continue
+        with suppress(NotYet, EnvironmentBroke):
+            require_known(mesh, watch, _SYNCED)
+            undo_log.forget_remark(mesh.folder, _remark_of(watch))
+
+
+def _await_watched(experiment: Experiment, watch: Watch) -> None:
+    """Wait until istiod watches the other cluster again by itself; where it does not, the run's summary says so."""
+    mesh, watching = experiment.mesh, experiment.mesh[watch.watching]
+    try:
+        eventually(str(watch), partial(require_known, mesh, watch, _SYNCED), within=timeouts().mesh_recovered)
+    except TimedOut as late:
+        deployment = IstiodDisruption(experiment, watching).deployment
+        command = (
+            f"{watching.kube.kubectl} --namespace {watching.system_namespace} rollout restart deployment/{deployment}"
+        )
+        reason = (
+            f"it does not watch the {watch.watched} again, although the remote secret is back: Istio before 1.30 may "
+            f"need a restart then, which this run leaves to you ({late.seen})"
+        )
+        remark = NotRestored(f"istiod of the {watching}", reason, command, pending=True)
+        undo_log.remark(mesh.folder, _remark_of(watch), remark)
+    else:
+        undo_log.forget_remark(mesh.folder, _remark_of(watch))
+
+
+def _remark_of(watch: Watch) -> str:
+    return f"istiod-of-{ownership.name_part(watch.watching)}-does-not-watch-{ownership.name_part(watch.watched)}"

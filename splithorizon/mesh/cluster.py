@@ -1,0 +1,126 @@
+"""One cluster of the mesh, read through its API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.info import Address, ClusterInfo, Selection
+from splithorizon.kube import pod_status
+from splithorizon.kube.client import Kube, Objects
+from splithorizon.kube.pod_status import Readiness
+from splithorizon.mesh.config_chain import Injected
+from splithorizon.traffic import workloads
+from splithorizon.traffic.client import Client, PodAddress
+from splithorizon.traffic.proxy import Proxy
+from splithorizon.undo import mutations
+
+
+class Cluster:
+    """One cluster with its client, its helloworld and its gateways; each property reads it again."""
+
+    def __init__(self, info: ClusterInfo, namespace: str, resolve: Callable[[str], Iterable[str]]) -> None:
+        """Take what is known of it, the namespace of our workloads, and what resolves a host name as istiod does."""
+        self.info = info
+        self.name = info.name
+        self.namespace = namespace
+        self.system_namespace = info.system_namespace
+        self.kube = Kube(info.kubeconfig, info.name, kubectl=info.kubectl)
+        self._resolve = resolve
+
+    def __str__(self) -> str:
+        """As it stands in messages."""
+        return self.name
+
+    @property
+    def client(self) -> Client:
+        """The sleep pod, as something that sends requests; raises EnvironmentBroke where none runs."""
+        return Client.find(self.kube, self.namespace, self.name)
+
+    def readiness(self, *, namespace: str, labels: str) -> list[Readiness]:
+        """Every pod that the labels select and that is not being deleted, with the reason where it is not ready."""
+        pods = [pod for pod in self.kube.list("Pod", namespace, labels) if "deletionTimestamp" not in pod["metadata"]]
+        return [pod_status.of_pod(pod, self.kube.events(namespace, pod["metadata"]["name"])) for pod in pods]
+
+    @property
+    def gateways_readiness(self) -> list[Readiness]:
+        """Every pod of the network's east-west gateways."""
+        chosen = self.info.gateway_pods
+        return [one for pods in chosen for one in self.readiness(namespace=pods.namespace, labels=pods.labels)]
+
+    @property
+    def control_plane_readiness(self) -> list[Readiness]:
+        """Every pod of an istiod in this cluster, of any revision."""
+        return self.readiness(namespace=self.system_namespace, labels="app=istiod")
+
+    @property
+    def workloads_readiness(self) -> list[Readiness]:
+        """Every pod of helloworld and of the client."""
+        return self.readiness(namespace=self.namespace, labels=f"app in ({workloads.SERVICE},{workloads.CLIENT})")
+
+    @property
+    def helloworld_pods(self) -> Objects:
+        """The running pods of the service, as the API server gives them."""
+        return self.kube.list("Pod", self.namespace, f"app={workloads.SERVICE}", "status.phase=Running")
+
+    @property
+    def helloworld_pod(self) -> PodAddress:
+        """One pod of the service, by name and address."""
+        pod = self.helloworld_pods[0]
+        return PodAddress(pod["metadata"]["name"], pod["status"]["podIP"])
+
+    @property
+    def helloworld_addresses(self) -> frozenset[str]:
+        """Where a request goes that stays in this cluster: pod address and port, as Envoy logs them."""
+        return frozenset(str(Address(pod["status"]["podIP"], workloads.PORT)) for pod in self.helloworld_pods)
+
+    def has_pod_at(self, ip: str) -> bool:
+        """Whether a pod of this cluster has that address; the ranges of two networks may overlap."""
+        return bool(self.kube.list("Pod", fields=f"status.podIP={ip}"))
+
+    @property
+    def gateways(self) -> frozenset[Address]:
+        """Where sidecars of other networks reach this one: a load balancer's name is resolved, as istiod does it."""
+        return frozenset(
+            Address(host, gateway.port)
+            for gateway in self.info.gateways
+            for host in (self._resolve(gateway.host) if gateway.is_name else [gateway.host])
+        )
+
+    @property
+    def gateway_addresses(self) -> frozenset[str]:
+        """Where a request from another network goes, as Envoy logs it."""
+        return frozenset(map(str, self.gateways))
+
+    @property
+    def injected_pods(self) -> list[Injected]:
+        """The running pods that have a proxy: our workloads', and the network's gateways."""
+        ours = Selection(self.namespace, "")
+        return [
+            Injected(pod, Proxy(self.kube, pods.namespace, pod["metadata"]["name"]), is_gateway=pods is not ours)
+            for pods in (ours, *self.info.gateway_pods)
+            for pod in self.kube.list("Pod", pods.namespace, pods.labels, "status.phase=Running")
+            if pod_status.of_pod(pod).sidecar and "deletionTimestamp" not in pod["metadata"]
+        ]
+
+    @property
+    def gateway_proxies(self) -> list[Proxy]:
+        """The proxies of the network's gateways."""
+        return [one.proxy for one in self.injected_pods if one.is_gateway]
+
+    def scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
+        """Run ``replicas`` pods of helloworld and wait until all are ready; the undo waits until the rest are gone."""
+        name = workloads.helloworld_of(self.info.version)
+        undo.callback(self._await_helloworld, len(self.helloworld_pods))
+        mutations.patch(self.kube, "Deployment", name, self.namespace, {"spec": {"replicas": replicas}}, undo)
+        self._await_helloworld(replicas)
+
+    def _await_helloworld(self, count: int) -> None:
+        def scaled() -> None:
+            pods = [pod_status.of_pod(pod) for pod in self.helloworld_pods]
+            if len(pods) != count or not all(pod.ready for pod in pods):
+                raise NotYet(f"{sum(pod.ready for pod in pods)} of {len(pods)} ready, {count} wanted")
+
+        eventually(f"the {self.name} has {count} pods of helloworld", scaled, within=timeouts().workload_ready)

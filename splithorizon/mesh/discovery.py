@@ -1,0 +1,119 @@
+"""What istiod knows, and what it sent to the proxies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+
+from splithorizon.base.errors import TimedOut
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio import service_addresses, trust_bundles
+from splithorizon.istio.info import Address
+from splithorizon.istio.topology import Route, Watch
+from splithorizon.istio.trust_bundles import CABundle
+from splithorizon.kube.pod_status import Readiness
+from splithorizon.mesh import config_chain
+from splithorizon.mesh.config_chain import Setting
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic.istiod import RemoteSecret, Synchronisation, WatchedCluster
+from splithorizon.traffic.proxy import Endpoint, share_of
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The mesh, as its istiods and proxies describe it."""
+
+    mesh: Mesh
+
+    def naming_chain(self, name: str) -> list[Setting]:
+        """Every place that has to give a cluster, and its network, the same name."""
+        cluster = self.mesh[name]
+        return list(
+            config_chain.settings(
+                cluster.info,
+                self.mesh.info.network_mode,
+                kube=cluster.kube,
+                istiods=self.mesh.istiods,
+                pods=cluster.injected_pods,
+                gateways=cluster.gateways,
+            )
+        )
+
+    def synchronisation(self, name: str) -> Synchronisation:
+        """How the proxies of a cluster have taken what istiod sent them."""
+        cluster = self.mesh[name]
+        ours = {one.proxy.name: one.proxy for one in cluster.injected_pods}
+        found = tuple(
+            one
+            for one in self.mesh.istiod_of(name).proxies(ours.keys())
+            if one.proxy in ours or one.cluster_id == cluster.info.cluster_id
+        )
+        lagging = {one.proxy for one in found if one.unacknowledged} & ours.keys()
+        return Synchronisation(tuple(ours), found, {proxy: ours[proxy].refused_updates for proxy in sorted(lagging)})
+
+    @property
+    def remote_secrets(self) -> Mapping[Watch, tuple[RemoteSecret, ...]]:
+        """For each cluster that an istiod of another has to watch, every remote secret that this istiod reads."""
+        return {watch: self.mesh.istiods[watch.watching].remote_secrets() for watch in self.mesh.watches}
+
+    @property
+    def watched_clusters(self) -> Mapping[str, Mapping[str, tuple[WatchedCluster, ...]]]:
+        """By the cluster that runs istiod, and by istiod's pods there, every cluster that it watches, its own too."""
+        return {name: istiod.clusters() for name, istiod in self.mesh.istiods.items()}
+
+    @property
+    def istiod_pods(self) -> Mapping[str, list[Readiness]]:
+        """For each cluster every pod of an istiod in it, of any revision."""
+        return {cluster.name: cluster.control_plane_readiness for cluster in self.mesh}
+
+    def istiod_address(self, name: str) -> str:
+        """Where the client's sidecar of a cluster looks for istiod, as host and port."""
+        return self.mesh[name].client.proxy.identity.discovery_address
+
+    def istiod_endpoints(self, name: str) -> frozenset[Address]:
+        """Where that address leads in the cluster."""
+        return service_addresses.resolve(self.mesh[name].kube, self.istiod_address(name))
+
+    def webhook_bundles(self, name: str) -> list[CABundle]:
+        """What a cluster's API server trusts when it calls istiod."""
+        managed = self.mesh.info.clusters[name].is_managed
+        return trust_bundles.of_webhooks(self.mesh[name].kube, self.mesh.info.revision, managed=managed)
+
+    def root_bundle(self, name: str) -> CABundle:
+        """What the pods of our namespace trust when they call istiod."""
+        return trust_bundles.of_namespace(self.mesh[name].kube, self.mesh.info.namespace)
+
+    @property
+    def root_bundles(self) -> Mapping[str, CABundle]:
+        """The same of every cluster, by its name."""
+        return {name: self.root_bundle(name) for name in self.mesh.names}
+
+    def endpoints_of_all_pods(self, route: Route) -> tuple[Endpoint, ...]:
+        """The near sidecar's endpoints, once the far gateway weighs what it should; as they are when time is up."""
+        near, far = self.mesh[route.near], self.mesh[route.far]
+        pods = len(far.helloworld_addresses)
+        wanted = Fraction(pods, pods + len(near.helloworld_addresses))
+        client = near.client
+        latest: tuple[Endpoint, ...] = ()
+
+        def weighted() -> None:
+            nonlocal latest
+            latest = client.endpoints
+            if (share := share_of(far.gateway_addresses, latest)) != wanted:
+                raise NotYet(f"{share} of all weight, not {wanted}")
+
+        with suppress(TimedOut):
+            eventually(f"{route}: the far gateway's weight is {wanted}", weighted, within=timeouts().push_acknowledged)
+        return latest
+
+    @property
+    def running_versions(self) -> Mapping[str, Mapping[str, int]]:
+        """For each cluster the number of helloworld pods of each version."""
+        return {
+            cluster.name: Counter(pod["metadata"]["labels"]["version"] for pod in cluster.helloworld_pods)
+            for cluster in self.mesh
+        }

@@ -1,0 +1,51 @@
+"""Batches of requests through the mesh: each request is sent once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from splithorizon.base import parallel
+from splithorizon.istio.topology import Route
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic import gateway_stats, workloads
+from splithorizon.traffic.client import Sample
+from splithorizon.traffic.gateway_stats import GatewayStats
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sends from the clients of a mesh."""
+
+    mesh: Mesh
+
+    def sample(self, route: Route, *, times: int) -> Sample:
+        """Send one batch from the near client; raises EnvironmentBroke where a cluster is gone.
+
+        Replies are lost as well where the far cluster is gone, and that says nothing about the mesh.
+        """
+        found = self.mesh[route.near].client.sample(route, times=times)
+        self.mesh[route.far].kube.request("/readyz")
+        return found
+
+    def samples(self, *, times: int) -> Mapping[Route, Sample]:
+        """One batch on each route, side by side where they leave different clients."""
+        return parallel.for_each(self.mesh.routes, lambda route: self.sample(route, times=times))
+
+    def local_sample(self, name: str, *, times: int) -> Sample:
+        """Send one batch to the service that only the client's own cluster has."""
+        service = workloads.helloworld_of(self.mesh.info.clusters[name].version)
+        return self.mesh[name].client.sample(Route(name, name, False), times=times, service=service)
+
+    def headless_sample(self, name: str, *, times: int) -> Sample:
+        """Send one batch to the headless service, whose name resolves to pods of the client's own cluster."""
+        return self.mesh[name].client.sample(Route(name, name, False), times=times, service=workloads.HEADLESS)
+
+    def gateway_stats(self, route: Route, *, times: int) -> GatewayStats:
+        """Send one batch from the near client, and read what the far gateway counted meanwhile."""
+        pods, name = self.mesh[route.far].gateway_proxies, gateway_stats.server_name(self.mesh.info.namespace)
+        before = gateway_stats.Counts.read(pods, name)
+        replies = self.mesh[route.near].client.send(times=times)
+        counts = gateway_stats.Counts.read(pods, name).since(before)
+        upstreams = frozenset(str(one.address) for pod in pods for one in pod.endpoints(name))
+        return GatewayStats(name, replies, upstreams, counts)

@@ -1,0 +1,66 @@
+"""Which clusters answer which client after a disruption, in the one shape of now and in a mesh of three clusters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from splithorizon.disruption.answering import Answering, ExpectedAnswers
+from splithorizon.istio.topology import Watch
+from tests.support.mesh_info import mesh_info
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> ExpectedAnswers:
+    return ExpectedAnswers(mesh_info(tmp_path))
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> ExpectedAnswers:
+    """Two primaries of one network, and a third cluster on another that the second manages."""
+    known = mesh_info(tmp_path)
+    shapes = {"a": ("one", "a"), "b": ("one", "b"), "c": ("two", "b")}
+    one = known.clusters["primary"]
+    clusters = {
+        name: replace(one, name=name, network=network, control_plane=control_plane)
+        for name, (network, control_plane) in shapes.items()
+    }
+    return ExpectedAnswers(replace(known, clusters=clusters))
+
+
+def by(answering: Answering) -> dict[str, str]:
+    return {client: " ".join(sorted(clusters)) for client, clusters in answering.clusters.items()}
+
+
+def test_of_a_primary_and_a_remote(two: ExpectedAnswers) -> None:
+    both = "primary remote"
+    assert by(two.everyone) == {"primary": both, "remote": both}
+    assert by(two.own) == {"primary": "primary", "remote": "remote"}
+    assert by(two.without("primary")) == {"primary": "remote", "remote": "remote"}
+    assert by(two.unwatched(Watch("primary", "remote"))) == {"primary": "primary", "remote": "primary"}
+    assert by(two.without_gateway("remote")) == {"primary": "primary", "remote": both}
+    assert str(two.unwatched(Watch("primary", "remote"))) == "every client is answered by primary alone"
+
+
+def test_of_three_clusters_with_two_istiods(three: ExpectedAnswers) -> None:
+    assert by(three.without("a")) == {"a": "b c", "b": "b c", "c": "b c"}
+    # The proxies of c have their endpoints from the istiod of b.
+    assert by(three.unwatched(Watch("a", "c"))) == {"a": "a b", "b": "a b c", "c": "a b c"}
+    assert by(three.unwatched(Watch("b", "a"))) == {"a": "a b c", "b": "b c", "c": "b c"}
+    assert by(three.without_gateway("c")) == {"a": "a b", "b": "a b", "c": "a b c"}
+    assert by(three.without_gateway("a")) == {"a": "a b c", "b": "a b c", "c": "c"}
+    words = "the clients of b and c are answered by b and c alone, the others by every cluster"
+    assert str(three.unwatched(Watch("b", "a"))) == words
+
+
+def test_every_state_has_words_of_its_own(three: ExpectedAnswers) -> None:
+    states = [
+        three.everyone,
+        three.own,
+        three.without("a"),
+        three.unwatched(Watch("a", "c")),
+        three.without_gateway("c"),
+    ]
+    assert len(set(map(str, states))) == len(states)

@@ -1,0 +1,39 @@
+"""The shape of a mesh follows from names, networks and control planes, in the one shape of now and in others."""
+
+from __future__ import annotations
+
+import pytest
+
+from splithorizon.istio import topology
+from splithorizon.istio.topology import PRIMARY_REMOTE, PlannedCluster, Route, Topology, Watch
+
+
+def cluster(name: str, network: str, control_plane: str = "") -> PlannedCluster:
+    return PlannedCluster(name, network, control_plane or name, f"version-of-{name}")
+
+
+# Two primaries of one network, and a third cluster on another that the second manages.
+THREE = Topology((cluster("a", "one"), cluster("b", "one"), cluster("c", "two", "b")))
+
+
+def test_a_primary_and_a_remote_have_one_route_each_way() -> None:
+    assert PRIMARY_REMOTE.names == ("primary", "remote")
+    assert list(map(str, PRIMARY_REMOTE.routes)) == ["primary→remote", "remote→primary"]
+    assert all(route.across_networks for route in PRIMARY_REMOTE.routes)
+    assert topology.routes_within(PRIMARY_REMOTE) == ()
+    assert topology.watches(PRIMARY_REMOTE) == (Watch("primary", "remote"),)
+
+
+def test_clusters_of_one_network_have_routes_within_it() -> None:
+    assert THREE.routes == (Route("a", "c"), Route("b", "c"), Route("c", "a"), Route("c", "b"))
+    assert topology.routes_within(THREE) == (Route("a", "b", False), Route("b", "a", False))
+
+
+def test_each_istiod_watches_every_other_cluster() -> None:
+    assert topology.watches(THREE) == (Watch("a", "b"), Watch("a", "c"), Watch("b", "a"), Watch("b", "c"))
+
+
+def test_a_cluster_is_found_by_its_name() -> None:
+    assert THREE["c"].control_plane == "b"
+    with pytest.raises(KeyError):
+        THREE["d"]
