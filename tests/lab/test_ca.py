@@ -103,11 +103,11 @@ def handshake(certificate: Path, root: bytes) -> None:
         thread.join(timeout=10)
 
 
-@pytest.mark.parametrize("role", ["primary", "remote"])
-def test_who_is_certified_in_one_cluster_is_trusted_in_the_other(trust: Trust, role: str, tmp_path: Path) -> None:
-    handshake(
-        leaf(trust, role, tmp_path), trust.files[{"primary": "remote", "remote": "primary"}[role]]["root-cert.pem"]
-    )
+@pytest.mark.parametrize(("role", "other"), [("primary", "remote"), ("remote", "primary")])
+def test_who_is_certified_in_one_cluster_is_trusted_in_the_other(
+    trust: Trust, role: str, other: str, tmp_path: Path
+) -> None:
+    handshake(leaf(trust, role, tmp_path), trust.files[other]["root-cert.pem"])
 
 
 def test_who_is_certified_by_another_run_is_not_trusted(trust: Trust, tmp_path: Path) -> None:
