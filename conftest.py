@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "fixtures.behaviours",
     "fixtures.claims",
+    "fixtures.lab",
     "fixtures.options",
     "fixtures.selection",
     "fixtures.lifecycle",

@@ -1,6 +1,6 @@
-"""What the seed's procedure costs by hand, and what this suite makes of it: two times, side by side.
+"""Compares the duration of Istio's split-horizon guide, run by hand, with that of this suite.
 
-This module is the arithmetic and the table; ``python -m bench`` measures.
+This module computes ratios and formats the table; ``python -m bench`` measures.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from splithorizon.run.report import RunReport
 
 GOAL = 0.45
-"""The suite's time as a share of the procedure's, at most."""
+"""The highest acceptable ratio of the suite's duration to that of the procedure by hand."""
 
-_LONGEST = 6
+_STEPS_SHOWN = 6
 
 
 @dataclass(frozen=True)
 class Step:
-    """A part of a run; the suite's overlap, those by hand follow one another."""
+    """A part of a run. Steps of the suite overlap, steps by hand do not."""
 
     name: str
     seconds: float
@@ -31,64 +31,61 @@ class Step:
 
 @dataclass(frozen=True)
 class Half:
-    """One whole process that ended well, deletion included."""
+    """A complete successful run, by hand or by the suite, including the deletion of the clusters."""
 
     seconds: float
     worked: float
-    """Seconds that the machine's cores worked meanwhile, all of them together."""
+    """The busy time of all cores of the machine meanwhile, in seconds."""
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The procedure by hand, and right after it the suite."""
+    """A run by hand, and the run of the suite right after it."""
 
     by_hand: Half
     suite: Half
 
     @property
     def ratio(self) -> float:
-        """The suite's share of the time by hand."""
+        """The ratio of the suite's duration to the duration by hand."""
         return self.suite.seconds / self.by_hand.seconds
 
     def floor(self, cores: int) -> float:
-        """What the ratio would be if the suite did the same work and no core ever rested."""
+        """The lowest possible ratio: that of a suite which does the same work and keeps all cores busy."""
         return self.suite.worked / cores / self.by_hand.seconds
 
 
 def cores_worked(proc_stat: str) -> float:
-    """Seconds that all cores have worked since the machine's start, from its ``/proc/stat``.
+    """The busy time of all cores since the machine started, in seconds, from the content of ``/proc/stat``.
 
-    Source: proc_stat(5); neither idle nor waiting for a disk is work, and a guest's time is within the user's.
+    See proc_stat(5). Idle time and time waiting for disks do not count, and user time includes the time of guests.
     """
     user, nice, system, _, _, interrupts, soft_interrupts, *_ = map(int, proc_stat.split("\n", 1)[0].split()[1:])
     return (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
 
 
 def steps_by_hand(output: str) -> tuple[Step, ...]:
-    """Read what ``by_hand.sh`` said of its steps.
-
-    Raises ValueError where it did not come to its end.
-    """
+    """The steps in the output of ``by_hand.sh``. Raises ValueError if the script did not complete."""
     marks = re.findall(r"^@ (\d+\.\d+) (.+)$", output, re.MULTILINE)
     if not marks or marks[-1][1] != "end":
-        raise ValueError(f"by_hand.sh did not come to its end, the last step was {marks[-1][1] if marks else 'none'!r}")
+        raise ValueError(f"by_hand.sh did not complete, the last step was {marks[-1][1] if marks else 'none'!r}")
     return tuple(Step(name, float(after) - float(begun)) for (begun, name), (after, _) in pairwise(marks))
 
 
 def steps_of_suite(report: RunReport) -> tuple[Step, ...]:
-    """The steps of a run's report, and its checks as one more."""
+    """The steps in a run's report, and all checks as one further step."""
     checks = Step("checks", sum(result.seconds for result in report.behaviours))
     return (*(Step(_label(step.name, step.cluster), step.seconds) for step in report.steps), checks)
 
 
 def median_run(halves: Sequence[Half]) -> Half:
-    """The one in the middle, of an even number the quicker of the two."""
+    """The run with the median duration; of an even number, the faster of the two in the middle."""
     return sorted(halves, key=lambda half: half.seconds)[(len(halves) - 1) // 2]
 
 
 def table(pairs: Sequence[Pair], cores: int) -> list[str]:
-    """Each run's seconds, the ratio of each pair, their medians beside the goal, and what they can be at least."""
+    """The lines of the table: durations, ratios with the goal, and lowest possible ratios."""
     numbers = [str(number) for number in range(1, len(pairs) + 1)]
     ratios = [pair.ratio for pair in pairs]
     floors = [pair.floor(cores) for pair in pairs]
@@ -97,18 +94,19 @@ def table(pairs: Sequence[Pair], cores: int) -> list[str]:
         _row("by hand", _seconds([pair.by_hand.seconds for pair in pairs])),
         _row("pytest suites/", _seconds([pair.suite.seconds for pair in pairs])),
         _row("ratio", [f"{ratio:.3f}" for ratio in _with_summary(ratios)]) + f"   goal ≤ {GOAL}",
-        _row("its floor", [f"{floor:.3f}" for floor in _with_summary(floors)]) + f"   if none of {cores} cores rested",
+        _row("lowest", [f"{value:.3f}" for value in _with_summary(floors)])
+        + f"   if all {cores} cores are always busy",
     ]
 
 
 def where_time_went(name: str, half: Half) -> list[str]:
     """The longest steps of a run, longest first."""
-    longest = sorted(half.steps, key=lambda step: -step.seconds)[:_LONGEST]
+    longest = sorted(half.steps, key=lambda step: -step.seconds)[:_STEPS_SHOWN]
     return [f"{name}, of {half.seconds:.1f} s:", *(f"  {step.seconds:6.1f} s  {step.name}" for step in longest)]
 
 
 def as_json(pairs: Sequence[Pair], *, cores: int, **facts: Any) -> dict[str, Any]:
-    """All that was measured, and what it amounts to."""
+    """All measurements, and the ratios that follow from them."""
     return {
         **facts,
         "cores": cores,

@@ -1,4 +1,4 @@
-"""``python -m bench``: measures, and prints; a half that fails gives no number at all."""
+"""``python -m bench``: measures the procedure by hand and the suite, and prints the ratio, unless a run fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lab import kind, topology
 from lab.engine import Engine, network
 from lab.engine.find import find_engine
 from lab.images import ImageSet, supply
-from lab.session import sweep_dead
+from lab.sweep import sweep_dead
 from lab.topology import Topology
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
@@ -34,38 +34,38 @@ from splithorizon.run.verdict import Verdict
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _REPORTS = _REPOSITORY / "reports"
-# Several times what a half takes on two noisy cores: one that hangs ends the measurement.
+# Several times the duration of a run on two busy cores. A run that hangs ends the measurement.
 _HALF_WITHIN = 1800.0
 _HEARTBEAT = 30.0
-# Whoever follows Istio's instructions has them set, for a mesh that is not to be measured.
+# Istio's instructions set these variables, possibly for a mesh that is not to be measured.
 _NO_CONTEXTS = {"CTX_CLUSTER1": "", "CTX_CLUSTER2": ""}
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Both halves on the same ground: one engine, one set of images and programs."""
+    """The engine, images and programs that both kinds of runs use."""
 
     options: Options
     engine: Engine
     images: ImageSet
     plan: Topology
     folder: Path
-    """Keys and kubeconfigs; goes with the measurement."""
+    """For keys and kubeconfigs; removed after the measurement."""
     reports: Path
-    """What the halves printed, and the suite's own reports; stays."""
+    """For the output of the runs and the suite's reports; kept."""
     progress: Progress
 
     def by_hand(self, number: int) -> Half:
-        """Run the seed's procedure once; raises EnvironmentBroke where it does not succeed."""
+        """Run the procedure by hand once. Raises EnvironmentBroke if it fails."""
         folder = self.folder / f"by-hand-{number}"
         folder.mkdir(mode=0o700)
         environment = {
             **self.engine.environment,
-            **what_by_hand_is_told(self.engine, self.images, self.plan, folder),
+            **environment_by_hand(self.engine, self.images, self.plan, folder),
         }
         script = ["bash", str(_REPOSITORY / "bench" / "by_hand.sh")]
         log = self.reports / f"by-hand-{number}.log"
-        # kind would make one that nobody removes.
+        # Otherwise kind would create a network that nothing removes.
         self.engine.make_network(self.engine.network)
         begun = _cores_worked()
         with self.progress.step(f"by-hand-{number}"):
@@ -73,9 +73,9 @@ class Bench:
         return Half(done.seconds, _cores_worked() - begun, steps_by_hand(done.stdout))
 
     def suite(self, name: str) -> Half:
-        """Run the suite once; raises EnvironmentBroke where it does not find the mesh conformant."""
+        """Run the suite once. Raises EnvironmentBroke if the verdict is not conformant."""
         reports = self.reports / name
-        # What is not core has no counterpart by hand.
+        # Other profiles have no counterpart in the procedure by hand.
         command = [sys.executable, "-m", "pytest", "suites/", "--images", "built", "--profile", "core"]
         command += ["--provider", self.options.provider, "--cluster-name", self.options.cluster_name]
         command += ["--report-dir", str(reports)]
@@ -84,14 +84,14 @@ class Bench:
         with self.progress.step(name):
             done = process.run(command, within=_HALF_WITHIN, env=_NO_CONTEXTS, cwd=_REPOSITORY, log=log)
         worked = _cores_worked() - begun
-        found = report.load(reports / report.LATEST / report.NAME)
-        if found.verdict is not Verdict.CONFORMANT:
-            raise EnvironmentBroke(f"the suite's verdict is {found.verdict}", next_command=f"cat {log}")
-        return Half(done.seconds, worked, steps_of_suite(found))
+        result = report.load(reports / report.LATEST / report.NAME)
+        if result.verdict is not Verdict.CONFORMANT:
+            raise EnvironmentBroke(f"the suite's verdict is {result.verdict}", next_command=f"cat {log}")
+        return Half(done.seconds, worked, steps_of_suite(result))
 
 
-def what_by_hand_is_told(engine: Engine, images: ImageSet, plan: Topology, folder: Path) -> Mapping[str, str]:
-    """The environment of ``by_hand.sh``; writes kind's configuration of both clusters into its folder."""
+def environment_by_hand(engine: Engine, images: ImageSet, plan: Topology, folder: Path) -> Mapping[str, str]:
+    """The environment of ``by_hand.sh``. Writes the configurations of both kind clusters into the folder."""
     told = {
         "ENGINE": str(engine.command),
         "KIND": str(images.kind),
@@ -118,20 +118,20 @@ def _cores_worked() -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, write; 0, or 1 where a half failed, or 130 where the user stopped it."""
-    asked = _parser().parse_args(arguments)
+    """Measure, print and write the results. Return 0, or 1 if a run failed, or 130 if the user stopped it."""
+    options = _parser().parse_args(arguments)
     started = datetime.now(UTC)
     name = f"bench-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True), heartbeat=_HEARTBEAT)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        pairs, facts = _measure(name, asked.runs, asked.provider, progress)
+        pairs, facts = _measure(name, options.runs, options.provider, progress)
     except KeyboardInterrupt:
         print("\nstopped, nothing was measured", file=sys.stderr)
         return 130
     except (EnvironmentBroke, UsageProblem, ValueError) as problem:
-        print(f"\nFAILED, nothing was measured (both halves' output: {_REPORTS / name}): {problem}", file=sys.stderr)
+        print(f"\nFAILED, nothing was measured (output of the runs: {_REPORTS / name}): {problem}", file=sys.stderr)
         return 1
     finally:
         progress.close()
@@ -154,12 +154,12 @@ def _measure(name: str, runs: int, provider: str, progress: Progress) -> tuple[l
     try:
         with progress.step("container engine"):
             engine = find_engine(provider, run_folder=journal.folder, say=progress.say)
-        _note(journal, engine, plan)
+        _record(journal, engine, plan)
         images = supply.supply(options, engine, progress)
         reports = _REPORTS / name
         reports.mkdir()
         bench = Bench(options, engine, images, plan, journal.folder, reports, progress)
-        # Not measured: it fills the page cache with all that both halves read.
+        # This run is not measured. It fills the page cache with all files that the other runs read.
         bench.suite("suite-warm-up")
         pairs = [Pair(bench.by_hand(number), bench.suite(f"suite-{number}")) for number in range(1, runs + 1)]
     finally:
@@ -168,8 +168,8 @@ def _measure(name: str, runs: int, provider: str, progress: Progress) -> tuple[l
     return pairs, facts
 
 
-def _note(journal: Journal, engine: Engine, plan: Topology) -> None:
-    """Write down what will be created, so that the next run removes it should this one be killed."""
+def _record(journal: Journal, engine: Engine, plan: Topology) -> None:
+    """Record what will be created, so that the next run removes it if this one is killed."""
     facts = {"engine": engine.to_json(), "folder": str(journal.folder)}
     journal.will_create("network", engine.network, **facts)
     for cluster in plan:
@@ -177,9 +177,9 @@ def _note(journal: Journal, engine: Engine, plan: Topology) -> None:
 
 
 def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Progress) -> None:
-    """Remove what either half left; the journal goes only once all of it is gone."""
-    _hear_no_more()
-    with process.cleaning_up(), progress.step("nothing left behind"):
+    """Remove what the runs left, and finally the journal."""
+    _ignore_signals()
+    with process.cleaning_up(), progress.step("clusters and networks removed"):
         if engine is not None:
             for cluster in plan:
                 engine.remove_container(cluster.node)
@@ -192,20 +192,20 @@ def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Pro
 
 
 def _interrupt(number: int, _: types.FrameType | None) -> None:
-    # tox and the terminal both send the same Ctrl-C: the second would break off the cleaning up.
-    _hear_no_more()
+    # tox and the terminal both send the same Ctrl-C. The second signal would interrupt the clean-up.
+    _ignore_signals()
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 
-def _hear_no_more() -> None:
+def _ignore_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        # A handler and not SIG_IGN, which children would inherit.
+        # A handler, because child processes would inherit SIG_IGN.
         signal.signal(number, lambda *_: None)
 
 
 def _parser() -> argparse.ArgumentParser:
-    said = "The seed's procedure by hand and this suite, measured side by side; a half that fails gives no number."
-    parser = argparse.ArgumentParser(prog="python -m bench", description=said)
+    description = "Measures Istio's split-horizon guide, run by hand, and this suite in turn, and prints the ratio."
+    parser = argparse.ArgumentParser(prog="python -m bench", description=description)
     parser.add_argument("--runs", type=_positive, default=3, help="pairs of runs, by hand and suite (default 3)")
     parser.add_argument("--provider", choices=("auto", "podman", "docker"), default="auto", help="container engine")
     return parser

@@ -1,17 +1,16 @@
 #!/bin/bash
-# The seed's procedure for today's Istio, command after command, as a careful person types it:
-# two clusters, a primary and a remote Istio, helloworld, twenty curls from each side, a look at the log.
-# Where such a person could lose time, this one does not: nothing is installed before what it needs is there.
+# Istio's split-horizon guide for today's Istio, as the commands that a careful person runs one after the other: two
+# clusters, a primary and a remote Istio, helloworld, twenty requests by curl from each side, and the access log.
+# It loses no time by installing something before its requirements are ready.
 #
-# Works in the current folder, which takes keys and CAs. Is told by the environment:
+# Keys and CAs are written into the current folder. The environment contains:
 #   ENGINE KIND KUBECTL ISTIOCTL         programs; kind and the engine also heed KIND_EXPERIMENTAL_PROVIDER, CONTAINERS_CONF
 #   PRIMARY REMOTE                       the clusters' names
 #   PRIMARY_CONFIG REMOTE_CONFIG         kind's configuration for each
 #   NODE_IMAGE HUB TAG                   kind's node; where Istio's images come from
 #   HELLOWORLD_V1 HELLOWORLD_V2 CURL     the workloads' images
 #   KUBECONFIG                           kind writes both contexts there
-#   MESH_ONLY                            if not empty, the mesh is left standing, without workloads
-# A failure leaves the clusters as they are, to be looked at.
+# After a failure the clusters stay, for inspection.
 set -euo pipefail
 umask 077
 export LC_ALL=C
@@ -23,10 +22,10 @@ export LC_ALL=C
 manifests=$(cd "$(dirname "${BASH_SOURCE[0]}")/../manifests" && pwd)
 primary=kind-$PRIMARY remote=kind-$REMOTE
 
-# The moment at which a step begins, for whoever reads the output.
+# Prints the time at which a step begins, for the reader of the output.
 step() { echo "@ $EPOCHREALTIME $*"; }
 
-# The networks are closed as in lab/network_isolation.py: no packet of a test may find a way out.
+# Isolates a network as lab/network_isolation.py does: no packet of a test may leave it.
 close_network() {
   local node=$1-control-plane services route routes
   services=$(awk '$1 == "serviceSubnet:" { print $2 }' "$2")
@@ -85,7 +84,7 @@ await_injection() {
   local tries=0
   until "$KUBECTL" --context="$1" get mutatingwebhookconfigurations -l app=sidecar-injector \
     -o jsonpath='{.items[*].webhooks[*].clientConfig.caBundle}' | grep . >ca-bundle; do
-    ((++tries < 120)) || { echo "istiod puts no CA into the webhooks of $1" >&2; exit 1; }
+    ((++tries < 120)) || { echo "istiod writes no CA into the webhooks of $1" >&2; exit 1; }
     sleep 1
   done
 }
@@ -101,7 +100,7 @@ deploy() {
     "$KUBECTL" --context="$1" apply -f -
 }
 
-call_and_look() {
+send_requests() {
   local pod version
   pod=$("$KUBECTL" --context="$1" get pod -n sample -l app=sleep -o jsonpath='{.items[0].metadata.name}')
   for _ in {1..20}; do
@@ -150,18 +149,16 @@ step "gateway, remote"
 istio_install "$remote" -f "$manifests/istio/remote-eastwest-gateway.yaml"
 give_gateway_address "$remote" "$remote_address"
 
-[ -z "${MESH_ONLY:-}" ] || exit 0
-
 step "workloads"
 deploy "$remote" v2
 deploy "$primary" v1
 "$KUBECTL" --context="$remote" wait --for=condition=available deployment --all -n sample --timeout=180s
 "$KUBECTL" --context="$primary" wait --for=condition=available deployment --all -n sample --timeout=180s
 
-step "calls and a look at the log, primary"
-call_and_look "$primary"
-step "calls and a look at the log, remote"
-call_and_look "$remote"
+step "requests and access log, primary"
+send_requests "$primary"
+step "requests and access log, remote"
+send_requests "$remote"
 
 step "clusters deleted"
 "$KIND" delete cluster --name "$REMOTE"

@@ -1,6 +1,6 @@
-"""Writes ``reports/report.schema.json`` from the classes of ``splithorizon.run.report``.
+"""Generates ``reports/report.schema.json`` from the classes of ``splithorizon.run.report``.
 
-``python -m docs.schema`` rewrites it; with ``--check`` it shows what would change, and ends with 1 if anything would.
+``python -m docs.schema`` writes the file. With ``--check`` it prints the differences and exits with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from splithorizon.run import report
 
 
 def text() -> str:
-    """The schema as the file holds it."""
+    """The content of the file."""
     return json.dumps(report.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the file, or with ``--check`` compare it; return the exit status."""
-    now = report.SCHEMA.read_text(encoding="utf-8") if report.SCHEMA.exists() else ""
-    if now == text():
+    """Write the file, or with ``--check`` compare it. Return the exit status."""
+    current = report.SCHEMA.read_text(encoding="utf-8") if report.SCHEMA.exists() else ""
+    if current == text():
         return 0
     if "--check" not in arguments:
         report.SCHEMA.write_text(text(), encoding="utf-8")
         return 0
-    sys.stdout.writelines(difflib.unified_diff(now.splitlines(True), text().splitlines(True), "now", "generated"))
+    sys.stdout.writelines(
+        difflib.unified_diff(current.splitlines(True), text().splitlines(True), "current", "generated")
+    )
     return 1
 
 

@@ -1,8 +1,9 @@
-"""Writes the tables of the suites' README files, and that of the causes, from what the code says of itself.
+"""Writes the generated parts of the suites' README files and of ``docs/causes.md``.
 
-The claim comes from a test's docstring, profile and faults from its decorator, the likely causes from the checks that
-it calls, and what they mean from the catalogue of causes. ``python -m docs.tables`` rewrites the tables; with
-``--check`` it shows what would change, and ends with 1 if anything would.
+The claim comes from a test's docstring, its profile and faults from its decorator. Checks and causes come from the
+calls in its body, manifests from the line ``# Used by:`` in their heads, and a fault's manifests from its source.
+``python -m docs.tables`` rewrites the pages. With ``--check`` it writes nothing, prints the differences, and exits
+with 1 if there are any.
 """
 
 from __future__ import annotations
@@ -25,12 +26,18 @@ from splithorizon.run.catalogue import behaviour
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"
+MANIFESTS = REPOSITORY / "manifests"
+FAULTS = REPOSITORY / "proof" / "faults"
 CHECKS = REPOSITORY / "splithorizon" / "checks"
 CAUSES = REPOSITORY / "docs" / "causes.md"
 
 _MARKED = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
-# By which name the checks know the catalogue of causes.
+# The name under which the checks import the catalogue of causes.
 _CAUSES = "causes"
+_WIDTH = 120
+# One word, or one link with the punctuation that follows it: a line is broken between two of them.
+_UNBREAKABLE = re.compile(r"\[[^\]]*\]\([^)]*\)\S*|\S+")
+_USED_BY = re.compile(r"^# Used by: (.*)$", re.MULTILINE)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,58 +54,78 @@ def main(arguments: list[str]) -> int:
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Each page with the text that it should have; raises ValueError where marks are missing."""
+    """Each page with the text that it should have; raises ValueError where the marks are missing."""
     areas = sorted({path.parent for path in SUITES.glob("*/test_*.py")})
-    tables = {SUITES / "README.md": overview(areas), CAUSES: all_causes()}
-    tables |= {area / "README.md": table(area) for area in areas}
-    for page, made in tables.items():
+    generated = {SUITES / "README.md": overview(areas), CAUSES: all_causes()}
+    generated |= {area / "README.md": behaviours_of(area) for area in areas}
+    for page, made in generated.items():
         parts = _MARKED.split(page.read_text())
         if len(parts) != 4:
-            raise ValueError(f"{page}: one pair of marks is needed around the table")
+            raise ValueError(f"{page}: one pair of marks is needed around the generated part")
         before, begin, end, after = parts
         yield page, f"{before}{begin}{made}{end}{after}"
 
 
 def overview(areas: list[Path]) -> str:
-    """All claims, by area."""
+    """All claims, by area, each linked to its test."""
     rows = [
-        f"| [{one.area}]({one.area}/README.md) | {one.claim} | {one.profile} |"
+        f"| [{one.area}]({one.area}/README.md) | [{one.claim}]({one.area}/{one.path.name}) | {one.profile} |"
         for area in areas
         for one in map(behaviour, sorted(area.glob("test_*.py")))
     ]
     return "\n".join(["| area | claim | profile |", "|---|---|---|", *rows, ""])
 
 
-def table(area: Path) -> str:
-    """One area's behaviours: what is claimed, which faults must break it, and the causes that a failure can name."""
-    rows = []
+def behaviours_of(area: Path) -> str:
+    """One section for each behaviour of an area: test, checks, manifests, faults, and causes."""
+    meaning = os.path.relpath(CAUSES, area)
+    sections = []
     for path in sorted(area.glob("test_*.py")):
         one = behaviour(path)
-        faults = "<br>".join(_shown(_fault(name, path), area) for name in one.breaks_when)
+        faults = [_fault_line(_fault(name, path), one.name, area) for name in one.breaks_when]
+        others = [fault for fault in every_fault() if one.name in fault.breaks and fault.name not in one.breaks_when]
         likely = ", ".join(f"`{cause.id}`" for cause in causes_of(path))
-        rows.append(f"| [{one.claim}]({path.name}) | {one.profile} | {faults} | {likely} |")
-    meaning = os.path.relpath(CAUSES, area)
-    head = [
-        f"| claim | profile | fault that must break it | [causes]({meaning}) that a failure can name |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join([*head, *rows, ""])
+        lines = [
+            f"- test: [{path.name}]({path.name}), profile `{one.profile}`",
+            f"- checks: {', '.join(_check_link(check, area) for check in _checks_of(path))}",
+            f"- manifests: {_manifest_links(manifests_of(one.name), area) or _common(area)}",
+            *(f"- fault that must break it: {line}" for line in faults),
+            *([f"- also broken by: {', '.join(_linked(fault, area) for fault in others)}"] if others else []),
+            f"- [causes]({meaning}) that a failure can name: {likely}",
+        ]
+        sections.append("\n".join([f"### {one.claim}", "", *(_wrapped(line) for line in lines), ""]))
+    return "\n" + "\n".join(sections) + "\n"
 
 
 def all_causes() -> str:
-    """Every cause, what it means, and the faults whose failures must carry it."""
+    """Every cause, what it means, the command that confirms it, and the faults whose failures must carry it."""
     rows = []
     for cause in catalogue_of_causes.REGISTRY:
         faults = [_linked(fault, CAUSES.parent) for fault in every_fault() if cause.id in fault.causes.values()]
-        rows.append(f"| `{cause.id}` | {cause.text} | {', '.join(faults)} |")
-    return "\n".join(["| cause | meaning | faults that make it |", "|---|---|---|", *rows, ""])
+        command = f"`{cause.next_step.format(near='near', far='far')}`".replace("|", "\\|") if cause.next_step else ""
+        rows.append(f"| `{cause.id}` | {cause.text} | {command} | {', '.join(faults)} |")
+    return "\n".join(["| cause | meaning | next step | faults that make it |", "|---|---|---|---|", *rows, ""])
 
 
 def causes_of(path: Path) -> list[Cause]:
     """Every cause that the checks of a test may name, in the order of the source."""
     named = [node.attr for node in _attributes(path)]
-    checks = [node.attr for node in _attributes(path) if ast.unparse(node.value) == "checks"]
-    return list(dict.fromkeys(cause for check in checks for cause in _named_by(check, named, set())))
+    return list(dict.fromkeys(cause for check in _checks_of(path) for cause in _named_by(check, named, set())))
+
+
+def manifests_of(name: str) -> list[Path]:
+    """The manifests that name a behaviour in their head."""
+    return [
+        path
+        for path in sorted(MANIFESTS.rglob("*.yaml"))
+        if name in ", ".join(_USED_BY.findall(path.read_text())).split(", ")
+    ]
+
+
+def manifests_in(fault: Fault) -> list[Path]:
+    """The manifests of ``manifests/faults`` that a fault applies, as far as its source names them."""
+    names = sorted(set(_files_in(fault.inject.__name__, set())))
+    return [path for name in names if (path := MANIFESTS / "faults" / name).is_file()]
 
 
 @cache
@@ -106,8 +133,14 @@ def _attributes(path: Path) -> list[ast.Attribute]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
 
 
+def _checks_of(path: Path) -> list[str]:
+    """The checks that a test calls, in the order of the source."""
+    called = (node.attr for node in _attributes(path) if ast.unparse(node.value) == "checks")
+    return list(dict.fromkeys(called))
+
+
 def _named_by(name: str, members: Collection[str], seen: set[str]) -> Iterator[Cause]:
-    """The causes in a definition of the checks, and in whatever else of the checks that uses."""
+    """The causes in a definition of the checks, and in the definitions that it uses."""
     seen.add(name)
     for node in _inside(_defined()[name], members):
         match node:
@@ -118,9 +151,10 @@ def _named_by(name: str, members: Collection[str], seen: set[str]) -> Iterator[C
 
 
 def _inside(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
-    """All that a definition is made of, in the order of the source; of a table by members of an enumeration that a
-    test names, their entries alone.
-    """  # noqa: D205  # one sentence
+    """Every node of a definition, in the order of the source.
+
+    Where a dictionary is keyed by members of an enumeration, only the entries count whose member the test names.
+    """
     yield node
     if isinstance(node, ast.Dict):
         entries = list(zip(node.keys, node.values, strict=True))
@@ -134,16 +168,40 @@ def _inside(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
 
 @cache
 def _defined() -> Mapping[str, ast.AST]:
-    """The functions of all checks, and the values of their constants, by name."""
-    found: dict[str, ast.AST] = {}
-    for path in sorted(CHECKS.glob("*.py")):
+    """The functions and constants of all checks, by name."""
+    return _top_level(CHECKS)
+
+
+@cache
+def _home(name: str) -> Path:
+    """The module that defines a check."""
+    return next(path for path in sorted(CHECKS.glob("*.py")) if name in _top_level(path))
+
+
+@cache
+def _top_level(place: Path) -> Mapping[str, ast.AST]:
+    """The functions of a module, or of all modules in a folder, and the values of their constants, by name."""
+    defined: dict[str, ast.AST] = {}
+    for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
         for node in ast.parse(path.read_text()).body:
             match node:
                 case ast.FunctionDef(name=name):
-                    found[name] = node
+                    defined[name] = node
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                    found[name] = value
-    return found
+                    defined[name] = value
+    return defined
+
+
+def _files_in(name: str, seen: set[str]) -> Iterator[str]:
+    """The YAML files that a definition of the faults names, and that the definitions name which it uses."""
+    seen.add(name)
+    faults = _top_level(FAULTS)
+    for node in ast.walk(faults[name]):
+        match node:
+            case ast.Constant(value=str(text)) if text.endswith(".yaml"):
+                yield text
+            case ast.Name(id=used) if used in faults and used not in seen:
+                yield from _files_in(used, seen)
 
 
 def _fault(name: str, path: Path) -> Fault:
@@ -153,14 +211,49 @@ def _fault(name: str, path: Path) -> Fault:
     raise ValueError(f"{path}: there is no fault {name!r}")
 
 
-def _shown(fault: Fault, area: Path) -> str:
-    """A fault with a link to its source and what it does."""
-    return f"{_linked(fault, area)}: {fault.story.rstrip('.')}"
+def _fault_line(fault: Fault, name: str, area: Path) -> str:
+    """A fault with links to its source and manifests, what it does, and the cause that the failure must carry."""
+    source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", area)
+    function = f"[{fault.inject.__name__}]({source})"
+    files = _manifest_links(manifests_in(fault), area)
+    cause = f" Cause: `{fault.causes[name]}`." if name in fault.causes else ""
+    manifest = f"with {files}" if files else "without a manifest"
+    return f"`{fault.name}`, function {function} {manifest}. {fault.story.rstrip('.')}.{cause}"
 
 
 def _linked(fault: Fault, folder: Path) -> str:
     source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", folder)
     return f"[{fault.name}]({source})"
+
+
+def _check_link(check: str, folder: Path) -> str:
+    home = _home(check)
+    return f"[{home.stem}.{check}]({os.path.relpath(home, folder)})"
+
+
+def _manifest_links(files: Collection[Path], folder: Path) -> str:
+    return ", ".join(f"[{path.name}]({os.path.relpath(path, folder)})" for path in files)
+
+
+def _common(folder: Path) -> str:
+    """What a behaviour without manifests of its own stands on."""
+    links = (f"[{name}]({os.path.relpath(MANIFESTS / name, folder)})" for name in ("workloads", "istio"))
+    return f"only the common ones, {' and '.join(links)}"
+
+
+def _wrapped(item: str) -> str:
+    """An item of a list as lines of readable width; of a link its text counts, and its target does not."""
+    lines: list[str] = []
+    room = 0
+    for part in _UNBREAKABLE.findall(item):
+        shown = len(re.sub(r"\]\([^)]*\)", "]", part))
+        if lines and shown < room:
+            lines[-1] += f" {part}"
+            room -= shown + 1
+        else:
+            lines.append(f"  {part}" if lines else part)
+            room = _WIDTH - shown - 2
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Programs that outlived the run that started them."""
+"""Ends programs that outlived the run that started them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _STARTED_BY_RUNS = frozenset({"kind", "istioctl", "kubectl", "podman", "docker"}
 
 
 def end(marks: Collection[str]) -> None:
-    """End what a killed run started: this user's programs whose command line names one of the marks.
+    """Kill programs that a killed run started: processes of this user whose command line contains one of the marks.
 
-    A mark has to be nobody else's, such as the run's own folder.
-    Raises EnvironmentBroke for a program that even SIGKILL does not end.
+    A mark is a text that no other run uses, such as the path of the run's folder.
+    Raises EnvironmentBroke for a process that does not end on SIGKILL.
     """
     for process in psutil.process_iter():
-        # One that has ended meanwhile, or is not ours to look at; one whose id is another program's by now is spared.
+        # It may have ended meanwhile, or belong to another user. psutil does not kill a new process with the same id.
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if _is_ours(process, marks):
                 process.kill()
@@ -31,15 +31,15 @@ def end(marks: Collection[str]) -> None:
 
 
 def _is_ours(process: psutil.Process, marks: Collection[str]) -> bool:
-    own = process.uids().effective == os.geteuid()
-    if not own or process.name() not in _STARTED_BY_RUNS:
+    same_user = process.uids().effective == os.geteuid()
+    if not same_user or process.name() not in _STARTED_BY_RUNS:
         return False
     command = "\0".join(process.cmdline())
-    return any(_names(command, mark) for mark in marks)
+    return any(_contains(command, mark) for mark in marks)
 
 
-def _names(command: str, mark: str) -> bool:
-    """Whether the mark is there as a whole: not as the beginning of another cluster's longer name."""
+def _contains(command: str, mark: str) -> bool:
+    """Whether the command line has the mark, and not only as the beginning of a longer name."""
     return re.search(re.escape(mark) + r"(?![\w.-])", command) is not None
 
 
@@ -49,10 +49,10 @@ def _await_end(process: psutil.Process) -> None:
             raise NotYet(f"process {process.pid} is {process.status()}")
 
     try:
-        eventually("a killed program ends", ended, within=timeouts().killed_program)
-    except TimedOut as late:
+        eventually("a killed process ends", ended, within=timeouts().program_killed)
+    except TimedOut as timeout:
         raise EnvironmentBroke(
-            f"process {process.pid} of a dead run does not end, not even by SIGKILL",
-            seen=late.seen,
+            f"process {process.pid} of a dead run does not end on SIGKILL",
+            seen=timeout.seen,
             next_command=f"ps -fp {process.pid}",
         ) from None

@@ -171,7 +171,7 @@ class Provisioning:
         if not self._ground.options.snapshot_before_install:
             return
         with self._ground.progress.step("new cluster recorded", role=name):
-            found = snapshot.before_install(self._kubes[name], within=timeouts().at_rest)
+            found = snapshot.before_install(self._kubes[name], within=timeouts().bare_cluster_settled)
             private_file.write(self._snapshot_file(name), json.dumps(found))
 
     def _snapshot_file(self, name: str) -> Path:

@@ -15,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from lab import preflight
-from lab.session import MEMORY_GIB, RUN_DISK_GIB, Session
+from lab.session import MEMORY_GIB, RUN_DISK_GIB, LabSession
 from proof import CONTROL, Proven, account, apart, as_json, cause_ids_of, missing, table, together, unsound, verdicts_of
 from proof.faults import every_fault
 from proof.faults.registry import Fault
@@ -45,7 +45,7 @@ _HANGING = ("--timeout-scale", "0.25")
 class Prover:
     """Holds one mesh, and looks at it with the suite's own command, as a user would."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: LabSession) -> None:
         """Describe the session's mesh to the runs to come."""
         facts = session.provision()
         self._facts = facts.clusters[next(iter(facts.clusters))].kubeconfig.with_name("mesh.json")
@@ -131,7 +131,7 @@ class Proof:
     and what the core sees, which is the quickest, comes where they meet.
     """
 
-    def __init__(self, chosen: Iterable[Fault], sessions: Iterable[Session]) -> None:
+    def __init__(self, chosen: Iterable[Fault], sessions: Iterable[LabSession]) -> None:
         """Plan; nothing is created yet."""
         chosen = list(chosen)
         disrupting = [part for fault in chosen if _disrupts(fault) for part in apart(fault)]
@@ -157,7 +157,7 @@ class Proof:
                 raise
             raise self._reason from None
 
-    def _work(self, session: Session, take: Take) -> None:
+    def _work(self, session: LabSession, take: Take) -> None:
         try:
             prover = Prover(session)
             with session.progress.step("the mesh is sound"):
@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
     reports = _REPOSITORY / "reports" / name
     sessions = [
-        Session(
+        LabSession(
             Options(
                 provider=asked.provider,
                 cluster_name=f"proof-{number}",

@@ -1,5 +1,5 @@
-// Command helloworld answers as Istio's sample of that name does: with its version and its instance.
-// Beside it, on ports of their own, it answers what the sample cannot be asked: see protocols.go.
+// Command helloworld answers like Istio's sample of that name, with its version and its instance.
+// On further ports it serves protocols that the sample does not: see protocols.go.
 package main
 
 import (

@@ -20,7 +20,7 @@ const (
 	longestWait = time.Minute
 )
 
-// echo serves HTTP/1.1 and unencrypted HTTP/2. The name of a Service's port decides what a side-car makes of it, on both
+// echo serves HTTP/1.1 and unencrypted HTTP/2. The name of a Service's port selects the protocol that sidecars use, on both
 // sides, so that each protocol has a port of its own.
 func echo(g greeter, address string) *http.Server {
 	mux := http.NewServeMux()
@@ -34,7 +34,7 @@ func echo(g greeter, address string) *http.Server {
 		_, _ = w.Write(body)
 	})
 	mux.HandleFunc("GET /describe", func(w http.ResponseWriter, r *http.Request) {
-		// Every side-car that takes a connection for HTTP gives its requests an id.
+		// A sidecar that treats a connection as HTTP adds a request id.
 		opaque := r.Header.Get("x-request-id") == ""
 		fmt.Fprintf(w, "%s, protocol: %s, opaque: %t\n", g, r.Proto, opaque)
 	})

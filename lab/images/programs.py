@@ -1,4 +1,4 @@
-"""Go programs of the built images, each from its own module under ``images/``."""
+"""The Go programs of the built images. Each has a Go module in ``images/``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from splithorizon.base.errors import UsageProblem
 from splithorizon.base.process import run
 from splithorizon.base.timeouts import current as timeouts
 
-# The checksum database answers for none of these; the committed go.sum pins them all the same.
+# The checksum database has none of these. The committed go.sum pins them.
 _NOT_IN_CHECKSUM_DATABASE = "github.com/openshift/api,istio.io/*"
 
 _OLDEST_GO = (1, 26)
@@ -23,7 +23,7 @@ _OLDEST_GO = (1, 26)
 
 @dataclass(frozen=True)
 class Program:
-    """One ``go build``: a module, the packages to build in it, and what the linker is told."""
+    """A Go module, the packages to build in it by the names of their programs, and variables that the linker sets."""
 
     name: str
     module: Path
@@ -31,15 +31,15 @@ class Program:
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def build(self, cache: Cache, log: Path) -> Path:
-        """Build into the cache and return the folder that holds the programs."""
+        """Build into the cache, and return the folder with the programs."""
         inputs = sorted(p for p in self.module.glob("*") if p.suffix in {".mod", ".sum", ".go"})
         flags = " ".join(f"{name}={value}" for name, value in sorted(self.variables.items()))
         key = digest(go_version(), target(), repr(sorted(self.packages.items())), flags, *inputs)
-        return cache.fill(f"programs-{self.name}", key, lambda folder: self._link(folder, log))
+        return cache.fill(f"programs-{self.name}", key, lambda folder: self._compile(folder, log))
 
-    def _link(self, folder: Path, log: Path) -> None:
+    def _compile(self, folder: Path, log: Path) -> None:
         variables = " ".join(f"-X {name}={value}" for name, value in sorted(self.variables.items()))
-        # Go does not clear up when it is stopped: here it goes with the half entry.
+        # Go leaves its temporary files when it is killed. Here they are removed with the unfinished entry.
         temporary = folder / "go-build"
         temporary.mkdir()
         for name, package in self.packages.items():
@@ -57,27 +57,27 @@ class Program:
 
 
 def go_version() -> str:
-    """The Go tool chain's version; raises UsageProblem where there is none that is new enough."""
+    """The version of Go. Raises UsageProblem if Go is missing or too old."""
     if not shutil.which("go"):
         raise UsageProblem(
-            "what is not published or not on PATH is compiled with Go 1.26 or newer, and there is none on PATH. Where "
-            "a registry answers, kind, kubectl and istioctl are enough: on PATH, or by --kind-bin, --kind-kubectl-bin "
-            "and --istioctl. Nothing was created."
+            "images and programs that are neither published nor on PATH are compiled with Go 1.26 or newer, and there "
+            "is no Go on PATH. With a registry, kind, kubectl and istioctl are enough: on PATH, or by --kind-bin, "
+            "--kind-kubectl-bin and --istioctl. Nothing was created."
         )
-    found = run(["go", "env", "GOVERSION"], within=timeouts().small_command).stdout.strip()
-    numbers = tuple(int(part) for part in found.removeprefix("go").split(".")[:2])
+    version = run(["go", "env", "GOVERSION"], within=timeouts().small_command).stdout.strip()
+    numbers = tuple(int(part) for part in version.removeprefix("go").split(".")[:2])
     if numbers < _OLDEST_GO:
-        raise UsageProblem(f"compiling needs Go 1.26 or newer, found {found}. Nothing was created.")
-    return found
+        raise UsageProblem(f"compiling needs Go 1.26 or newer, and this is {version}. Nothing was created.")
+    return version
 
 
 def target() -> str:
-    """What the environment tells Go to compile for."""
+    """The target platform, as far as environment variables of Go set it."""
     return " ".join(os.environ.get(name, "") for name in ("GOOS", "GOARCH", "GOAMD64", "GOEXPERIMENT"))
 
 
 def kubernetes(versions: Versions) -> Program:
-    """Every Kubernetes program in one binary, and etcd at the version Kubernetes pins."""
+    """All programs of Kubernetes in one binary, and etcd in the version that Kubernetes pins."""
     major, minor, _ = versions.kubernetes.split(".")
     version = "k8s.io/component-base/version"
     return Program(
@@ -109,7 +109,7 @@ def istio(source: IstioSource, module: Path) -> Program:
         {
             f"{version}.buildVersion": source.version,
             f"{version}.buildTag": source.version,
-            # As in Istio's releases; without it istioctl names a testing registry's images.
+            # As in Istio's releases. Otherwise istioctl uses images of a testing registry.
             f"{version}.buildHub": "istio",
             f"{version}.buildGitRevision": source.revision,
             f"{version}.buildStatus": "Clean",
@@ -118,12 +118,12 @@ def istio(source: IstioSource, module: Path) -> Program:
 
 
 def kind() -> Program:
-    """The program that makes clusters of containers."""
+    """The program of kind."""
     return Program("kind", IMAGES / "kind", {"kind": "sigs.k8s.io/kind"})
 
 
 def small_programs() -> Iterable[Program]:
-    """What compiles in seconds or at least fits beside the two large ones."""
+    """The programs that compile faster than Kubernetes and Istio."""
     yield kind()
     yield Program("coredns", IMAGES / "coredns", {"coredns": "."})
     yield Program("pause", IMAGES / "pause", {"pause": "."})
@@ -131,33 +131,32 @@ def small_programs() -> Iterable[Program]:
 
 
 def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Path) -> Path:
-    """The folder with Istio's go.mod and go.sum: committed for a release, made once for a pseudo-version.
+    """The folder with Istio's go.mod and go.sum: in the repository for a release, generated for a pseudo-version.
 
-    Raises UsageProblem when the module proxy does not serve the pseudo-version.
+    Raises UsageProblem if the Go module proxy does not serve the pseudo-version.
     """
     if source.module:
         return source.module
     template = IMAGES / "istio" / versions.istio_default
 
     def make(folder: Path) -> None:
-        written = (template / "go.mod").read_text()
-        head, _, _ = written.partition(")\n\nrequire")
+        head, _, _ = (template / "go.mod").read_text().partition(")\n\nrequire")
         (folder / "go.mod").write_text(head + f")\n\nrequire istio.io/istio {source.pseudo_version}\n")
         environment = {
             "GONOSUMDB": _NOT_IN_CHECKSUM_DATABASE,
             "GOFLAGS": "-mod=mod",
             "GOWORK": "off",
         }
-        known = run(
+        listed = run(
             ["go", "list", "-m", f"istio.io/istio@{source.pseudo_version}"],
             within=timeouts().go_download, cwd=folder, env=environment, log=log, check=False,
         )  # fmt: skip
-        if known.status:
+        if listed.status:
             raise UsageProblem(
                 f"the Go module proxy does not serve Istio {source.pseudo_version}: "
-                f"{known.stderr.strip().splitlines()[-1]}. Nothing was created."
+                f"{listed.stderr.strip().splitlines()[-1]}. Nothing was created."
             )
-        _restate_replacements(folder, f"istio.io/istio@{source.pseudo_version}", environment, log)
+        _copy_replacements(folder, f"istio.io/istio@{source.pseudo_version}", environment, log)
         run(
             ["go", "mod", "tidy"],
             within=timeouts().go_download,
@@ -169,14 +168,14 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
     return cache.fill("istio-module", digest(source.pseudo_version, template / "go.mod"), make)
 
 
-def _restate_replacements(folder: Path, module: str, environment: Mapping[str, str], log: Path) -> None:
-    """Write the modules that another takes in place of others into our go.mod: Go heeds only the main module's."""
+def _copy_replacements(folder: Path, module: str, environment: Mapping[str, str], log: Path) -> None:
+    """Copy the ``replace`` directives of a module into our go.mod: Go uses only those of the main module."""
 
     def go(*arguments: str) -> str:
         return run(["go", *arguments], within=timeouts().go_download, cwd=folder, env=environment, log=log).stdout
 
     downloaded = json.loads(go("mod", "download", "-json", module))
-    for replaced in json.loads(go("mod", "edit", "-json", downloaded["GoMod"]))["Replace"] or []:
+    for replacement in json.loads(go("mod", "edit", "-json", downloaded["GoMod"]))["Replace"] or []:
         old, new = ("@".join(filter(None, (side["Path"], side.get("Version")))) for side in
-                    (replaced["Old"], replaced["New"]))  # fmt: skip
+                    (replacement["Old"], replacement["New"]))  # fmt: skip
         go("mod", "edit", f"-replace={old}={new}")

@@ -1,4 +1,4 @@
-"""Images that others published: pulled by the engine, loaded into the nodes, whose network stays closed."""
+"""Published images: the engine pulls them, and they are loaded into the nodes, whose network stays closed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MINOR = re.compile(r"\d+\.\d+\.")
 
 @dataclass(frozen=True)
 class HostPrograms:
-    """What a run starts on this machine itself."""
+    """The programs that a run starts on this machine."""
 
     kind: Path
     kubectl: Path
@@ -40,7 +40,7 @@ class HostPrograms:
 
 
 def registry_answers(options: Options, engine: Engine) -> bool:
-    """Whether the registry of the sample images answers the engine within three seconds."""
+    """Whether the registry of the sample images answers the engine in time."""
     reference = _samples(options)[SAMPLES[0]]
     try:
         return engine.is_published(reference, insecure=_on_loopback(reference), within=timeouts().registry_answers)
@@ -49,7 +49,7 @@ def registry_answers(options: Options, engine: Engine) -> bool:
 
 
 def require_programs(options: Options) -> None:
-    """Raise UsageProblem where an option names a program that is not there."""
+    """Raise UsageProblem if an option names a program that does not exist."""
     chosen = {
         "--kind-bin": options.kind,
         "--kind-kubectl-bin": options.kubectl,
@@ -61,12 +61,12 @@ def require_programs(options: Options) -> None:
 
 
 def host_programs(options: Options, build: Callable[[str], Path]) -> HostPrograms:
-    """Find each program by its option, then on PATH; ``build`` makes the ones that are nowhere."""
+    """Find each program by its option, or else on PATH, or else build it with ``build``."""
     require_programs(options)
 
     def find(name: str, chosen: Path | None) -> Path:
-        found = chosen or shutil.which(name)
-        return Path(found) if found else build(name)
+        path = chosen or shutil.which(name)
+        return Path(path) if path else build(name)
 
     return HostPrograms(
         kind=find("kind", options.kind),
@@ -76,16 +76,16 @@ def host_programs(options: Options, build: Callable[[str], Path]) -> HostProgram
 
 
 def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Progress) -> ImageSet:
-    """Pull what the two clusters run and say which version each part is.
+    """Pull the images that the clusters run.
 
-    Raises UsageProblem where a named image is not to be had: nothing was created yet.
+    Raises UsageProblem if an image cannot be pulled. Nothing has been created then.
     """
-    named = _istio_references(options, programs)
+    istio = _istio_references(options, programs)
     _warn_of_another_version(options, programs, progress)
-    wanted = [*named, *_samples(options).values(), *([options.kind_image] if options.kind_image else [])]
-    pulled = {reference: _pull(reference, engine, progress) for reference in wanted}
-    pilot, proxy = (pulled[reference] for reference in named)
-    samples = {published: pulled[ours] for published, ours in _samples(options).items()}
+    references = [*istio, *_samples(options).values(), *([options.kind_image] if options.kind_image else [])]
+    pulled = {reference: _pull(reference, engine, progress) for reference in references}
+    pilot, proxy = (pulled[reference] for reference in istio)
+    samples = {published: pulled[reference] for published, reference in _samples(options).items()}
     hub, _, tag = pilot.rpartition("/pilot:")
     return ImageSet(
         mode="published",
@@ -104,7 +104,7 @@ def pull(options: Options, engine: Engine, programs: HostPrograms, progress: Pro
 
 
 def _pull(reference: str, engine: Engine, progress: Progress) -> str:
-    """Pull an image, and return the name that it has from then on."""
+    """Pull an image, and return its name in the engine's store."""
     try:
         with progress.step(f"{reference} pulled"):
             return engine.pull(reference, insecure=_on_loopback(reference))
@@ -113,20 +113,20 @@ def _pull(reference: str, engine: Engine, progress: Progress) -> str:
 
 
 def _warn_of_another_version(options: Options, programs: HostPrograms, progress: Progress) -> None:
-    """Say so where istioctl, whose charts install, is of another minor version than the images that are asked for."""
+    """Warn if istioctl, which installs its own charts, has another minor version than ``--istio-version``."""
     command = [str(programs.istioctl), "version", "--remote=false", "--output", "json"]
-    told = json.loads(process.run(command, within=timeouts().small_command).stdout)
-    version = told["clientVersion"]["version"]
-    minor, asked = (_MINOR.match(name or "") for name in (version, options.istio_version))
-    if minor and asked and minor[0] != asked[0]:
+    printed = json.loads(process.run(command, within=timeouts().small_command).stdout)
+    version = printed["clientVersion"]["version"]
+    minor, wanted = (_MINOR.match(name or "") for name in (version, options.istio_version))
+    if minor and wanted and minor[0] != wanted[0]:
         progress.say(
-            f"warning: --istio-version {options.istio_version}, but {programs.istioctl} is of {version}: "
-            f"its own charts install; name another with --istioctl"
+            f"warning: --istio-version {options.istio_version}, but {programs.istioctl} has version {version} "
+            "and installs its own charts: name another with --istioctl"
         )
 
 
 def _istio_references(options: Options, programs: HostPrograms) -> tuple[str, str]:
-    """Istio's two images as istioctl itself would name them."""
+    """The references of pilot and proxyv2, as istioctl generates them."""
     command = [
         str(programs.istioctl),
         "manifest",
@@ -142,7 +142,7 @@ def _istio_references(options: Options, programs: HostPrograms) -> tuple[str, st
             (container,) = document["spec"]["template"]["spec"]["containers"]
             pilot: str = container["image"]
             return pilot, pilot.replace("/pilot:", "/proxyv2:")
-    raise EnvironmentBroke("istioctl generated no istiod", next_command=" ".join(command))
+    raise EnvironmentBroke("istioctl generated no Deployment of istiod", next_command=" ".join(command))
 
 
 def _samples(options: Options) -> dict[str, str]:
@@ -152,5 +152,5 @@ def _samples(options: Options) -> dict[str, str]:
 
 
 def _on_loopback(reference: str) -> bool:
-    """A registry on this machine speaks plain HTTP; podman wants to be told, docker knows."""
+    """Whether the registry is on this machine, where it may use plain HTTP. docker allows that by default."""
     return reference.startswith(("127.", "localhost:"))

@@ -1,4 +1,4 @@
-"""Published images where a registry answers, built ones where none does."""
+"""Supplies images and host programs: published images if a registry answers, built ones otherwise."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from splithorizon.run.progress import Progress
 
 
 def check(options: Options) -> None:
-    """Refuse what no mode can supply, before an engine is looked for.
+    """Check the options before an engine is chosen.
 
-    Raises UsageProblem for an Istio version that is neither listed nor served, for a program that is
-    not there, and for a node image where the node is to be built.
+    Raises UsageProblem for an Istio version that cannot be built, for a program that does not exist, and for
+    ``--kind-image`` if the node image is built.
     """
     if options.images == "built" or (options.images == "auto" and not _named(options)):
         versions.load().istio(options.istio_version)
@@ -29,44 +29,45 @@ def check(options: Options) -> None:
 
 
 def in_cache(options: Options) -> bool:
-    """Whether the images were built before; never where they may come from a registry that an option names."""
+    """Whether the built images are in the cache. False if the images come from a registry that an option names."""
     if options.images == "published" or options.rebuild or (options.images == "auto" and _named(options)):
         return False
     known = versions.load()
     try:
         key = Recipe(known, known.istio(options.istio_version)).key
     except UsageProblem:
-        # Without Go nothing is built either.
+        # Without Go nothing can have been built.
         return False
     return Cache(cache_root(), lambda _: None).find("images", key) is not None
 
 
 def supply(options: Options, engine: Engine, progress: Progress, *, container: str = "splithorizon-import") -> ImageSet:
-    """Have every image and host program of the run at hand.
+    """Pull or build every image and host program of the run.
 
-    ``container`` is the name of the one that images are put together in, where they are.
+    ``container`` is the name of the temporary container in which a node image is assembled. Raises UsageProblem if an
+    image cannot be pulled or built.
     """
     known = versions.load()
     mode = options.images
     if mode == "auto" and _named(options):
-        # Who names a hub wants its Istio judged, and no other in its place.
+        # Whoever names a hub wants that Istio tested, and no other.
         mode = "published"
     elif mode == "auto":
-        with progress.step("asked whether a registry answers"):
+        with progress.step("registry checked"):
             mode = "published" if published.registry_answers(options, engine) else "built"
     if mode == "built":
         _refuse_node_image(options)
         source = known.istio(options.istio_version)
-        made = Recipe(known, source).make(engine, progress, rebuild=options.rebuild, container=container)
+        images = Recipe(known, source).make(engine, progress, rebuild=options.rebuild, container=container)
         return replace(
-            made,
-            kind=options.kind or made.kind,
-            kubectl=options.kubectl or made.kubectl,
-            istioctl=options.istioctl or made.istioctl,
+            images,
+            kind=options.kind or images.kind,
+            kubectl=options.kubectl or images.kubectl,
+            istioctl=options.istioctl or images.istioctl,
         )
 
     def build(name: str) -> Path:
-        """A host program from source, for a machine that has images to pull but no tools."""
+        """Build a host program, for a machine that pulls images but lacks the program."""
         folder = cache_root()
         cache, log = Cache(folder, progress.say), folder / "build.log"
         if name == "istioctl":
@@ -75,12 +76,12 @@ def supply(options: Options, engine: Engine, progress: Progress, *, container: s
         else:
             program = programs.kind() if name == "kind" else programs.kubernetes(known)
         with progress.step(f"{program.name} compiled"):
-            made = program.build(cache, log)
+            built = program.build(cache, log)
         if name == "kubectl":
-            link = made / "kubectl"
+            link = built / "kubectl"
             if not link.is_symlink():
                 link.symlink_to("kubernetes")
-        return made / name
+        return built / name
 
     return published.pull(options, engine, published.host_programs(options, build), progress)
 
@@ -92,6 +93,6 @@ def _named(options: Options) -> bool:
 def _refuse_node_image(options: Options) -> None:
     if options.kind_image:
         raise UsageProblem(
-            f"--kind-image {options.kind_image}: built images come in a node of their own; for another node name "
+            f"--kind-image {options.kind_image}: built images include a node image; to use another one, add "
             "--images published. Nothing was created."
         )

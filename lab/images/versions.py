@@ -1,4 +1,4 @@
-"""What can be built on a machine without a registry: the versions that ``images/versions.toml`` names."""
+"""The versions that can be built without a registry, from ``images/versions.toml``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PSEUDO_VERSION = re.compile(r"v0\.0\.0-\d{14}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class IstioSource:
-    """One version of Istio as the Go module proxy serves it; ``module`` is None where none is committed."""
+    """A version of Istio on the Go module proxy. ``module`` is None if the repository has no go.mod for it."""
 
     version: str
     pseudo_version: str
@@ -24,7 +24,7 @@ class IstioSource:
 
     @property
     def revision(self) -> str:
-        """The commit that the version was made from, twelve hexadecimal digits."""
+        """The commit of the version, as twelve hexadecimal digits."""
         return self.pseudo_version.rsplit("-", 1)[1]
 
 
@@ -47,10 +47,10 @@ class Versions:
     curl: str
 
     def istio(self, wanted: str | None) -> IstioSource:
-        """Find the source of a release of the version file, or of a pseudo-version.
+        """The source of a release in the version file, or of a pseudo-version; by default, of the default release.
 
-        Raises UsageProblem for anything else: the module proxy knows Istio by pseudo-version only,
-        so a release that the file does not list cannot be looked up.
+        Raises UsageProblem for anything else: the module proxy serves Istio by pseudo-version only, so that the commit
+        of a release has to be in the file.
         """
         version = wanted or self.istio_default
         if version in self.istio_releases:
@@ -60,27 +60,27 @@ class Versions:
         known = ", ".join(sorted(self.istio_releases, reverse=True))
         raise UsageProblem(
             f"unknown Istio version {version!r}: images/versions.toml lists {known}; "
-            "a Go pseudo-version (v0.0.0-<time>-<commit>) of istio.io/istio works too, and with --images published "
-            "whatever the registry has. "
+            "a Go pseudo-version (v0.0.0-<time>-<commit>) of istio.io/istio also works, and with --images published "
+            "any version in the registry. "
             "Nothing was created."
         )
 
 
 def load(path: Path = IMAGES / "versions.toml") -> Versions:
     """Read the version file."""
-    found = tomllib.loads(path.read_text())
+    content = tomllib.loads(path.read_text())
     return Versions(
-        kubernetes=found["kubernetes"]["version"],
-        coredns=found["kubernetes"]["coredns"],
-        etcd=found["kubernetes"]["etcd"],
-        pause=found["kubernetes"]["pause"],
-        kind=found["kind"]["version"],
-        envoy=found["envoy"]["version"],
-        debian_suite=found["debian"]["suite"],
-        node_packages=tuple(found["debian"]["node_packages"]),
-        userland_packages=tuple(found["debian"]["userland_packages"]),
-        istio_default=found["istio"]["default"],
-        istio_releases=dict(found["istio"]["releases"]),
-        helloworld=found["samples"]["helloworld"],
-        curl=found["samples"]["curl"],
+        kubernetes=content["kubernetes"]["version"],
+        coredns=content["kubernetes"]["coredns"],
+        etcd=content["kubernetes"]["etcd"],
+        pause=content["kubernetes"]["pause"],
+        kind=content["kind"]["version"],
+        envoy=content["envoy"]["version"],
+        debian_suite=content["debian"]["suite"],
+        node_packages=tuple(content["debian"]["node_packages"]),
+        userland_packages=tuple(content["debian"]["userland_packages"]),
+        istio_default=content["istio"]["default"],
+        istio_releases=dict(content["istio"]["releases"]),
+        helloworld=content["samples"]["helloworld"],
+        curl=content["samples"]["curl"],
     )

@@ -1,1 +1,1 @@
-"""What every other package stands on: processes, waiting, timeouts, files, errors."""
+"""Processes, waiting, timeouts, files and errors: what every other package uses."""

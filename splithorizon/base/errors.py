@@ -1,4 +1,4 @@
-"""What can go wrong that is not the mesh's fault, by who has to act on it."""
+"""Errors that say nothing about the mesh, by who has to act on them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _LINES_SHOWN = 6
 
 
 class UsageProblem(Exception):
-    """Bad input, noticed before anything was created; one line that says what mends it."""
+    """Bad input, detected before anything was created. The message is one line and says what to correct."""
 
 
 class EnvironmentBroke(Exception):
-    """The environment failed before a judgement was possible: inconclusive, never a failure."""
+    """The environment failed before the mesh could be judged: the run is inconclusive, not failed."""
 
     def __init__(self, what: str, *, seen: str = "", next_command: str = "") -> None:
-        """Say what broke, the last thing seen, and one command to look further."""
+        """State what failed, the last observation, and a command that shows more."""
         self.what = what
         self.seen = seen
         self.next_command = next_command
@@ -23,7 +23,7 @@ class EnvironmentBroke(Exception):
 
     @property
     def without_command(self) -> str:
-        """What broke and what was seen last, for a reader who gets the command apart."""
+        """What failed and the last observation, where the command is shown separately."""
         return _sentences({"": self.what, "Seen: ": self.seen})
 
 
@@ -32,10 +32,10 @@ class TimedOut(EnvironmentBroke):
 
 
 class CommandFailed(EnvironmentBroke):
-    """A program ended badly, or not in time, or could not be started."""
+    """A child process failed, did not end within its deadline, or could not be started."""
 
     def __init__(self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, why: str = "") -> None:
-        """Keep the command and its exit status (None: it never gave one); show its last lines."""
+        """Keep the command and its exit status, which is None if it has none; show the last lines of its output."""
         self.argv = tuple(argv)
         self.status = status
         shown = [_last_lines(text) for text in (stderr, stdout) if text.strip()]
@@ -44,7 +44,7 @@ class CommandFailed(EnvironmentBroke):
 
 
 class Cancelled(Exception):
-    """The run is being stopped; nothing new is begun."""
+    """The run is cancelled: no new step is started."""
 
 
 def _sentences(labelled: Mapping[str, str]) -> str:

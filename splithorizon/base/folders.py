@@ -1,4 +1,4 @@
-"""Where this user's caches and the state of runs lie, by the custom of the system."""
+"""The folders of this user for caches and for the state of runs, as the operating system prescribes them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ _DIRS = PlatformDirs("splithorizon", appauthor=False)
 
 
 def cache() -> Path:
-    """What can be made again: ``~/.cache/splithorizon`` on Linux, or below ``XDG_CACHE_HOME``. It may not exist yet."""
+    """The folder for files that can be made again. It may not exist yet.
+
+    On Linux ``~/.cache/splithorizon``, or below ``XDG_CACHE_HOME``.
+    """
     return _DIRS.user_cache_path
 
 
 def state() -> Path:
-    """What must stay until a run is over: ``~/.local/state/splithorizon`` on Linux, or below ``XDG_STATE_HOME``.
+    """The folder for files that are needed until a run is over. It may not exist yet.
 
-    It may not exist yet.
+    On Linux ``~/.local/state/splithorizon``, or below ``XDG_STATE_HOME``.
     """
     return _DIRS.user_state_path

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all; by default only their user may read them, from the first byte on."""
+"""Writes files atomically, by default readable by their user alone from the first byte on."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from pathlib import Path
 
 PRIVATE = 0o600
 SHARED = 0o666
-"""As any program writes a file: the user's umask decides."""
+"""The usual mode of a new file, from which the user's umask is subtracted."""
 
 
 def write(path: Path, text: str, *, mode: int = PRIVATE) -> None:
-    """Write a file so that a reader sees the old text or the new one, also after a kill or a power cut.
+    """Replace a file atomically: a reader gets the old text or the new text, also after SIGKILL or a power cut.
 
-    Raises OSError, with the old file untouched, where it cannot be written: a full disk, for one.
+    Raises OSError where the file cannot be written, for example on a full disk; the old file stays as it was.
     """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(descriptor)
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
-    """Make the new name durable; some network file systems have no such call for folders."""
+    """Make the new directory entry durable; some network file systems cannot sync a folder."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Child processes: bounded, each in a group of its own, and gone when the run is."""
+"""Child processes: each has a deadline and its own process group, and ends no later than the run."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from splithorizon.base.cancel import (
     enter,
     leave,
     raise_if_cancelled,
-    side_by_side,
     uninterrupted,
 )
 from splithorizon.base.errors import CommandFailed
+from splithorizon.base.parallel import side_by_side
 
 __all__ = [
     "Completed",
@@ -38,14 +38,14 @@ __all__ = [
 ]
 
 
-_BINDER = "setpriv"
-# Seconds between two looks at a child; its end is noticed that much later.
-_POLLED_EVERY = 0.02
+_SETPRIV = "setpriv"
+# Seconds between two polls of a child process; its end is detected up to that much later.
+_POLL_INTERVAL = 0.02
 
 
 @dataclass(frozen=True)
 class Completed:
-    """A program that ended: its command, exit status, output and seconds."""
+    """A program that ended: its command, exit status, output and duration in seconds."""
 
     argv: tuple[str, ...]
     status: int
@@ -64,31 +64,33 @@ def run(
     log: Path | None = None,
     check: bool = True,
 ) -> Completed:
-    """Run a program for at most ``within`` seconds; ``env`` is added to this process's own.
+    """Run a program for at most ``within`` seconds.
 
-    Raises CommandFailed where it cannot be started, ends badly (unless ``check`` is off) or not in
-    time, and Cancelled once the run is being stopped. However this call is left, the program is
-    gone; where it had to be stopped, so is its whole process group.
+    ``env`` is added to the environment of this process. ``log`` is a file to which the command, its output and its
+    status are appended.
+    Raises CommandFailed if the program cannot be started, does not end in time or, with ``check``, exits with another
+    status than 0; raises Cancelled if the run is cancelled. The program has ended whenever this call returns or raises.
+    If it had to be stopped, its whole process group has.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     environment = {**os.environ, **(env or {})}
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
-        raise CommandFailed(argv, None, "", "", "cannot be started: there is no such program")
-    # What SIGKILL leaves us no time for: the kernel asks a program to end once we are gone.
-    bound = [_BINDER, "--pdeathsig", "TERM", "--"] if shutil.which(_BINDER) else []
-    # Files and not pipes: a pipe stays open as long as any grandchild that outlives the program.
+        raise CommandFailed(argv, None, "", "", "cannot be started: no such program")
+    # If this process is killed, the kernel sends SIGTERM to the program.
+    prefix = [_SETPRIV, "--pdeathsig", "TERM", "--"] if shutil.which(_SETPRIV) else []
+    # Files instead of pipes: a grandchild that outlives the program would keep a pipe open.
     with TemporaryFile() as source, TemporaryFile() as out, TemporaryFile() as err:
         source.write(stdin.encode() if isinstance(stdin, str) else stdin or b"")
         source.seek(0)
         child: _Child | None = None
         try:
             with uninterrupted():
-                child = enter(lambda: _Child([*bound, *argv], environment, cwd, (source, out, err)))
+                child = enter(lambda: _Child([*prefix, *argv], environment, cwd, (source, out, err)))
             in_time = child.ended(within)
         finally:
             if child is not None:
                 with uninterrupted():
-                    status, seconds = child.end(), time.monotonic() - begun
+                    status, seconds = child.end(), time.monotonic() - started
                 done = Completed(tuple(argv), status, _text(out), _text(err), seconds)
                 if log is not None:
                     _append(log, done)
@@ -101,24 +103,24 @@ def run(
     return done
 
 
-def _readable(descriptor: int, within: float) -> bool:
+def _becomes_readable(descriptor: int, within: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(max(0.0, within) * 1000))
 
 
-def _polled(pid: int, within: float) -> bool:
-    """Whether a child ends in time; for systems that have no descriptors of processes. It is not reaped."""
+def _ends_polled(pid: int, within: float) -> bool:
+    """Whether a child process ends in time, without reaping it; for systems without pidfd."""
     deadline = time.monotonic() + within
     while processes.identity(pid) is not None:
         if (left := deadline - time.monotonic()) <= 0:
             return False
-        select.select([], [], [], min(left, _POLLED_EVERY))
+        select.select([], [], [], min(left, _POLL_INTERVAL))
     return True
 
 
 class _Child:
-    """A running program. It is not reaped before the end, so nothing else can have its id."""
+    """A running program. It is reaped by ``end`` alone, so that no other process can get its id before."""
 
     def __init__(
         self,
@@ -141,16 +143,16 @@ class _Child:
 
     def ended(self, within: float) -> bool:
         if self._descriptor is None:
-            return _polled(self._popen.pid, within)
-        return _readable(self._descriptor, within)
+            return _ends_polled(self._popen.pid, within)
+        return _becomes_readable(self._descriptor, within)
 
     def signal(self, number: int) -> None:
-        # macOS refuses a signal to a group whose leader has ended and is not reaped yet.
+        # macOS refuses a signal to a process group whose leader is a zombie.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, number)
 
     def end(self) -> int:
-        """Stop the group where the program still runs, politely and then not; reap the program."""
+        """If the program still runs, stop its process group by SIGTERM and then SIGKILL; reap the program."""
         leave(self)
         if not self.ended(0):
             self.signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Which process is which, on every system: by its id and the time of its start."""
+"""Identifies a process by its id and its start time, on every operating system."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 import psutil
 
-# Two processes cannot have one id within this many seconds; the clocks that are compared differ by less.
+# Two processes never have the same id within this many seconds; the compared clocks differ by less.
 _SAME_START = 1.0
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A process beside its id: when it started, and when the machine did, in seconds since 1970."""
+    """The start of a process and the boot of the machine, in seconds since 1970."""
 
     started: float
     boot: float
 
 
 def identity(pid: int) -> Identity | None:
-    """The identity of the process that runs under an id; None where none does."""
+    """The identity of the process that has this id; None if no process has it, or only a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
@@ -30,10 +30,10 @@ def identity(pid: int) -> Identity | None:
 
 
 def is_running(pid: int, known: Identity | None) -> bool:
-    """Whether the process with this id is still the one that had this identity; as long as any is, if that is None.
+    """Whether the process with this id still has the identity ``known``; if that is None, whether any process has it.
 
-    A clock that is set moves the start in seconds since 1970 (on Linux) or since boot (on macOS), never both: the other
-    one decides then, so that a run that goes on is not taken for a dead one.
+    Setting the clock moves the start since 1970 (Linux) or the start since boot (macOS), but never both. One match is
+    enough, so that a running process is never taken for dead.
     """
     now = identity(pid)
     if now is None or known is None:

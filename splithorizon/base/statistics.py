@@ -1,15 +1,15 @@
-"""Exact binomial statistics for a fixed number of independent requests; nothing is approximated."""
+"""Exact binomial statistics for a fixed number of independent requests, without approximation."""
 
 from __future__ import annotations
 
 import math
 
-# The chance that one statistical check calls a sound mesh unsound.
+# The probability that one statistical check refutes a claim that is true.
 FALSE_ALARM = 1e-6
 
 
 def probability(count: int, trials: int, share: float) -> float:
-    """The chance of exactly ``count`` of ``trials`` falling to something with that share."""
+    """The probability of exactly ``count`` successes in ``trials``, each with probability ``share``."""
     if share in {0.0, 1.0}:
         return float(count == trials * share)
     log = math.lgamma(trials + 1) - math.lgamma(count + 1) - math.lgamma(trials - count + 1)
@@ -17,7 +17,7 @@ def probability(count: int, trials: int, share: float) -> float:
 
 
 def interval(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> tuple[int, int]:
-    """The counts to accept, ends included: each tail outside has at most half the false alarm."""
+    """The lowest and the highest count to accept; each tail beyond them has at most half of ``false_alarm``."""
     low, below = 0, 0.0
     while (below := below + probability(low, trials, share)) <= false_alarm / 2:
         low += 1
@@ -28,13 +28,13 @@ def interval(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> tup
 
 
 def p_value(count: int, trials: int, share: float) -> float:
-    """The chance of a count that is no likelier than this one (two-sided)."""
-    # What is as likely as the count belongs to it, whatever the last bit of a logarithm says.
-    bound = probability(count, trials, share) * (1 + 1e-7)
+    """The two-sided p-value: the probability of all counts that are at most as likely as this one."""
+    # Equally likely counts must be included in spite of rounding errors of the logarithms.
+    limit = probability(count, trials, share) * (1 + 1e-7)
     chances = (probability(other, trials, share) for other in range(trials + 1))
-    return min(1.0, math.fsum(chance for chance in chances if chance <= bound))
+    return min(1.0, math.fsum(chance for chance in chances if chance <= limit))
 
 
 def miss(trials: int, share: float) -> float:
-    """The chance that something with that share of the answers gives none of them."""
+    """The probability of no success in ``trials``, each with probability ``share``."""
     return (1.0 - share) ** trials

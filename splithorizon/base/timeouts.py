@@ -1,4 +1,4 @@
-"""Every duration of a run in seconds, with the reason for each; nowhere else is such a number."""
+"""Every timeout and interval of a run in seconds, each with its reason; other modules define none."""
 
 from __future__ import annotations
 
@@ -9,63 +9,63 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long each condition may take at most: measured on two noisy cores, and tripled."""
+    """The time that each condition may take at most: measured on two busy cores, times three."""
 
-    small_command: float = 60  # reads of an engine or an API; seconds on a loaded machine
+    small_command: float = 60  # a read from an engine or an API: seconds on a loaded machine
     engine_probe: float = 30  # one privileged container from an image of a few hundred bytes
-    registry_answers: float = 3  # one in reach takes tenths of a second; the user waits for this
+    registry_answers: float = 3  # a reachable registry answers within tenths of a second; the user waits for this
     image_pulled: float = 600  # a node image is close to a gigabyte
     image_step: float = 600  # one build, save, load or commit; the node image writes a gigabyte
-    package_download: float = 900  # a node's Debian packages over a slow mirror
+    package_download: float = 900  # a node's Debian packages from a slow mirror
     go_download: float = 600  # module downloads for one component
-    go_build: float = 2400  # Kubernetes takes 8 minutes alone and shares both cores with Istio
-    other_build: float = 3600  # another process builds everything, on the same two cores
-    tests_collected: float = 60  # another pytest imports every suite: 2 s, and the machine may be loaded
-    killed_program: float = 10  # SIGKILL takes milliseconds; a program in the kernel's hands may take longer
+    go_build: float = 2400  # Kubernetes takes 8 minutes alone, and shares both cores with Istio's build
+    other_build: float = 3600  # another process builds all images, on the same two cores
+    tests_collected: float = 60  # another pytest imports every suite: 2 s, more on a loaded machine
+    program_killed: float = 10  # SIGKILL takes milliseconds; a program inside a system call may take longer
     other_sweep: float = 120  # another process removes what one or two dead runs left
-    cluster_created: float = 180  # measured 13 s alone, 25 s side by side
-    network_settled: float = 30  # another run makes it, or looks whether it may go: tenths of a second
-    cluster_deleted: float = 45  # both at once have to be gone within a minute of Ctrl-C
+    cluster_created: float = 180  # measured 13 s alone, 25 s in parallel
+    engine_network_unlocked: float = 30  # another run creates or removes the network: tenths of a second
+    cluster_deleted: float = 45  # both clusters together have to be deleted within a minute of Ctrl-C
     images_loaded: float = 180  # 700 MB into a node's containerd
-    istio_installed: float = 180  # measured 5 s; istioctl waits for istiod within
+    istio_installed: float = 180  # measured 5 s; istioctl waits for istiod meanwhile
     namespace_gone: float = 60  # its pods end first; measured 5 to 12 s
-    object_appears: float = 60  # an object that a controller makes once it has seen another
-    gateway_address: float = 120  # a load balancer answers in seconds, a cloud's in a minute
-    webhook_ready: float = 120  # istiod watches a new remote cluster and patches its webhooks
-    workload_ready: float = 180  # images are there; scheduling, CNI and a first certificate
-    endpoints_told: float = 30  # a push follows a ready pod within a second; a broken mesh is not waited for longer
-    name_told: float = 15  # a resolver asks a silent server again after 5 s
-    proxies_connected: float = 75  # after an istiod that went Envoy tries again, each time later, up to 30 s
-    drained: float = 60  # Istio lets a replaced listener live for 45 s; our own workloads say 2
+    object_appears: float = 60  # an object that a controller creates after another one
+    gateway_address: float = 120  # a local load balancer takes seconds, a cloud's a minute
+    webhook_ready: float = 120  # istiod starts to watch a new remote cluster and patches its webhooks
+    workload_ready: float = 180  # the images are on the node; scheduling, CNI and a first certificate
+    endpoints_pushed: float = 30  # istiod pushes within a second of a pod's readiness; a broken mesh never does
+    name_resolved: float = 15  # a resolver asks a silent DNS server again after 5 s
+    proxies_connected: float = 75  # after the end of its istiod Envoy reconnects with a back-off of up to 30 s
+    drained: float = 60  # Istio drains a replaced listener for 45 s by default; our own workloads set 2 s
     log_flushed: float = 15  # a sidecar flushes its log every second; the kubelet adds some
-    batch_sent: float = 60  # 1,000 requests take 2 s; where each hangs a while, enough have then shown it
-    push_acknowledged: float = 10  # milliseconds; a proxy that changes its connection takes a second
-    policy_enforced: float = 10  # a push takes a second; a mesh that never enforces it is not waited for longer
-    stranger_refused: float = 15  # milliseconds through the API server; the kubelet tells a reset a second later
+    batch_sent: float = 60  # 1,000 requests take 2 s; where each of them hangs, this many show it
+    push_acknowledged: float = 10  # milliseconds; a second for a proxy that reconnects
+    policy_enforced: float = 10  # a push takes a second; a broken mesh never enforces the policy
+    untrusted_client_refused: float = 15  # milliseconds; the kubelet reports a reset a second later
     request: float = 10  # one request through two sidecars and a gateway on a loaded machine
-    test: float = 300  # the longest waits of its own, of its set-up and of its undo; most take a second
-    disruptive_test: float = 1200  # the same, where istiod or an API server comes back: measured 20 to 120 s
-    suite_run: float = 300  # the whole catalogue on a mesh that stands, where half of its requests hang
-    fault_detected: float = 120  # a push takes a second, a new pod ten; a run of the suite takes ten more
-    fault_healed: float = 180  # as above, and back-off of whatever could not connect meanwhile
-    mesh_recovered: float = 90  # a push takes a second; a watch that was refused is tried again after 30 to 60
-    secret_followed: float = 20  # istiod drops and lists a cluster within a second of its secret's change
-    istiod_replaced: float = 120  # a new istiod waits for a silent remote, by default 30 s and twice: measured 60
-    at_rest: float = 90  # a bare cluster: its node is ready after 15 s, and what kind adds is there by then
-    uninstalled: float = 60  # the namespaces are empty after 10 to 30 s: a gateway takes its time to go
-    pod_replaced: float = 60  # a gateway takes 30 s to go at most; measured 5 to 10 to come
-    undo_retried: float = 60  # an API server that restarts, or a network that drops, is back within half a minute
+    test: float = 300  # the longest waits of a test with set-up and undo; most tests take a second
+    disruptive_test: float = 1200  # the same, while istiod or an API server restarts: measured 20 to 120 s
+    suite_run: float = 300  # all suites on an installed mesh where half of the requests hang
+    fault_detected: float = 120  # a push takes a second, a new pod ten, a run of the suite ten more
+    fault_healed: float = 180  # as above, and the back-off of clients that could not connect meanwhile
+    mesh_recovered: float = 90  # a push takes a second; a refused watch is tried again after 30 to 60 s
+    secret_processed: float = 20  # istiod drops and lists a cluster within a second of a change of its secret
+    istiod_replaced: float = 120  # a new istiod waits twice, by default 30 s, for an unreachable remote: measured 60 s
+    bare_cluster_settled: float = 90  # a node is ready after 15 s; kind's own workloads run by then
+    uninstalled: float = 60  # the namespaces are empty after 10 to 30 s, because a gateway drains
+    pod_replaced: float = 60  # a gateway drains for at most 30 s; a new pod takes 5 to 10 s
+    undo_retried: float = 60  # an API server or a network is usually back within half a minute
     lease_renewed: float = 15  # three renewals may fail before the Lease expires
-    lease_expires: float = 60  # long enough for an API server to restart, short enough to wait for a dead run
-    namespace_expires: float = 86400  # a run takes minutes: after a day nobody comes back for its namespace
-    traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
-    certificate_still_valid: float = 3600  # they live a day, and are renewed long before the last hour
-    dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
-    heartbeat: float = 8  # a line at least every 10 s
-    poll: float = 0.5  # between two looks at what takes long; the first follow each other sooner
+    lease_expires: float = 60  # longer than a restart of an API server; others wait this long after a killed run
+    namespace_expires: float = 86400  # a run takes minutes: after a day its namespace is a leftover
+    traffic_watched: float = 5  # a loss that a recovery still causes comes with the next push
+    certificate_still_valid: float = 3600  # workload certificates live a day and are renewed long before the last hour
+    dial: float = 3  # a refused connection fails at once; a dropped packet takes the whole time
+    heartbeat: float = 8  # a line of progress at least every 10 s
+    poll: float = 0.5  # between two attempts of a long wait; the first attempts follow each other sooner
 
     def scaled(self, factor: float) -> Timeouts:
-        """Every deadline times ``factor``; what the user sees, what others rely on and how often we look stay."""
+        """Multiply the deadlines by ``factor``; leave progress output, Leases, expiry and intervals as they are."""
         fixed = {
             "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid",
             "lease_renewed", "lease_expires", "namespace_expires",
@@ -78,13 +78,13 @@ _current = Timeouts()
 
 
 def current() -> Timeouts:
-    """The durations in force."""
+    """The timeouts in force."""
     return _current
 
 
 @contextmanager
 def shortened(factor: float) -> Iterator[None]:
-    """Multiply every deadline in force for as long as the block lasts."""
+    """Multiply the deadlines in force by ``factor`` for the duration of the block."""
     global _current
     before = _current
     _current = before.scaled(factor)
@@ -95,6 +95,6 @@ def shortened(factor: float) -> Iterator[None]:
 
 
 def scale(factor: float) -> None:
-    """Set the factor, once, from --timeout-scale."""
+    """Multiply the default deadlines by ``factor``, which is ``--timeout-scale``, for the rest of the process."""
     global _current
     _current = Timeouts().scaled(factor)

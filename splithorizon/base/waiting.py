@@ -1,4 +1,4 @@
-"""The one waiting verb: a claim, a probe, a deadline, and what was seen. There is no second."""
+"""The only function that waits: it calls a probe until a claim is true or a deadline has passed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    stop_before_delay,
-    wait_exponential,
-    wait_fixed,
-)
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_fixed
 
 from splithorizon.base.errors import TimedOut
 from splithorizon.base.process import raise_if_cancelled
@@ -22,19 +16,34 @@ T = TypeVar("T")
 
 
 class NotYet(Exception):
-    """A probe's answer while its claim is not true; the message is what it saw."""
+    """Raised by a probe while its claim is not true; the message is what it observed."""
 
 
-class _Watch:
-    """Remembers what a probe said, and since when it has said it."""
+class Clock:
+    """The time that ``eventually`` measures and spends, in seconds. Unit tests replace it."""
+
+    def now(self) -> float:
+        """The seconds of a clock that is never set back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+
+_clock = Clock()
+
+
+class _Observations:
+    """The first and the last observation of a probe, and when the last one was first made."""
 
     def __init__(self) -> None:
-        self.looks = 0
-        self._begun = time.monotonic()
+        self.attempts = 0
+        self._begun = _clock.now()
         self._first = self._last = ""
         self._changed = 0.0
 
-    def saw(self, not_yet: NotYet) -> NotYet:
+    def add(self, not_yet: NotYet) -> NotYet:
         text = str(not_yet)
         if text != self._last:
             self._changed = self.elapsed()
@@ -42,52 +51,59 @@ class _Watch:
         return not_yet
 
     def elapsed(self) -> float:
-        return time.monotonic() - self._begun
+        return _clock.now() - self._begun
 
-    def told(self) -> str:
+    def summary(self) -> str:
         if self._first == self._last:
-            return f"{self._last}, from first to last"
-        return f"{self._last}, unchanged since {self._changed:.1f} s; at first: {self._first}"
+            return f"{self._last}, unchanged since the first attempt"
+        return f"{self._last}, unchanged since {self._changed:.1f} s after the first attempt, which saw: {self._first}"
 
 
 def eventually(
     claim: str, probe: Callable[[], T], *, within: float, every: float | None = None, successes: int = 1
 ) -> T:
-    """Look until the probe answers, and return its answer: soon again at first, then every ``every`` seconds.
+    """Call ``probe`` until it returns, and return its result.
 
-    With ``successes`` it has to answer that many times in a row, ``every`` seconds apart from the first. A probe raises
-    NotYet with what it saw; anything else it raises surfaces at once. A probe bounds itself: no look is cut short.
-    Raises TimedOut with the claim and what was seen, and Cancelled when the run is being stopped.
+    ``within`` and ``every`` are seconds. The first attempts follow each other sooner than ``every``. With ``successes``
+    above 1, the probe has to return that many times in a row, with ``every`` seconds between the attempts.
+    The probe raises NotYet with its observation while the claim is not true; any other exception ends the wait at once.
+    An attempt is never cut short: a probe needs deadlines for its requests.
+    Raises TimedOut with the claim and the observations, and Cancelled if the run is cancelled.
     """
     every = timeouts().poll if every is None else every
-    watch = _Watch()
+    observations = _Observations()
     in_a_row = 0
 
-    def look() -> T:
+    def attempt() -> T:
         nonlocal in_a_row
         raise_if_cancelled()
-        # A busy machine wakes up late, and may do so behind the deadline.
-        if watch.looks and watch.elapsed() >= within:
+        # On a loaded machine a sleep may end after the deadline.
+        if observations.attempts and observations.elapsed() >= within:
             raise NotYet
-        watch.looks += 1
+        observations.attempts += 1
         try:
-            answer = probe()
+            result = probe()
         except NotYet as not_yet:
             in_a_row = 0
-            raise watch.saw(not_yet) from None
+            raise observations.add(not_yet) from None
         in_a_row += 1
         if in_a_row < successes:
-            raise watch.saw(NotYet(f"true only {in_a_row} of {successes} times in a row"))
-        return answer
+            raise observations.add(NotYet(f"true only {in_a_row} of {successes} times in a row"))
+        return result
+
+    def next_is_late(state: RetryCallState) -> bool:
+        return observations.elapsed() + state.upcoming_sleep >= within
 
     try:
         return Retrying(
-            stop=stop_before_delay(within),
-            # Much is true a moment after the first look; what is to stay true has to be seen over some time.
+            sleep=_clock.sleep,
+            stop=next_is_late,
+            # Most claims become true soon after the first attempt; a state that must last is observed over some time.
             wait=wait_exponential(multiplier=every / 4, max=every) if successes == 1 else wait_fixed(every),
             retry=retry_if_exception_type(NotYet),
             reraise=True,
-        )(look)
+        )(attempt)
     except NotYet:
-        what = f"{claim}: not true within {within:g} s ({watch.looks} looks)"
-        raise TimedOut(what, seen=watch.told()) from None
+        attempts = "1 attempt" if observations.attempts == 1 else f"{observations.attempts} attempts"
+        what = f"{claim}: not true within {within:g} s ({attempts})"
+        raise TimedOut(what, seen=observations.summary()) from None

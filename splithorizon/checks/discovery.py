@@ -44,7 +44,7 @@ def endpoints_split_at_the_horizon(
     claim = f"{route}: the sidecar's endpoints are the near pods and the far gateway"
     addresses = {str(endpoint.address) for endpoint in endpoints}
     wanted = {*near_pods, *far_gateway}
-    if addresses != wanted or any(endpoint.ailments for endpoint in endpoints):
+    if addresses != wanted or any(endpoint.health_flags for endpoint in endpoints):
         raise CheckFailed(
             claim,
             expected=", ".join(sorted(wanted)) + ", all healthy",

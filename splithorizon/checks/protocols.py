@@ -28,10 +28,10 @@ def carried(
     """Every exchange was as it should be, and every one of ``versions`` answered some."""
     require_samples(exchanges, "exchanges")
     counts = {version: sum(one.version == version for one in exchanges) for version in sorted(versions)}
-    spoilt = [one for one in exchanges if not (one.sound and one.version)]
+    spoilt = [one for one in exchanges if not (one.ok and one.version)]
     claim = f"{route}: {protocol} is carried"
     if spoilt or not all(counts.values()):
-        said = Counter(f"{one.version or 'nobody'}: {one.said[:120] or 'no answer'}" for one in spoilt)
+        said = Counter(f"{one.version or 'nobody'}: {one.output[:120] or 'no answer'}" for one in spoilt)
         shown = ", ".join(f"{version} {count}" for version, count in counts.items())
         raise CheckFailed(
             claim,
@@ -49,5 +49,5 @@ def carried(
         claim,
         f"{len(exchanges)} carried",
         {**counts, "chance_of_missing_one": chance},
-        sample_lines=(exchanges[0].said,),
+        sample_lines=(exchanges[0].output,),
     )

@@ -1,1 +1,1 @@
-"""Why a mesh does not do what a behaviour claims: the known causes, and the readings that decide between them."""
+"""The known causes for which a mesh does not do what a behaviour claims, and the readings that decide between them."""

@@ -1,9 +1,9 @@
 """The causes that a check can name, as data.
 
-A cause has an id by which reports, faults and documents know it, a text for the reader of a failure, and where one
-command confirms it, that command. In a command ``{near}`` and ``{far}`` stand for the two clusters of the route that a
-check looked at; where it looked at one cluster, both stand for that one. The other places are those of
-``splithorizon.checks.next_steps``.
+A cause has an id, which reports, faults and documents use, a text for the reader of a failure, and a command if a
+single command confirms it. In commands, ``{near}`` and ``{far}`` stand for the two clusters of the route that a check
+is about. If it is about one cluster, both stand for that cluster. ``splithorizon.checks.next_steps`` defines the
+other placeholders.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cause:
-    """One reason for a failure.
+    """A cause of failures.
 
-    ``text`` is a clause without a full stop. ``next_step`` is one command; it is empty where only the check knows the
-    object to look at.
+    ``text`` is a clause without a full stop. ``next_step`` is a command; it is empty if only the check knows the object
+    to inspect.
     """
 
     id: str
@@ -29,13 +29,13 @@ class Registry:
     """Causes by id."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Create an empty registry."""
         self._causes: dict[str, Cause] = {}
 
     def add(self, id: str, text: str, next_step: str = "") -> Cause:  # noqa: A002  # the field's name
-        """Register a cause and return it; raises ValueError for an id that is taken."""
+        """Register a cause and return it. Raises ValueError if the id is already registered."""
         if id in self._causes:
-            raise ValueError(f"there is a cause {id!r} already: {self._causes[id].text}")
+            raise ValueError(f"cause {id!r} is already registered: {self._causes[id].text}")
         self._causes[id] = cause = Cause(id, text, next_step)
         return cause
 
@@ -80,7 +80,7 @@ REMOTE_SECRET_MISSING = _new(
 )
 REMOTE_SECRET_REFUSED = _new(
     "remote-secret-refused",
-    "the remote's API server refuses what istiod asks with the remote secret: a stale token, or missing rights",
+    "the remote's API server rejects istiod's requests: the token in the remote secret is stale, or lacks permissions",
     _REMOTE_CLUSTERS,
 )
 REMOTE_SECRET_KEY_WRONG = _new(
@@ -95,12 +95,12 @@ REMOTE_SECRET_WITHOUT_KUBECONFIG = _new(
 )
 REMOTE_SECRET_AT_LOOPBACK = _new(
     "remote-secret-at-loopback",
-    "the server in a remote secret is a loopback address, as in a kubeconfig of the cluster's own machine",
+    "the server in a remote secret is a loopback address, as in a kubeconfig from the cluster's machine",
     _REMOTE_SECRETS,
 )
 REMOTE_NAMED_TWICE = _new(
     "remote-named-twice",
-    "another remote secret still names that cluster",
+    "another remote secret still names the cluster",
     _REMOTE_SECRETS,
 )
 API_SERVER_UNREACHABLE = _new(
@@ -124,11 +124,11 @@ CLUSTER_NOT_SYNCED = _new(
     _REMOTE_CLUSTERS,
 )
 
-# How istiod learns of networks and their gateways.
+# Where istiod reads networks and their gateways.
 
 SYSTEM_NAMESPACE_WITHOUT_NETWORK = _new(
     "system-namespace-without-network",
-    "the system namespace has no label topology.istio.io/network, or another network's",
+    "the system namespace lacks the label topology.istio.io/network, or the label names another network",
     "kubectl <{near}> get namespace <{near} system> --show-labels",
 )
 GATEWAY_SERVICE_WITHOUT_NETWORK = _new(
@@ -143,27 +143,27 @@ GATEWAY_SERVICE_WITHOUT_ADDRESS = _new(
 )
 GATEWAY_ADDRESS_WRONG = _new(
     "gateway-address-wrong",
-    "istiod has another address for the gateway than its own: in the Service's status, or in meshNetworks",
+    "istiod has a wrong address of the gateway: in the Service's status, or in meshNetworks",
     _NETWORKS,
 )
 GATEWAY_ADDRESS_NAMED_TWICE = _new(
     "gateway-address-named-twice",
-    "a second Service of that network still has the gateway's former address",
+    "a second Service of the network still has the gateway's former address",
     _GATEWAY_SERVICES,
 )
 MESH_NETWORKS_WITHOUT_GATEWAY = _new(
     "mesh-networks-without-gateway",
-    "meshNetworks names no gateway of the network: istiod hands out its pod addresses",
+    "meshNetworks names no gateway of the network: istiod sends its pod addresses",
     _MESH_CONFIG,
 )
 MESH_NETWORKS_REGISTRY_WRONG = _new(
     "mesh-networks-registry-wrong",
-    "meshNetworks has no such fromRegistry: it has to be the cluster's id",
+    "a fromRegistry in meshNetworks is not the id of a cluster",
     _MESH_CONFIG,
 )
 POD_WITHOUT_NETWORK = _new(
     "pod-without-network",
-    "a pod lacks the label topology.istio.io/network: it was injected before its network was known, or relabelled",
+    "a pod lacks the label topology.istio.io/network: it was injected before its network was set, or relabelled",
     "kubectl <{far}> get pods -A -L topology.istio.io/network",
 )
 PROXY_NETWORK_WRONG = _new(
@@ -181,17 +181,17 @@ PROXY_CLUSTER_ID_WRONG = _new(
 
 SERVICE_NOT_SENT = _new(
     "service-not-sent",
-    "the client's sidecar has no endpoint of the service: it is not exported to that namespace, or no push arrived",
+    "the client's sidecar has no endpoint of the service: it is not exported to the namespace, or no push arrived",
     _CLIENT_ENDPOINTS,
 )
 STALE_ENDPOINT = _new(
     "stale-endpoint",
-    "sidecars hold the endpoint of a pod that is gone, or lack one that is there again",
+    "sidecars have the endpoint of a deleted pod, or lack that of a new one",
     _CLIENT_ENDPOINTS,
 )
 ENDPOINT_EJECTED = _new(
     "endpoint-ejected",
-    "the client's sidecar holds an endpoint for unhealthy: ejected after failures, or not ready",
+    "the client's sidecar considers an endpoint unhealthy: ejected after failures, or not ready",
     _CLIENT_ENDPOINTS,
 )
 PUSH_LATE = _new(
@@ -201,7 +201,7 @@ PUSH_LATE = _new(
 )
 PROXY_REFUSED = _new(
     "proxy-refused",
-    "istiod refuses the proxy: its cluster id is the data key of no remote secret",
+    "istiod rejects the proxy: no remote secret has its cluster id as a data key",
     "kubectl <istiod of {near}> -n <istiod of {near} system> logs -l app=istiod --tail 20",
 )
 PROXY_HANGS = _new(
@@ -211,7 +211,7 @@ PROXY_HANGS = _new(
 )
 ENVOY_REFUSED_CONFIG = _new(
     "envoy-refused-config",
-    "Envoy refused what it was sent: its own log says why (an EnvoyFilter, a duplicate filter chain)",
+    "Envoy rejected its configuration: its log says why (an EnvoyFilter, a duplicate filter chain)",
     "kubectl <config of {near}> get envoyfilters -A",
 )
 ISTIOD_UNREACHABLE = _new(
@@ -226,12 +226,12 @@ ISTIOD_ADDRESS_STALE = _new(
 )
 ISTIOD_SERVICE_WITHOUT_ENDPOINT = _new(
     "istiod-service-without-endpoint",
-    "the Service for istiod has no endpoint: the cluster is not installed, or had no gateway address then",
+    "the Service for istiod has no endpoint: the cluster is not installed, or was installed without a gateway address",
     "kubectl <{near}> -n <{near} system> get services,endpointslices -o wide",
 )
 MESH_CONFIG_UNREADABLE = _new(
     "mesh-config-unreadable",
-    "istiod cannot read its mesh configuration and keeps the former one: its log says which field",
+    "istiod cannot parse its mesh configuration and keeps the former one: its log names the field",
     "kubectl <istiod of {near}> -n <istiod of {near} system> logs -l app=istiod --tail 50",
 )
 SERVICE_NOT_EXPORTED = _new(
@@ -241,7 +241,7 @@ SERVICE_NOT_EXPORTED = _new(
 )
 OLDER_RULE = _new(
     "older-rule",
-    "an older rule for the same host is in force: of two, sidecars get the older",
+    "an older rule for the same host is in force: of two rules, istiod sends the older one",
     _RULES,
 )
 RULE_SENDS_ELSEWHERE = _new(
@@ -251,12 +251,12 @@ RULE_SENDS_ELSEWHERE = _new(
 )
 ENDPOINTS_REMOVED_LATE = _new(
     "endpoints-removed-late",
-    "pods went before the sidecars had heard of it",
+    "pods were removed before sidecars received the change",
     _CLIENT_LOG,
 )
 PROXY_NEEDS_ISTIOD = _new(
     "proxy-needs-istiod",
-    "a proxy does not serve while istiod is away",
+    "a proxy does not serve while istiod is down",
     _CLIENT_LOG,
 )
 
@@ -269,7 +269,7 @@ SERVICES_NOT_EXPOSED = _new(
 )
 GATEWAY_NOT_SERVING = _new(
     "gateway-not-serving",
-    "nothing answers at the gateway's address: no gateway pod, or its Service leads nowhere",
+    "nothing answers at the gateway's address: there is no gateway pod, or the Service selects none",
     "kubectl <{far}> get endpointslices -A -l istio=eastwestgateway -o wide",
 )
 GATEWAY_NOT_LISTENING = _new(
@@ -279,7 +279,7 @@ GATEWAY_NOT_LISTENING = _new(
 )
 GATEWAY_WITHOUT_TLS = _new(
     "gateway-without-tls",
-    "what answers at the gateway's address speaks no TLS",
+    "the server at the gateway's address does not use TLS",
     _GATEWAY_LISTENERS,
 )
 GATEWAY_SERVICE_SELECTS_ABSENT_POD = _new(
@@ -289,43 +289,43 @@ GATEWAY_SERVICE_SELECTS_ABSENT_POD = _new(
 )
 GATEWAY_DROPS_PACKETS = _new(
     "gateway-drops-packets",
-    "the gateway's address swallows packets where it should refuse them",
+    "the gateway's address drops packets instead of refusing connections",
     _CLIENT_LOG,
 )
 GATEWAY_BYPASSED = _new(
     "gateway-bypassed",
-    "something else than the network's gateway answers at its address, and leads to the pods",
+    "something other than the network's gateway answers at its address and forwards to the pods",
     _GATEWAY_SERVICES,
 )
 GATEWAY_HAIRPIN = _new(
     "gateway-hairpin",
-    "the gateway passes requests on to other networks: it does not know its own",
+    "the gateway forwards requests to other networks: it does not know its own network",
     "istioctl <{far}> proxy-config endpoints <{far} gateway>",
 )
 GATEWAY_USED_FOR_NEAR = _new(
     "gateway-used-for-near",
-    "the client's sidecar reaches pods of its own network by way of a gateway",
+    "the client's sidecar reaches pods of its own network through a gateway",
     _CLIENT_ENDPOINTS,
 )
 GATEWAY_NAME_CHANGED = _new(
     "gateway-name-changed",
-    "the gateway takes the service's connections under another name (SNI)",
+    "the gateway receives the service's connections with another server name (SNI)",
     _GATEWAY_LISTENERS,
 )
 GATEWAY_CONNECTION_BROKEN = _new(
     "gateway-connection-broken",
-    "the gateway ends the service's connections with an error: its log has the response flags",
+    "the gateway closes the service's connections with an error: its log has the response flags",
 )
 GATEWAY_LOG_INCOMPLETE = _new(
     "gateway-log-incomplete",
-    "the gateway has not ended the connection yet, or its log was cut",
+    "the gateway has not closed the connection yet, or its log was truncated",
 )
 
-# Where versions run and how answers are shared among them.
+# Where versions run, and how requests are balanced between them.
 
 BOTH_VERSIONS_EVERYWHERE = _new(
     "both-versions-everywhere",
-    "both versions run in both clusters, as helloworld.yaml applied with -l app=helloworld deploys them",
+    "both versions run in both clusters: helloworld.yaml was applied with -l app=helloworld",
 )
 VERSION_MISPLACED = _new(
     "version-misplaced",
@@ -333,11 +333,11 @@ VERSION_MISPLACED = _new(
 )
 STRANGE_POD = _new(
     "strange-pod",
-    "a pod that is none of helloworld's carries the service's label",
+    "a pod that does not belong to helloworld has the service's label",
 )
 POD_FORWARDS = _new(
     "pod-forwards",
-    "a pod of the service forwards requests to the other network itself",
+    "a pod of the service forwards requests to the other network",
 )
 FAR_VERSION_RUNS_NEAR = _new(
     "far-version-runs-near",
@@ -356,7 +356,7 @@ CONTEXTS_SWAPPED = _new(
 )
 POD_WITHOUT_SIDECAR = _new(
     "pod-without-sidecar",
-    "a far pod has no sidecar: other networks do not reach it, and istiod does not count it",
+    "a far pod has no sidecar: other networks cannot reach it, and istiod does not count it",
     "kubectl <{far}> -n <namespace> get pods",
 )
 POD_NOT_READY = _new(
@@ -366,12 +366,12 @@ POD_NOT_READY = _new(
 )
 PODS_NOT_SERVING = _new(
     "pods-not-serving",
-    "the pods of the service do not answer, or are not there",
+    "the pods of the service do not answer, or do not exist",
     _PODS,
 )
 BALANCED_WITHOUT_WEIGHTS = _new(
     "balanced-without-weights",
-    "sidecars balance without weights: a DestinationRule with RANDOM or a consistent hash",
+    "sidecars ignore weights: a DestinationRule sets RANDOM or a consistent hash",
     "kubectl <config of {near}> get destinationrules -A -o yaml",
 )
 ENDPOINTS_WEIGHTED = _new(
@@ -386,12 +386,12 @@ LOCALITY_PREFERRED = _new(
 )
 SERVICE_IN_BOTH_CLUSTERS = _new(
     "service-in-both-clusters",
-    "another cluster has a Service of that name",
+    "another cluster has a Service of the same name",
     "kubectl <{near}> -n <namespace> get services",
 )
 RETRIES_CHANGED = _new(
     "retries-changed",
-    "sidecars do not send a refused request to another pod: a retry policy forbids it",
+    "sidecars do not retry a refused request at another pod: a retry policy forbids it",
     _RULES,
 )
 
@@ -403,7 +403,7 @@ NETWORKS_JOINED = _new(
 )
 POD_RANGE_IN_USE = _new(
     "pod-range-in-use",
-    "another host uses an address of the other network's pod range: what answered is not the pod",
+    "another host uses an address of the other network's pod range and has answered",
 )
 PACKETS_LEAVE = _new(
     "packets-leave",
@@ -414,7 +414,7 @@ PACKETS_LEAVE = _new(
 
 ACCESS_LOG_FORMAT_UNKNOWN = _new(
     "access-log-format-unknown",
-    "the access log has a format of its own: no path can be read from it",
+    "the access log has a custom format: no path can be read from it",
     _MESH_CONFIG,
 )
 ACCESS_LOG_OFF = _new(
@@ -424,17 +424,17 @@ ACCESS_LOG_OFF = _new(
 )
 REQUEST_LOGGED_TWICE = _new(
     "request-logged-twice",
-    "a second proxy on the way logs the same request id",
+    "a second proxy on the path logs the same request id",
     _CLIENT_LOG,
 )
 REQUEST_SENT_AGAIN = _new(
     "request-sent-again",
-    "a proxy on the way sends the request again",
+    "a proxy on the path retries the request",
     _CLIENT_LOG,
 )
 REQUEST_ID_CHANGED = _new(
     "request-id-changed",
-    "something on the way changes the request id",
+    "something on the path changes the request id",
     _CLIENT_LOG,
 )
 LOG_LINES_DROPPED = _new(
@@ -447,44 +447,44 @@ LOG_LINES_DROPPED = _new(
 
 PORT_MISNAMED = _new(
     "port-misnamed",
-    "the Service's port names another protocol in its name or appProtocol, and sidecars follow that",
+    "the Service's port has a name or an appProtocol of another protocol, which sidecars then use",
     "kubectl <{near}> -n <namespace> get services -o yaml",
 )
 BODY_LIMITED = _new(
     "body-limited",
-    "a filter limits bodies (an EnvoyFilter)",
+    "a filter limits the size of bodies (an EnvoyFilter)",
     "kubectl <config of {near}> get envoyfilters -A",
 )
 CONNECTION_CUT = _new(
     "connection-cut",
-    "a connection through the gateway ends before its request is answered",
+    "a connection through the gateway is closed before its request is answered",
     _CLIENT_LOG,
 )
 REQUEST_TIME_LIMITED = _new(
     "request-time-limited",
-    "a rule limits how long a request may take (the timeout of a VirtualService)",
+    "a rule limits the duration of a request (the timeout of a VirtualService)",
     _RULES,
 )
 SILENCE_LIMITED = _new(
     "silence-limited",
-    "a rule or a proxy closes silent connections (idleTimeout, ISTIO_META_IDLE_TIMEOUT)",
+    "a rule or a proxy closes idle connections (idleTimeout, ISTIO_META_IDLE_TIMEOUT)",
     _RULES,
 )
 
 # Readiness of pods.
 
 IMAGE_NOT_PULLED = _new("image-not-pulled", "an image cannot be pulled")
-CONTAINER_CRASHES = _new("container-crashes", "a container ends again and again")
-POD_NOT_SCHEDULED = _new("pod-not-scheduled", "no node takes the pod")
+CONTAINER_CRASHES = _new("container-crashes", "a container crashes repeatedly")
+POD_NOT_SCHEDULED = _new("pod-not-scheduled", "the pod is not scheduled to a node")
 VOLUME_NOT_MOUNTED = _new("volume-not-mounted", "a volume cannot be mounted: its ConfigMap or Secret is missing")
 READINESS_GATE_UNMET = _new("readiness-gate-unmet", "a readiness gate of the pod is not met")
 POD_REFUSES_SIDECAR = _new(
     "pod-refuses-sidecar",
-    "the pod asks for no sidecar: label sidecar.istio.io/inject is false",
+    "the pod opts out of injection: its label sidecar.istio.io/inject is false",
 )
 NAMESPACE_NOT_INJECTED = _new("namespace-not-injected", "the namespace has no injection label")
 WEBHOOK_NOT_CALLED = _new("webhook-not-called", "the injection webhook was not called, or failed open", _WEBHOOKS)
-ISTIOD_CRASHED = _new("istiod-crashed", "istiod ended: an error, or too little memory")
+ISTIOD_CRASHED = _new("istiod-crashed", "istiod crashed: an error, or not enough memory")
 ISTIOD_REPLACED = _new("istiod-replaced", "istiod's pod was replaced: evicted, deleted, or rolled out")
 PRIMARY_PROFILE_IN_REMOTE = _new(
     "primary-profile-in-remote",
@@ -497,7 +497,7 @@ REMOTE_CLUSTER_TIMEOUT_LONG = _new(
 )
 ISTIOD_MAY_NOT_READ = _new(
     "istiod-may-not-read",
-    "istiod may not read its own cluster",
+    "istiod lacks permissions to read its cluster",
     "kubectl <istiod of {near}> -n <istiod of {near} system> logs -l app=istiod --tail 20",
 )
 
@@ -505,37 +505,39 @@ ISTIOD_MAY_NOT_READ = _new(
 
 ISTIOD_MAY_NOT_WRITE = _new(
     "istiod-may-not-write",
-    "istiod may not write its root into that cluster: rights of its reader account are missing",
+    "istiod cannot write its root certificate into the cluster: its reader account lacks permissions",
     "kubectl <{near}> get clusterroles -o yaml -l app=istio-reader",
 )
-WEBHOOK_ORPHANED = _new("webhook-orphaned", "the webhook belongs to an istiod that is gone, or to another", _WEBHOOKS)
+WEBHOOK_ORPHANED = _new(
+    "webhook-orphaned", "the webhook belongs to another istiod, or to one that was removed", _WEBHOOKS
+)
 ROOTS_DIFFER = _new(
     "roots-differ",
-    "the clusters trust different roots: a root was replaced in one place, or they never shared one",
+    "the clusters trust different roots: a root was replaced in one cluster, or they never shared a root",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
 ROOT_EXPIRED = _new(
     "root-expired",
-    "a root certificate is not valid now, or ends soon: it was not replaced in time, or a clock is wrong",
+    "a root certificate is not valid, or expires soon: it was not replaced in time, or a clock is wrong",
     "kubectl <{near}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
 )
 CA_NOT_VALID = _new(
     "ca-not-valid",
-    "a CA above the certificate has expired, is not valid yet or is no CA: renew istiod's own (cacerts)",
+    "a CA in the certificate's chain has expired, is not valid yet or is not a CA: renew istiod's own (cacerts)",
 )
 NO_MUTUAL_TLS = _new(
     "no-mutual-tls",
-    "the service's sidecars speak no mutual TLS",
+    "the service's sidecars do not use mutual TLS",
     _POLICIES,
 )
 TRUST_DOMAIN_DIFFERS = _new(
     "trust-domain-differs",
-    "the certificate names another identity: the trust domains differ, or it comes from files in the pod",
+    "the certificate has another identity: the trust domains differ, or it is read from files in the pod",
 )
 SERVER_IS_ANOTHER = _new("server-is-another", "another workload answers for helloworld")
 CERTIFICATE_SHORT_LIVED = _new(
     "certificate-short-lived",
-    "the workload is certified for a short time (SECRET_TTL)",
+    "the workload's certificate has a short lifetime (SECRET_TTL)",
 )
 CERTIFICATE_NOT_RENEWED = _new(
     "certificate-not-renewed",
@@ -544,21 +546,21 @@ CERTIFICATE_NOT_RENEWED = _new(
 CLOCK_WRONG = _new("clock-wrong", "a clock is wrong: the certificate is not valid yet")
 PROXY_NOT_CERTIFIED = _new(
     "proxy-not-certified",
-    "the proxy has no certificate: istiod, or the agent in the pod, does not certify it",
+    "the proxy has no certificate: istiod, or the agent in the pod, does not issue one",
 )
 NO_CLIENT_CERTIFICATE_DEMANDED = _new(
     "no-client-certificate-demanded",
-    "the sidecars demand no client certificate: an EnvoyFilter took that from them",
+    "sidecars do not require a client certificate: an EnvoyFilter removed that",
     _POLICIES,
 )
 ANY_ROOT_TRUSTED = _new(
     "any-root-trusted",
-    "the sidecars accept a client certificate of any root: an EnvoyFilter, or a root added to the mesh's",
+    "sidecars accept a client certificate of any root: an EnvoyFilter, or an additional root in the mesh",
     _POLICIES,
 )
 ANY_NAME_PASSED = _new(
     "any-name-passed",
-    "the gateway passes on whatever arrives: a filter chain without a server name, by an EnvoyFilter",
+    "the gateway forwards any connection: an EnvoyFilter added a filter chain without a server name",
     _GATEWAY_LISTENERS,
 )
 PLAIN_TEXT_AT_GATEWAY = _new(
@@ -568,12 +570,12 @@ PLAIN_TEXT_AT_GATEWAY = _new(
 )
 PLAIN_TEXT_ADMITTED = _new(
     "plain-text-admitted",
-    "helloworld accepts plain text: it has a PeerAuthentication that is PERMISSIVE or DISABLE",
+    "helloworld accepts plain text: its PeerAuthentication is PERMISSIVE or DISABLE",
     _POLICIES,
 )
 NETWORK_POLICY_DROPS = _new(
     "network-policy-drops",
-    "packets are dropped on the way: a NetworkPolicy, not the mesh, keeps the client away",
+    "packets are dropped on the path: a NetworkPolicy, and not the mesh, blocks the client",
     "kubectl <{near}> get networkpolicies -A",
 )
 POLICY_DENIES = _new(
@@ -583,35 +585,35 @@ POLICY_DENIES = _new(
 )
 ADMITTED_BY_ANOTHER_POLICY = _new(
     "admitted-by-another-policy",
-    "another ALLOW policy lets the client in",
+    "another ALLOW policy admits the client",
     _POLICIES,
 )
-POLICY_NOT_ENFORCED = _new("policy-not-enforced", "the sidecars enforce no policy", _POLICIES)
+POLICY_NOT_ENFORCED = _new("policy-not-enforced", "sidecars do not enforce policies", _POLICIES)
 CLIENT_NOT_IDENTIFIED = _new(
     "client-not-identified",
-    "the client is not known by its certificate: there is no mutual TLS on the way",
+    "the client is not identified by its certificate: there is no mutual TLS on the path",
     _POLICIES,
 )
 
-# What an installation leaves behind.
+# What remains after uninstalling.
 
 FINALIZER_WITHOUT_CONTROLLER = _new(
     "finalizer-without-controller",
-    "a finalizer whose controller is gone keeps an object",
+    "an object has a finalizer whose controller was removed",
 )
 NAMESPACE_NOT_EMPTIED = _new(
     "namespace-not-emptied",
-    "a namespace was not emptied in time, or holds what cannot be deleted",
+    "a namespace was not emptied in time, or contains an object that cannot be deleted",
 )
 INSTALLED_BY_OTHER_MEANS = _new(
     "installed-by-other-means",
-    "it was not made by istioctl, which does not remove it: an earlier installation, another revision, Helm",
+    "istioctl did not create it and does not remove it: an earlier installation, another revision, Helm",
 )
 ISTIOD_ELSEWHERE = _new(
     "istiod-elsewhere",
-    "an istiod elsewhere still watches this cluster and makes it again",
+    "the istiod of another cluster still watches this cluster and creates it again",
 )
 CHANGED_BY_INSTALLATION = _new(
     "changed-by-installation",
-    "the installation changed what was there before it, and nothing changes it back",
+    "the installation changed an existing object, and uninstalling does not restore it",
 )

@@ -1,4 +1,4 @@
-"""Why nothing could be judged, as far as an error of the environment tells."""
+"""The causes of inconclusive results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from splithorizon.traffic.proxy_log import AccessLogSilent, AccessLogUnreadable
 
 
 def causes_of(error: BaseException) -> tuple[Cause, ...]:
-    """The causes that an error leaves open; none where it points at none."""
+    """The causes that an exception can have; empty if it indicates none."""
     match error:
         case AccessLogUnreadable():
             return (causes.ACCESS_LOG_FORMAT_UNKNOWN,)

@@ -184,7 +184,7 @@ class RemoteSecretDisruption:
         undo, namespace = self._experiment.undo, self._watching.system_namespace
         mutations.apply(self._watching.kube, [secret], namespace, undo)
         known = partial(watching.require_known, self._experiment.mesh, self._watch)
-        eventually("istiod has read the secret", known, within=timeouts().secret_followed)
+        eventually("istiod has read the secret", known, within=timeouts().secret_processed)
         return self._observation.until(then)
 
     def _kubeconfig(self, secret: Object) -> Object:

@@ -39,7 +39,7 @@ def restart_unless_watched(experiment: Experiment, watch: Watch) -> None:
         return
     with suppress(TimedOut):
         probe = partial(require_known, experiment.mesh, watch, _SYNCED)
-        eventually(str(watch), probe, within=timeouts().secret_followed)
+        eventually(str(watch), probe, within=timeouts().secret_processed)
         return
     restart_and_await(experiment, watch)
 

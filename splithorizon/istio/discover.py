@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
 from splithorizon.kube.client import Kube, Object
 
 _GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
+_TAG_LABEL = "istio.io/tag"
+_VERSION_LABEL = "app.kubernetes.io/version"
+_INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
+# Of a digest: as many characters as tell images apart, behind "sha256:".
+_DIGEST_SHOWN = 19
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,11 @@ class _Istiod:
 
     @property
     def version(self) -> str:
-        return str(self.container["image"].partition("@")[0].rpartition(":")[2])
+        """The image's tag; without one what the pod's label says, or the beginning of the image's digest."""
+        name, _, digest = self.container["image"].partition("@")
+        # The part before the last slash may name the port of a registry.
+        tag = name.rpartition("/")[2].partition(":")[2]
+        return str(tag or self.pod["metadata"]["labels"].get(_VERSION_LABEL) or digest[:_DIGEST_SHOWN] or "latest")
 
 
 def read_mesh(
@@ -66,15 +76,18 @@ def read_mesh(
     """
     _require_two_clusters(kubes, contexts)
     primary, remote = plan.names
-    istiod = _choose(_istiods(kubes[primary]), _istiods(kubes[remote]), contexts, revision)
+    istiod = _choose(kubes[primary], kubes[remote], contexts, revision)
     networks = mesh_networks(kubes[primary], istiod.namespace, istiod.revision)
     systems = {primary: istiod.namespace, remote: _system_namespace(kubes[remote], istiod)}
     ids = {primary: istiod.cluster_id, remote: _id_in_remote_secret(kubes[remote], kubes[primary], istiod)}
     labels = {name: _network_label(kube, systems[name]) for name, kube in kubes.items()}
     mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
     clusters = {}
+    network_names = {name: labels[name] or network_of(ids[name], networks) for name in kubes}
+    if len({*network_names.values()}) == 1 and all(network_names.values()):
+        raise _not_a_mesh(contexts, f"both are in the network {network_names[primary]}")
     for name, kube in kubes.items():
-        network = labels[name] or network_of(ids[name], networks)
+        network = network_names[name]
         services = gateway_services(kube, network, mode)
         clusters[name] = ClusterInfo(
             name=name,
@@ -120,7 +133,8 @@ def _istiods(kube: Kube) -> list[_Istiod]:
     return [_Istiod(pod) for pod in kube.list("Pod", labels="app=istiod", fields="status.phase=Running")]
 
 
-def _choose(found: list[_Istiod], elsewhere: list[_Istiod], contexts: Mapping[str, str], wanted: str) -> _Istiod:
+def _choose(primary: Kube, remote: Kube, contexts: Mapping[str, str], wanted: str) -> _Istiod:
+    found, elsewhere = _istiods(primary), _istiods(remote)
     if elsewhere and not found:
         raise _not_a_mesh(contexts, "only the second runs an istiod: name the primary first")
     if elsewhere:
@@ -128,12 +142,21 @@ def _choose(found: list[_Istiod], elsewhere: list[_Istiod], contexts: Mapping[st
     if not found:
         raise _not_a_mesh(contexts, "neither runs an istiod")
     by_revision = {one.revision: one for one in found}
-    chosen = wanted or ("default" if "default" in by_revision else "")
-    if not chosen and len(by_revision) == 1:
+    if not wanted and len(by_revision) == 1:
         return found[0]
+    chosen = wanted or "default"
+    if chosen not in by_revision:
+        chosen = _revision_of_tag(primary, chosen)
     if chosen not in by_revision:
         raise _not_a_mesh(contexts, f"--revision has to be one of {', '.join(sorted(by_revision))}")
     return by_revision[chosen]
+
+
+def _revision_of_tag(kube: Kube, tag: str) -> str:
+    """The revision that a revision tag leads to (``istioctl tag set``); empty where there is no such tag."""
+    labels = f"app=sidecar-injector,{_TAG_LABEL}={tag}"
+    found = kube.list("MutatingWebhookConfiguration", labels=labels)
+    return str(found[0]["metadata"]["labels"].get(REVISION_LABEL, "")) if found else ""
 
 
 def _not_a_mesh(contexts: Mapping[str, str], why: str) -> UsageProblem:
@@ -150,20 +173,43 @@ def mesh_networks(kube: Kube, system_namespace: str, revision: str) -> dict[str,
 
 def _system_namespace(remote: Kube, istiod: _Istiod) -> str:
     """Where the remote's injection webhook looks for istiod; by an address, it says nothing of a namespace."""
-    labels = f"app=sidecar-injector,{REVISION_LABEL}={istiod.revision}"
-    for configuration in remote.list("MutatingWebhookConfiguration", labels=labels):
-        for webhook in configuration.get("webhooks", []):
-            if service := webhook["clientConfig"].get("service"):
-                return str(service["namespace"])
+    for client in _injection_clients(remote, istiod.revision):
+        if service := client.get("service"):
+            return str(service["namespace"])
     return istiod.namespace
 
 
+def _injected_id(watched: Kube, revision: str) -> str:
+    """The cluster id that the injection webhooks of a cluster ask sidecars for; empty where they name none."""
+    for client in _injection_clients(watched, revision):
+        path = client.get("url") or client.get("service", {}).get("path", "")
+        if match := _INJECTED_CLUSTER.search(path):
+            return match[1]
+    return ""
+
+
+def _injection_clients(kube: Kube, revision: str) -> Iterator[Object]:
+    """How a cluster's API server reaches the istiod that injects sidecars."""
+    labels = f"app=sidecar-injector,{REVISION_LABEL}={revision}"
+    for configuration in kube.list("MutatingWebhookConfiguration", labels=labels):
+        yield from (webhook["clientConfig"] for webhook in configuration.get("webhooks", []))
+
+
 def _id_in_remote_secret(watched: Kube, watching: Kube, istiod: _Istiod) -> str:
-    """The data key of the remote secret whose CA is the watched cluster's own; empty where there is none."""
+    """The data key of the remote secret that leads to the watched cluster; empty where there is none.
+
+    It is the one whose CA is that cluster's own. Where that holds for none (a bundle that grew, an API server behind
+    another CA) or for several (one CA for all clusters), it is the one that the cluster's injection webhooks name.
+    """
     own = (watched.get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
     authority = own.get("ca.crt", "").strip()
     secrets = watching.list("Secret", istiod.namespace, "istio/multiCluster=true")
-    return next((id_ for id_, ca in _remote_authorities(secrets) if ca == authority), "")
+    matching = [id_ for id_, ca in _remote_authorities(secrets) if ca == authority]
+    if len(matching) == 1:
+        return matching[0]
+    named = _injected_id(watched, istiod.revision)
+    keys = matching or [id_ for secret in secrets for id_ in secret.get("data") or {}]
+    return named if named in keys else next(iter(matching), "")
 
 
 def _remote_authorities(secrets: list[Object]) -> Iterator[tuple[str, str]]:
@@ -210,8 +256,8 @@ def gateway_services(kube: Kube, network: str, mode: NetworkMode) -> list[Object
 
 def _port(service: Object) -> int:
     """The port for other networks, or 0 where the Service has none."""
-    named = service["metadata"].get("labels", {}).get(_GATEWAY_PORT_LABEL)
-    port = int(named) if named else GATEWAY_PORT
+    named = service["metadata"].get("labels", {}).get(_GATEWAY_PORT_LABEL, "")
+    port = int(named) if named.isdecimal() else GATEWAY_PORT
     return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
 
 

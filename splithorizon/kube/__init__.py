@@ -1,1 +1,1 @@
-"""The Kubernetes API of one cluster: requests, objects, commands and connections in pods."""
+"""The Kubernetes API of one cluster: requests, objects, exec and port-forward."""

@@ -1,4 +1,4 @@
-"""The connection to one API server: requests with a deadline, and errors that name the cluster."""
+"""HTTP requests to one API server: each has a deadline, and each error names the cluster."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from urllib.parse import urlsplit
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube import credentials
 
-# Seconds to connect, and between two pieces of an answer; a healthy API server needs milliseconds.
+# Seconds to connect, and to wait for the next bytes of an answer; a healthy API server needs milliseconds.
 REQUEST_TIMEOUT = (3, 30)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-# The client library's table of the files it has written is one for the whole process.
+# The client library keeps one table per process of the files that it has written, without a lock.
 _CONNECTING = threading.Lock()
 
 
 class NoAnswer(EnvironmentBroke):
-    """The API server did not answer: whether it did what was asked is not known."""
+    """The API server did not answer. It may have carried out the request."""
 
 
 class Refused(EnvironmentBroke):
-    """The API server answered, and said no."""
+    """The API server answered with an error."""
 
     def __init__(self, what: str, *, status: int, message: str, date: datetime | None = None) -> None:
-        """Keep the HTTP status, the server's own words and the time by its clock."""
+        """Keep the HTTP status, the server's message and the time by its clock."""
         super().__init__(what, seen=f"HTTP {status}: {message}")
         self.status = status
         self.message = message
@@ -39,22 +39,22 @@ class Refused(EnvironmentBroke):
 
 @dataclass(frozen=True)
 class Answer:
-    """What an API server answered, and when by its own clock, to the second."""
+    """An answer of the API server, and its time by the clock of the server, in whole seconds."""
 
     content: bytes
     date: datetime
 
 
 class ApiServer:
-    """One API server, as a kubeconfig names it. Safe to share between threads."""
+    """The API server that a kubeconfig names. Threads can share it."""
 
     def __init__(self, kubeconfig: Path, role: str, kubectl: str) -> None:
-        """Name the server, and a person's command for it; nothing is read before the first request."""
+        """Set the kubeconfig and the ``kubectl`` command for messages; nothing is read before the first request."""
         self._kubeconfig = kubeconfig
         self._role = role
         self._kubectl = kubectl
         self._client: Any = None
-        self._kept: set[str] = set()
+        self._known_tokens: set[str] = set()
 
     @property
     def configuration(self) -> Any:
@@ -70,9 +70,9 @@ class ApiServer:
         query: Sequence[tuple[str, str]] = (),
         content_type: str = "application/json",
     ) -> bytes:
-        """Send one request, once, and return the whole answer.
+        """Send one request, without a retry, and return the body of the answer.
 
-        Raises Refused for an answer that is an error, NoAnswer where there is none.
+        Raises Refused if the answer is an error, and NoAnswer if there is none.
         """
         return self.exchange(method, path, body=body, query=query, content_type=content_type).content
 
@@ -85,7 +85,7 @@ class ApiServer:
         query: Sequence[tuple[str, str]] = (),
         content_type: str = "application/json",
     ) -> Answer:
-        """Send one request as ``send`` does; with the answer comes the time by the server's clock."""
+        """Send one request as ``send`` does, and return the time by the server's clock as well."""
         client = self._connected()
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
@@ -99,13 +99,13 @@ class ApiServer:
             content: bytes = answer.data
         except ApiException as error:
             if not error.status:
-                raise self._silent(error.reason) from None
+                raise self._no_answer(error.reason) from None
             what = f"the {self._role} cluster's API server refused {method} {path}"
             raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
         except (HTTPError, OSError) as error:
-            raise self._silent(error) from None
+            raise self._no_answer(error) from None
         finally:
-            # Afterwards: the library asks an exec plug-in again, by itself, once a token has expired.
+            # After the request: the library may have got a new token from an exec plug-in.
             self._keep_tokens(client.configuration)
         return Answer(content, _date(answer.headers))
 
@@ -120,8 +120,8 @@ class ApiServer:
 
         configuration = client.Configuration()
         try:
-            # The library copies the client's key into a file (0600) of its own: next to the
-            # kubeconfig, for in the temporary folder a killed run would leave it behind.
+            # The library copies the client's key into a file (0600). It has to be in the folder of the run, because
+            # a killed run would leave it behind in the temporary folder.
             config.load_kube_config(  # type: ignore[no-untyped-call]  # the library has few types
                 config_file=str(self._kubeconfig), client_configuration=configuration,
                 persist_config=False, temp_file_path=str(self._kubeconfig.parent),
@@ -129,9 +129,9 @@ class ApiServer:
         except (config.ConfigException, OSError, ValueError, TypeError) as error:
             what = f"the {self._role} cluster's kubeconfig {self._kubeconfig} cannot be used"
             raise EnvironmentBroke(what, seen=str(error)) from None
-        # urllib3 would try three times more on its own, each with the full deadline.
+        # By default urllib3 retries three times, each time with the full deadline.
         configuration.retries = False
-        # A proxy for the outside cannot reach this machine's loopback; kubectl knows that too.
+        # A proxy cannot reach the loopback address of this machine; kubectl bypasses it as well.
         if urlsplit(configuration.host).hostname in _LOOPBACK:
             configuration.proxy = None
         self._keep_tokens(configuration)
@@ -142,12 +142,12 @@ class ApiServer:
         )
 
     def _keep_tokens(self, configuration: Any) -> None:
-        """Let the redactor learn what authorizes the requests: the header's value, without the scheme before it."""
-        for value in set(configuration.api_key.values()) - self._kept:
-            self._kept.add(value)
+        """Record new tokens for redaction: the value of the Authorization header without its scheme."""
+        for value in set(configuration.api_key.values()) - self._known_tokens:
+            self._known_tokens.add(value)
             credentials.keep(self._kubeconfig.parent, value.rpartition(" ")[2].encode())
 
-    def _silent(self, error: object) -> NoAnswer:
+    def _no_answer(self, error: object) -> NoAnswer:
         return NoAnswer(
             f"the {self._role} cluster's API server does not answer",
             seen=str(error),
@@ -156,7 +156,7 @@ class ApiServer:
 
 
 def _date(headers: Mapping[str, str] | None) -> datetime:
-    """The answer's own time; this machine's where a proxy took the header away."""
+    """The time of the Date header; the time of this machine if a proxy removed the header."""
     try:
         return parsedate_to_datetime((headers or {})["Date"]).astimezone(UTC)
     except (KeyError, ValueError):
@@ -164,7 +164,7 @@ def _date(headers: Mapping[str, str] | None) -> datetime:
 
 
 def _message(error: Any) -> str:
-    """Find the server's own words in the Status object that it answers errors with."""
+    """The message of the Status object in an error; without one, the reason phrase."""
     try:
         return str(json.loads(error.body)["message"])
     except (KeyError, TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""A websocket to an API server, with a deadline: what carries commands and connections into pods.
+"""A websocket to an API server, with a deadline: the transport of exec and port-forward.
 
-The client library's own connects and reads without a deadline, and borrows the shared client for as
-long, so that other threads' requests would go down the websocket.
+The websocket of the client library has no deadline. It also replaces a method of the shared client while it is open, so
+that requests of other threads would be sent through the websocket.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-# The first byte of each message names its channel.
+# In this protocol the first byte of each message is the number of its channel.
 _PROTOCOL = "v4.channel.k8s.io"
 
 
 @contextmanager
 def opened(configuration: Any, path: str, query: Sequence[tuple[str, str]], *, within: float) -> Iterator[Any]:
-    """Open one as the client library's ``configuration`` says; raises websocket-client's errors, and OSError."""
+    """Open a websocket with the client library's ``configuration``; raises websocket-client's errors and OSError."""
     import websocket
 
     socket = websocket.WebSocket(sslopt=_tls(configuration))
@@ -33,7 +33,7 @@ def opened(configuration: Any, path: str, query: Sequence[tuple[str, str]], *, w
 
 
 def reason(error: Exception) -> str:
-    """Find the server's own words, where the refusal came with any; never the request's headers."""
+    """The message of the server's Status object, or else the error itself; never the headers of the request."""
     body = getattr(error, "resp_body", None)
     try:
         return str(json.loads(body or b"")["message"])

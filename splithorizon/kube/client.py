@@ -1,4 +1,4 @@
-"""The Kubernetes API of one cluster: plain dictionaries in and out, every request bounded."""
+"""A client of the Kubernetes API of one cluster: objects are dictionaries, and every request has a deadline."""
 
 from __future__ import annotations
 
@@ -22,22 +22,26 @@ Objects = list[Object]
 FIELD_MANAGER = "splithorizon"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
-# No such namespace or kind yet; a webhook that does not answer; an API server that is not up yet.
-_WORTH_ANOTHER_TRY = frozenset({404, 500, 503})
+# A namespace or kind that does not exist yet; a webhook that does not answer; an API server that starts.
+_RETRIABLE = frozenset({404, 500, 503})
 
 
 class NotAdmitted(Refused, NotYet):
-    """What an apply needs is not there yet: its namespace, its kind or a webhook."""
+    """An apply needs something that does not exist yet: the namespace, the kind or a webhook."""
 
 
 class Kube:
-    """One cluster's API. Safe to share between threads.
+    """The API of one cluster. Threads can share it.
 
-    Raises EnvironmentBroke where the API server does not answer, Refused where it says no.
+    Every method raises NoAnswer if the API server does not answer, and Refused if it answers with an error. Both are an
+    EnvironmentBroke.
     """
 
     def __init__(self, kubeconfig: Path, role: str, *, kubectl: str = "") -> None:
-        """Name the cluster, and how a person's command for it begins; nothing is read before the first request."""
+        """Set the kubeconfig, the name of the cluster and the ``kubectl`` command that messages show for it.
+
+        Nothing is read before the first request.
+        """
         self.kubeconfig = kubeconfig
         self.kubectl = kubectl or kubectl_for(kubeconfig)
         self.role = role
@@ -45,11 +49,11 @@ class Kube:
 
     @property
     def server(self) -> str:
-        """The API server's address, as the kubeconfig has it."""
+        """The URL of the API server in the kubeconfig."""
         return str(self._server.configuration.host)
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """Read one object; None where there is none."""
+        """Read one object; None if it does not exist."""
         try:
             return self._object("GET", path_of(kind, namespace, name))
         except Refused as refused:
@@ -68,16 +72,15 @@ class Kube:
         return json.loads(answer.content), answer.date
 
     def create(self, document: Object, *, namespace: str | None = None) -> Object:
-        """Create one object, and return it as the API server keeps it; raises Refused (409) where it is there."""
-        space = namespace_of(document, namespace)
-        path = path_of(document["kind"], space, api=document["apiVersion"])
+        """Create one object, and return it as the API server stores it; raises Refused (409) if it exists."""
+        path = path_of(document["kind"], namespace_of(document, namespace), api=document["apiVersion"])
         return self._object("POST", path, body=document, query=[("fieldManager", FIELD_MANAGER)])
 
     def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Objects:
-        """Read all objects of a kind that the selectors fit; of every namespace without one."""
+        """Read the objects of a kind that match both selectors; without a namespace, those of all namespaces."""
         query = [("labelSelector", labels), ("fieldSelector", fields)]
-        chosen = [(name, selector) for name, selector in query if selector]
-        items: Objects = self._object("GET", path_of(kind, namespace), query=chosen)["items"]
+        given = [(name, selector) for name, selector in query if selector]
+        items: Objects = self._object("GET", path_of(kind, namespace), query=given)["items"]
         return items
 
     def apply(
@@ -86,10 +89,10 @@ class Kube:
         *,
         namespace: str | None = None,
     ) -> Objects:
-        """Apply server-side, as the owner of every field that the documents name.
+        """Apply documents server-side, as the manager of every field in them.
 
-        ``namespace`` is for those that name none; what is to be undone goes through ``changes.apply``. Raises
-        NotAdmitted, which is a NotYet, where another try may succeed.
+        ``namespace`` is for documents that name none. This is not undone; what ``mutations.apply`` does is.
+        Raises NotAdmitted, which is a NotYet, if another attempt may succeed.
         """
         if isinstance(documents, Path):
             documents = manifests.load(documents)
@@ -98,9 +101,9 @@ class Kube:
         return [self._apply(document, namespace) for document in documents]
 
     def as_admitted(self, document: Object, namespace: str) -> Object:
-        """What the API server would make of an object that is asked for now, webhooks included; nothing is kept.
+        """The object after admission, webhooks included: a dry run, so that nothing is stored.
 
-        Raises NotAdmitted, which is a NotYet, where another try may succeed.
+        Raises NotAdmitted, which is a NotYet, if another attempt may succeed.
         """
         return self._apply(document, namespace, dry_run=True)
 
@@ -113,13 +116,13 @@ class Kube:
         gone_within: float = 0,
         only: Object | None = None,
     ) -> None:
-        """Delete one object, if it is there; wait up to ``gone_within`` seconds for its end.
+        """Delete one object, if it exists; wait up to ``gone_within`` seconds until it is gone.
 
-        With ``only`` just that object as it was read: raises Refused (409) where it was changed or made again since.
+        ``only`` is the object as it was read: raises Refused (409) if it was changed or recreated since then.
         """
         path = path_of(kind, namespace, name)
-        wanted = {key: only["metadata"][key] for key in ("uid", "resourceVersion")} if only else {}
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": wanted} if only else None
+        same = {key: only["metadata"][key] for key in ("uid", "resourceVersion")} if only else {}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": same} if only else None
         try:
             self._server.send("DELETE", path, query=[("propagationPolicy", "Background")], body=body)
         except Refused as refused:
@@ -130,30 +133,30 @@ class Kube:
 
         def gone() -> None:
             if left := self.get(kind, name, namespace):
-                raise NotYet(f"still there, finalizers {left['metadata'].get('finalizers', [])}")
+                raise NotYet(f"it still exists, finalizers {left['metadata'].get('finalizers', [])}")
 
         eventually(f"{kind} {name} is gone from the {self.role}", gone, within=gone_within)
 
     def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
-        """Merge ``body`` into an object (JSON merge patch: a None removes)."""
+        """Merge ``body`` into an object by a JSON merge patch, in which None removes a field."""
         path = path_of(kind, namespace, name)
         return self._object("PATCH", path, body=body, content_type=_MERGE)
 
     def patch_status(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
-        """Merge ``body``, which holds ``status``, into an object's status."""
+        """Merge ``body``, whose only field is ``status``, into the status subresource of an object."""
         path = f"{path_of(kind, namespace, name)}/status"
         return self._object("PATCH", path, body=body, content_type=_MERGE)
 
     def logs(self, pod: str, namespace: str, container: str, *, since_time: str) -> str:
-        """Read a container's log; ``since_time`` is RFC 3339, and taken to the second."""
+        """Read the log of a container from ``since_time`` on, which is RFC 3339 with whole seconds."""
         query = [("container", container), ("sinceTime", since_time)]
         path = f"{path_of('Pod', namespace, pod)}/log"
         return self._server.send("GET", path, query=query).decode(errors="replace")
 
     def log_begins(self, pod: str, namespace: str, container: str) -> datetime | None:
-        """When the first line was written that is still read: a log that grew too long is begun anew. None if empty.
+        """The time of the first line of the log, which after a rotation is not the container's first; None if empty.
 
-        Raises EnvironmentBroke where the kubelet has something else to say.
+        Raises EnvironmentBroke if the kubelet answers something else.
         """
         query = [("container", container), ("timestamps", "true"), ("limitBytes", "64")]
         path = f"{path_of('Pod', namespace, pod)}/log"
@@ -166,9 +169,9 @@ class Kube:
     def execute(
         self, pod: str, namespace: str, container: str, argv: Sequence[str], *, within: float
     ) -> tuple[str, str, int]:
-        """Run a command in a container: its standard output, standard error and exit status.
+        """Run a command in a container; return its standard output, standard error and exit status.
 
-        Raises EnvironmentBroke where it cannot be run or has not ended ``within`` seconds.
+        Raises EnvironmentBroke if it cannot be run or does not end within ``within`` seconds.
         """
         path = f"{path_of('Pod', namespace, pod)}/exec"
         what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.role} cluster"
@@ -178,19 +181,19 @@ class Kube:
     def port_forward(
         self, pod: str, namespace: str, port: int, *, within: float
     ) -> AbstractContextManager[port_forward.Stream]:
-        """Connect to a port of a pod, wherever its network is; all of it ends ``within`` seconds.
+        """Connect to a port of a pod through the API server; the connection ends within ``within`` seconds.
 
-        Raises EnvironmentBroke where the API server or the kubelet does not let us.
+        Raises EnvironmentBroke if the API server or the kubelet refuses.
         """
         path = f"{path_of('Pod', namespace, pod)}/portforward"
         what = f"port {port} of {namespace}/{pod} of the {self.role} cluster"
         return port_forward.opened(self._server.configuration, path, port, what=what, within=within)
 
     def events(self, namespace: str, involved: str = "") -> Objects:
-        """Read a namespace's events, or those of the objects named ``involved``, oldest first."""
+        """Read the events of a namespace, or those about objects named ``involved``, oldest first."""
         fields = f"involvedObject.name={involved}" if involved else ""
-        found = self.list("Event", namespace, fields=fields)
-        return sorted(found, key=lambda event: event["metadata"]["creationTimestamp"])
+        events = self.list("Event", namespace, fields=fields)
+        return sorted(events, key=lambda event: event["metadata"]["creationTimestamp"])
 
     def request(self, path: str) -> str:
         """Read any path of the API server, such as ``/readyz``."""
@@ -199,13 +202,13 @@ class Kube:
     def _apply(self, document: Object, namespace: str | None, *, dry_run: bool = False) -> Object:
         space, name = namespace_of(document, namespace), document["metadata"]["name"]
         path = path_of(document["kind"], space, name, api=document["apiVersion"])
-        owned = [("fieldManager", FIELD_MANAGER), ("force", "true"), *([("dryRun", "All")] if dry_run else [])]
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true"), *([("dryRun", "All")] if dry_run else [])]
         try:
-            return self._object("PATCH", path, body=document, query=owned, content_type=_APPLY)
-        except Refused as no:
-            if no.status not in _WORTH_ANOTHER_TRY:
+            return self._object("PATCH", path, body=document, query=query, content_type=_APPLY)
+        except Refused as refused:
+            if refused.status not in _RETRIABLE:
                 raise
-            raise NotAdmitted(no.what, status=no.status, message=no.message) from None
+            raise NotAdmitted(refused.what, status=refused.status, message=refused.message) from None
 
     def _object(self, method: str, path: str, **request: Any) -> Object:
         answer: Object = json.loads(self._server.send(method, path, **request))

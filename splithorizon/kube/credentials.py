@@ -1,4 +1,4 @@
-"""The credentials that this run sends to API servers, collected so that no report holds one."""
+"""Collects the credentials that this run sends to API servers, so that reports can be redacted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from splithorizon.base import private_file
 
-# A shorter one could stand in any text by chance, so that it can be neither blanked nor looked for.
+# A shorter secret occurs in other text by chance, so that it cannot be redacted.
 SHORTEST = 16
 _FOLDER = "credentials"
 _SECRET_FIELDS = ("token", "password")
@@ -21,7 +21,7 @@ _AUTH_PROVIDER_FIELDS = ("id-token", "refresh-token", "access-token", "client-se
 
 
 def in_kubeconfig(content: object) -> Iterator[bytes]:
-    """Every secret of every user in a parsed kubeconfig, files that it names included; none where it is not whole."""
+    """Every secret of every user in a parsed kubeconfig, also in files that it names; none in an invalid kubeconfig."""
     users = content.get("users") if isinstance(content, Mapping) else None
     for entry in users if isinstance(users, list) else ():
         user = entry.get("user") if isinstance(entry, Mapping) else None
@@ -30,23 +30,23 @@ def in_kubeconfig(content: object) -> Iterator[bytes]:
 
 
 def keep(folder: Path, secret: bytes) -> None:
-    """Write what authorizes requests into a private file of the run's folder, which the controller reads at its end.
+    """Write a secret to a private file in the folder of the run, which the xdist controller reads at the end.
 
-    An exec plug-in gives every worker a token of its own, which stands in no kubeconfig.
+    An exec plug-in returns a different token to every xdist worker, and no kubeconfig contains it.
     """
     if len(secret) < SHORTEST:
         return
-    kept = folder / _FOLDER
-    file = kept / hashlib.sha256(secret).hexdigest()
-    # A full disk must not keep an undo from being sent.
+    secrets = folder / _FOLDER
+    file = secrets / hashlib.sha256(secret).hexdigest()
+    # A full disk must not prevent an undo.
     with suppress(OSError):
-        kept.mkdir(mode=0o700, exist_ok=True)
+        secrets.mkdir(mode=0o700, exist_ok=True)
         if not file.exists():
             private_file.write(file, secret.decode())
 
 
 def kept_in(folder: Path) -> Iterator[bytes]:
-    """All that was kept in a run's folder."""
+    """Every secret that ``keep`` wrote to the folder of a run."""
     for file in sorted((folder / _FOLDER).glob("*")):
         yield from _of_file(file)
 
@@ -70,7 +70,7 @@ def _of_file(path: Path) -> Iterator[bytes]:
     try:
         yield path.read_bytes().strip()
     except OSError:
-        # Gone with its run; or a kubeconfig names what is not there, which the connection reports.
+        # The folder of the run was removed; or a kubeconfig names a missing file, which the connection reports.
         return
 
 

@@ -1,4 +1,4 @@
-"""One context of the user's kubeconfig, copied out: the user's own files are only ever read."""
+"""Copies one context of the user's kubeconfig into a file of the run; the user's files are never changed."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _FILES = {
 
 
 def kubectl(file: Path | None, context: str = "") -> str:
-    """How a person's command for a cluster begins: kubectl with a file, a context or both, as a shell takes it."""
-    chosen = [*(["--kubeconfig", str(file)] if file else []), *(["--context", context] if context else [])]
-    return shlex.join(["kubectl", *chosen])
+    """The ``kubectl`` command for a cluster, with a kubeconfig, a context or both, quoted for a shell."""
+    options = [*(["--kubeconfig", str(file)] if file else []), *(["--context", context] if context else [])]
+    return shlex.join(["kubectl", *options])
 
 
 def default_files() -> list[Path]:
-    """Where kubectl would look: the files of $KUBECONFIG, or ~/.kube/config."""
+    """The kubeconfig files of kubectl: those of $KUBECONFIG, or else ~/.kube/config."""
     named = [Path(name) for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
     return named or [Path.home() / ".kube" / "config"]
 
 
 def extract(context: str, files: list[Path], target: Path) -> None:
-    """Write a kubeconfig (0600) that holds one context and what it needs, whatever file that stands in.
+    """Write a kubeconfig (0600) with one context, its cluster and its user, each from any of the files.
 
-    Of entries of one name the first counts, as for kubectl. Raises UsageProblem where the context, or
-    what it names, is in none of the files.
+    If two entries have the same name, the first one is used, as by kubectl. Raises UsageProblem if the context, the
+    cluster or the user is in none of the files.
     """
-    found = _entry("contexts", context, files)
-    chosen = found["context"]
+    entry = _entry("contexts", context, files)
+    names = entry["context"]
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": context,
-        "contexts": [found],
-        "clusters": [_entry("clusters", chosen["cluster"], files)],
-        "users": [_entry("users", chosen["user"], files)],
+        "contexts": [entry],
+        "clusters": [_entry("clusters", names["cluster"], files)],
+        "users": [_entry("users", names["user"], files)],
     }
     private_file.write(target, yaml.safe_dump(content))
 
@@ -56,7 +56,7 @@ def _entry(kind: str, name: str, files: list[Path]) -> Entry:
     for file in files:
         for entry in _entries(kind, file):
             if entry.get("name") == name:
-                return _with_whole_paths(kind, entry, file.absolute().parent)
+                return _with_absolute_paths(kind, entry, file.absolute().parent)
     searched = ", ".join(map(str, files))
     raise UsageProblem(f"--contexts: no {kind[:-1]} named {name!r} in {searched}. Nothing was created.")
 
@@ -71,8 +71,8 @@ def _entries(kind: str, file: Path) -> Iterator[Entry]:
     yield from (content or {}).get(kind) or []
 
 
-def _with_whole_paths(kind: str, entry: Entry, folder: Path) -> Entry:
-    """A copy that does not depend on where it is read from."""
+def _with_absolute_paths(kind: str, entry: Entry, folder: Path) -> Entry:
+    """A copy of an entry in which the paths of files and of an exec plug-in are absolute."""
     body = dict(entry.get(kind[:-1]) or {})
     for key in _FILES.get(kind, ()):
         if body.get(key):

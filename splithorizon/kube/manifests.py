@@ -1,4 +1,4 @@
-"""Manifests as plain dictionaries: loaded, laid over one another, pointed at other images."""
+"""Loads manifests as dictionaries, merges overlays into them and replaces images."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 def load(path: Path) -> list[Object]:
-    """Read every document of a YAML file; raises UsageProblem where it cannot be read as such."""
+    """Read every document of a YAML file that is not empty; raises UsageProblem if the file cannot be read."""
     try:
-        documents = list(yaml.load_all(path.read_bytes(), Loader=_LOADER))
+        parsed = list(yaml.load_all(path.read_bytes(), Loader=_LOADER))
     except (OSError, yaml.YAMLError) as error:
         raise UsageProblem(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    found = [document for document in documents if document is not None]
-    if not all(isinstance(document, dict) for document in found):
-        raise UsageProblem(f"{path} holds a document that is not a mapping")
-    return found
+    documents = [document for document in parsed if document is not None]
+    if not all(isinstance(document, dict) for document in documents):
+        raise UsageProblem(f"{path} has a document that is not a mapping")
+    return documents
 
 
 def overlay(base: Object, patch: Mapping[str, Any]) -> Object:
-    """Lay ``patch`` over a copy of ``base``.
+    """Merge ``patch`` into a copy of ``base``.
 
-    Mappings merge, lists whose items all have names merge by name, anything else is replaced, and a
-    null removes.
+    Mappings are merged. Lists are merged by name if all their items have a name. Anything else is replaced, and null
+    removes a key.
     """
     merged = deepcopy(base)
     for key, value in patch.items():
@@ -45,7 +45,7 @@ def overlay(base: Object, patch: Mapping[str, Any]) -> Object:
 
 
 def with_images(documents: Iterable[Object], images: Mapping[str, str]) -> list[Object]:
-    """Copy the documents, each container's image replaced as ``images`` says, or left as it is."""
+    """Copy the documents, and replace each container's image that is a key of ``images``."""
     copies = deepcopy(list(documents))
     for container in _containers(copies):
         container["image"] = images.get(container["image"], container["image"])
@@ -53,7 +53,7 @@ def with_images(documents: Iterable[Object], images: Mapping[str, str]) -> list[
 
 
 def images(documents: Iterable[Object]) -> set[str]:
-    """Every image that a container of the documents names."""
+    """The images of all containers in the documents."""
     return {container["image"] for container in _containers(list(documents))}
 
 
@@ -74,7 +74,7 @@ def _named(value: Any) -> bool:
 
 
 def _containers(value: Any) -> Iterable[Object]:
-    """Find every container below ``value`` that names an image."""
+    """Every container below ``value`` that has an image."""
     if isinstance(value, list):
         for item in value:
             yield from _containers(item)

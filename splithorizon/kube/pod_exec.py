@@ -1,4 +1,4 @@
-"""Runs a command in a container through the API server's websocket, with a deadline on all of it."""
+"""Runs a command in a container by a websocket to the API server, with one deadline for all of it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _STREAMS = (("stdout", "true"), ("stderr", "true"))
 def run(
     configuration: Any, path: str, query: Sequence[tuple[str, str]], *, what: str, within: float
 ) -> tuple[str, str, int]:
-    """Run the command that ``query`` names; return standard output, standard error, exit status.
+    """Run the command in ``query``; return its standard output, standard error and exit status.
 
-    ``what`` names it in errors. Raises EnvironmentBroke where it cannot be run, is cut off or has
-    not ended ``within`` seconds; it then goes on in the container, for Kubernetes cannot stop it.
+    ``what`` names the command in errors. Raises EnvironmentBroke if it cannot be run, the stream is cut off, or it does
+    not end within ``within`` seconds. It then goes on in the container, because Kubernetes cannot stop it.
     """
     import websocket
 
@@ -37,7 +37,7 @@ def run(
                     channels[data[0]] += data[1:]
     except websocket.WebSocketTimeoutException:
         seen = (channels[_STDERR] or channels[_STDOUT])[-300:].decode(errors="replace")
-        raise EnvironmentBroke(f"{what} has not ended within {within:g} s", seen=seen) from None
+        raise EnvironmentBroke(f"{what} did not end within {within:g} s", seen=seen) from None
     except (websocket.WebSocketException, OSError) as error:
         if not channels[_STATUS]:
             raise EnvironmentBroke(f"{what} could not be run", seen=api_websocket.reason(error)) from None
@@ -47,7 +47,7 @@ def run(
 
 
 def _exit_status(answer: bytes, what: str) -> int:
-    """Read the Status that ends the stream; raises EnvironmentBroke where nothing was run."""
+    """Read the Status at the end of the stream; raises EnvironmentBroke if the command did not run."""
     status = json.loads(answer or b"{}")
     if status.get("status") == "Success":
         return 0

@@ -1,4 +1,4 @@
-"""Whether a pod or a deployment is ready, and if not, why: judged from plain API objects."""
+"""Whether a pod or a Deployment is ready, and if not, the reason: computed from API objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROLLED_OUT = ("replicas", "updatedReplicas", "readyReplicas", "availableReplica
 
 @dataclass(frozen=True)
 class Readiness:
-    """How one object stands; ``reason`` is empty where it is ready."""
+    """The readiness of a pod or a Deployment; ``reason`` is empty if it is ready."""
 
     kind: str
     namespace: str
@@ -31,69 +31,68 @@ class Readiness:
 
 
 def of_pod(pod: Object, events: Iterable[Object] = ()) -> Readiness:
-    """Judge a pod by all containers that are to keep running, native sidecars among them.
+    """The readiness of a pod, from all containers that have to keep running, native sidecars included.
 
-    The reason names the pod's first warning, and of each container that is not ready what it does
-    instead and from which image.
+    The reason contains the pod's first warning event, and the state and the image of each container that is not ready.
     """
     metadata, status = pod["metadata"], pod.get("status", {})
-    lasting = _lasting(pod["spec"])
+    containers = _long_running(pod["spec"])
     states = {
         state["name"]: state
         for part in ("initContainerStatuses", "containerStatuses")
         for state in status.get(part) or []
     }
-    good = [one for one in lasting if states.get(one["name"], {}).get("ready")]
-    # A readiness gate, or being deleted, makes a pod unready whose containers all are ready.
-    ready = len(good) == len(lasting) and _is_ready(status) and "deletionTimestamp" not in metadata
+    ready_count = sum(bool(states.get(container["name"], {}).get("ready")) for container in containers)
+    # A readiness gate or a deletion makes a pod unready although all its containers are ready.
+    ready = ready_count == len(containers) and _is_ready(status) and "deletionTimestamp" not in metadata
     return Readiness(
         kind="Pod",
         namespace=metadata["namespace"],
         name=metadata["name"],
         ready=ready,
-        reason="" if ready else unready_reason.of_pod(pod, events, lasting, states),
-        images=tuple(one["image"] for one in lasting),
-        containers=len(lasting),
-        containers_ready=len(good),
-        sidecar=any(one["name"] == SIDECAR for one in lasting),
+        reason="" if ready else unready_reason.of_pod(pod, events, containers, states),
+        images=tuple(container["image"] for container in containers),
+        containers=len(containers),
+        containers_ready=ready_count,
+        sidecar=any(container["name"] == SIDECAR for container in containers),
         restarts=sum(state.get("restartCount", 0) for state in states.values()),
     )
 
 
 def of_deployment(deployment: Object, pods: Iterable[Object], events: Iterable[Object] = ()) -> Readiness:
-    """Judge a deployment by its rollout and by ``pods``, which are to be its own.
+    """The readiness of a Deployment, from its rollout and from ``pods``, which must be its own pods.
 
-    One that is scaled to nothing is not ready: nothing of it could answer.
+    A Deployment with no replicas is not ready, because it answers no request.
     """
     metadata, spec, status = (deployment.get(part, {}) for part in ("metadata", "spec", "status"))
     events = list(events)
-    judged = [of_pod(pod, events) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    readiness = [of_pod(pod, events) for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     wanted = spec.get("replicas", 1)
     current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     rolled_out = current and all(status.get(count, 0) == wanted for count in _ROLLED_OUT)
-    ready = rolled_out and len(judged) == wanted > 0 and all(pod.ready for pod in judged)
-    unready = [f"pod {pod.name}: {pod.reason}" for pod in judged if not pod.ready]
+    ready = rolled_out and len(readiness) == wanted > 0 and all(pod.ready for pod in readiness)
+    unready = [f"pod {pod.name}: {pod.reason}" for pod in readiness if not pod.ready]
     return Readiness(
         kind="Deployment",
         namespace=metadata["namespace"],
         name=metadata["name"],
         ready=ready,
         reason="" if ready else unready_reason.of_deployment(deployment, events, unready),
-        images=tuple(one["image"] for one in _lasting(spec["template"]["spec"])),
-        containers=sum(pod.containers for pod in judged),
-        containers_ready=sum(pod.containers_ready for pod in judged),
-        sidecar=bool(judged) and all(pod.sidecar for pod in judged),
-        restarts=sum(pod.restarts for pod in judged),
+        images=tuple(container["image"] for container in _long_running(spec["template"]["spec"])),
+        containers=sum(pod.containers for pod in readiness),
+        containers_ready=sum(pod.containers_ready for pod in readiness),
+        sidecar=bool(readiness) and all(pod.sidecar for pod in readiness),
+        restarts=sum(pod.restarts for pod in readiness),
     )
 
 
-def _lasting(spec: Object) -> list[Object]:
-    """Find what ``kubectl get pods`` counts: a native sidecar is an init container that stays."""
-    started_first = spec.get("initContainers") or []
-    native = [one for one in started_first if one.get("restartPolicy") == "Always"]
+def _long_running(spec: Object) -> list[Object]:
+    """The containers that ``kubectl get pods`` counts, native sidecars (init containers that restart) included."""
+    init = spec.get("initContainers") or []
+    native = [container for container in init if container.get("restartPolicy") == "Always"]
     return native + list(spec["containers"])
 
 
 def _is_ready(status: Object) -> bool:
     conditions = status.get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

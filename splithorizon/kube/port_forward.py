@@ -1,4 +1,4 @@
-"""A connection to a port of a pod through the API server: where the pod's network is out of our reach."""
+"""Connects to a port of a pod through the API server, because this machine may not reach the network of the pod."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube import api_websocket
 
 _DATA, _ERROR = 0, 1
-# How the pod's own kernel ends a connection: nobody listens, or who listened wants no more. The rest of such a
-# sentence is the container runtime's, and differs.
+# How the kernel of the pod ends a connection: no process listens on the port, or the process closed the connection.
+# The rest of the message depends on the container runtime.
 _ENDINGS = ("connection refused", "connection reset by peer", "broken pipe")
 
 
 class Stream:
-    """Bytes to and from one port, until a deadline. ``ending`` tells how it came to its end, once it has."""
+    """Bytes to and from one port, until a deadline. ``ending`` says how the connection ended, or is empty."""
 
     def __init__(self, socket: Any, what: str, deadline: float) -> None:
-        """Take a websocket that is open; ``what`` names the port in errors."""
+        """Use an open websocket; ``what`` names the port in errors."""
         self.ending = ""
         self._socket = socket
         self._what = what
         self._deadline = deadline
-        self._told_port = {_DATA: False, _ERROR: False}
+        self._port_received = {_DATA: False, _ERROR: False}
 
     def send(self, data: bytes) -> None:
-        """Send bytes; those that the other side no longer takes are lost, and ``receive`` tells its end."""
+        """Send bytes; they are lost if the connection has ended, which ``receive`` then reports."""
         import websocket
 
         self._socket.settimeout(self._left())
         try:
             self._socket.send_binary(bytes([_DATA]) + data)
         except websocket.WebSocketTimeoutException:
-            raise self._late() from None
+            raise self._timeout() from None
         except (websocket.WebSocketException, OSError):
             return
 
     def receive(self) -> bytes:
-        """Wait for bytes; none at all is the end.
+        """Wait for bytes; an empty result means that the connection has ended.
 
-        Raises EnvironmentBroke where the port is not reached, or neither answers nor ends in time.
+        Raises EnvironmentBroke if the port is not reached, or if neither bytes nor an end come in time.
         """
         import websocket
 
@@ -52,7 +52,7 @@ class Stream:
             try:
                 opcode, data = self._socket.recv_data()
             except websocket.WebSocketTimeoutException:
-                raise self._late() from None
+                raise self._timeout() from None
             except (websocket.WebSocketException, OSError):
                 opcode, data = websocket.ABNF.OPCODE_CLOSE, b""
             if opcode == websocket.ABNF.OPCODE_CLOSE:
@@ -62,32 +62,32 @@ class Stream:
         return b""
 
     def _payload(self, message: bytes) -> bytes:
-        """What a message brings; each channel's first one has the port's number alone."""
+        """The payload of a message; the first message of each channel begins with the number of the port."""
         channel, payload = message[0], message[1:]
-        if not self._told_port[channel]:
-            self._told_port[channel] = True
+        if not self._port_received[channel]:
+            self._port_received[channel] = True
             (_,) = struct.unpack("<H", payload[:2])
             payload = payload[2:]
         if channel == _DATA or not payload:
             return payload
-        said = payload.decode(errors="replace").strip()
-        self.ending = next((ending for ending in _ENDINGS if ending in said), "")
+        message_text = payload.decode(errors="replace").strip()
+        self.ending = next((ending for ending in _ENDINGS if ending in message_text), "")
         if not self.ending:
-            raise EnvironmentBroke(f"{self._what} is not reached", seen=said)
+            raise EnvironmentBroke(f"{self._what} is not reached", seen=message_text)
         return b""
 
     def _left(self) -> float:
         return max(0.001, self._deadline - time.monotonic())
 
-    def _late(self) -> EnvironmentBroke:
-        return EnvironmentBroke(f"{self._what} stays silent: no answer, no refusal and no end")
+    def _timeout(self) -> EnvironmentBroke:
+        return EnvironmentBroke(f"{self._what} timed out: no answer, no refusal and no end of the connection")
 
 
 @contextmanager
 def opened(configuration: Any, path: str, port: int, *, what: str, within: float) -> Iterator[Stream]:
-    """Connect to a port of the pod whose ``portforward`` is at ``path``; all of it ends ``within`` seconds.
+    """Connect to a port of the pod whose ``portforward`` subresource is ``path``; ends within ``within`` seconds.
 
-    Raises EnvironmentBroke where the API server or the kubelet does not let us.
+    Raises EnvironmentBroke if the API server or the kubelet refuses.
     """
     import websocket
 

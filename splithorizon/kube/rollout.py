@@ -1,4 +1,4 @@
-"""Waits for a deployment, and says of its pods why it is not there yet."""
+"""Waits for the rollout of a Deployment; the error says why its pods are not ready."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.kube import pod_status
 from splithorizon.kube.client import Kube
 
-# An installation's next step waits for this one, so a look is short of what a person would notice.
-_LOOKS_EVERY = 0.2
+# The next step of an installation waits for this one.
+_POLL_INTERVAL = 0.2
 
 
 def await_rollout(kube: Kube, name: str, namespace: str, *, within: float) -> None:
-    """Wait until every pod of a deployment is ready; raises TimedOut with the reason of the first that is not."""
-    look = partial(require_rolled_out, kube, name, namespace)
-    eventually(f"the {kube.role}'s {name} is ready", look, within=within, every=_LOOKS_EVERY)
+    """Wait until every pod of a Deployment is ready; raises TimedOut with the reason of the first pod that is not."""
+    probe = partial(require_rolled_out, kube, name, namespace)
+    eventually(f"the {kube.role}'s {name} is ready", probe, within=within, every=_POLL_INTERVAL)
 
 
 def require_rolled_out(kube: Kube, name: str, namespace: str) -> None:
-    """Raise NotYet, with the reason, unless every pod of a deployment is ready and of its latest template."""
+    """Raise NotYet, with the reason, unless every pod of a Deployment is ready and has its current template."""
     deployment = kube.get("Deployment", name, namespace)
     if deployment is None:
         raise NotYet(f"there is no Deployment {namespace}/{name}")
     labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
-    found = pod_status.of_deployment(deployment, kube.list("Pod", namespace, labels), kube.events(namespace))
-    if not found.ready:
-        raise NotYet(found.reason)
+    readiness = pod_status.of_deployment(deployment, kube.list("Pod", namespace, labels), kube.events(namespace))
+    if not readiness.ready:
+        raise NotYet(readiness.reason)

@@ -1,4 +1,4 @@
-"""Why a pod or a deployment is not ready, in one line: what Kubernetes complained of, and where."""
+"""Why a pod or a Deployment is not ready, in one line: conditions, container states and the first warning event."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Any
 Object = dict[str, Any]
 
 
-def of_pod(pod: Object, events: Iterable[Object], lasting: Sequence[Object], states: Mapping[str, Object]) -> str:
-    """Explain a pod: its first warning, then each container that holds it up.
+def of_pod(pod: Object, events: Iterable[Object], containers: Sequence[Object], states: Mapping[str, Object]) -> str:
+    """Explain a pod: its first warning event, then each container that is not ready.
 
-    ``lasting`` are the containers that are to keep running, ``states`` all containers' by name.
+    ``containers`` have to keep running. ``states`` are the statuses of all containers, by name.
     """
     metadata, status = pod["metadata"], pod.get("status", {})
     conditions = status.get("conditions") or []
-    once = [one for one in pod["spec"].get("initContainers") or [] if one not in lasting]
-    waited_for = [one for one in [*once, *lasting] if not states.get(one["name"], {}).get("ready")]
-    good = sum(one not in waited_for for one in lasting)
-    if states and good < len(lasting):
-        blame = [_container(one, states.get(one["name"], {})) for one in waited_for]
+    init = [container for container in pod["spec"].get("initContainers") or [] if container not in containers]
+    unready = [container for container in [*init, *containers] if not states.get(container["name"], {}).get("ready")]
+    ready_count = sum(container not in unready for container in containers)
+    if states and ready_count < len(containers):
+        reasons = [_container(container, states.get(container["name"], {})) for container in unready]
     else:
-        # No container has begun, or all are ready: not scheduled, evicted, a readiness gate.
-        blame = [_unmet(one) for one in conditions if one["status"] != "True"]
+        # No container has started, or all are ready: the pod is not scheduled, evicted or has a readiness gate.
+        reasons = [_condition(condition) for condition in conditions if condition["status"] != "True"]
     parts = [
-        f"{good} of {len(lasting)} containers ready, phase {status.get('phase', 'unknown')}",
+        f"{ready_count} of {len(containers)} containers ready, phase {status.get('phase', 'unknown')}",
         "being deleted" if "deletionTimestamp" in metadata else "",
         _first_warning(event for event in events if _is_about(event, "Pod", metadata["name"])),
-        *blame,
+        *reasons,
     ]
     return "; ".join(filter(None, parts))
 
 
 def of_deployment(deployment: Object, events: Sequence[Object], unready: Sequence[str]) -> str:
-    """Explain a deployment: its own first warning, its bad conditions, its first pod not ready."""
+    """Explain a Deployment: its first warning event, its bad conditions and its first pod that is not ready."""
     name, status = deployment["metadata"]["name"], deployment.get("status", {})
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     conditions = status.get("conditions") or []
-    own = (one for one in events if _is_about(one, "Deployment", name) or _is_about_set(one, name))
+    own = (event for event in events if _is_about(event, "Deployment", name) or _is_about_replica_set(event, name))
     parts = [
         f"{ready} of {deployment['spec'].get('replicas', 1)} replicas ready, {updated} updated",
         _first_warning(own),
-        *(_unmet(one) for one in conditions if _is_bad(one)),
+        *(_condition(condition) for condition in conditions if _is_bad(condition)),
         *unready[:1],
     ]
     return "; ".join(filter(None, parts))
@@ -51,24 +51,24 @@ def _is_bad(condition: Object) -> bool:
     return bool(condition["status"] == str(condition["type"] == "ReplicaFailure"))
 
 
-def _unmet(condition: Object) -> str:
-    told = f"{condition['type']} is {condition['status']}"
-    return ": ".join(filter(None, [told, condition.get("reason"), condition.get("message")]))
+def _condition(condition: Object) -> str:
+    state = f"{condition['type']} is {condition['status']}"
+    return ": ".join(filter(None, [state, condition.get("reason"), condition.get("message")]))
 
 
 def _container(container: Object, status: Object) -> str:
-    """Tell what a container does instead of being ready, how it ended before, and its image."""
-    told = [f"container {container['name']} ({container['image']})"]
+    """The image of a container, its state, and how it ended before a restart."""
+    parts = [f"container {container['name']} ({container['image']})"]
     now = status.get("state") or {"waiting": {}}
-    told += [f"{state}{_facts(facts)}" for state, facts in now.items()]
+    parts += [f"{state}{_details(details)}" for state, details in now.items()]
     if before := (status.get("lastState") or {}).get("terminated"):
-        told.append(f"ended before{_facts(before)}")
+        parts.append(f"terminated before{_details(before)}")
     if restarts := status.get("restartCount"):
-        told.append(f"restarts: {restarts}")
-    return ", ".join(told)
+        parts.append(f"restarts: {restarts}")
+    return ", ".join(parts)
 
 
-def _facts(state: Object) -> str:
+def _details(state: Object) -> str:
     ended = f"exit {state['exitCode']}" if "exitCode" in state else ""
     words = [state.get("reason", ""), ended, state.get("message", "").strip()]
     return f" ({': '.join(filter(None, words))})" if any(words) else ""
@@ -79,15 +79,15 @@ def _is_about(event: Object, kind: str, name: str) -> bool:
     return bool(involved.get("kind") == kind and involved.get("name") == name)
 
 
-def _is_about_set(event: Object, deployment: str) -> bool:
-    """Whether the event is about a replica set of the deployment: ``<deployment>-<hash>``."""
+def _is_about_replica_set(event: Object, deployment: str) -> bool:
+    """Whether the event is about a ReplicaSet of the Deployment: ``<deployment>-<hash>``."""
     involved = event["involvedObject"]
     owner, _, _ = involved.get("name", "").rpartition("-")
     return bool(involved.get("kind") == "ReplicaSet" and owner == deployment)
 
 
 def _first_warning(events: Iterable[Object]) -> str:
-    warnings = sorted((one for one in events if one.get("type") == "Warning"), key=_first_seen)
+    warnings = sorted((event for event in events if event.get("type") == "Warning"), key=_first_seen)
     if not warnings:
         return ""
     return f"first warning {warnings[0].get('reason')}: {warnings[0].get('message', '').strip()}"

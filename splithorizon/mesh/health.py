@@ -33,7 +33,7 @@ def is_healthy(mesh: Mesh) -> bool:
 
 def wait_until_healthy(mesh: Mesh) -> None:
     """Give istiod the time to push every version to every client of a new mesh; where it never does, checks say so."""
-    _becomes_healthy(mesh, within=timeouts().endpoints_told)
+    _becomes_healthy(mesh, within=timeouts().endpoints_pushed)
 
 
 def _becomes_healthy(mesh: Mesh, *, within: float) -> bool:

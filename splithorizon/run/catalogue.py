@@ -1,4 +1,8 @@
-"""What the suites say of themselves: each behaviour's claim, from its docstring, and its data, from its decorator."""
+"""The behaviours of the suites, read from their source without importing it.
+
+This module is the only reader of a behaviour's source: its claim is the first sentence of the docstring, its profile
+and its faults are the arguments of ``@behaviour``, and its test names the checks that it calls.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from pathlib import Path
 
 
 class Profile(StrEnum):
-    """A part of the catalogue that is claimed, or not, as a whole."""
+    """A group of behaviours that a run claims or does not claim as a whole."""
 
     CORE = "core"
     EXTENDED = "extended"
@@ -24,74 +28,79 @@ EVERYDAY = (Profile.CORE, Profile.EXTENDED, Profile.SECURITY)
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One module of the suites: what it claims, the faults that must break it, and the profile that it belongs to."""
+    """A module of the suites, with its single test."""
 
     path: Path
     claim: str
+    """One sentence, without its full stop."""
     breaks_when: tuple[str, ...]
+    """The registered faults that must refute the claim, the primary one first."""
     profile: Profile
+    checks: tuple[str, ...] = ()
+    """The names of the functions of ``splithorizon.checks`` that the module calls, in the order of the source."""
+    attributes: tuple[str, ...] = ()
+    """The name of every attribute in the module; members of enumerations are among them."""
 
     @property
     def name(self) -> str:
-        """The module's stem, by which reports, faults and exemptions know the behaviour."""
+        """The name of the module, which reports, faults and exemptions use for the behaviour."""
         return self.path.stem
 
     @property
     def area(self) -> str:
-        """The folder that it lies in."""
+        """The name of its folder."""
         return self.path.parent.name
 
 
 def behaviours(suites: Path) -> list[Behaviour]:
-    """Every behaviour, by area and name; raises ValueError for a module that does not say what it is."""
+    """Every behaviour, sorted by area and name. Raises ValueError as ``behaviour`` does."""
     return [behaviour(path) for path in sorted(suites.glob("*/test_*.py"))]
 
 
 def behaviour(path: Path) -> Behaviour:
-    """One behaviour, by its docstring and the decorator ``@behaviour`` of its first test; nothing is imported.
-
-    Raises ValueError where there is no such decorator, or where it names no profile or no fault.
-    """
+    """Read a behaviour. Raises ValueError if no test has a decorator ``@behaviour`` or its arguments are invalid."""
     module = ast.parse(path.read_text())
+    attributes = [node for node in ast.walk(module) if isinstance(node, ast.Attribute)]
+    checks = [node.attr for node in attributes if ast.unparse(node.value) == "checks"]
     claim = " ".join((ast.get_docstring(module) or "").partition("\n\n")[0].split()).rstrip(".")
     data = _decorator(module, path)
     try:
         profile, breaks_when = checked(data.get("profile"), data.get("breaks_when"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Behaviour(path, claim, breaks_when, profile)
+    return Behaviour(path, claim, breaks_when, profile, tuple(checks), tuple(node.attr for node in attributes))
 
 
 def checked(profile: object, breaks_when: object) -> tuple[Profile, tuple[str, ...]]:
-    """The data of ``@behaviour``, with one fault as a tuple of one; raises ValueError for what it may not be."""
+    """Validate the arguments of ``@behaviour``; a single fault becomes a tuple. Raises ValueError if one is invalid."""
     if not isinstance(profile, str) or profile not in set(Profile):
-        raise ValueError(_no_profile(profile))
+        raise ValueError(_unknown_profile(profile))
     faults = (breaks_when,) if isinstance(breaks_when, str) else breaks_when
-    if not isinstance(faults, tuple) or not faults or not all(isinstance(one, str) and one for one in faults):
+    if not isinstance(faults, tuple) or not faults or not all(isinstance(fault, str) and fault for fault in faults):
         raise ValueError(f"breaks_when is {breaks_when!r}: the name of a registered fault is needed, or several")
     return Profile(profile), faults
 
 
 def parse_profiles(text: str) -> tuple[Profile, ...]:
-    """Read ``core,security``, or ``all``; raises ValueError for a name that is none."""
+    """Parse a list such as ``core,security``, or ``all``. Raises ValueError for an unknown profile."""
     names = [name.strip() for name in text.split(",")]
     if names == ["all"]:
         return tuple(Profile)
     if unknown := [name for name in names if name not in set(Profile)]:
-        raise ValueError(f"{_no_profile(unknown[0])}, or all")
+        raise ValueError(f"{_unknown_profile(unknown[0])}, or all")
     return tuple(profile for profile in Profile if profile in names)
 
 
 def selected_by(expression: str) -> tuple[Profile, ...]:
-    """The profiles that an expression of ``-m`` asks for; ``security`` asks for one, and ``not disruptive`` for none.
+    """The profiles that an expression of ``-m`` names: ``security`` names one, and ``not disruptive`` none.
 
-    None for an expression with more in it than names, ``and``, ``or``, ``not`` and brackets.
+    Empty if the expression contains anything but names, ``and``, ``or``, ``not`` and parentheses.
     """
     try:
         parsed = ast.parse(expression.strip(), mode="eval").body
-        if _holds(parsed, ""):
+        if _selects(parsed, ""):
             return ()
-        return tuple(profile for profile in Profile if _holds(parsed, profile))
+        return tuple(profile for profile in Profile if _selects(parsed, profile))
     except (SyntaxError, ValueError):
         return ()
 
@@ -103,45 +112,46 @@ def unclaimed(
     named: Collection[Path],
     refused: Mapping[Profile, str],
 ) -> dict[str, str]:
-    """The behaviours that a run makes no claim about, each with the reason; those in ``named`` were asked for.
+    """The behaviours that a run does not claim, each with the reason.
 
-    What is ``refused``, each profile with the reason, nobody gets, not even who asks for it by name.
+    A behaviour is claimed if its profile is in ``profiles`` or its module in ``named``, but never if its profile is in
+    ``refused``, which maps profiles to reasons.
     """
     reasons = {}
-    for one in known:
-        if one.profile in refused:
-            reasons[one.name] = refused[one.profile]
-        elif one.profile not in profiles and one.path not in named:
-            reasons[one.name] = f"of profile {one.profile}, which was not asked for"
+    for behaviour in known:
+        if behaviour.profile in refused:
+            reasons[behaviour.name] = refused[behaviour.profile]
+        elif behaviour.profile not in profiles and behaviour.path not in named:
+            reasons[behaviour.name] = f"of profile {behaviour.profile}, which was not asked for"
     return reasons
 
 
-def _holds(expression: ast.expr, mark: str) -> bool:
-    """Whether an expression selects a test with this mark alone; raises ValueError for other kinds of expression."""
+def _selects(expression: ast.expr, mark: str) -> bool:
+    """Whether an expression selects a test that has only this mark. Raises ValueError for other expressions."""
     match expression:
         case ast.Name(id=name):
             return name == mark
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _holds(operand, mark)
+            return not _selects(operand, mark)
         case ast.BoolOp(op=ast.And(), values=values):
-            return all(_holds(value, mark) for value in values)
+            return all(_selects(value, mark) for value in values)
         case ast.BoolOp(values=values):
-            return any(_holds(value, mark) for value in values)
+            return any(_selects(value, mark) for value in values)
         case _:
-            raise ValueError(f"{ast.unparse(expression)} is no expression of marks")
+            raise ValueError(f"{ast.unparse(expression)} is not an expression of marks")
 
 
-def _no_profile(name: object) -> str:
+def _unknown_profile(name: object) -> str:
     return f"there is no profile {name!r}: {', '.join(Profile)}"
 
 
 def _decorator(module: ast.Module, path: Path) -> dict[str, object]:
-    """The arguments of the first ``@behaviour(…)``, which have to be literals."""
+    """The arguments of the first ``@behaviour(…)``. Raises ValueError if it is missing, or if they are not literals."""
     tests = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-    for call in (one for test in tests for one in test.decorator_list):
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "behaviour":
+    for decorator in (decorator for test in tests for decorator in test.decorator_list):
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "behaviour":
             try:
-                return {str(given.arg): ast.literal_eval(given.value) for given in call.keywords}
+                return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in decorator.keywords}
             except ValueError:
                 raise ValueError(f"{path}: the arguments of @behaviour are not literals") from None
     raise ValueError(f"{path}: no test has a decorator @behaviour")

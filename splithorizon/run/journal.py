@@ -1,8 +1,7 @@
-"""What a run is about to create, written down first, so that another can remove it after a kill."""
+"""The journal of a run: what it is about to create, recorded first, so that a later run can remove it after a kill."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -19,12 +18,12 @@ from splithorizon.base import folders, private_file, processes
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 
 RECORD = "run.json"
-_FACTS = frozenset({"run", "host", "boot", "pid", "started", "keep", "entries"})
+_FIELDS = frozenset({"run", "host", "boot", "pid", "started", "keep", "entries"})
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that a run creates outside its own folder."""
+    """Something that a run creates outside its folder: a cluster, a network, a container, a namespace."""
 
     kind: str
     name: str
@@ -32,15 +31,19 @@ class Entry:
 
 
 def runs_folder() -> Path:
-    """Where this user's runs have their folders, made private on first use.
+    """The folder that holds the folders of this user's runs. It is created, private to the user, if it is missing.
 
-    Not below XDG_RUNTIME_DIR, which goes with the login while kept clusters stay. Raises
-    UsageProblem where the folder is not the user's alone: who writes there says what is swept.
+    It is not in XDG_RUNTIME_DIR, which is removed at logout while kept clusters stay. Raises UsageProblem if other
+    users can write to the folder, because its content decides what a sweep removes.
     """
-    return _private("runs")
+    return private_folder("runs")
 
 
-def _private(name: str) -> Path:
+def private_folder(name: str) -> Path:
+    """A folder in this user's state, made private on first use.
+
+    Raises UsageProblem where it is not the user's alone.
+    """
     folder = folders.state() / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,14 +51,14 @@ def _private(name: str) -> Path:
         raise UsageProblem(
             f"no folder for the run's own files: {error}; name a writable one with XDG_STATE_HOME. Nothing was created."
         ) from None
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise UsageProblem(f"{folder} must be this user's alone: chmod 700 {folder}. Nothing was created.")
     return folder
 
 
 class Journal:
-    """The folder of one run and its record of what it makes."""
+    """A run's folder, and in it the record of what the run creates."""
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         """Use ``open`` or ``read`` instead."""
@@ -65,7 +68,7 @@ class Journal:
 
     @classmethod
     def open(cls, run_id: str, base: Path | None = None) -> Journal:
-        """Begin a run's record, before anything is created."""
+        """Create the folder and the record of this run, before anything else is created."""
         folder = (base or runs_folder()) / run_id
         folder.mkdir(mode=0o700)
         journal = cls(folder, {"run": run_id, **_this_process(), "keep": False, "entries": []})
@@ -74,12 +77,12 @@ class Journal:
 
     @classmethod
     def read(cls, folder: Path) -> Journal:
-        """Read another run's record; raises EnvironmentBroke where a file is there that is none."""
+        """Read the record of a run. Raises EnvironmentBroke if it is damaged, FileNotFoundError if it is missing."""
         file = folder / RECORD
         try:
             record = json.loads(file.read_text())
-            if not isinstance(record, dict) or not record.keys() >= _FACTS:
-                raise ValueError(f"it lacks {', '.join(sorted(_FACTS - set(record)))}")
+            if not isinstance(record, dict) or not record.keys() >= _FIELDS:
+                raise ValueError(f"it lacks {', '.join(sorted(_FIELDS - set(record)))}")
             [Entry(**entry) for entry in record["entries"]]
         except (ValueError, TypeError, PermissionError, IsADirectoryError) as error:
             raise EnvironmentBroke(f"{file} cannot be read, and its folder stays", seen=str(error)) from None
@@ -92,37 +95,37 @@ class Journal:
 
     @property
     def entries(self) -> list[Entry]:
-        """What the run was about to create, in that order."""
+        """What the run was about to create, in the order of creation."""
         return [Entry(**entry) for entry in self._record["entries"]]
 
     @property
     def dead(self) -> bool:
-        """Whether the run's process is gone, and what it made was not to be kept.
+        """Whether the run's process has ended, and the run did not keep what it created.
 
-        What runs on another host that shares this folder cannot be seen, so it counts as alive.
+        A run on another host that shares this folder counts as alive, because its process cannot be seen from here.
         """
         return self._ended and not self._record["keep"]
 
     @property
     def kept(self) -> bool:
-        """Whether the run's process is gone, as in ``dead``, and what it made was to be kept."""
+        """Whether the run's process has ended, as in ``dead``, and the run kept what it created."""
         return self._ended and bool(self._record["keep"])
 
     @property
     def _ended(self) -> bool:
         record = self._record
-        here = record["host"] == socket.gethostname()
-        return here and not processes.is_running(record["pid"], _identity(record))
+        on_this_host = record["host"] == socket.gethostname()
+        return on_this_host and not processes.is_running(record["pid"], _identity(record))
 
     def will_create(self, kind: str, name: str, /, **facts: str) -> None:
-        """Note, durably, what is about to be created; steps that run side by side may."""
+        """Record durably what is about to be created. Concurrent steps may call this."""
         with self._lock:
             self._record["entries"].append({"kind": kind, "name": name, "facts": facts})
             self._write()
 
     @contextmanager
     def passing(self, kind: str, name: str, /, **facts: str) -> Iterator[None]:
-        """Note what is created and gone again within the block: only a run that is killed there leaves it."""
+        """Record what the block creates and removes again. Only a run that is killed within the block leaves it."""
         self.will_create(kind, name, **facts)
         yield
         with self._lock:
@@ -130,13 +133,13 @@ class Journal:
             self._write()
 
     def keep(self) -> None:
-        """Note that what was created outlives the run on purpose."""
+        """Record that what was created is kept after the run."""
         with self._lock:
             self._record["keep"] = True
             self._write()
 
     def close(self) -> None:
-        """Remove the run's folder, keys and kubeconfigs with it; the record goes last."""
+        """Remove the run's folder, with its keys and kubeconfigs; the record last."""
         for path in self.folder.glob("*"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -149,49 +152,25 @@ class Journal:
 
 
 def dead_journals(base: Path | None = None) -> list[Journal]:
-    """The records of runs that ended without closing them, oldest first."""
+    """The journals of runs that ended without closing them, oldest first."""
     return [journal for journal in _journals(base) if journal.dead]
 
 
 def kept_journals(base: Path | None = None) -> list[Journal]:
-    """The records of runs that ended and kept what they made, oldest first."""
+    """The journals of runs that ended and kept what they created, oldest first."""
     return [journal for journal in _journals(base) if journal.kept]
-
-
-@contextmanager
-def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
-    """Hold a cluster name for the life of a run; the lock goes with the process, however that ends.
-
-    Raises UsageProblem, which names the other run, where one on this machine holds it already.
-    """
-    file = _private("names") / cluster_name
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageProblem(
-                f"--cluster-name {cluster_name}: {file.read_text() or 'another run'} uses it now: wait for its end, "
-                "or choose another name. Nothing was created."
-            ) from None
-        # The file stays: whoever removed it could take it from under a run that has just opened it.
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"run {run_id} (process {os.getpid()})".encode())
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _journals(base: Path | None) -> Iterator[Journal]:
     for folder in sorted((base or runs_folder()).iterdir()):
-        # A run that ends just now takes its record away, and one that begins has none yet. What cannot be read is
-        # named by ``unreadable``.
+        # A run that is ending removes its record, and a run that is beginning has none yet. Damaged records are those
+        # that ``unreadable`` lists.
         with suppress(FileNotFoundError, NotADirectoryError, EnvironmentBroke):
             yield Journal.read(folder)
 
 
 def unreadable(base: Path | None = None) -> Iterator[str]:
-    """One line for each record that a full disk, or anything else, left in pieces."""
+    """A line for each record that is damaged, for example by a full disk."""
     for folder in sorted((base or runs_folder()).iterdir()):
         with suppress(FileNotFoundError, NotADirectoryError):
             try:
@@ -204,11 +183,11 @@ def _this_process() -> dict[str, Any]:
     pid = os.getpid()
     own = processes.identity(pid)
     if own is None:
-        raise EnvironmentBroke(f"this process, {pid}, is not among those of the machine")
+        raise EnvironmentBroke(f"the machine's process table does not list this process, {pid}")
     return {"host": socket.gethostname(), "boot": own.boot, "pid": pid, "started": own.started}
 
 
 def _identity(record: Mapping[str, Any]) -> processes.Identity | None:
-    """The identity of a run's process; None in a record of an earlier version, which has texts there."""
+    """The identity of a run's process; None for a record of an earlier version, whose fields are texts."""
     started, boot = record["started"], record["boot"]
     return processes.Identity(started, boot) if isinstance(started, float) and isinstance(boot, float) else None

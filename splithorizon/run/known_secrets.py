@@ -1,4 +1,4 @@
-"""The secrets that this run did not make itself, for the redactor and for the search that must not find them."""
+"""Reads the secrets that this run did not create, so that the redactor removes them and the leak search knows them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from splithorizon.kube.client import Kube
 
 
 def of_run(folder: Path) -> Iterator[bytes]:
-    """Every credential of a run's kubeconfigs, and what API servers were asked with since, by plug-ins and workers."""
+    """Every credential in a run's kubeconfigs, and every token that credential plug-ins and workers have used since."""
     yield from of_kubeconfigs(folder.glob("*.kubeconfig"))
     yield from credentials.kept_in(folder)
 
 
 def of_kubeconfigs(kubeconfigs: Iterable[Path]) -> Iterator[bytes]:
-    """The keys, tokens and passwords of every user in the files; a half-written file has none."""
+    """The keys, tokens and passwords of every user in the files. A file that cannot be parsed has none."""
     for kubeconfig in kubeconfigs:
         try:
             content = yaml.safe_load(kubeconfig.read_text())
@@ -31,9 +31,9 @@ def of_kubeconfigs(kubeconfigs: Iterable[Path]) -> Iterator[bytes]:
 
 
 def of_mesh(kube: Kube) -> Iterator[bytes]:
-    """The key of the cluster's own CA, and the tokens by which its istiod watches others; nothing where none is.
+    """The key of the cluster's CA, and the credentials in its remote secrets, if there are any.
 
-    Raises EnvironmentBroke where the API server does not answer.
+    Raises EnvironmentBroke if the API server does not answer.
     """
     cacerts = kube.get("Secret", "cacerts", remote_secret.NAMESPACE) or {}
     if key := cacerts.get("data", {}).get("ca-key.pem"):
@@ -42,15 +42,15 @@ def of_mesh(kube: Kube) -> Iterator[bytes]:
 
 
 def of_remote_secrets(kube: Kube, namespace: str) -> Iterator[bytes]:
-    """The credentials by which an istiod watches other clusters, whatever else its remote secrets hold.
+    """The credentials in all remote secrets of a namespace, with which istiod watches other clusters.
 
-    Raises EnvironmentBroke where the API server does not answer.
+    Raises EnvironmentBroke if the API server does not answer.
     """
     for secret in kube.list("Secret", namespace, labels="istio/multiCluster=true"):
         for encoded in (secret.get("data") or {}).values():
             try:
                 content = yaml.safe_load(base64.b64decode(encoded))
             except (binascii.Error, ValueError, yaml.YAMLError):
-                # One that istiod cannot read either.
+                # istiod cannot read it either.
                 continue
             yield from credentials.in_kubeconfig(content)

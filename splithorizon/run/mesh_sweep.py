@@ -117,7 +117,7 @@ def _undo(cluster: _Cluster, change: Change) -> Iterator[str]:
     try:
         if target in cluster.blocked:
             raise EnvironmentBroke("a later change of it is to be undone first")
-        why = undo_log.take_back(cluster.kube, change)
+        why = undo_log.revert(cluster.kube, change)
     except EnvironmentBroke as problem:
         cluster.blocked.add(target)
         cluster.failed.add(str(change))

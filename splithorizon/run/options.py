@@ -1,4 +1,4 @@
-"""What a user asked for, checked before anything is created."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splithorizon.run.catalogue import EVERYDAY
 
 @dataclass(frozen=True)
 class Options:
-    """One run's options; the pytest side fills it in, and nothing else knows of a command line."""
+    """The options of a run. pytest's side sets them from the command line; this package does not parse one."""
 
     provider: str = "auto"
     images: str = "auto"
@@ -51,11 +51,11 @@ class Options:
 
     @property
     def outlived(self) -> bool:
-        """Whether the mesh is still there once the run is over."""
+        """Whether the mesh still exists after the run."""
         return bool(self.keep or self.reuse or self.contexts or self.mesh)
 
     def as_report(self) -> dict[str, Any]:
-        """The options as JSON takes them."""
+        """The options as values for JSON."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 

@@ -1,6 +1,7 @@
-"""One line per step, with its cluster and its time; and never ten seconds of silence.
+"""Progress of a run: a line for the beginning and the end of each step, with its cluster and its duration.
 
-On a terminal the steps that run are shown below the lines, each with its seconds. Elsewhere a heartbeat names them.
+On a terminal, the steps that are running are displayed below these lines. Elsewhere a heartbeat line names them, at
+least every ten seconds.
 """
 
 from __future__ import annotations
@@ -21,29 +22,29 @@ from rich.text import Text
 
 from splithorizon.base.timeouts import current as timeouts
 
-_BEGUN, _ENDED, _FAILED = "…", "✓", "✗"
-_IN_ASCII = {_BEGUN: "...", _ENDED: "ok", _FAILED: "FAILED"}
-_STYLES = {_BEGUN: "dim", _ENDED: "green", _FAILED: "red"}
-_REFRESHED_PER_SECOND = 4
+_RUNNING, _DONE, _FAILED = "…", "✓", "✗"
+_IN_ASCII = {_RUNNING: "...", _DONE: "ok", _FAILED: "FAILED"}
+_STYLES = {_RUNNING: "dim", _DONE: "green", _FAILED: "red"}
+_REFRESHES_PER_SECOND = 4
 
 
 @dataclass(frozen=True)
 class StepTime:
     """A finished step of set-up or removal."""
 
-    # For the report, which takes steps as they are.
+    # The report contains these objects as they are.
     __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
     name: str
     """What was done."""
     cluster: str | None
-    """In which cluster; null for what concerns several or none."""
+    """The cluster; null for a step that concerns several clusters or none."""
     started_after: Annotated[float, Ge(0)]
-    """When it began, counted from the run's start."""
+    """When it began, in seconds after the start of the run."""
     seconds: Annotated[float, Ge(0)]
-    """How long it took."""
+    """Its duration."""
     outcome: Literal["done", "failed"]
-    """How it ended; a step that an exception left has failed."""
+    """How it ended; a step that raises an exception has failed."""
 
 
 @dataclass(eq=False)
@@ -53,25 +54,25 @@ class _Running:
 
 
 def live_console(stream: TextIO) -> Console | None:
-    """Give a console for live progress on a stream, or None where there are only lines to be read later.
+    """A console for live progress on a stream, or None if the stream is not a terminal.
 
-    A terminal that cannot move its cursor is none, and neither is that of a CI system. NO_COLOR is honoured.
+    A terminal that cannot move its cursor does not count, nor does the terminal of a CI system. NO_COLOR is honoured.
     """
     if not stream.isatty() or os.environ.get("CI"):
         return None
-    console = _Steady(file=stream, markup=False, emoji=False, highlight=False)
+    console = _CursorShown(file=stream, markup=False, emoji=False, highlight=False)
     return None if console.is_dumb_terminal else console
 
 
-class _Steady(Console):
-    """A console that never hides the cursor: a run that is killed could not show it again."""
+class _CursorShown(Console):
+    """A console that never hides the cursor, because a run that is killed could not show it again."""
 
-    def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002  # rich's own signature
+    def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002  # rich's signature
         return False
 
 
 class Progress:
-    """Prints what begins and what has ended; a heartbeat names what still runs. Safe in threads."""
+    """Prints lines about steps, and a heartbeat while a step runs without a line. Safe for use in several threads."""
 
     def __init__(
         self,
@@ -80,143 +81,150 @@ class Progress:
         *,
         encoding: str | None = None,
         live: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Hand every line to ``write`` as it comes, in ASCII where ``encoding`` has no glyphs.
+        """Pass every line to ``write``, in ASCII if ``encoding``, by default that of standard error, lacks our glyphs.
 
-        ``heartbeat`` is the longest silence in seconds while a step runs; without an ``encoding``
-        it is that of the process's standard error. With ``live`` the steps that run are shown there.
+        ``heartbeat`` is the longest time in seconds without a line while a step runs. Running steps are displayed on
+        the console ``live``, if there is one. ``clock`` returns seconds.
         """
+        self._clock = clock
         self._console = live
         self._live: Live | None = None
-        # Replaced as a whole, never changed: the display reads it in a thread of its own, without our lock.
-        self._shown: tuple[_Running, ...] = ()
+        # Always replaced by a new tuple, because the display's thread reads it without our lock.
+        self._displayed: tuple[_Running, ...] = ()
         self._write = write
         self._heartbeat = timeouts().heartbeat if heartbeat is None else heartbeat
         self._ascii = not _can_encode(encoding or getattr(sys.__stderr__, "encoding", None))
-        self._begun = self._printed = time.monotonic()
+        self._begun = self._last_line = clock()
         self._lock = threading.RLock()
         self._running: list[_Running] = []
         self._finished: list[StepTime] = []
         self._closed = threading.Event()
-        self._pulse: threading.Thread | None = None
+        self._heartbeats: threading.Thread | None = None
 
     @property
     def steps(self) -> list[StepTime]:
-        """Every finished step, in the order they ended."""
+        """Every finished step, in the order in which they ended."""
         with self._lock:
             return list(self._finished)
 
     def say(self, text: str, role: str | None = None) -> None:
-        """Print one line that is not a step."""
+        """Print a line that is not about a step."""
         self._line(" ", _label(text, role))
 
     @contextmanager
     def step(self, name: str, role: str | None = None) -> Iterator[None]:
-        """Print and time a step; one that raises is marked as failed, and raises on."""
-        step = _Running(_label(name, role), time.monotonic())
+        """Print and measure a step. If the block raises, the step has failed, and the exception is raised again."""
+        step = _Running(_label(name, role), self._clock())
         outcome: Literal["done", "failed"] = "failed"
         try:
             with self._lock:
                 self._running.append(step)
-                self._shown += (step,)
+                self._displayed += (step,)
                 if self._console is None:
-                    self._line(_BEGUN, step.label)
-                self._display_what_runs()
-                self._start_pulse()
+                    self._line(_RUNNING, step.label)
+                self._update_display()
+                self._start_heartbeats()
             yield
             outcome = "done"
         finally:
-            seconds = time.monotonic() - step.begun
+            seconds = self._clock() - step.begun
             with self._lock:
                 if step in self._running:
                     self._running.remove(step)
-                self._shown = tuple(one for one in self._shown if one is not step)
+                self._displayed = tuple(other for other in self._displayed if other is not step)
                 self._finished.append(StepTime(name, role, step.begun - self._begun, seconds, outcome))
-                glyph = _ENDED if outcome == "done" else _FAILED
+                glyph = _DONE if outcome == "done" else _FAILED
                 self._line(glyph, f"{step.label} ({seconds:.1f} s)")
-                self._display_what_runs()
+                self._update_display()
 
     @contextmanager
     def quiet_step(self, name: str) -> Iterator[None]:
-        """Let the heartbeat name what somebody else tells the beginning and the end of."""
-        step = _Running(name, time.monotonic())
+        """Let the heartbeat name a step whose beginning and end are printed elsewhere."""
+        step = _Running(name, self._clock())
         with self._lock:
-            self._printed = time.monotonic()
+            self._last_line = self._clock()
             self._running.append(step)
-            self._start_pulse()
+            self._start_heartbeats()
         try:
             yield
         finally:
             with self._lock:
-                self._printed = time.monotonic()
+                self._last_line = self._clock()
                 self._running.remove(step)
 
     def close(self) -> None:
-        """Stop the heartbeat; more may be said, and a later step starts it again."""
+        """Stop the heartbeat and the display. A later step starts them again."""
         self._closed.set()
         with self._lock:
-            self._shown = ()
-            self._display_what_runs()
-        if self._pulse is not None:
-            self._pulse.join()
-            self._pulse = None
+            self._displayed = ()
+            self._update_display()
+        if self._heartbeats is not None:
+            self._heartbeats.join()
+            self._heartbeats = None
 
     def _line(self, glyph: str, text: str) -> None:
         with self._lock:
-            self._printed = time.monotonic()
-            line = self._formatted(self._printed, glyph, text)
-            # A terminal that is gone must not keep a run from removing what it made.
+            self._last_line = self._clock()
+            line = self._formatted(self._last_line, glyph, text)
+            # A closed terminal must not keep a run from removing what it created.
             with suppress(OSError, ValueError):
                 if self._live is None:
                     self._write(line)
                 else:
-                    # Above the display, which any other line would break.
+                    # The console prints above its display. A line printed otherwise would break the display.
                     self._live.console.print(Text(line, _STYLES.get(glyph, "")), soft_wrap=True)
 
     def _formatted(self, now: float, glyph: str, text: str) -> str:
         if self._ascii:
-            # Escaped, not translated: a node id or a command stays recognisable as what it is.
+            # Characters are escaped and not replaced, so that node ids and commands stay recognisable.
             glyph = _IN_ASCII.get(glyph, glyph)
             text = text.encode("ascii", "backslashreplace").decode()
         return f"{now - self._begun:6.1f} s  {glyph} {text}"
 
-    def _display_what_runs(self) -> None:
-        """Begin the display with the first step that runs, and end it with the last."""
+    def _update_display(self) -> None:
+        """Start the display if a step runs, and stop it if none does."""
         if self._console is None:
             return
         with suppress(OSError, ValueError):
-            if self._shown and self._live is None:
+            if self._displayed and self._live is None:
                 self._live = Live(
-                    get_renderable=self._display,
+                    get_renderable=self._running_steps,
                     console=self._console,
-                    refresh_per_second=_REFRESHED_PER_SECOND,
+                    refresh_per_second=_REFRESHES_PER_SECOND,
                     transient=True,
                     redirect_stdout=False,
                     redirect_stderr=False,
                 )
                 self._live.start(refresh=True)
-            elif not self._shown and self._live is not None:
+            elif not self._displayed and self._live is not None:
                 live, self._live = self._live, None
                 live.stop()
 
-    def _display(self) -> RenderableType:
-        now = time.monotonic()
-        running = [self._formatted(now, _BEGUN, f"{step.label} ({now - step.begun:.0f} s)") for step in self._shown]
-        return Text("\n".join(running), _STYLES[_BEGUN], no_wrap=True, overflow="crop")
+    def _running_steps(self) -> RenderableType:
+        now = self._clock()
+        running = [
+            self._formatted(now, _RUNNING, f"{step.label} ({now - step.begun:.0f} s)") for step in self._displayed
+        ]
+        return Text("\n".join(running), _STYLES[_RUNNING], no_wrap=True, overflow="crop")
 
-    def _start_pulse(self) -> None:
-        if self._pulse is None:
+    def _start_heartbeats(self) -> None:
+        if self._heartbeats is None:
             self._closed.clear()
-            self._pulse = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-            self._pulse.start()
+            self._heartbeats = threading.Thread(target=self._beat_until_closed, name="heartbeat", daemon=True)
+            self._heartbeats.start()
 
-    def _beat(self) -> None:
+    def _beat_until_closed(self) -> None:
         while not self._closed.wait(self._heartbeat / 8):
-            with self._lock:
-                now = time.monotonic()
-                if self._running and self._live is None and now - self._printed >= self._heartbeat:
-                    running = (f"{step.label} ({now - step.begun:.0f} s)" for step in self._running)
-                    self._line(_BEGUN, f"still: {', '.join(running)}")
+            self._beat_if_due()
+
+    def _beat_if_due(self) -> None:
+        with self._lock:
+            now = self._clock()
+            if self._running and self._live is None and now - self._last_line >= self._heartbeat:
+                running = (f"{step.label} ({now - step.begun:.0f} s)" for step in self._running)
+                self._line(_RUNNING, f"still: {', '.join(running)}")
 
 
 def _label(text: str, role: str | None) -> str:
@@ -225,7 +233,7 @@ def _label(text: str, role: str | None) -> str:
 
 def _can_encode(encoding: str | None) -> bool:
     try:
-        f"{_BEGUN}{_ENDED}{_FAILED}".encode(encoding or "ascii")
+        f"{_RUNNING}{_DONE}{_FAILED}".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
         return False
     return True

@@ -1,7 +1,7 @@
-"""What a run leaves behind: ``report.json``, whole or not at all, strict, and without a secret.
+"""The report of a run, ``report.json``. It is written completely or not at all, and contains no secret.
 
-The classes below are the form, version 2; ``reports/report.schema.json`` is generated from them by ``python -m
-docs.schema``. A report of version 1 can be read, by ``splithorizon.run.report_v1``.
+The classes define version 2 of the schema, and ``python -m docs.schema`` generates ``reports/report.schema.json`` from
+them. Reports of version 1 can be read as well, by ``splithorizon.run.report_v1``.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pydantic.dataclasses import dataclass
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic.types import StringConstraints
 
-from splithorizon.base import private_file
+from splithorizon.base import paths, private_file
 from splithorizon.run import redaction, report_v1
 from splithorizon.run.progress import StepTime
 from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
 
-SCHEMA = Path(__file__).resolve().parents[2] / "reports" / "report.schema.json"
+SCHEMA = paths.SCHEMA
 SCHEMA_VERSION = 2
 NAME = "report.json"
 LATEST = "latest"
@@ -42,17 +42,17 @@ Text = Annotated[str, MinLen(1)]
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$")]
 Seconds = Annotated[float, Ge(0)]
 Count = Annotated[int, Ge(0)]
-# Each kept as what it is: no number becomes a text, and no text a number.
+# Strict types: a number is not converted to a text, nor a text to a number.
 Number = Annotated[int, Strict()] | Annotated[float, Strict()]
 Scalar = Annotated[bool, Strict()] | Number | str | None
 
 
 class InvalidReport(ValueError):
-    """A report that is not what the schema promises its readers."""
+    """A report that does not match the schema."""
 
 
 def _config(**rules: Any) -> ConfigDict:
-    """Fields are described by the texts below them; ``rules`` are what a JSON schema says beyond the fields' types."""
+    """The configuration of a class; the texts below fields describe them. ``rules`` are added to the JSON schema."""
     return ConfigDict(
         extra="forbid",
         use_attribute_docstrings=True,
@@ -63,32 +63,32 @@ def _config(**rules: Any) -> ConfigDict:
     )
 
 
-def _where(name: str, *values: str) -> dict[str, Any]:
+def _is_one_of(name: str, *values: str) -> dict[str, Any]:
     return {"properties": {name: {"enum": list(values)}}}
 
 
-def _then(**properties: Any) -> dict[str, Any]:
+def _has(**properties: Any) -> dict[str, Any]:
     return {"properties": properties}
 
 
-_SAYS_SOMETHING = {"minLength": 1}
-_IS_EMPTY = {"const": ""}
+_NOT_EMPTY = {"minLength": 1}
+_EMPTY = {"const": ""}
 
 
 @dataclass(frozen=True, config=_config())
 class Evidence:
-    """What one check looked at when it found its claim true."""
+    """The evidence of a check that passed."""
 
     claim: Text
-    """What the check holds, in one sentence."""
+    """The claim of the check, in one sentence."""
     numbers: Mapping[str, Scalar] = field(default_factory=dict)
     """What was counted or measured, by name."""
     expected_interval: tuple[Number, Number] | None = None
-    """Lowest and highest count that would have been taken; null where the check is no matter of chance."""
+    """The lowest and highest count that would have been accepted; null unless the check is statistical."""
     sample_lines: tuple[str, ...] = ()
-    """A few access-log lines, as Envoy wrote them."""
+    """A few lines of the access log, as Envoy wrote them."""
     addresses: tuple[str, ...] = ()
-    """Endpoint addresses that were seen."""
+    """Addresses of endpoints that were seen."""
 
 
 @dataclass(
@@ -96,64 +96,64 @@ class Evidence:
     config=_config(
         allOf=[
             {
-                "description": "Whatever is not as it should be says what it was.",
-                "if": _where("verdict", Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE),
-                "then": _then(failure=_SAYS_SOMETHING),
+                "description": "A result that is not conformant or inconclusive has a failure.",
+                "if": _is_one_of("verdict", Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE),
+                "then": _has(failure=_NOT_EMPTY),
             },
             {
-                "description": "A mesh that is accused is given a reason, and a command that looks further.",
-                "if": _where("verdict", Verdict.NOT_CONFORMANT),
-                "then": _then(likely_cause=_SAYS_SOMETHING, next_command=_SAYS_SOMETHING),
+                "description": "A result that is not conformant has a likely cause and a command.",
+                "if": _is_one_of("verdict", Verdict.NOT_CONFORMANT),
+                "then": _has(likely_cause=_NOT_EMPTY, next_command=_NOT_EMPTY),
             },
         ]
     ),
 )
 class BehaviourResult:
-    """What one test found of its claim, on one route where the claim has routes."""
+    """The result of one test, on one route if its claim is about routes."""
 
     area: Text
-    """Folder below suites/."""
+    """The folder in suites/."""
     behaviour: Text
-    """Stem of the test's module."""
+    """The name of the test's module, without its suffix."""
     claim: Text
-    """What is promised, in one sentence."""
+    """The claim, in one sentence."""
     nodeid: Text
-    """pytest's name of the test, which runs it again."""
+    """pytest's node id of the test, by which it can be run again."""
     verdict: Verdict
-    """What the test found."""
+    """The verdict of the test."""
     seconds: Seconds
-    """How long the test took."""
+    """The duration of the test."""
     route: str = ""
-    """From which cluster to which, as primary→remote; or the one cluster that is meant; or empty."""
+    """The route, as primary→remote; or the name of the cluster that the test is about; or empty."""
     profile: str = ""
-    """Part of the catalogue that it belongs to."""
+    """The profile of the behaviour."""
     key_number: str = ""
-    """The one number to read first, with its unit."""
+    """The most important number, with its unit."""
     evidence: tuple[Evidence, ...] = ()
-    """What the verdict rests on, one entry per check that passed."""
+    """The evidence, one entry per check that passed."""
     failure: str = ""
-    """What was expected, what was seen, over how many samples; empty where conformant."""
+    """What was expected, what was seen, and over how many samples; empty if conformant."""
     cause_ids: tuple[str, ...] = ()
-    """The causes that the failed check cannot tell apart, by id; empty where it names none."""
+    """The ids of the causes between which the failed check cannot decide; empty if it names none."""
     likely_cause: str = ""
-    """The likeliest reason of the failure, as a sentence."""
+    """The most likely cause of the failure, as a sentence."""
     next_command: str = ""
-    """One command that looks further."""
+    """A command that shows more about the failure."""
     numbers: Mapping[str, Scalar] = field(default_factory=dict)
-    """What the check that refuted the claim had counted, by name; empty for every other verdict."""
+    """What the check that refuted the claim has counted, by name; empty for every other verdict."""
 
     @model_validator(mode="after")
-    def _says_why(self) -> Self:
+    def _has_failure_cause_and_command(self) -> Self:
         if self.verdict in (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE):
-            _require(self.failure, "failure: a verdict other than conformant says what was seen")
+            _require(self.failure, "failure: a verdict that is not conformant or inconclusive needs a failure")
         if self.verdict is Verdict.NOT_CONFORMANT:
-            _require(self.likely_cause, "likely_cause: a mesh that is accused is given a reason")
-            _require(self.next_command, "next_command: a mesh that is accused is given a command that looks further")
+            _require(self.likely_cause, "likely_cause: a verdict that is not conformant needs a likely cause")
+            _require(self.next_command, "next_command: a verdict that is not conformant needs a command")
         return self
 
 
 class Unclaimed(StrEnum):
-    """Why a behaviour is not claimed, for a reader that counts."""
+    """The kinds of reasons for which a behaviour is not claimed."""
 
     NOT_ASKED_FOR = "not asked for"
     NOT_ALLOWED = "not allowed"
@@ -164,62 +164,62 @@ class Unclaimed(StrEnum):
 
 @dataclass(frozen=True, config=_config())
 class NotClaimed:
-    """A behaviour that this run made no claim about."""
+    """A behaviour that the run did not claim."""
 
     behaviour: Text
-    """Stem of the test's module."""
+    """The name of the test's module, without its suffix."""
     reason: Text
-    """Why nothing is claimed."""
+    """Why the behaviour is not claimed."""
     kind: Unclaimed = Unclaimed.NOT_OFFERED
-    """The sort of reason."""
+    """The kind of the reason."""
     profile: str = ""
-    """Part of the catalogue that it belongs to; empty where that is not known."""
+    """The profile of the behaviour; empty if it is not known."""
 
 
 @dataclass(frozen=True, config=_config())
 class Totals:
-    """Requests of all traffic samples."""
+    """The numbers of requests, over all traffic samples."""
 
     requests: Count = 0
-    """Requests sent, none of them twice."""
+    """Requests that were sent. None was sent twice."""
     joined: Count = 0
-    """Replies joined to their own access-log line."""
+    """Replies that were matched to their access-log line."""
     unjoined: Count = 0
-    """Replies without a line of their own."""
+    """Replies that were not matched to a line."""
 
 
 @dataclass(
     frozen=True,
     config=_config(
         oneOf=[
-            _then(runs_istiod={"const": True}, control_plane={"const": None}),
-            _then(runs_istiod={"const": False}, control_plane={"type": "string"}),
+            _has(runs_istiod={"const": True}, control_plane={"const": None}),
+            _has(runs_istiod={"const": False}, control_plane={"type": "string"}),
         ]
     ),
 )
 class Cluster:
-    """One cluster of the mesh. It runs an istiod, or the istiod of another cluster manages it."""
+    """A cluster of the mesh. It runs istiod, or the istiod of another cluster manages it."""
 
     name: Text
-    """What routes, steps and versions call it."""
+    """The name in routes, steps and versions."""
     network: str
-    """Name of its network in the mesh."""
+    """The name of its network in the mesh."""
     id: str = ""
-    """The id by which istiod knows it; empty where no istiod does."""
+    """The cluster id that istiod uses for it; empty if no istiod knows it."""
     runs_istiod: bool = True
-    """Whether an istiod runs in it."""
+    """Whether istiod runs in it."""
     control_plane: str | None = None
-    """Name of the cluster whose istiod manages it; null where its own does."""
+    """The name of the cluster whose istiod manages it; null if its own istiod does."""
     context: str = ""
-    """The kubeconfig's context, or the name of the kind cluster."""
+    """The context in the kubeconfig, or the name of the kind cluster."""
     node_address: str = ""
-    """IP address of its one node; empty in a mesh that this suite did not make."""
+    """The IP address of its single node; empty in an existing mesh."""
     pod_subnet: str = ""
-    """Where its pods' addresses come from."""
+    """The subnet of its pods' addresses."""
     service_subnet: str = ""
-    """Where its services' addresses come from; empty in a mesh that this suite did not make."""
+    """The subnet of its services' addresses; empty in an existing mesh."""
     gateway_addresses: tuple[str, ...] = ()
-    """Where its east-west gateway is reached from other networks, as address:port."""
+    """The addresses of its east-west gateway for other networks, as address:port."""
 
     @model_validator(mode="after")
     def _has_one_control_plane(self) -> Self:
@@ -230,68 +230,68 @@ class Cluster:
 
 @dataclass(frozen=True, config=_config())
 class Versions:
-    """What the run was made of; what is not known is absent."""
+    """The versions of everything in the run; an unknown version is empty."""
 
     splithorizon: str
-    """This suite."""
+    """The version of this suite."""
     python: str
-    """The interpreter that ran it."""
+    """The version of Python."""
     provider: str = ""
-    """What kind made its nodes with: podman or docker; empty in a mesh that this suite did not make."""
+    """The container engine, podman or docker; empty in an existing mesh."""
     engine: str = ""
-    """Version of that container engine."""
+    """The version of the container engine."""
     kind: str = ""
-    """kind."""
+    """The version of kind."""
     kubernetes: str = ""
-    """The API servers."""
+    """The version of the API servers."""
     istio: Mapping[str, str] = field(default_factory=dict)
-    """Istio, by cluster."""
+    """The version of Istio, by cluster."""
     envoy: str = ""
-    """Envoy of the sidecars and gateways."""
+    """The version of Envoy in sidecars and gateways."""
     coredns: str = ""
-    """The clusters' DNS server."""
+    """The version of CoreDNS."""
     etcd: str = ""
-    """The clusters' store."""
+    """The version of etcd."""
     images: str = ""
-    """Where the images came from: built or published; empty in a mesh that this suite did not make."""
+    """The origin of the images, built or published; empty in an existing mesh."""
 
 
 @dataclass(frozen=True, config=_config())
 class Fact:
-    """One field of one object that a diagnosis rests on."""
+    """A field of an object that supports a diagnosis."""
 
     object: Text
     """The object, as cluster, kind, namespace and name."""
     field: Text
     """The field, as a path within the object."""
     value: str
-    """What it holds."""
+    """Its value."""
 
 
 @dataclass(frozen=True, config=_config())
 class Diagnosis:
-    """The one cause that explains the failures of the run."""
+    """The cause that explains the failures of the run."""
 
     cause_id: Text
-    """The cause, by id."""
+    """The id of the cause."""
     text: Text
     """The cause, as a sentence."""
     evidence: tuple[Fact, ...] = ()
-    """What was read to decide on it."""
+    """The fields by which it was decided."""
     fix: str = ""
-    """The command or change that mends it."""
+    """The command or change that fixes it."""
     consequences: tuple[str, ...] = ()
-    """The behaviours that failed because of it, by the stems of their modules."""
+    """The behaviours that failed because of it, by the names of their modules."""
 
 
 @dataclass(frozen=True, config=_config())
 class Condition:
-    """Something about the mesh or the machine under which the verdict was reached."""
+    """A condition of the mesh or the machine under which the verdict was reached."""
 
     name: Text
     """What was measured or read."""
     value: str
-    """What it was."""
+    """The result."""
     consequence: str = ""
     """What it means for the verdict."""
 
@@ -303,84 +303,84 @@ class Condition:
             "$id": f"urn:splithorizon:report:{SCHEMA_VERSION}",
             "allOf": [
                 {
-                    "description": "Conformant means that something was checked and nothing else was found.",
-                    "if": _where("verdict", Verdict.CONFORMANT),
-                    "then": _then(
-                        behaviours={"minItems": 1, "items": _where("verdict", Verdict.CONFORMANT)},
-                        totals=_then(unjoined={"const": 0}),
+                    "description": "A conformant run has at least one result, and all of them are conformant.",
+                    "if": _is_one_of("verdict", Verdict.CONFORMANT),
+                    "then": _has(
+                        behaviours={"minItems": 1, "items": _is_one_of("verdict", Verdict.CONFORMANT)},
+                        totals=_has(unjoined={"const": 0}),
                     ),
                 },
                 {
-                    "description": "Not conformant means that at least one check found so.",
-                    "if": _where("verdict", Verdict.NOT_CONFORMANT),
-                    "then": _then(behaviours={"contains": _where("verdict", Verdict.NOT_CONFORMANT)}),
+                    "description": "A run that is not conformant has at least one such result.",
+                    "if": _is_one_of("verdict", Verdict.NOT_CONFORMANT),
+                    "then": _has(behaviours={"contains": _is_one_of("verdict", Verdict.NOT_CONFORMANT)}),
                 },
                 {
-                    "description": "Inconclusive, and only inconclusive, has a reason.",
-                    "if": _where("verdict", Verdict.INCONCLUSIVE),
-                    "then": _then(inconclusive_reason=_SAYS_SOMETHING),
-                    "else": _then(inconclusive_reason=_IS_EMPTY),
+                    "description": "An inconclusive run has a reason, and no other run has one.",
+                    "if": _is_one_of("verdict", Verdict.INCONCLUSIVE),
+                    "then": _has(inconclusive_reason=_NOT_EMPTY),
+                    "else": _has(inconclusive_reason=_EMPTY),
                 },
             ],
         }
     ),
 )
 class RunReport:
-    """One run of the suite: what was tested, how, what each check found, and the verdict. Times are in seconds."""
+    """A run of the suite: what was tested, how, the results, and the verdict. Durations are in seconds."""
 
     run_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """The run's name, which is also the name of its folder below reports/."""
+    """The id of the run, which is also the name of its folder in reports/."""
     started: Moment
     """When the run began."""
     finished: Moment
-    """When the verdict stood, after everything created was removed."""
+    """When the verdict was known, after everything that the run created was removed."""
     command: Annotated[tuple[str, ...], MinLen(1)]
-    """The command line that began the run, as separate arguments; the same line reproduces it."""
+    """The command line of the run, as separate arguments. The same command line repeats the run."""
     versions: Versions
-    """What the run was made of."""
+    """The versions of everything in the run."""
     verdict: Verdict
     """The verdict on the mesh."""
     exit_status: Literal[0, 1, 2, 3, 4, 5, 6, 10]
-    """How pytest ended: 0 conformant or partial, 1 not conformant, 2 interrupted, 3 internal error, 4 bad input,
-    5 nothing collected, 6 too many warnings, 10 inconclusive."""
+    """The exit status of pytest: 0 conformant or partial, 1 not conformant, 2 interrupted, 3 internal error,
+    4 bad input, 5 nothing collected, 6 too many warnings, 10 inconclusive."""
     options: Mapping[str, Scalar] = field(default_factory=dict)
-    """Every option of the suite with the value it had, defaults included."""
+    """Every option of the suite with its value, including defaults."""
     namespace: str = ""
-    """Where the run's own workloads were; empty where it ended before there was a mesh."""
+    """The namespace of the run's workloads; empty if the run ended before there was a mesh."""
     clusters: tuple[Cluster, ...] = ()
-    """The mesh as it stood; empty where the run ended before there was one."""
+    """The clusters of the mesh; empty if the run ended before there was a mesh."""
     steps: tuple[StepTime, ...] = ()
-    """Every step of set-up and removal, in the order in which they ended; they overlap."""
+    """Every step of set-up and removal, in the order in which they ended. Steps overlap."""
     behaviours: tuple[BehaviourResult, ...] = ()
-    """What each test found of its claim, one entry per route."""
+    """The results of the tests, one entry per route."""
     totals: Totals = Totals()
-    """Requests over all traffic samples."""
+    """The numbers of requests that the run sent."""
     inconclusive_reason: str = ""
-    """What broke before a judgement was possible; empty for every other verdict."""
+    """Why the run is inconclusive; empty for every other verdict."""
     next_command: str = ""
-    """One command that looks further into what broke; empty where the behaviours have theirs."""
+    """A command that shows more about the reason; empty if the results have commands."""
     diagnosis: Diagnosis | None = None
-    """The one cause that explains the failures; null where none was found."""
+    """The cause that explains the failures; null if there is none."""
     conditions: tuple[Condition, ...] = ()
-    """Circumstances under which the verdict was reached."""
+    """The conditions under which the verdict was reached."""
     not_restored: tuple[NotRestored, ...] = ()
-    """What the run changed in the mesh and did not put back."""
+    """Changes to the mesh that the run did not undo."""
     not_claimed: tuple[NotClaimed, ...] = ()
-    """Behaviours that this run made no claim about."""
+    """The behaviours that the run did not claim."""
     schema_version: Literal[2] = 2
-    """Version of this form; it grows with every change that a reader would notice."""
+    """The version of the schema. It increases with every incompatible change."""
 
     @model_validator(mode="after")
-    def _is_honest(self) -> Self:
-        found = [result.verdict for result in self.behaviours]
+    def _verdict_follows_from_results(self) -> Self:
+        verdicts = [result.verdict for result in self.behaviours]
         if self.verdict is Verdict.CONFORMANT:
-            _require(found, "behaviours: a conformant run has checked something")
-            _require(set(found) <= {Verdict.CONFORMANT}, "behaviours: a conformant run has no other verdict")
-            _require(not self.totals.unjoined, "totals.unjoined: a conformant run has joined every reply")
+            _require(verdicts, "behaviours: a conformant run has checked something")
+            _require(set(verdicts) <= {Verdict.CONFORMANT}, "behaviours: a conformant run has no other verdict")
+            _require(not self.totals.unjoined, "totals.unjoined: a conformant run has matched every reply")
         if self.verdict is Verdict.NOT_CONFORMANT:
-            _require(Verdict.NOT_CONFORMANT in found, "behaviours: no check found that the mesh is not conformant")
+            _require(Verdict.NOT_CONFORMANT in verdicts, "behaviours: no check has this verdict of the run")
         if bool(self.inconclusive_reason) is not (self.verdict is Verdict.INCONCLUSIVE):
-            raise ValueError("inconclusive_reason: inconclusive runs, and only those, have a reason")
+            raise ValueError("inconclusive_reason: an inconclusive run has a reason, and no other run has one")
         names = {cluster.name for cluster in self.clusters}
         for cluster in self.clusters:
             known = cluster.control_plane is None or cluster.control_plane in names
@@ -388,34 +388,34 @@ class RunReport:
         return self
 
 
-class _Untitled(GenerateJsonSchema):
-    """Without the titles that repeat each field's name."""
+class _WithoutTitles(GenerateJsonSchema):
+    """Omits titles, which repeat each field's name."""
 
-    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  # pydantic asks about each
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002  # pydantic's signature
         return False
 
 
-_FORM: TypeAdapter[RunReport] = TypeAdapter(RunReport)
+_ADAPTER: TypeAdapter[RunReport] = TypeAdapter(RunReport)
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of ``report.json``, draft 2020-12, as the classes here have it."""
-    form = _FORM.json_schema(mode="serialization", schema_generator=_Untitled)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **form}
+    """The JSON schema of ``report.json``, draft 2020-12, generated from the classes in this module."""
+    generated = _ADAPTER.json_schema(mode="serialization", schema_generator=_WithoutTitles)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **generated}
 
 
 def utc(moment: datetime | None = None) -> str:
-    """Give a moment, by default now, as a report takes it: ISO 8601, UTC, milliseconds."""
+    """Format a time, by default the current time, for a report: ISO 8601, UTC, milliseconds."""
     moment = (moment or datetime.now(UTC)).astimezone(UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def write(report: RunReport, folder: Path, redact: Redact = redaction.redact) -> Path:
-    """Write ``report.json`` into ``folder`` and return its path; a reader never sees half of it.
+    """Write ``report.json`` into ``folder`` atomically, and return its path.
 
-    Raises InvalidReport, and writes nothing, where the redacted report breaks the schema.
+    Raises InvalidReport, and writes nothing, if the redacted report does not match the schema.
     """
-    content = _plain(_FORM.dump_python(report, mode="json"), redact)
+    content = _redacted(_ADAPTER.dump_python(report, mode="json"), redact)
     text = json.dumps(content, indent=2, ensure_ascii=False)
     _read(text, f"the report of run {report.run_id}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -425,7 +425,7 @@ def write(report: RunReport, folder: Path, redact: Redact = redaction.redact) ->
 
 
 def load(path: Path) -> RunReport:
-    """Read a report, one of version 1 too; raises InvalidReport for anything else."""
+    """Read a report of version 2 or 1. Raises InvalidReport for anything else."""
     text = path.read_text(encoding="utf-8")
     try:
         content = json.loads(text)
@@ -440,50 +440,49 @@ def load(path: Path) -> RunReport:
 
 
 def point_latest(reports: Path, run_folder: Path) -> Path:
-    """Let ``reports/latest`` point to the run's folder; at every moment it points to some run.
+    """Make ``reports/latest`` a symbolic link to the run's folder, by an atomic replacement.
 
-    The link is relative, so that the reports can be moved. Raises FileExistsError where a file or
-    folder that is not ours has that name.
+    The link is relative, so that the reports can be moved. Raises FileExistsError if a file or folder has that name.
     """
     latest = reports / LATEST
     if latest.exists() and not latest.is_symlink():
-        raise FileExistsError(f"{latest} is no link of this suite's: move it away, then run again")
-    beside = reports / f".{LATEST}.{uuid.uuid4().hex}"
+        raise FileExistsError(f"{latest} is not a link that this suite created: move it away, then run again")
+    temporary = reports / f".{LATEST}.{uuid.uuid4().hex}"
     try:
-        beside.symlink_to(os.path.relpath(run_folder, reports), target_is_directory=True)
-        beside.replace(latest)
+        temporary.symlink_to(os.path.relpath(run_folder, reports), target_is_directory=True)
+        temporary.replace(latest)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return latest
 
 
 def _read(text: str, what: str) -> RunReport:
-    """Take JSON as it stands: a number in quotes is no number."""
+    """Validate JSON without conversions: a number in quotes is not a number."""
     try:
-        return _FORM.validate_json(text, strict=True)
-    except ValidationError as broken:
-        errors = broken.errors(include_url=False, include_input=False)
-        places = "; ".join(f"{_place(error['loc'])}: {error['msg']}" for error in errors[:_PROBLEMS_SHOWN])
+        return _ADAPTER.validate_json(text, strict=True)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_url=False, include_input=False)
+        places = "; ".join(f"{_json_path(error['loc'])}: {error['msg']}" for error in errors[:_PROBLEMS_SHOWN])
         raise InvalidReport(f"{what} breaks {SCHEMA.name} in {len(errors)} place(s): {places}"[:2000]) from None
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def _json_path(location: tuple[int | str, ...]) -> str:
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
 
 
-def _require(holds: object, otherwise: str) -> None:
-    if not holds:
-        raise ValueError(otherwise)
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
 
 
-def _plain(value: Any, redact: Redact, name: str = "") -> Any:
-    """Make it JSON data without secrets; a text is judged with the name that it stands under."""
+def _redacted(value: Any, redact: Redact, name: str = "") -> Any:
+    """Convert a value to JSON data without secrets. A text is redacted together with the name of its field."""
     if isinstance(value, str):
         label = f"{name}: " if name else ""
         return redact(label + value).removeprefix(label)
     if isinstance(value, Mapping):
-        return {redact(str(key)): _plain(entry, redact, str(key)) for key, entry in value.items()}
+        return {redact(str(key)): _redacted(entry, redact, str(key)) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry, redact, name) for entry in value]
-    # Only times: a probability of a millionth must not become none.
+        return [_redacted(entry, redact, name) for entry in value]
+    # Only times are rounded: a probability of one millionth must not become zero.
     return round(value, 3) if name in _TIMES else value

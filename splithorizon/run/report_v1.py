@@ -1,4 +1,4 @@
-"""Reports of version 1, which named two clusters by their roles, as reports of version 2."""
+"""Converts reports of version 1, in which clusters are named by role, to version 2."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from typing import Any
 SCHEMA_VERSION = 1
 
 _PRIMARY = "primary"
-_ADVICE = re.compile(r"^  (likely|try): ")
+_CAUSE_OR_COMMAND = re.compile(r"^  (likely|try): ")
 _PROFILE = re.compile(r"of profile (\w+), which was not asked for")
-_KEPT = (
+_UNCHANGED = (
     "run_id", "started", "finished", "command", "options", "versions", "totals", "verdict", "inconclusive_reason",
     "exit_status",
 )  # fmt: skip
 
 
 def converted(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a version 1 report in the form of version 2.
+    """Convert the content of a report of version 1 to that of version 2.
 
-    Raises KeyError, TypeError or AttributeError where it lacks what version 1 has; what it holds is not judged here.
+    Raises KeyError, TypeError or AttributeError if a field of version 1 is missing or has another type. Values are not
+    validated here.
     """
     return {
-        **{name: content[name] for name in _KEPT},
+        **{name: content[name] for name in _UNCHANGED},
         "schema_version": 2,
         "clusters": [_cluster(cluster) for cluster in content["topology"].get("clusters", [])],
         "steps": [
@@ -38,13 +39,13 @@ def converted(content: Mapping[str, Any]) -> dict[str, Any]:
 def _cluster(cluster: Mapping[str, Any]) -> dict[str, Any]:
     role = cluster["role"]
     managed = {} if role == _PRIMARY else {"runs_istiod": False, "control_plane": _PRIMARY}
-    kept = {name: value for name, value in cluster.items() if name not in {"role", "name"}}
-    return {**kept, "name": role, "context": cluster["name"], **managed}
+    unchanged = {name: value for name, value in cluster.items() if name not in {"role", "name"}}
+    return {**unchanged, "name": role, "context": cluster["name"], **managed}
 
 
 def _behaviour(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The failure without the cause and the command, which have fields of their own."""
-    lines = [line for line in result["failure"].splitlines() if not _ADVICE.match(line)]
+    """A result whose failure no longer contains the cause and the command, which are separate fields."""
+    lines = [line for line in result["failure"].splitlines() if not _CAUSE_OR_COMMAND.match(line)]
     command = result["next_command"]
     failure = "\n".join(lines)
     return {**result, "failure": failure.removesuffix(f". Try: {command}") if command else failure}

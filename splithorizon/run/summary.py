@@ -1,4 +1,4 @@
-"""The end of a run for a person: what held, what did not and why, where the time went."""
+"""Formats the report of a run for people: the results, the failures with their causes, and the durations."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ _STYLE = {
     Verdict.INCONCLUSIVE: "yellow",
 }
 _FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
-# Those that nobody asked for, or may have, are many and of no interest by name.
+# These behaviours are many, and their names are of little interest.
 _COUNTED = (Unclaimed.NOT_ASKED_FOR, Unclaimed.NOT_ALLOWED, Unclaimed.NOT_RUN)
 
-# One character for one, so that columns stay where they are on a terminal that knows ASCII only.
+# Each character is replaced by one character, so that columns stay aligned on a terminal with ASCII only.
 _ASCII = str.maketrans("✓✗→·…─█≤≥", "+x>-~-#<>")
-_RULE_BELOW_HEAD = "    \n    \n ── \n    \n    \n    \n    \n    \n"
-_NOT_SHOWN = "(this command holds characters that this terminal cannot show: copy it from {})"
+_LINE_BELOW_HEAD = "    \n    \n ── \n    \n    \n    \n    \n    \n"
+_CANNOT_SHOW = "(this terminal cannot show the characters of this command: copy it from {})"
 
 _VERDICT_WIDTH = 16
 _KEY_WIDTH = 26
 _SECONDS_WIDTH = 7
 _COLUMN_GAPS = 8
 _STEPS_SHOWN = 8
-# A traceback is as long as it likes; what a check says is shorter than this.
+# Tracebacks can be long. The failure of a check is shorter than this.
 _FIRST_LINES, _LAST_LINES = 8, 16
-_TAKES_A_PATH = ("--deselect", "--ignore", "--ignore-glob", "--rootdir", "--confcutdir", "-c", "--report-dir")
+_OPTIONS_WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--rootdir", "--confcutdir", "-c", "--report-dir")
 
 
 def summary(
     report: RunReport, *, folder: PurePath | None = None, unicode: bool = True, colour: bool = False
 ) -> list[str]:
-    """Give the lines to print at the end of a run, at most 110 columns wide.
+    """The lines to print at the end of a run, at most 110 columns wide.
 
-    Only commands are longer where they must be: each stands uncut on lines of its own, to be copied. ``folder`` is
-    the run's, by default ``reports/<run>``. Without ``unicode`` every line is ASCII, and every command that is shown
-    can still be run as it stands. ``colour`` adds the terminal's escape sequences.
-    Give it what ``report.load`` read back: that went through the redactor, and is what was written.
+    Only commands may be wider: they are printed on separate lines without wrapping, so that they can be copied.
+    ``folder`` is that of the run, by default ``reports/<run>``. Without ``unicode`` every line is ASCII; a command that
+    cannot be shown in ASCII is left out. ``colour`` adds escape sequences of terminals.
+    ``report`` has to be the result of ``report.load``, because that has been redacted.
     """
     page = _Page(report, folder or PurePath("reports") / report.run_id, unicode=unicode, colour=colour)
     for section in (
@@ -85,14 +85,14 @@ def summary(
 
 
 class _Page:
-    """Lines of prose, wrapped, and commands, which are not."""
+    """The lines of the summary: prose, which is wrapped, and commands, which are not."""
 
     def __init__(self, report: RunReport, folder: PurePath, *, unicode: bool, colour: bool) -> None:
         self.report = report
         self.folder = folder
         self.unicode = unicode
         self._file = io.StringIO()
-        self._between = False
+        self._blank_line_due = False
         self._console = Console(
             file=self._file,
             width=WIDTH,
@@ -103,33 +103,33 @@ class _Page:
             emoji=False,
             highlight=False,
             legacy_windows=False,
-            # pytest has decided on colours, by its own option, NO_COLOR and FORCE_COLOR.
+            # pytest has already evaluated its option for colours, NO_COLOR and FORCE_COLOR.
             _environ={},
         )
 
     def begin_section(self) -> None:
-        """Keep what follows apart from what stands there, if anything follows."""
-        self._between = True
+        """Print a blank line before the next line, if there is one."""
+        self._blank_line_due = True
 
     def prose(self, text: str, *, indent: int = 0, style: str = "") -> None:
         self.show(Padding(Text(self.plain(text), style), (0, 0, 0, indent)))
 
     def command(self, command: str, *, indent: int = 4) -> None:
-        """A command on lines of its own: never wrapped, cut or translated."""
+        """Print a command on separate lines, neither wrapped nor shortened nor transliterated."""
         if not self.unicode and not command.isascii():
-            self.prose(_NOT_SHOWN.format(self.folder / reports.NAME), indent=indent)
+            self.prose(_CANNOT_SHOW.format(self.folder / reports.NAME), indent=indent)
             return
         for line in command.splitlines():
-            self.show(Text(" " * indent + line, "bold"), whole=True)
+            self.show(Text(" " * indent + line, "bold"), wrap=False)
 
-    def show(self, content: RenderableType, *, whole: bool = False) -> None:
-        if self._between:
+    def show(self, content: RenderableType, *, wrap: bool = True) -> None:
+        if self._blank_line_due:
             self._console.print()
-            self._between = False
-        self._console.print(content, soft_wrap=whole)
+            self._blank_line_due = False
+        self._console.print(content, soft_wrap=not wrap)
 
     def plain(self, text: str) -> str:
-        """Text that the terminal can show; of use for everything but commands."""
+        """Text that the terminal can show. Commands must not be converted."""
         return text if self.unicode else text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
     def lines(self) -> list[str]:
@@ -137,7 +137,7 @@ class _Page:
 
 
 def markdown(report: RunReport) -> str:
-    """Say the same in GitHub's Markdown, for a CI system's step summary."""
+    """The same content in GitHub's Markdown, for the summary of a CI job."""
     lines = [f"## splithorizon: {_GLYPH[report.verdict]} {report.verdict.upper()}", ""]
     for change in _pending_first(report):
         title = "Not restored" if change.pending else "Left alone"
@@ -150,7 +150,7 @@ def markdown(report: RunReport) -> str:
     if report.inconclusive_reason:
         lines += ["", f"Because: {_cell(_reason(report))}"]
         lines += ["", *_fenced(report.next_command, "sh")] if report.next_command else []
-    lines += ["", *_lines([*_made_of(report), *_conditions(report)]), ""]
+    lines += ["", *_lines([*_environment(report), *_conditions(report)]), ""]
     if report.behaviours:
         head = ("area", "claim", "route", "verdict", "key number", "seconds")
         lines += [_row(head), "|---|---|---|---|---|---:|"]
@@ -164,23 +164,23 @@ def markdown(report: RunReport) -> str:
         content = _fenced("\n".join([result.failure, *likely]))
         if result.next_command:
             content += ["", "Look further:", "", *_fenced(result.next_command, "sh")]
-            content += ["", removed] if (removed := _removed(report, result.next_command)) else []
-        lines += _folded(f"{_GLYPH[result.verdict]} {_title(result)}", content, open_=True)
+            content += ["", hint] if (hint := _how_to_keep(report, result.next_command)) else []
+        lines += _details(f"{_GLYPH[result.verdict]} {_title(result)}", content, open_=True)
     again = "Run again what did not pass:" if _failed(report) else "Run again:"
     lines += [again, "", *_fenced(rerun_command(report), "sh"), ""]
     if report.steps:
         rows = [(_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}") for step in report.steps]
         table = [_row(("step", "began after", "seconds")), "|---|---:|---:|"]
-        lines += _folded(_phases(report).line(), [*table, *map(_row, rows)])
+        lines += _details(_phases(report).line(), [*table, *map(_row, rows)])
     lines += _lines([entry.capitalize() for entry in _not_claimed(report)])
     return "\n".join(lines).rstrip() + "\n"
 
 
 def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
-    """Give the shell command that runs again just what failed, with the options of the first time.
+    """The shell command that runs only the failed tests again, with the same options.
 
-    Where no check passed there is nothing to leave out, and it is the run's own command. Without ``unicode`` a test
-    whose node id is not ASCII is named by its module, and so runs on its other routes too.
+    If no check has passed, it is the command of the run. Without ``unicode``, a test whose node id is not ASCII is
+    replaced by its module, which also runs it on other routes.
     """
     program, *arguments = report.command
     failed = _failed(report)
@@ -189,7 +189,7 @@ def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
     options = [
         argument
         for before, argument in zip([program, *arguments], arguments, strict=False)
-        if before in _TAKES_A_PATH or not _names_tests(argument)
+        if before in _OPTIONS_WITH_PATH or not _selects_tests(argument)
     ]
     if report.options.get("keep") and not report.options.get("reuse"):
         options.append("--reuse")
@@ -204,7 +204,7 @@ def _not_restored(page: _Page) -> None:
         title = "NOT RESTORED" if change.pending else "LEFT ALONE"
         page.prose(f"{title}: {change.object}: {change.reason}", style="bold red" if change.pending else "yellow")
         if change.command:
-            page.prose("restore it with:" if change.pending else "look at it with:", indent=2)
+            page.prose("restore it with:" if change.pending else "show it with:", indent=2)
             page.command(change.command)
 
 
@@ -225,12 +225,12 @@ def _root_cause(page: _Page) -> None:
 
 
 def _tested(page: _Page) -> None:
-    """Say what the verdict is about: versions, the networks with their gateways, and the circumstances."""
-    for text in (*_made_of(page.report), *_conditions(page.report)):
+    """Versions, networks with their gateways, and conditions."""
+    for text in (*_environment(page.report), *_conditions(page.report)):
         page.prose(text)
 
 
-def _made_of(report: RunReport) -> list[str]:
+def _environment(report: RunReport) -> list[str]:
     versions = report.versions
     parts = [f"Istio {version} in {' and '.join(names)}" for version, names in _by_version(versions.istio)]
     parts += [f"Kubernetes {versions.kubernetes}"] if versions.kubernetes else []
@@ -253,27 +253,28 @@ def _conditions(report: RunReport) -> list[str]:
 
 def _by_version(istio: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     versions = dict.fromkeys(istio.values())
-    return [(wanted, [name for name in istio if istio[name] == wanted]) for wanted in versions]
+    return [(version, [name for name in istio if istio[name] == version]) for version in versions]
 
 
 def _table(page: _Page) -> None:
-    """Lay out area, claim, verdict, key number and seconds; routes stand below their claim."""
+    """The table of results. Routes are listed below their claim."""
     results = _ordered(page.report)
     if not results:
         return
     area = max(len("area"), *(len(result.area) for result in results))
     claim = WIDTH - area - _VERDICT_WIDTH - _KEY_WIDTH - _SECONDS_WIDTH - _COLUMN_GAPS
-    rule = Box(page.plain(_RULE_BELOW_HEAD), ascii=not page.unicode)
+    rule = Box(page.plain(_LINE_BELOW_HEAD), ascii=not page.unicode)
     table = Table(box=rule, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", width=WIDTH)
     for name, width in (("area", area), ("claim", claim), ("verdict", _VERDICT_WIDTH), ("key number", _KEY_WIDTH)):
         table.add_column(name, width=width, overflow="fold")
     table.add_column("seconds", width=_SECONDS_WIDTH, justify="right")
-    for (name, claimed), group in groupby(results, key=lambda result: (result.area, result.claim)):
+    for (name, claim_text), group in groupby(results, key=lambda result: (result.area, result.claim)):
         members = list(group)
         if members[0].route:
-            table.add_row(page.plain(name), Text(page.plain(claimed)))
+            table.add_row(page.plain(name), Text(page.plain(claim_text)))
         for member in members:
-            first = ("", Text(f"  {page.plain(member.route)}")) if member.route else (name, Text(page.plain(claimed)))
+            route = Text(f"  {page.plain(member.route)}")
+            first = ("", route) if member.route else (name, Text(page.plain(claim_text)))
             verdict = Text(page.plain(f"{_GLYPH[member.verdict]} {member.verdict}"), _STYLE[member.verdict])
             table.add_row(*first, verdict, Text(page.plain(member.key_number)), f"{member.seconds:.1f}")
     page.show(table)
@@ -294,7 +295,7 @@ def _verdict(page: _Page) -> None:
 
 
 def _reason(report: RunReport) -> str:
-    """Why a run is inconclusive; a failure that stands among the behaviours' is not told twice."""
+    """Why a run is inconclusive. The failure of a check is not repeated, only referred to."""
     for result in _failed(report):
         if result.failure == report.inconclusive_reason:
             return f"{_title(result)}: see below"
@@ -302,10 +303,10 @@ def _reason(report: RunReport) -> str:
 
 
 def _not_claimed(report: RunReport) -> list[str]:
-    """One line per reason: a count by profile where nobody misses the names, else the names."""
+    """A line for each reason, with counts by profile or with names."""
     groups: dict[tuple[Unclaimed, str], list[reports.NotClaimed]] = {}
     for entry in report.not_claimed:
-        # Reasons of the first kind differ by the profile alone, and that is counted.
+        # Reasons of this kind differ in the profile only, by which they are counted.
         reason = "" if entry.kind is Unclaimed.NOT_ASKED_FOR else entry.reason
         groups.setdefault((entry.kind, reason), []).append(entry)
     lines = []
@@ -321,13 +322,13 @@ def _not_claimed(report: RunReport) -> list[str]:
 
 
 def _counts(report: RunReport) -> list[str]:
-    """How many checks ended in which verdict, and how many requests stand behind them."""
+    """The numbers of checks by verdict, and of requests."""
     if not report.behaviours:
         return ["no check ran"]
-    found = Counter(result.verdict for result in report.behaviours)
+    numbers = Counter(result.verdict for result in report.behaviours)
     total = len(report.behaviours)
     worst_first = (*_FAILED, Verdict.PARTIAL, Verdict.CONFORMANT)
-    counts = ", ".join(f"{found[verdict]} {verdict}" for verdict in worst_first if found[verdict])
+    counts = ", ".join(f"{numbers[verdict]} {verdict}" for verdict in worst_first if numbers[verdict])
     lines = [f"of {total} {'check' if total == 1 else 'checks'} {counts}"]
     if sent := report.totals.requests:
         joined, unjoined = report.totals.joined, report.totals.unjoined
@@ -336,7 +337,7 @@ def _counts(report: RunReport) -> list[str]:
 
 
 def _failures(page: _Page) -> None:
-    """Tell each failure once and whole: expected, seen, over how many samples, the cause, and one command."""
+    """Each failure in full: what was expected and seen, over how many samples, the causes, and a command."""
     for result in _failed(page.report):
         page.begin_section()
         page.prose(f"{_GLYPH[result.verdict]} {_title(result)}", style=f"bold {_STYLE[result.verdict]}")
@@ -347,22 +348,22 @@ def _failures(page: _Page) -> None:
         if result.next_command:
             page.prose("look further:", indent=6)
             page.command(result.next_command, indent=8)
-            if removed := _removed(page.report, result.next_command):
-                page.prose(removed, indent=8)
+            if hint := _how_to_keep(page.report, result.next_command):
+                page.prose(hint, indent=8)
 
 
 def _shortened(lines: Sequence[str]) -> Iterator[str]:
-    left_out = len(lines) - _FIRST_LINES - _LAST_LINES
-    if left_out <= 1:
+    omitted = len(lines) - _FIRST_LINES - _LAST_LINES
+    if omitted <= 1:
         yield from lines
         return
     yield from lines[:_FIRST_LINES]
-    yield f"… {left_out} more lines in {reports.NAME} …"
+    yield f"… {omitted} more lines in {reports.NAME} …"
     yield from lines[-_LAST_LINES:]
 
 
-def _removed(report: RunReport, command: str) -> str:
-    """How to keep what a command looks into, where the run has removed it; else empty."""
+def _how_to_keep(report: RunReport, command: str) -> str:
+    """How to keep the clusters or the namespace that a command needs and the run has removed; else empty."""
     options = report.options
     if options.get("keep") or options.get("reuse") or options.get("mesh"):
         return ""
@@ -379,8 +380,8 @@ def _title(result: BehaviourResult) -> str:
 
 
 def _ordered(report: RunReport) -> list[BehaviourResult]:
-    """Not in the order of the run: xdist and parametrization mix it."""
-    return sorted(report.behaviours, key=lambda found: (found.area, found.behaviour, found.route))
+    """The results sorted, because xdist and parametrization change the order in which tests run."""
+    return sorted(report.behaviours, key=lambda result: (result.area, result.behaviour, result.route))
 
 
 def _failed(report: RunReport) -> list[BehaviourResult]:
@@ -389,7 +390,7 @@ def _failed(report: RunReport) -> list[BehaviourResult]:
 
 @dataclass(frozen=True)
 class _Phases:
-    """Where a run's time went, in seconds; ``checks`` is what no step of set-up or removal took."""
+    """The durations of a run's phases, in seconds. ``checks`` is the time between set-up and removal."""
 
     total: float
     setup: float
@@ -402,7 +403,7 @@ class _Phases:
 
 
 def _phases(report: RunReport) -> _Phases:
-    """Split the run at its longest time without a step: there the checks ran, if any did."""
+    """Split the run at its longest time without a step, in which the checks ran, if there were any."""
     steps = sorted(report.steps, key=lambda step: step.started_after)
     wall = datetime.fromisoformat(report.finished) - datetime.fromisoformat(report.started)
     total = max([wall.total_seconds(), *(step.started_after + step.seconds for step in steps)])
@@ -417,7 +418,7 @@ def _phases(report: RunReport) -> _Phases:
 
 
 def _time(page: _Page) -> None:
-    """Draw the longest steps on the run's own time axis, so that what ran side by side is seen."""
+    """The longest steps as bars on a time axis, so that concurrent steps can be seen."""
     report = page.report
     if not report.steps:
         return
@@ -434,7 +435,7 @@ def _time(page: _Page) -> None:
         bar = " " * began + "█" * max(1, ended - began)
         label = textwrap.shorten(_label(step), label_width, placeholder="…").ljust(label_width)
         line = page.plain(f"  {label} {step.seconds:7.1f} s |{bar.ljust(axis)}|")
-        page.show(Text(line, "red" if step.outcome == "failed" else ""), whole=True)
+        page.show(Text(line, "red" if step.outcome == "failed" else ""), wrap=False)
 
 
 def _label(step: StepTime) -> str:
@@ -444,28 +445,28 @@ def _label(step: StepTime) -> str:
 
 def _next(page: _Page) -> None:
     report = page.report
-    page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / reports.NAME}"), whole=True)
-    page.show(Text(f"the same tests for a CI system: {page.folder / 'junit.xml'}"), whole=True)
+    page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / reports.NAME}"), wrap=False)
+    page.show(Text(f"the same tests for a CI system: {page.folder / 'junit.xml'}"), wrap=False)
     if report.verdict is not Verdict.CONFORMANT:
         page.begin_section()
         page.prose("run again what did not pass:" if _failed(report) else "run again:")
         page.command(rerun_command(report, unicode=page.unicode), indent=2)
 
 
-def _names_tests(argument: str) -> bool:
-    """Whether an argument says which tests to run, rather than how."""
+def _selects_tests(argument: str) -> bool:
+    """Whether an argument is the path of tests, and not an option."""
     path = argument.partition("::")[0]
     suites = path.endswith(".py") or "suites" in PurePath(path).parts
     return suites and not argument.startswith("-")
 
 
 def _lines(texts: Sequence[str]) -> list[str]:
-    """Lines that Markdown keeps apart."""
+    """Lines with a line break of Markdown."""
     return [_cell(text) + "  " for text in texts]
 
 
 def _cell(text: str) -> str:
-    """Text that Markdown shows as it is, also within a table."""
+    """Escaped text, which may also be in a table."""
     return html.escape(text, quote=False).replace("|", "\\|").replace("\n", "<br>")
 
 
@@ -473,13 +474,13 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 
-def _folded(title: str, lines: Sequence[str], *, open_: bool = False) -> list[str]:
-    """Lines that a reader of the Markdown may fold away."""
+def _details(title: str, lines: Sequence[str], *, open_: bool = False) -> list[str]:
+    """A section that can be collapsed."""
     start = f"<details{' open' if open_ else ''}><summary>{_cell(title)}</summary>"
     return [start, "", *lines, "", "</details>", ""]
 
 
 def _fenced(text: str, language: str = "text") -> list[str]:
-    """Text within a fence longer than any in it."""
+    """A code block, whose fence is longer than any fence within the text."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return [fence + language, *text.splitlines(), fence]

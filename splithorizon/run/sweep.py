@@ -1,4 +1,4 @@
-"""Removes what killed runs left: only what a dead run's own record names."""
+"""What killed runs left, as far as it can be said without making or removing clusters."""
 
 from __future__ import annotations
 
@@ -6,67 +6,36 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.run.journal import RECORD, Entry, Journal, dead_journals, kept_journals, runs_folder, unreadable
+from splithorizon.run.journal import RECORD, Journal, dead_journals, kept_journals, runs_folder, unreadable
 from splithorizon.undo import undo_log
 from splithorizon.undo.ownership import Scope
 
 _FIRST_WORD = 60.0  # seconds from a run's folder to its record: a millisecond, on a good day
 
 
-def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
-    """Undo every dead run's entries, last first; yield what went, and what could not go and why.
+def report_remains(base: Path | None = None) -> Iterator[str]:
+    """Say what ended runs left in existing meshes, with the command that restores each; nothing is written there.
 
-    A record goes last, and stays where anything could not go, so a sweep can be repeated. First of all, what a run had
-    changed in clusters that it kept is given back. An existing mesh is only spoken of: what restores it is
-    ``mesh_sweep``, which its owner asks for.
+    Records that name nothing any more go, and so do folders of runs that never began. What runs with clusters of their
+    own left is only named here, because removing it takes the tools that make clusters.
     """
     base = base or runs_folder()
     with alone(base):
         yield from unreadable(base)
-        for journal in kept_journals(base):
-            yield from (
-                left_in_mesh(journal) if on_existing_mesh(journal) else (line for line, _ in _give_back(journal))
-            )
-        for journal in dead_journals(base):
+        for journal in [*kept_journals(base), *dead_journals(base)]:
             if on_existing_mesh(journal):
                 yield from left_in_mesh(journal)
-                continue
-            gone = True
-            if not any(entry.kind == "cluster" for entry in journal.entries):
-                for line, given_back in _give_back(journal):
-                    gone = gone and given_back
-                    yield line
-            for entry in reversed(journal.entries):
-                try:
-                    remove(entry)
-                except EnvironmentBroke as problem:
-                    gone = False
-                    yield f"{entry.kind} {entry.name} stays: {problem}"
-                else:
-                    yield f"removed {entry.kind} {entry.name}"
-            if gone:
-                journal.close()
-                yield f"removed run folder {journal.folder}"
-        _remove_stillborn(base)
-
-
-def _give_back(journal: Journal) -> Iterator[tuple[str, bool]]:
-    """Take a run's pending changes back; yield what is said of each, and whether it is as it was."""
-    for entry in undo_log.pending_in(journal.folder):
-        try:
-            change = entry.change
-            entry.undo()
-        except EnvironmentBroke as problem:
-            yield f"not given back: {problem}", False
-        else:
-            yield f"gave back {change}", True
+            elif journal.dead:
+                made = ", ".join(f"{entry.kind} {entry.name}" for entry in journal.entries) or "nothing"
+                yield f"run {journal.run} made {made}: remove it with `pytest --sweep` in a checkout"
+        remove_stillborn(base)
 
 
 def on_existing_mesh(journal: Journal) -> bool:
@@ -106,31 +75,7 @@ def _named(entry: undo_log.Pending) -> str:
         return str(problem)
 
 
-def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[str]:
-    """Forget every kept run of which nothing stands any more; yield its folder, or why it cannot be told.
-
-    A person removed its clusters: only the run's own folder, with kubeconfigs that lead nowhere, is left.
-    """
-    base = base or runs_folder()
-    with alone(base):
-        for journal in kept_journals(base):
-            try:
-                forgotten = _forget(journal, stands)
-            except EnvironmentBroke as problem:
-                yield f"run folder {journal.folder} stays: {problem}"
-            else:
-                if forgotten:
-                    yield f"removed run folder {journal.folder}: the clusters that it kept are gone"
-
-
-def _forget(journal: Journal, stands: Callable[[Entry], bool]) -> bool:
-    if any(stands(entry) for entry in journal.entries):
-        return False
-    journal.close()
-    return True
-
-
-def _remove_stillborn(base: Path) -> None:
+def remove_stillborn(base: Path) -> None:
     """Remove the folders of runs that were killed before their first word: nothing else is in."""
     for folder in base.iterdir():
         with suppress(FileNotFoundError):

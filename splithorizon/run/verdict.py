@@ -1,4 +1,4 @@
-"""The verdicts, of one check and of a run."""
+"""The verdicts of checks and of runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What can be said: a broken environment is never a pass and never a failure."""
+    """A verdict. A broken environment is inconclusive: neither conformant nor not conformant."""
 
     CONFORMANT = "conformant"
     NOT_CONFORMANT = "not conformant"
@@ -16,10 +16,13 @@ class Verdict(StrEnum):
 
 
 def overall(verdicts: Iterable[Verdict], *, partial: bool) -> Verdict:
-    """The run's verdict: one refuted claim refutes the mesh, whatever else could not be judged."""
-    found = list(verdicts)
-    if Verdict.NOT_CONFORMANT in found:
+    """The verdict of a run. One refuted claim makes the mesh not conformant, even if other checks were inconclusive.
+
+    ``partial`` says that something claimed was not run.
+    """
+    verdicts = list(verdicts)
+    if Verdict.NOT_CONFORMANT in verdicts:
         return Verdict.NOT_CONFORMANT
-    if not found or Verdict.INCONCLUSIVE in found:
+    if not verdicts or Verdict.INCONCLUSIVE in verdicts:
         return Verdict.INCONCLUSIVE
-    return Verdict.PARTIAL if partial or Verdict.PARTIAL in found else Verdict.CONFORMANT
+    return Verdict.PARTIAL if partial or Verdict.PARTIAL in verdicts else Verdict.CONFORMANT

@@ -1,1 +1,1 @@
-"""Requests, the proxies that carry them, and what each of them logs and counts."""
+"""Requests of the test clients, and what proxies and istiod report about them: access logs, statistics, endpoints."""

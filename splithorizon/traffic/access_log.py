@@ -1,7 +1,7 @@
-"""Reads a sidecar's access log in Istio's default formats, TEXT from 1.1 to today, and JSON.
+"""Parses access logs of proxies in Istio's default formats: TEXT of Istio 1.1 and later, and JSON.
 
-The formats are those of Istio's own ``telemetry_logging.go`` and, before, ``accesslog.go``; only
-the part between the response flags and the byte counts, and the route name at the end, changed.
+The formats are those in Istio's ``telemetry_logging.go`` and, before, ``accesslog.go``. They differ only in the part
+between the response flags and the byte counts, and in the route name at the end.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _TAIL = (
     r"(?P<downstream_remote>\S+) (?P<requested_server_name>\S+)"
 )
 _ROUTE = r" (?P<route_name>\S+)"
-# A Mixer status and a reason look alike: of the lines with one of them, only 1.8's names a route.
+# A Mixer status cannot be told from a failure reason. Lines with only one of them have a route name in 1.8 alone.
 _FORMATS = tuple(
     re.compile(_HEAD + shape)
     for shape in (
-        # 1.9 and later; Envoy writes some termination details as a sentence, without quotes.
+        # 1.9 and later; Envoy writes some termination details as words with spaces, without quotes.
         r"(?P<response_code_details>\S+) "
         rf'(?P<termination>[^"]+|{_QUOTED}) {_REASON}{_TAIL}{_ROUTE}',
         # 1.8
         rf"{_REASON}{_TAIL}{_ROUTE}",
-        # 1.2 to 1.7: Mixer's status first; the route's name from 1.3 on
+        # 1.2 to 1.7: Mixer's status first; a route name from 1.3 on
         rf"{_QUOTED} {_REASON}{_TAIL}(?:{_ROUTE})?",
-        # 1.1: Mixer's status alone; the seed prints a line without even that
+        # 1.1: Mixer's status alone; in Istio's 1.1 split-horizon guide not even that
         rf"(?:{_QUOTED} )?{_TAIL}",
     )
 )
@@ -52,7 +52,7 @@ _JSON_KEYS = {
 
 @dataclass(frozen=True)
 class AccessLogLine:
-    """One request, or one connection, as a proxy logged it; None is what Envoy writes as ``-``."""
+    """One request or TCP connection in an access log; None stands for ``-``."""
 
     raw: str
     start_time: str | None = None
@@ -74,43 +74,43 @@ class AccessLogLine:
 
 @dataclass(frozen=True)
 class AccessLog:
-    """A log read: the lines understood, and those that are of the access log in no known format."""
+    """A parsed log: its access-log lines, and lines that seem to be of the access log but have an unknown format."""
 
     lines: tuple[AccessLogLine, ...]
     unknown: tuple[str, ...]
 
 
 def parse(text: str, *, request_ids: Iterable[str] = ()) -> AccessLog:
-    """Read a container's log; what the proxy says of itself is passed over.
+    """Parse the log of a proxy's container; lines of the proxy's own log are ignored.
 
-    A line in no known format counts as unknown where it begins like an access log, or names one of
-    the request ids: its reader must then answer "inconclusive". A last line without its end may be
-    half a line, for a log is flushed in blocks: whole or not there yet, but never unknown.
+    A line in an unknown format is returned as ``unknown`` if it begins like an access log or contains one of the
+    request ids; a check on it is then inconclusive. A last line without a line feed may be incomplete, because Envoy
+    flushes its log in blocks: it is parsed if possible, and never unknown.
     """
-    wanted = tuple(request_ids)
+    ids = tuple(request_ids)
     lines: list[AccessLogLine] = []
     unknown: list[str] = []
-    *ended, last = text.split("\n")
-    for raw in ended:
-        if (line := _read(raw)) is not None:
+    *complete, last = text.split("\n")
+    for raw in complete:
+        if (line := _parse(raw)) is not None:
             lines.append(line)
-        elif _is_of_an_access_log(raw) or any(request_id in raw for request_id in wanted):
+        elif _is_like_an_access_log(raw) or any(request_id in raw for request_id in ids):
             unknown.append(raw)
-    if (line := _read(last)) is not None:
+    if (line := _parse(last)) is not None:
         lines.append(line)
     return AccessLog(tuple(lines), tuple(unknown))
 
 
-def _read(raw: str) -> AccessLogLine | None:
+def _parse(raw: str) -> AccessLogLine | None:
     if raw.startswith("{"):
-        return _read_json(raw)
+        return _parse_json(raw)
     for shape in _FORMATS:
-        if found := shape.fullmatch(raw):
-            return _line(raw, found.groupdict().get)
+        if match := shape.fullmatch(raw):
+            return _line(raw, match.groupdict().get)
     return None
 
 
-def _read_json(raw: str) -> AccessLogLine | None:
+def _parse_json(raw: str) -> AccessLogLine | None:
     try:
         content: Mapping[str, Any] = json.loads(raw)
     except ValueError:
@@ -129,21 +129,21 @@ def _read_json(raw: str) -> AccessLogLine | None:
     return _line(raw, value)
 
 
-def _is_of_an_access_log(raw: str) -> bool:
+def _is_like_an_access_log(raw: str) -> bool:
     return bool(_ACCESS_LINE.match(raw)) or (raw.startswith("{") and '"response_code' in raw)
 
 
 def _line(raw: str, value: Callable[[str], Any]) -> AccessLogLine:
-    own = {"raw", "response_code"}
-    names = [field.name for field in fields(AccessLogLine) if field.name not in own]
-    code = _plain(value("response_code"))
+    special = {"raw", "response_code"}
+    names = [field.name for field in fields(AccessLogLine) if field.name not in special]
+    code = _value(value("response_code"))
     return AccessLogLine(
         raw=raw,
         response_code=int(code) if code is not None else None,
-        **{name: _plain(value(name)) for name in names},
+        **{name: _value(value(name)) for name in names},
     )
 
 
-def _plain(value: Any) -> str | None:
+def _value(value: Any) -> str | None:
     text = "" if value is None else str(value).strip('"')
     return None if text in {"", "-"} else text

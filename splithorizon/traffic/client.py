@@ -1,4 +1,4 @@
-"""A client in the mesh: sends a batch, and reads its sidecar's log of it."""
+"""The client workload of a cluster: sends batches of requests, and reads the access log of its sidecar."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ from splithorizon.traffic.proxy import Endpoint, Proxy
 from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
 from splithorizon.traffic.requests import Reply
 
-# The agent's own port. 15021 would not do: the client's Envoy listens there and answers for any address.
+# The port of Istio's agent. On 15021 the client's own Envoy would answer for any address.
 _AGENT_PORT = 15020
 _ADDRESS = re.compile(r"^Address[^:]*:\s*(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class PodAddress:
-    """A pod by name and address."""
+    """The name and the IP address of a pod."""
 
     name: str
     ip: str
 
     @property
     def host(self) -> str:
-        """The address as it stands in a URL."""
+        """The address as the host of a URL."""
         return f"[{self.ip}]" if ":" in self.ip else self.ip
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One request to a pod's own address, past every service; ``asked`` is its URL."""
+    """One request to the IP address of a pod, without a Service.
+
+    ``asked`` is the URL; ``status`` is 0 without an answer.
+    """
 
     target: PodAddress
     asked: str
@@ -49,13 +52,13 @@ class Attempt:
 
     @property
     def reached(self) -> bool:
-        """Whether the pod itself answered."""
+        """Whether the pod answered with status 200."""
         return self.status == 200
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch that was sent once, with what the client and its sidecar saw of it."""
+    """A batch of requests, with the replies and the lines of the sidecar's access log."""
 
     route: Route
     replies: tuple[Reply, ...]
@@ -64,7 +67,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Client:
-    """The sleep pod of one cluster."""
+    """The ``sleep`` pod of one cluster."""
 
     kube: Kube
     namespace: str
@@ -86,24 +89,24 @@ class Client:
 
     @property
     def proxy(self) -> Proxy:
-        """Its sidecar."""
+        """The sidecar of the client."""
         return Proxy(self.kube, self.namespace, self.pod)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """Where its sidecar sends requests for helloworld, as the sidecar has it."""
+        """The sidecar's endpoints for helloworld."""
         host = f"{workloads.SERVICE}.{self.namespace}.svc.cluster.local"
         return self.proxy.endpoints(f"outbound|{workloads.PORT}||{host}")
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
-        """Send ``times`` requests to a service of our namespace, each once, and join each to its log line."""
+        """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line."""
         begun = whole_second_before()
-        found = self.send(times=times, service=service)
-        expected = [reply.request_id for reply in found]
-        return Sample(route, found, self._join([reply for reply in found if reply.ended], expected, begun))
+        replies = self.send(times=times, service=service)
+        request_ids = [reply.request_id for reply in replies]
+        return Sample(route, replies, self._join([reply for reply in replies if reply.ended], request_ids, begun))
 
     def send(self, *, times: int, service: str = workloads.SERVICE) -> tuple[Reply, ...]:
-        """Send ``times`` requests to a service of our namespace, each once: what became of each."""
+        """Send ``times`` requests to a Service of our namespace, without retries; return the reply to each."""
         batch = f"splithorizon-{secrets.token_hex(4)}"
         url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
         within = timeouts().batch_sent
@@ -113,7 +116,7 @@ class Client:
         return tuple(requests.parse(printed, requests.request_ids(batch, times)))
 
     def exchange(self, protocol: Protocol, *, times: int) -> tuple[ProtocolCall, ...]:
-        """Have ``times`` exchanges with helloworld by a protocol of its own, each once: what became of each."""
+        """Call the echo Service ``times`` times by one protocol, without retries; return the result of each call."""
         longest = timeouts().request + protocols.WAIT_SECONDS
         printed = self._execute(
             protocols.command(protocol, self.namespace, times=times, timeout=longest), within=timeouts().batch_sent * 2
@@ -122,16 +125,16 @@ class Client:
 
     @property
     def offered_protocols(self) -> bool:
-        """Whether helloworld says that it answers by other protocols as well; Istio's own sample does not."""
+        """Whether helloworld announces that it answers by other protocols as well; Istio's own sample does not."""
         asked = f"http://{workloads.SERVICE}.{self.namespace}:{workloads.PORT}/hello"
         return "x-helloworld-protocols" in self._execute(["curl", "-qsSi", asked], within=timeouts().small_command)
 
     def dial_pod(self, target: PodAddress) -> Attempt:
-        """Ask a pod's agent whether it is ready, in plain text and by the pod's own address."""
+        """Request the readiness of a pod's agent at the IP address of the pod, in plain text."""
         return self._dial(target, f"http://{target.host}:{_AGENT_PORT}/healthz/ready")
 
     def ask_pod(self, target: PodAddress) -> Attempt:
-        """Ask a pod of helloworld at its own address; in plain text, where this client has no sidecar."""
+        """Request /hello at the IP address of a helloworld pod; in plain text if this client has no sidecar."""
         return self._dial(target, f"http://{target.host}:{workloads.PORT}/hello")
 
     def _dial(self, target: PodAddress, asked: str) -> Attempt:
@@ -145,22 +148,22 @@ class Client:
         return Attempt(target, asked, int(status), float(seconds), "".join(error))
 
     def resolve(self, host: str) -> frozenset[str]:
-        """The addresses of a name as this cluster's DNS tells them; none where there is no such name.
+        """Resolve a name with the DNS of this cluster; an empty set if the name does not exist.
 
-        Raises EnvironmentBroke where the DNS gives no answer.
+        Raises EnvironmentBroke if the DNS does not answer.
         """
         command = ["sh", "-c", 'busybox nslookup "$1" 2>&1 || true', "sh", host]
 
-        def ask() -> frozenset[str]:
-            told = self._execute(command, within=timeouts().small_command)
-            # Before the first name it tells whom it asked.
-            _, _, answer = told.partition("Name:")
+        def lookup() -> frozenset[str]:
+            output = self._execute(command, within=timeouts().small_command)
+            # The address of the DNS server comes before the first name.
+            _, _, answer = output.partition("Name:")
             addresses = frozenset(_ADDRESS.findall(answer))
-            if not addresses and "NXDOMAIN" not in told:
-                raise NotYet(" ".join(told.split()))
+            if not addresses and "NXDOMAIN" not in output:
+                raise NotYet(" ".join(output.split()))
             return addresses
 
-        return eventually(f"the {self.cluster}'s DNS answers for {host}", ask, within=timeouts().name_told)
+        return eventually(f"the {self.cluster}'s DNS answers for {host}", lookup, within=timeouts().name_resolved)
 
     def _execute(self, command: list[str], *, within: float) -> str:
         stdout, stderr, status = self.kube.execute(self.pod, self.namespace, workloads.CLIENT, command, within=within)
@@ -173,28 +176,28 @@ class Client:
             )
         return stdout
 
-    def _join(self, found: list[Reply], expected: list[str], begun: datetime) -> Joined:
-        """Read the log until it holds the batch; it is flushed once a second.
+    def _join(self, replies: list[Reply], request_ids: list[str], begun: datetime) -> Joined:
+        """Read the log until it has a line for every reply; Envoy flushes it once a second.
 
-        Raises AccessLogUnreadable for a log in no known format, AccessLogSilent for one with nothing of the batch at
-        all, and EnvironmentBroke for one that was rotated meanwhile.
+        Raises AccessLogUnreadable for an unknown format, AccessLogSilent for a log without any line of the batch, and
+        EnvironmentBroke for a log that was rotated meanwhile.
         """
         latest: Joined | None = None
         log = ProxyLog(self.kube, self.namespace, self.pod)
 
         def read() -> Joined:
             nonlocal latest
-            latest = correlate.join(found, log.lines(begun, request_ids=expected[:1]))
+            latest = correlate.join(replies, log.lines(begun, request_ids=request_ids[:1]))
             if latest.unjoined:
                 raise NotYet(f"{len(latest.pairs)} of {latest.requests} requests are in the log")
             return latest
 
         try:
             return eventually("every request is in the log", read, within=timeouts().log_flushed)
-        except TimedOut as late:
+        except TimedOut as timeout:
             if latest is None or not latest.pairs:
                 raise AccessLogSilent(
-                    f"{log} holds none of {len(found)} requests", seen=late.seen, next_command=log.by_hand
+                    f"{log} holds none of {len(replies)} requests", seen=timeout.seen, next_command=log.by_hand
                 ) from None
             log.require_whole(begun)
             return latest

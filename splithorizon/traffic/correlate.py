@@ -1,4 +1,4 @@
-"""Joins every reply to the one line that its sidecar logged for it, by request id."""
+"""Matches replies to lines of the sidecar's access log by request id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splithorizon.traffic.requests import Reply
 
 @dataclass(frozen=True)
 class JoinedReply:
-    """A reply and the line that says where its request went."""
+    """A reply and its access-log line, which has the upstream host of the request."""
 
     reply: Reply
     line: AccessLogLine
@@ -20,7 +20,7 @@ class JoinedReply:
 
 @dataclass(frozen=True)
 class Joined:
-    """A batch: the replies with exactly one line each, those with none, and those with several."""
+    """The replies of a batch: those with exactly one line, those with none and those with several."""
 
     pairs: tuple[JoinedReply, ...]
     unjoined: tuple[Reply, ...]
@@ -28,23 +28,23 @@ class Joined:
 
     @property
     def requests(self) -> int:
-        """How many requests were sent."""
+        """The number of requests."""
         return len(self.pairs) + len(self.unjoined) + len(self.ambiguous)
 
 
 def join(replies: Iterable[Reply], lines: Iterable[AccessLogLine]) -> Joined:
-    """Join by request id; a line that no reply asks for is somebody else's."""
+    """Match replies to lines by request id; other lines are ignored."""
     by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
     for line in lines:
         if line.request_id is not None:
             by_id[line.request_id].append(line)
     pairs, unjoined, ambiguous = [], [], []
     for reply in replies:
-        found = by_id.get(reply.request_id, [])
-        if not found:
+        matches = by_id.get(reply.request_id, [])
+        if not matches:
             unjoined.append(reply)
-        elif len(found) > 1:
+        elif len(matches) > 1:
             ambiguous.append(reply)
         else:
-            pairs.append(JoinedReply(reply, found[0]))
+            pairs.append(JoinedReply(reply, matches[0]))
     return Joined(tuple(pairs), tuple(unjoined), tuple(ambiguous))

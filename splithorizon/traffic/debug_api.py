@@ -1,4 +1,4 @@
-"""Asks a program in a pod for JSON about itself."""
+"""Reads the debug and admin endpoints of istiod and Envoy, which answer with JSON on a loopback port of the pod."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _JSON_BEGINS = re.compile(r"^(?:[{\[]|null$)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class DebugApi:
-    """A container that answers ``GET`` requests to its own loopback port by a command line of its own."""
+    """A container with a command that sends ``GET`` requests to its loopback port, such as ``pilot-agent request``."""
 
     kube: Kube
     namespace: str
@@ -29,7 +29,10 @@ class DebugApi:
     command: Sequence[str]
 
     def get(self, path: str, read: Callable[[Any], T]) -> T:
-        """Ask for a path, and read the answer; raises EnvironmentBroke where it cannot be had or has another form."""
+        """Request a path and convert the answer by ``read``.
+
+        Raises EnvironmentBroke if there is no answer, or if ``read`` fails because the answer has an unknown format.
+        """
         argv = [*self.command, "GET", path]
         by_hand = f"{self.kube.kubectl} -n {self.namespace} exec {self.pod} -c {self.container} -- {' '.join(argv)}"
         stdout, stderr, status = self.kube.execute(
@@ -40,20 +43,20 @@ class DebugApi:
             raise EnvironmentBroke(f"{self} does not answer {path}", seen=seen, next_command=by_hand)
         try:
             return read(parse(stdout))
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as unknown:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise EnvironmentBroke(
-                f"{self} answers {path} in a form that is not known",
-                seen=f"{type(unknown).__name__}: {unknown}",
+                f"{self} answers {path} in an unknown format",
+                seen=f"{type(error).__name__}: {error}",
                 next_command=by_hand,
             ) from None
 
     def __str__(self) -> str:
-        """As a sentence has it."""
+        """The container, as error messages name it."""
         return f"{self.container} of {self.namespace}/{self.pod} in the {self.kube.role}"
 
 
 def parse(printed: str) -> Any:
-    """Read the JSON that follows the log lines which such a command may print first; raises ValueError."""
+    """Parse the JSON in the output of such a command, which may print log lines first; raises ValueError."""
     if (begin := _JSON_BEGINS.search(printed)) is None:
-        raise ValueError(f"no line begins as JSON: {printed[-200:]!r}")
+        raise ValueError(f"no line begins with JSON: {printed[-200:]!r}")
     return json.loads(printed[begin.start() :])

@@ -1,4 +1,4 @@
-"""The port by which one network's gateway takes in the other's traffic, as a stranger finds it."""
+"""Probes the port of an east-west gateway for traffic of the other network, as a client outside of the mesh."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ from splithorizon.traffic import tls_probe, workloads
 from splithorizon.traffic.gateway_stats import server_name
 from splithorizon.traffic.tls_probe import Bytes, Credentials, TlsProbeResult
 
-# What sidecars name among themselves (ALPN): on a port that takes plain text too, only this is taken for mutual TLS.
+# The ALPN protocol of sidecars: a port that also accepts plain text treats only this one as mutual TLS.
 _PROTOCOLS = (b"istio",)
-_NOBODY = "nobody"
+_UNKNOWN_SERVICE = "nobody"
 
 
 @dataclass(frozen=True)
 class GatewayPort:
-    """Port 15443 of a gateway's pod; raises EnvironmentBroke where it is not reached, or never answers nor ends."""
+    """Port 15443 of a gateway's pod.
+
+    Every method raises EnvironmentBroke if the port is not reached, or if neither an answer nor an end comes in time.
+    """
 
     kube: Kube
     namespace: str
     pod: str
     workload_namespace: str
 
-    def greet(self, credentials: Credentials | None = None) -> TlsProbeResult:
-        """Ask for helloworld by its name, with a certificate or without one."""
-        return self._greet(workloads.SERVICE, credentials)
+    def probe(self, credentials: Credentials | None = None) -> TlsProbeResult:
+        """Probe with the SNI of helloworld, with a client certificate or without."""
+        return self._probe(workloads.SERVICE, credentials)
 
-    def greet_nobody(self) -> TlsProbeResult:
-        """Ask for a service that there is not."""
-        return self._greet(_NOBODY, None)
+    def probe_unknown_service(self) -> TlsProbeResult:
+        """Probe with the SNI of a Service that does not exist."""
+        return self._probe(_UNKNOWN_SERVICE, None)
 
     def ask_in_plain_text(self) -> TlsProbeResult:
         """Send an HTTP request without TLS."""
-        return self._through(tls_probe.ask_in_plain_text)
+        return self._connect(tls_probe.ask_in_plain_text)
 
-    def _greet(self, service: str, credentials: Credentials | None) -> TlsProbeResult:
+    def _probe(self, service: str, credentials: Credentials | None) -> TlsProbeResult:
         name = server_name(self.workload_namespace, service)
-        return self._through(
+        return self._connect(
             lambda stream: tls_probe.probe(stream, server_name=name, protocols=_PROTOCOLS, credentials=credentials)
         )
 
-    def _through(self, ask: Callable[[Bytes], TlsProbeResult]) -> TlsProbeResult:
-        within = timeouts().stranger_refused
+    def _connect(self, ask: Callable[[Bytes], TlsProbeResult]) -> TlsProbeResult:
+        within = timeouts().untrusted_client_refused
         with self.kube.port_forward(self.pod, self.namespace, names.GATEWAY_PORT, within=within) as stream:
             return ask(stream)

@@ -1,4 +1,4 @@
-"""What a network's gateways did with a batch that came from the other network."""
+"""Statistics of a network's gateway about a batch of requests from the other network."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from splithorizon.traffic.requests import Reply
 
 
 def server_name(namespace: str, service: str = workloads.SERVICE) -> str:
-    """The name (SNI) under which a sidecar asks a gateway for a service, and the gateway's name for its upstream."""
+    """The SNI by which a sidecar reaches a Service through a gateway; it is also the gateway's Envoy cluster."""
     return f"outbound_.{workloads.PORT}_._.{service}.{namespace}.svc.cluster.local"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What the pods of the gateway have counted, together: bytes under the name, connections turned away."""
+    """Counters of all pods of a gateway: bytes received with an SNI, and connections that match no filter chain."""
 
     passed: int
     turned_away: int
 
     @classmethod
     def read(cls, pods: Sequence[Proxy], name: str) -> Self:
-        """Ask each of them."""
-        passed = sum(pod.passed_through(name) for pod in pods)
-        return cls(passed, sum(pod.turned_away(names.GATEWAY_PORT) for pod in pods))
+        """Read the counters of each pod; ``name`` is the SNI."""
+        passed = sum(pod.bytes_received(name) for pod in pods)
+        return cls(passed, sum(pod.unmatched_connections(names.GATEWAY_PORT) for pod in pods))
 
     def since(self, earlier: Counts) -> Counts:
-        """What came to it since then."""
+        """The increase since ``earlier``."""
         return Counts(self.passed - earlier.passed, self.turned_away - earlier.turned_away)
 
 
 @dataclass(frozen=True)
 class GatewayStats:
-    """A batch from the near client, with the far gateway's upstreams for it and what that counted meanwhile."""
+    """A batch of the near client, with the far gateway's upstreams for its SNI and the increase of its counters."""
 
     server_name: str
     replies: tuple[Reply, ...]

@@ -1,4 +1,4 @@
-"""istiod, as its debug pages describe what it knows; every pod of it is asked."""
+"""Reads the state of istiod from its debug endpoints, in every pod of istiod."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS = ("cluster", "listener", "route", "endpoint")
 
 @dataclass(frozen=True)
 class WatchedCluster:
-    """A cluster as an istiod watches it: ``synced``, ``syncing``, ``timeout`` or ``closed``."""
+    """A cluster that an istiod watches. Its status is ``synced``, ``syncing``, ``timeout`` or ``closed``."""
 
     cluster_id: str
     status: str
@@ -36,7 +36,7 @@ class WatchedCluster:
 
 @dataclass(frozen=True)
 class RemoteSecret:
-    """What tells istiod of another cluster: a Secret's data key, and the API server that it leads to."""
+    """One data key of a remote secret: the id of another cluster, and the API server in its kubeconfig."""
 
     name: str
     cluster_id: str
@@ -45,9 +45,10 @@ class RemoteSecret:
 
 @dataclass(frozen=True)
 class Synchronisation:
-    """How the proxies of a cluster stand: those that have to be connected, all that are, and what was refused.
+    """The synchronisation of the proxies of a cluster with istiod.
 
-    ``refused`` counts refusals since a proxy was started, of those among the first that lag behind.
+    ``wanted`` are the proxies that have to be connected, ``found`` all proxies that are. ``refused`` has the number of
+    updates that a proxy refused since its start, for the wanted proxies with an unacknowledged push.
     """
 
     wanted: tuple[str, ...]
@@ -57,7 +58,7 @@ class Synchronisation:
 
 @dataclass(frozen=True)
 class ProxySync:
-    """A connected proxy, and the kinds of configuration of which it has not accepted what it was sent."""
+    """A connected proxy, and the kinds of configuration whose last push it has not acknowledged."""
 
     proxy: str
     cluster_id: str
@@ -65,24 +66,28 @@ class ProxySync:
 
 
 class ControlPlane:
-    """The istiod of one revision; raises EnvironmentBroke where it does not answer, or in a form that is not known."""
+    """The istiod of one revision.
+
+    Every method that reads a debug endpoint raises EnvironmentBroke if istiod does not answer, or answers in an unknown
+    format.
+    """
 
     def __init__(self, kube: Kube, namespace: str, revision: str) -> None:
-        """Name its namespace and revision; nothing is asked yet."""
+        """Set the namespace and the revision, which is empty for the default one; no request is sent."""
         self._kube = kube
         self._namespace = namespace
         self._revision = revision or "default"
 
     def network_gateways(self) -> Mapping[str, Mapping[str, frozenset[Address]]]:
-        """For each istiod the gateways that it found, by network."""
-        return self._ask("/debug/networkz", _gateways)
+        """The gateways of each network, by istiod pod and by network."""
+        return self._get("/debug/networkz", _gateways)
 
     def mesh_networks(self) -> Mapping[str, Any]:
-        """The networks of its ConfigMap, by name, as Istio's ``MeshNetworks`` has them."""
+        """The meshNetworks in istiod's ConfigMap, by name, with the fields of Istio's ``MeshNetworks``."""
         return discover.mesh_networks(self._kube, self._namespace, self._revision)
 
     def remote_secrets(self) -> tuple[RemoteSecret, ...]:
-        """Every data key of its remote secrets; one that cannot be read leads nowhere."""
+        """Every data key of the remote secrets; the server is empty if the kubeconfig cannot be parsed."""
         secrets = self._kube.list("Secret", self._namespace, "istio/multiCluster=true")
         return tuple(
             RemoteSecret(secret["metadata"]["name"], cluster_id, _server(encoded))
@@ -91,44 +96,45 @@ class ControlPlane:
         )
 
     def clusters(self) -> Mapping[str, tuple[WatchedCluster, ...]]:
-        """For each istiod every cluster that it watches, its own too."""
-        return self._ask("/debug/clusterz", _clusters)
+        """The clusters that each istiod pod watches, its own included, by istiod pod."""
+        return self._get("/debug/clusterz", _clusters)
 
     def proxies(self, wanted: Collection[str]) -> tuple[ProxySync, ...]:
-        """Every proxy, by the istiod that it is connected to; of any revision, for a gateway may have another.
+        """The proxies that are connected to any istiod, of any revision, because a gateway may have another one.
 
-        Read once those wanted are connected and every one has acknowledged each kind at some time; otherwise as it is
-        when time is up. In a mesh that is in use some push is always on its way: only what stays so is told of.
+        Waits until the ``wanted`` proxies are connected and every proxy has acknowledged each kind at least once; after
+        the timeout returns the last state. A mesh with changes always has some pending pushes: ``unacknowledged`` has
+        only the kinds that were pending in every attempt.
         """
         latest: tuple[ProxySync, ...] = ()
-        lasting: set[tuple[str, str]] | None = None
+        always_pending: set[tuple[str, str]] | None = None
 
-        def look() -> None:
-            nonlocal latest, lasting
+        def require_synced() -> None:
+            nonlocal latest, always_pending
             latest = self._proxies()
-            pending = {(one.proxy, kind) for one in latest for kind in one.unacknowledged}
-            lasting = pending if lasting is None else lasting & pending
-            absent = set(wanted) - {one.proxy for one in latest}
-            if absent or lasting:
-                raise NotYet(f"{len(absent)} proxies not connected, {len(lasting)} pushes not acknowledged")
+            pending = {(proxy.proxy, kind) for proxy in latest for kind in proxy.unacknowledged}
+            always_pending = pending if always_pending is None else always_pending & pending
+            absent = set(wanted) - {proxy.proxy for proxy in latest}
+            if absent or always_pending:
+                raise NotYet(f"{len(absent)} proxies not connected, {len(always_pending)} pushes not acknowledged")
 
         with suppress(TimedOut):
-            eventually("every proxy is synced", look, within=timeouts().push_acknowledged)
-        left = lasting or set()
+            eventually("every proxy is synced", require_synced, within=timeouts().push_acknowledged)
+        stuck = always_pending or set()
         return tuple(
-            replace(one, unacknowledged=tuple(kind for kind in one.unacknowledged if (one.proxy, kind) in left))
-            for one in latest
+            replace(proxy, unacknowledged=tuple(kind for kind in proxy.unacknowledged if (proxy.proxy, kind) in stuck))
+            for proxy in latest
         )
 
     def connected_proxies(self) -> frozenset[str]:
-        """Every proxy that is connected to an istiod, of any revision."""
-        return frozenset(one.proxy for one in self._proxies())
+        """The names of the proxies that are connected to any istiod, of any revision."""
+        return frozenset(proxy.proxy for proxy in self._proxies())
 
     def _proxies(self) -> tuple[ProxySync, ...]:
-        told = self._ask("/debug/syncz", _proxies, of_any_revision=True)
-        return tuple(proxy for proxies in told.values() for proxy in proxies)
+        by_istiod = self._get("/debug/syncz", _proxies, of_any_revision=True)
+        return tuple(proxy for proxies in by_istiod.values() for proxy in proxies)
 
-    def _ask(self, path: str, read: Callable[[Any], T], *, of_any_revision: bool = False) -> dict[str, T]:
+    def _get(self, path: str, read: Callable[[Any], T], *, of_any_revision: bool = False) -> dict[str, T]:
         labels = _ISTIOD if of_any_revision else f"{_ISTIOD},{names.REVISION_LABEL}={self._revision}"
         return {
             istiod: DebugApi(self._kube, self._namespace, istiod, _CONTAINER, _COMMAND).get(path, read)
@@ -148,7 +154,7 @@ class ControlPlane:
 
 
 def _server(encoded: str) -> str:
-    # The token in it is passed over: nothing of it may come into a report.
+    # Only the server is returned: the token must not reach a report.
     with suppress(ValueError, yaml.YAMLError, KeyError, TypeError, IndexError):
         kubeconfig = yaml.safe_load(base64.b64decode(encoded))
         return str(kubeconfig["clusters"][0]["cluster"]["server"])
@@ -156,20 +162,20 @@ def _server(encoded: str) -> str:
 
 
 def _gateways(networkz: Any) -> dict[str, frozenset[Address]]:
-    found = [(one["Network"], Address(one["Addr"], one["Port"])) for one in networkz or []]
-    return {name: frozenset(address for network, address in found if network == name) for name, _ in found}
+    gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in networkz or []]
+    return {name: frozenset(address for network, address in gateways if network == name) for name, _ in gateways}
 
 
 def _clusters(clusterz: Any) -> tuple[WatchedCluster, ...]:
-    return tuple(WatchedCluster(one["id"], one["syncStatus"]) for one in clusterz or [])
+    return tuple(WatchedCluster(entry["id"], entry["syncStatus"]) for entry in clusterz or [])
 
 
 def _proxies(syncz: Any) -> tuple[ProxySync, ...]:
-    # Whoever asks for a debug page is listed too, for a while; a proxy names its cluster.
-    return tuple(_proxy(one) for one in syncz or [] if "cluster_id" in one)
+    # Clients of the debug endpoints are listed too; only proxies have a cluster id.
+    return tuple(_proxy(entry) for entry in syncz or [] if "cluster_id" in entry)
 
 
-def _proxy(told: Mapping[str, Any]) -> ProxySync:
-    # Where both are missing, istiod has nothing of that kind for this proxy; a gateway has no routes, for one.
-    unacknowledged = tuple(kind for kind in _KINDS if told.get(f"{kind}_sent", "") != told.get(f"{kind}_acked", ""))
-    return ProxySync(told["proxy"], told["cluster_id"], unacknowledged)
+def _proxy(entry: Mapping[str, Any]) -> ProxySync:
+    # If both are missing, istiod has no configuration of that kind for the proxy; a gateway has no routes, for example.
+    unacknowledged = tuple(kind for kind in _KINDS if entry.get(f"{kind}_sent", "") != entry.get(f"{kind}_acked", ""))
+    return ProxySync(entry["proxy"], entry["cluster_id"], unacknowledged)

@@ -1,4 +1,4 @@
-"""A pod's Envoy, as it describes itself: what it was told, and what it took."""
+"""Reads the configuration and the statistics of a pod's Envoy from its admin endpoints."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _HEALTHY = {"eds_health_status": "HEALTHY"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a proxy sends requests for a service, its share in them, and what keeps it from being used."""
+    """One endpoint of a proxy's cluster, its load-balancing weight, and Envoy's health flags if it is not healthy."""
 
     address: Address
     weight: int
-    ailments: tuple[str, ...] = ()
+    health_flags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """As a table has it."""
-        notes = [f"weight {self.weight}", *self.ailments]
+        """Address, weight and health flags, as messages show them."""
+        notes = [f"weight {self.weight}", *self.health_flags]
         return f"{self.address} ({', '.join(notes)})"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a proxy says it is when it asks istiod; what it does not say is empty."""
+    """The metadata that a proxy sends to istiod; a missing value is empty."""
 
     network: str
     cluster_id: str
@@ -41,54 +41,57 @@ class Identity:
 
 
 def share_of(addresses: Collection[str], endpoints: Collection[Endpoint]) -> Fraction:
-    """The part of all weight that lies at some addresses."""
+    """The share of the total weight that the endpoints with these addresses have."""
     total = sum(endpoint.weight for endpoint in endpoints)
-    there = sum(endpoint.weight for endpoint in endpoints if str(endpoint.address) in addresses)
-    return Fraction(there, total) if total else Fraction(0)
+    part = sum(endpoint.weight for endpoint in endpoints if str(endpoint.address) in addresses)
+    return Fraction(part, total) if total else Fraction(0)
 
 
 class Proxy:
-    """The Envoy in a pod; raises EnvironmentBroke where it does not answer, or in a form that is not known."""
+    """The Envoy of a pod.
+
+    Every method and property raises EnvironmentBroke if Envoy does not answer, or answers in an unknown format.
+    """
 
     def __init__(self, kube: Kube, namespace: str, pod: str) -> None:
-        """Name the pod; nothing is asked yet."""
+        """Set the pod; no request is sent."""
         self.name = f"{pod}.{namespace}"
         self._envoy = DebugApi(kube, namespace, pod, _CONTAINER, ("pilot-agent", "request"))
 
     def endpoints(self, cluster: str) -> tuple[Endpoint, ...]:
-        """The endpoints of one of its clusters; none where it has no such cluster."""
+        """The endpoints of one Envoy cluster; none if the proxy has no such cluster."""
         clusters = self._envoy.get("clusters?format=json", _endpoints)
         return clusters.get(cluster, ())
 
-    def passed_through(self, server_name: str) -> int:
-        """How many bytes it has read, since it was started, on connections with this server name (SNI)."""
+    def bytes_received(self, server_name: str) -> int:
+        """The bytes received since the start on connections with this SNI."""
         name = f"tcp.{server_name}.downstream_cx_rx_bytes_total"
         counts = self._envoy.get(f"stats?format=json&filter=^{re.escape(name)}$", _counts)
         return counts.get(name, 0)
 
-    def turned_away(self, port: int) -> int:
-        """How many connections to a port it has closed, since it was started, for it serves no such name (NR)."""
+    def unmatched_connections(self, port: int) -> int:
+        """The connections to a port since the start that were closed because no filter chain matches (NR)."""
         counts = self._envoy.get(f"stats?format=json&filter=_{port}\\.no_filter_chain_match$", _counts)
         return sum(counts.values())
 
     @property
     def draining(self) -> int:
-        """How many listeners and filter chains it has replaced and still lets live: their connections end with them."""
+        """The number of replaced listeners and filter chains that still drain; their connections end with them."""
         return sum(self._envoy.get("stats?format=json&filter=^listener_manager\\.total_.*_draining$", _counts).values())
 
     @property
     def identity(self) -> Identity:
-        """What it was started with, and tells istiod."""
+        """The metadata with which the proxy was started and which it sends to istiod."""
         return self._envoy.get("server_info", _identity)
 
     @property
     def certificates(self) -> tuple[WorkloadCertificate, ...]:
-        """Those by which it is known to others; each once, however many of its clusters have it."""
+        """The workload certificates of the proxy, without duplicates."""
         return self._envoy.get("certs", _certificates)
 
     @property
     def refused_updates(self) -> Mapping[str, int]:
-        """How often, since it was started, it refused what istiod sent, by the statistic that counts it."""
+        """The updates from istiod that were refused since the start, by the name of the statistic."""
         counts = self._envoy.get("stats?format=json&filter=update_rejected$", _counts)
         return {name: count for name, count in counts.items() if count}
 
@@ -103,27 +106,27 @@ def _identity(server_info: Any) -> Identity:
 
 
 def _counts(stats: Any) -> dict[str, int]:
-    return {one["name"]: int(one["value"]) for one in stats["stats"]}
+    return {stat["name"]: int(stat["value"]) for stat in stats["stats"]}
 
 
 def _certificates(certs: Any) -> tuple[WorkloadCertificate, ...]:
-    leaves = [leaf for one in certs["certificates"] for leaf in one.get("cert_chain", [])[:1]]
+    leaves = [leaf for entry in certs["certificates"] for leaf in entry.get("cert_chain", [])[:1]]
     return tuple(dict.fromkeys(map(WorkloadCertificate.of_envoy, leaves)))
 
 
 def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:
     return {
-        one["name"]: tuple(_endpoint(host) for host in one.get("host_statuses", []))
-        for one in clusters["cluster_statuses"]
-        if one["name"].startswith("outbound")
+        cluster["name"]: tuple(_endpoint(host) for host in cluster.get("host_statuses", []))
+        for cluster in clusters["cluster_statuses"]
+        if cluster["name"].startswith("outbound")
     }
 
 
 def _endpoint(host: Mapping[str, Any]) -> Endpoint:
-    place = host["address"]["socket_address"]
+    address = host["address"]["socket_address"]
     health = host["health_status"]
     return Endpoint(
-        Address(place["address"], place["port_value"]),
+        Address(address["address"], address["port_value"]),
         host["weight"],
         tuple(sorted(name if value is True else f"{name} {value}" for name, value in health.items()))
         if health != _HEALTHY

@@ -1,4 +1,4 @@
-"""What a pod's proxy logged of requests and connections."""
+"""Reads the access log of a pod's proxy."""
 
 from __future__ import annotations
 
@@ -15,56 +15,59 @@ _CONTAINER = "istio-proxy"
 
 
 def whole_second_before() -> datetime:
-    """Since when to read what is about to be logged: a kubelet takes whole seconds, and its clock need not be ours."""
+    """The time from which to read the log of requests that are sent next.
+
+    Two seconds in the past, because the kubelet rounds to whole seconds and its clock may differ from this machine's.
+    """
     return datetime.now(UTC) - timedelta(seconds=2)
 
 
 class AccessLogUnreadable(EnvironmentBroke):
-    """An access log has lines in no known format."""
+    """An access log has lines in an unknown format."""
 
 
 class AccessLogSilent(EnvironmentBroke):
-    """An access log holds no line of any request that was sent."""
+    """An access log has no line of any request of a batch."""
 
 
 @dataclass(frozen=True)
 class ProxyLog:
-    """The access log of one proxy, as its container prints it."""
+    """The access log that a proxy's container writes to its standard output."""
 
     kube: Kube
     namespace: str
     pod: str
 
     def lines(self, since: datetime, *, request_ids: Sequence[str] = (), about: str = "") -> tuple[AccessLogLine, ...]:
-        """What was logged since then; a line with one of the request ids is of the access log, whatever it looks like.
+        """The lines since a time; a line with one of the request ids is part of the access log in any format.
 
-        Raises AccessLogUnreadable where a line is in no known format; of a proxy that serves others too, where it is
-        ``about`` what we sent.
+        Raises AccessLogUnreadable if a line that contains ``about`` has an unknown format; ``about`` excludes the lines
+        of other traffic.
         """
-        asked = since.isoformat(timespec="seconds")
-        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_time=asked)
+        since_time = since.isoformat(timespec="seconds")
+        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_time=since_time)
         log = access_log.parse(text, request_ids=request_ids)
         if unknown := [line for line in log.unknown if about in line]:
             raise AccessLogUnreadable(
-                f"{self} is in no format that is known", seen=unknown[0], next_command=self.by_hand
+                f"{self} has lines in an unknown format", seen=unknown[0], next_command=self.by_hand
             )
         return log.lines
 
     def require_whole(self, since: datetime) -> None:
-        """The kubelet reads the newest file alone: raise EnvironmentBroke where it was begun after ``since``."""
+        """Raise EnvironmentBroke if the log was rotated after ``since``: the kubelet reads only the newest file."""
         first = self.kube.log_begins(self.pod, self.namespace, _CONTAINER)
         if first and first > since:
             raise EnvironmentBroke(
-                f"{self} was begun anew while a batch was sent",
-                seen=f"its first line is of {first:%T} UTC; the kubelet keeps 10 MiB by default (containerLogMaxSize)",
+                f"{self} was rotated while a batch was sent",
+                seen=f"it begins at {first:%T} UTC; the kubelet rotates at 10 MiB by default (containerLogMaxSize)",
                 next_command=f"{self.kube.kubectl} -n {self.namespace} delete pod {self.pod}",
             )
 
     @property
     def by_hand(self) -> str:
-        """The command that shows its end."""
+        """The command that shows the last lines."""
         return f"{self.kube.kubectl} -n {self.namespace} logs {self.pod} -c {_CONTAINER} --tail 5"
 
     def __str__(self) -> str:
-        """As a sentence has it."""
+        """The log, as error messages name it."""
         return f"the access log of {self.namespace}/{self.pod} in the {self.kube.role}"

@@ -1,4 +1,4 @@
-"""One batch of requests, sent by one command in the client's container, and what came back."""
+"""Batches of requests: the command that sends one in the client's container, and the parser of its output."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from splithorizon.base.errors import EnvironmentBroke
 
-# One request at a time: with none in flight every choice of an endpoint is an independent draw, on
-# which the statistics rely, and it still makes 600 a second. A new connection each, from curl's
-# side. No retry; a reply that is lost is a result. Busybox and dash both run it, with curl 7.75 or
-# newer. The bodies go to files named by their request's id: two transfers' output may interleave.
+# Requests are sent one after the other, at some 600 per second. Without requests in flight the choices of an endpoint
+# are independent, as the statistics require. curl opens a new connection for each request and retries none, so that a
+# lost reply is part of the result. The script runs with busybox and dash, and with curl 7.75 or newer. Each body is
+# written to a file named by its request id, because the output of two transfers may interleave.
 BATCH_SCRIPT = r"""
 set -eu
 url=$1 count=$2 batch=$3 timeout=$4 within=$5
@@ -33,9 +33,9 @@ awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
   }
 }' >"$folder/requests"
 status=0
-# Results go to standard error, which curl does not hold back: one that is out of time loses none.
+# Results go to standard error, which curl does not buffer: a timeout loses none of them.
 (timeout "$within" curl -q --config "$folder/requests"; exit $?) 2>"$folder/results" || status=$?
-# Out of time: 124 from coreutils, and from busybox what a terminated program leaves.
+# The exit status of a timeout is 124 from coreutils, and 143 (SIGTERM) from busybox.
 [ "$status" != 143 ] || status=124
 cat "$folder/results"
 rm "$folder/requests" "$folder/results"
@@ -45,17 +45,17 @@ grep -r '' . || true
 echo "end $status"
 """
 
-# From 126 on the shell speaks, not curl: not executable, not found, killed.
+# A status of 126 or higher is from the shell: curl is not executable, not found or was killed.
 _END = re.compile(r"(?:^|\n)end (?:\d{1,2}|1[01]\d|12[0-5])\n$")
 _RESULT = re.compile(r"reply (?P<id>\S+) (?P<code>\d{3}) (?P<seconds>[\d.]+) (?P<exit>\d+) ?(?P<error>.*)")
 _BODY = re.compile(r"\./(?P<id>[^:]+):(?P<text>.*)")
-_NOT_ENDED = "not sent or not ended when the batch's time was up"
+_NOT_ENDED = "not sent or not ended within the time of the batch"
 _HELLO = re.compile(r"Hello version: (?P<version>[^,\s]+), instance: (?P<instance>\S+)")
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of one request: its answer, or why there is none."""
+    """The result of one request: its answer, or the error. ``status`` is 0 without an answer."""
 
     request_id: str
     status: int = 0
@@ -65,56 +65,56 @@ class Reply:
 
     @property
     def version(self) -> str | None:
-        """The version that answered; None where none did."""
-        found = _HELLO.search(self.body)
-        return found["version"] if found else None
+        """The version of helloworld that answered; None if none did."""
+        match = _HELLO.search(self.body)
+        return match["version"] if match else None
 
     @property
     def instance(self) -> str | None:
-        """The pod that answered; None where none did."""
-        found = _HELLO.search(self.body)
-        return found["instance"] if found else None
+        """The pod that answered; None if none did."""
+        match = _HELLO.search(self.body)
+        return match["instance"] if match else None
 
     @property
     def ended(self) -> bool:
-        """Whether the request was sent and came to an end; one that did not has no line in a log either."""
+        """Whether the request was sent and ended; otherwise the sidecar has no line of it."""
         return self.error != _NOT_ENDED
 
     @property
     def answered(self) -> bool:
-        """Whether a helloworld pod answered, and all of its answer came."""
+        """Whether a helloworld pod answered, and the answer is complete."""
         return self.status == 200 and self.version is not None and not self.error
 
 
 def command(url: str, *, times: int, batch: str, timeout: float, within: float) -> list[str]:
-    """The command that sends a batch; a request may take ``timeout`` seconds, all of them ``within``.
+    """The command that sends a batch; one request may take ``timeout`` seconds, and the batch ``within`` seconds.
 
-    Where every second request hangs, the batch ends there, and what was not sent counts as lost.
+    Requests that are not sent by then count as lost.
     """
     return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}"]
 
 
 def request_ids(batch: str, times: int) -> list[str]:
-    """The ids that a batch's requests carry."""
+    """The values of ``x-request-id`` of a batch."""
     return [f"{batch}-{number}" for number in range(1, times + 1)]
 
 
 def parse(stdout: str, expected: Sequence[str]) -> list[Reply]:
-    """Read what the batch printed; a request of which it says nothing is a lost reply.
+    """Parse the output of a batch; a request without output counts as lost.
 
-    Raises EnvironmentBroke where the output is cut off or curl did not run: nothing is then known.
+    Raises EnvironmentBroke if the output is cut off or curl did not run.
     """
     if not _END.search(stdout) or not stdout.startswith("reply "):
-        raise EnvironmentBroke("the batch was not sent, or not to its end", seen=stdout[-200:])
+        raise EnvironmentBroke("the batch was not sent, or not completely", seen=stdout[-200:])
     results, _, bodies = stdout.partition("\nbodies\n")
     texts: dict[str, list[str]] = {}
     for line in bodies.splitlines():
-        if found := _BODY.fullmatch(line):
-            texts.setdefault(found["id"], []).append(found["text"])
-    seen = {found["id"]: found for line in results.splitlines() if (found := _RESULT.fullmatch(line))}
+        if match := _BODY.fullmatch(line):
+            texts.setdefault(match["id"], []).append(match["text"])
+    matches = {match["id"]: match for line in results.splitlines() if (match := _RESULT.fullmatch(line))}
     replies = []
     for request_id in expected:
-        result = seen.get(request_id)
+        result = matches.get(request_id)
         if result is None:
             replies.append(Reply(request_id, error=_NOT_ENDED))
             continue

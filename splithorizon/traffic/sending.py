@@ -1,4 +1,4 @@
-"""One batch at a time from a client: the requests of two would meet in its sidecar."""
+"""A lock, so that a client sends only one batch at a time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from splithorizon.base.file_lock import held
 
 @contextmanager
 def sending(kubeconfig: Path) -> Iterator[None]:
-    """Send from a cluster's client while nobody else does; waits for who does.
+    """Hold the lock of a cluster's client; waits while another process holds it.
 
-    Sidecars prefer the endpoint with the fewest requests in flight: a second batch would weigh in the choice.
+    A sidecar prefers the endpoint with the fewest active requests (``LEAST_REQUEST``), so that a second batch would
+    change the distribution.
     """
     with held(kubeconfig.with_suffix(".sending"), fcntl.LOCK_EX):
         yield

@@ -1,4 +1,4 @@
-"""What a TLS server serves to a stranger, and whom it refuses."""
+"""Probes a TLS server: the certificate chain that it serves, and whether it answers a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIECE = 65536
 
 
 class Bytes(Protocol):
-    """A connection: what it brings, until nothing comes any more; ``ending`` then says why."""
+    """A connection; ``ending`` is empty while it is open, and then says how it ended."""
 
     ending: str
 
@@ -26,12 +26,12 @@ class Bytes(Protocol):
         """Send bytes."""
 
     def receive(self) -> bytes:
-        """Wait for bytes; none at all is the end."""
+        """Wait for bytes; an empty result means that the connection has ended."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """A certificate, those that lead from it to its root, and its key."""
+    """A client certificate with the chain to its root, and its private key."""
 
     chain: tuple[x509.Certificate, ...]
     key: EllipticCurvePrivateKey
@@ -39,7 +39,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class TlsProbeResult:
-    """What came of one connection: the chain that was served, what was answered to a request, how it ended."""
+    """The result of one connection: the certificate chain of the server, its answer to a request, and how it ended."""
 
     chain: tuple[x509.Certificate, ...] = ()
     answer: bytes = b""
@@ -47,11 +47,11 @@ class TlsProbeResult:
 
     @property
     def answered(self) -> bool:
-        """Whether a single byte was answered to the request."""
+        """Whether the server sent at least one byte after the request."""
         return bool(self.answer)
 
     def __str__(self) -> str:
-        """As a sentence has it."""
+        """The result, as messages show it."""
         served = f"served {len(self.chain)} certificates" if self.chain else "served no certificate"
         first = self.answer[:40].partition(b"\r\n")[0].decode(errors="replace")
         return f"{served}, then answered {first!r}" if self.answered else f"{served}, then {self.ending}"
@@ -60,34 +60,34 @@ class TlsProbeResult:
 def probe(
     stream: Bytes, *, server_name: str, protocols: Sequence[bytes], credentials: Credentials | None = None
 ) -> TlsProbeResult:
-    """Ask for a server by its name (SNI), send it one HTTP request, and read until the connection ends.
+    """Connect with an SNI, send one HTTP request, and read until the connection ends.
 
-    Nothing is verified here: what is served is told, for a check to judge. In TLS 1.3 a server that demands a
-    certificate says no only after the handshake, so that what matters is whether it answers the request.
+    The certificate of the server is not verified but returned. With TLS 1.3 a server refuses a client certificate only
+    after the client has finished its handshake: only an answer to the request shows that the client is accepted.
     """
     from OpenSSL import SSL
 
     connection = _client(server_name, protocols, credentials)
-    asked, answer, ending = False, b"", ""
+    request_sent, answer, ending = False, b"", ""
     while not ending:
         try:
-            if not asked:
+            if not request_sent:
                 connection.do_handshake()
                 connection.send(REQUEST)
-                asked = True
+                request_sent = True
             answer += connection.recv(_PIECE)
         except SSL.WantReadError:
             ending = _exchange(connection, stream)
         except SSL.ZeroReturnError:
             ending = "closed"
         except SSL.Error as error:
-            ending = _told(error)
+            ending = _reasons(error)
     chain = connection.get_peer_cert_chain(as_cryptography=True) or []
     return TlsProbeResult(tuple(chain), answer, ending)
 
 
 def ask_in_plain_text(stream: Bytes) -> TlsProbeResult:
-    """Send one HTTP request as it is, and read until the connection ends."""
+    """Send one HTTP request without TLS, and read until the connection ends."""
     stream.send(REQUEST)
     answer = b"".join(iter(stream.receive, b""))
     return TlsProbeResult(answer=answer, ending=stream.ending)
@@ -112,19 +112,19 @@ def _client(server_name: str, protocols: Sequence[bytes], credentials: Credentia
 
 
 def _exchange(connection: SSL.Connection, stream: Bytes) -> str:
-    """Send what is to be sent, and take in what comes; tells how the connection ended, where it did."""
+    """Send and receive pending TLS records; return how the connection ended, or an empty text."""
     from OpenSSL import SSL
 
     with suppress(SSL.WantReadError):
         while True:
             stream.send(connection.bio_read(_PIECE))
-    came = stream.receive()
-    if came:
-        connection.bio_write(came)
+    received = stream.receive()
+    if received:
+        connection.bio_write(received)
     return stream.ending
 
 
-def _told(error: SSL.Error) -> str:
-    """OpenSSL's own words for why a connection ended, such as an alert."""
+def _reasons(error: SSL.Error) -> str:
+    """OpenSSL's reasons for the end of a connection, such as an alert."""
     reasons = [entry[-1] for entry in error.args[0]] if error.args else []
     return ", ".join(reasons) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What each proxy on the way of an answer logged of it, so joined that one hop leads to the next."""
+"""Matches the access-log lines of one request in the client's sidecar, the gateway and the server's sidecar."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from splithorizon.traffic.requests import Reply
 
 @dataclass(frozen=True)
 class Hops:
-    """An answer from the far version, and what each proxy that it passed logged of it; None where one has no line."""
+    """An answer of the far version, with the line of each proxy on its path; None or empty if there is no line."""
 
     reply: Reply
     left: AccessLogLine
-    """The near sidecar's: where it sent the request."""
+    """The line of the near sidecar, whose upstream host is the next hop."""
     passed: AccessLogLine | None
-    """The far gateway's, of the connection by which the pod was reached."""
+    """The line of the far gateway for the connection that carried the request."""
     arrived: tuple[AccessLogLine, ...]
-    """The far pods' sidecars', of the same request: one, where it arrived once."""
+    """The lines of the far pods' sidecars; more than one if the request arrived more than once."""
 
     @property
     def whole(self) -> bool:
-        """Whether every proxy logged it."""
+        """Whether every proxy has a line."""
         return self.passed is not None and bool(self.arrived)
 
     @property
     def came_from(self) -> str:
-        """The address from which the far pod was asked; empty where that is not known."""
+        """The source address of the request at the far pod; empty if it is not known."""
         sockets = [line.downstream_remote or "" for line in self.arrived]
         return sockets[0].rpartition(":")[0].strip("[]") if sockets else ""
 
@@ -38,10 +38,10 @@ class Hops:
 def follow(
     answers: Iterable[JoinedReply], *, gateway: Iterable[AccessLogLine], pods: Iterable[AccessLogLine]
 ) -> tuple[Hops, ...]:
-    """Join the far pod's line by the request's id, and the gateway's by the socket from which the pod was asked.
+    """Match the far pod's line by the request id, and the gateway's line by the socket of its upstream connection.
 
-    That socket is the one end of a connection that both of its proxies name: what the gateway's line has for its
-    own address towards the upstream, the pod's line has for the downstream's.
+    Both lines have this socket: the gateway's as the local address of the upstream connection, and the pod's as the
+    remote address of the downstream connection.
     """
     by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
     for line in pods:

@@ -75,15 +75,15 @@ def _documents(version: str) -> list[Object]:
 
 
 def _is_copy(held: str, published: str) -> bool:
-    """Whether an image that a node holds is the published one, from any registry and with any tag, or built by us.
+    """Whether an image of a node is a copy of the published one, from any registry and with any tag, or built by us.
 
-    A company's own ``tools/curl`` may have no shell.
+    The folder counts too, because another ``curl`` image may have no shell.
     """
     folder, name = _parts(held)
     return (folder, name) == _parts(published) or (folder == HUB and name == _parts(published)[1])
 
 
 def _parts(image: str) -> tuple[str, str]:
-    """An image's folder, or its registry where it lies in none, and its name without a tag."""
+    """The last folder of an image, or its registry without a folder, and its name without a tag."""
     path, _, name = image.rpartition("/")
     return path.rpartition("/")[2], name.partition(":")[0]

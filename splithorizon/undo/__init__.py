@@ -1,1 +1,1 @@
-"""What a run changes in a cluster, who owns it, and how it is undone whatever dies in between."""
+"""Changes of a cluster, the owner of each object, and the undo, which also works after a run was killed."""

@@ -1,6 +1,6 @@
-"""Runs that change a mesh exclude each other by a Lease in the system namespace of each of its clusters.
+"""A Lease in the system namespace of each cluster of a mesh, so that only one run at a time changes the mesh.
 
-The time that counts is the API server's, so that a wrong clock of the client does no harm.
+Expiry is computed with the clock of the API server, so that a wrong clock of the client does no harm.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from splithorizon.kube.client import Kube, Object
 from splithorizon.undo import ownership
 
 NAME = "splithorizon"
-_FILE = "lease.json"
-_ENDING = "ending"
+_STATE = "lease.json"
+_NO_CHANGES = "ending"
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _CONFLICT = 409
 
 
 @dataclass(frozen=True)
 class Place:
-    """A cluster, by its uid, and the namespace in it that a Lease belongs to."""
+    """Where a Lease is stored: a cluster, which ``uid`` identifies, and a namespace. ``context`` is for messages."""
 
     kube: Kube
     namespace: str
@@ -40,66 +40,69 @@ class Place:
 
     @property
     def key(self) -> tuple[str, str]:
-        """In this order Leases are taken."""
+        """The Leases are acquired in this order."""
         return self.uid, self.namespace
 
 
 def holder_of(run: str) -> str:
-    """How a Lease names its holder."""
+    """The holder identity of a run in its Leases."""
     return f"splithorizon run {run} on {socket.gethostname()}"
 
 
 def uptime() -> float:
-    """Seconds since boot, the same in every process; where the system has such a clock, sleep counts too."""
+    """Seconds since boot, equal in all processes; suspended time is included if the system has such a clock."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def require_free(places: Sequence[Place], say: Callable[[str], None]) -> None:
-    """For a run that disrupts nothing: raise UsageProblem where another run disrupts this mesh now.
+    """Raise UsageProblem if another run changes this mesh now; for a run that does not change it.
 
-    Where the Lease may not be read, that is said, and the run goes on.
+    If this user may not read the Lease, ``say`` gets that as a message, and the run goes on.
     """
     for place in _ordered(places):
         try:
-            found, now = place.kube.get_dated("Lease", NAME, place.namespace)
+            lease, now = place.kube.get_dated("Lease", NAME, place.namespace)
         except Refused as refused:
             if refused.status != 403:
                 raise
-            say(f"{place.context}: this user may not read Leases in {place.namespace}: whether another run changes")
-            say(f"{place.context}: the mesh meanwhile is not known")
+            say(f"{place.context}: this user may not read Leases in {place.namespace}:")
+            say(f"{place.context}: another run that changes the mesh at the same time is not detected")
             continue
-        if found and not _free(found, now):
-            raise _held(place, found)
+        if lease and not _free(lease, now):
+            raise _held_by_another(place, lease)
 
 
 def require_held(folder: Path, clock: Callable[[], float] = uptime) -> None:
-    """Let a change of an existing mesh begin; ``folder`` is the run's, which its workers share.
+    """Raise EnvironmentBroke unless this run holds the Lease and may start a change of the mesh.
 
-    Raises EnvironmentBroke where this run does not hold the Lease, or is ending.
+    ``folder`` is the folder of the run, which its xdist workers share.
     """
-    if (folder / _ENDING).exists():
-        raise EnvironmentBroke("the run is ending: no further change of the mesh is begun")
+    if (folder / _NO_CHANGES).exists():
+        raise EnvironmentBroke("the run is ending: no further change of the mesh is made")
     try:
-        state = json.loads((folder / _FILE).read_text())
+        state = json.loads((folder / _STATE).read_text())
     except FileNotFoundError:
-        raise EnvironmentBroke("this run does not hold the mesh's Lease: it changes nothing there") from None
+        raise EnvironmentBroke("this run does not hold the mesh's Lease: it must not change the mesh") from None
     if state["lost"]:
-        raise EnvironmentBroke("no further change of the mesh is begun", seen=state["lost"])
+        raise EnvironmentBroke("this run has lost the mesh's Lease: no further change is made", seen=state["lost"])
     if clock() >= state["until"]:
         raise EnvironmentBroke(
-            "no further change of the mesh is begun: the run's Lease there has expired",
+            "the run's Lease of the mesh has expired: no further change is made",
             seen=f"not renewed for {timeouts().lease_expires:g} s",
         )
 
 
 def forbid_changes(folder: Path) -> None:
-    """Let no worker begin another change: what is changed is about to be undone for the last time."""
-    private_file.write(folder / _ENDING, "")
+    """Make ``require_held`` fail in every process from now on, before the run undoes its last changes."""
+    private_file.write(folder / _NO_CHANGES, "")
 
 
 @dataclass
 class MeshLease:
-    """A run's hold of a mesh, renewed by threads until ``release``; ``folder`` tells the run's workers of it."""
+    """The Leases of a run, renewed by threads until ``release``.
+
+    A file in ``folder``, the folder of the run, has their state for ``require_held`` in other processes.
+    """
 
     places: Sequence[Place]
     run: str
@@ -112,43 +115,46 @@ class MeshLease:
     _threads: list[threading.Thread] = field(default_factory=list, repr=False)
 
     def acquire(self) -> None:
-        """Take the Lease of each cluster, in the order of their uids: two runs never wait for each other.
+        """Acquire the Lease of each cluster, in the order of the uids, so that two runs never block each other.
 
-        Raises UsageProblem, which names the holder, where another run has one, or where this user may not.
+        Raises UsageProblem, which names the holder, if another run holds a Lease, or if this user may not write Leases.
         """
         try:
             for place in _ordered(self.places):
-                self._take(place)
+                self._acquire(place)
         except BaseException:
             self.release()
             raise
 
     def keep(self) -> None:
-        """Renew each Lease from now on, in the background: one cluster's silence does not cost another its Lease."""
+        """Renew each Lease in a thread of its own, so that an unreachable cluster does not delay the others."""
         for place in self.places:
             thread = threading.Thread(target=self._renew_until_stopped, args=(place,), daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def renew(self, place: Place) -> None:
-        """Renew one Lease now; an API server that does not answer is asked again in time, another holder ends it."""
-        asked = self.clock()
+        """Renew one Lease now.
+
+        A failed renewal is ignored, because the next one follows before the Lease expires. Another holder is recorded.
+        """
+        requested = self.clock()
         try:
-            found, now = place.kube.get_dated("Lease", NAME, place.namespace)
-            if found is None:
+            lease, now = place.kube.get_dated("Lease", NAME, place.namespace)
+            if lease is None:
                 place.kube.create(self._lease(now), namespace=place.namespace)
-            elif not self._ours(found):
-                self._lose(f"{_who(found)} holds it in {place.context}")
+            elif not self._ours(lease):
+                self._record_loss(f"{_holder(lease)} holds it in {place.context}")
                 return
             else:
-                self._patch(place, found, {"renewTime": _micro(now)})
+                self._patch(place, lease, {"renewTime": _micro(now)})
         except EnvironmentBroke:
-            # Not renewed: the next attempt reads again who holds it, and ``require_held`` counts the time.
+            # The next attempt reads the holder again; ``require_held`` compares the time of the last renewal.
             return
-        self._note(place, asked)
+        self._record_renewal(place, requested)
 
     def release(self) -> None:
-        """Give back what is still ours. Raises EnvironmentBroke where a cluster does not let us; it expires then."""
+        """Delete the Leases that this run still holds. Raises EnvironmentBroke if a request fails."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -158,28 +164,28 @@ class MeshLease:
             if place.key not in self._until:
                 continue
             try:
-                self._give_back(place)
+                self._release(place)
             except EnvironmentBroke as error:
                 problem = problem or error
             else:
                 del self._until[place.key]
         with suppress(FileNotFoundError):
-            (self.folder / _FILE).unlink()
+            (self.folder / _STATE).unlink()
         if problem is not None:
             raise problem
 
-    def _take(self, place: Place) -> None:
-        asked = self.clock()
+    def _acquire(self, place: Place) -> None:
+        requested = self.clock()
         try:
-            found, now = place.kube.get_dated("Lease", NAME, place.namespace)
-            if found is None:
+            lease, now = place.kube.get_dated("Lease", NAME, place.namespace)
+            if lease is None:
                 place.kube.create(self._lease(now), namespace=place.namespace)
-            elif self._ours(found) or _free(found, now):
+            elif self._ours(lease) or _free(lease, now):
                 spec = self._lease(now)["spec"]
-                transitions = int((found.get("spec") or {}).get("leaseTransitions") or 0) + 1
-                self._patch(place, found, {**spec, "leaseTransitions": transitions})
+                transitions = int((lease.get("spec") or {}).get("leaseTransitions") or 0) + 1
+                self._patch(place, lease, {**spec, "leaseTransitions": transitions})
             else:
-                raise _held(place, found)
+                raise _held_by_another(place, lease)
         except Refused as refused:
             if refused.status == 403:
                 raise UsageProblem(
@@ -188,13 +194,13 @@ class MeshLease:
                 ) from None
             if refused.status == _CONFLICT:
                 raise UsageProblem(
-                    f"{place.context}: another run took the mesh's Lease in this moment. Nothing was created."
+                    f"{place.context}: another run acquired the mesh's Lease at the same time. Nothing was created."
                 ) from None
             raise
-        self._note(place, asked)
+        self._record_renewal(place, requested)
 
-    def _patch(self, place: Place, found: Object, spec: Object) -> None:
-        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
+    def _patch(self, place: Place, lease: Object, spec: Object) -> None:
+        version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
         place.kube.patch("Lease", NAME, place.namespace, {"metadata": version, "spec": spec})
 
     def _lease(self, now: datetime) -> Object:
@@ -212,35 +218,35 @@ class MeshLease:
         }
 
     def _ours(self, lease: Object) -> bool:
-        return _who(lease) == holder_of(self.run)
+        return _holder(lease) == holder_of(self.run)
 
-    def _note(self, place: Place, asked: float) -> None:
-        """Count from before the request: by the server's clock it was renewed no earlier."""
+    def _record_renewal(self, place: Place, requested: float) -> None:
+        """Count from the time before the request: the server renewed the Lease later than that."""
         with self._mutex:
-            self._until[place.key] = asked + timeouts().lease_expires
-            self._publish()
+            self._until[place.key] = requested + timeouts().lease_expires
+            self._write_state()
 
-    def _lose(self, why: str) -> None:
+    def _record_loss(self, why: str) -> None:
         with self._mutex:
             self._lost = why
-            self._publish()
+            self._write_state()
 
-    def _publish(self) -> None:
+    def _write_state(self) -> None:
         state = {"until": min(self._until.values(), default=0.0), "lost": self._lost}
-        private_file.write(self.folder / _FILE, json.dumps(state))
+        private_file.write(self.folder / _STATE, json.dumps(state))
 
     def _renew_until_stopped(self, place: Place) -> None:
         while not self._stop.wait(timeouts().lease_renewed):
             self.renew(place)
 
-    def _give_back(self, place: Place) -> None:
-        found = place.kube.get("Lease", NAME, place.namespace)
-        if found is None or not self._ours(found):
+    def _release(self, place: Place) -> None:
+        lease = place.kube.get("Lease", NAME, place.namespace)
+        if lease is None or not self._ours(lease):
             return
         try:
-            place.kube.delete("Lease", NAME, place.namespace, only=found)
+            place.kube.delete("Lease", NAME, place.namespace, only=lease)
         except Refused as refused:
-            # Whoever wrote it since has taken it over.
+            # Another run has acquired the Lease since it was read.
             if refused.status != _CONFLICT:
                 raise
 
@@ -249,25 +255,25 @@ def _ordered(places: Sequence[Place]) -> list[Place]:
     return sorted(places, key=lambda place: place.key)
 
 
-def _who(lease: Object) -> str:
+def _holder(lease: Object) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
 def _free(lease: Object, now: datetime) -> bool:
-    """Whether nobody holds a Lease, or its holder has not renewed it in time."""
+    """Whether a Lease has no holder or has expired."""
     spec = lease.get("spec") or {}
-    if not _who(lease) or not spec.get("renewTime"):
+    if not _holder(lease) or not spec.get("renewTime"):
         return True
     renewed = datetime.fromisoformat(spec["renewTime"])
     return now > renewed + timedelta(seconds=int(spec.get("leaseDurationSeconds") or 0))
 
 
-def _held(place: Place, lease: Object) -> UsageProblem:
+def _held_by_another(place: Place, lease: Object) -> UsageProblem:
     spec = lease["spec"]
     return UsageProblem(
-        f"{place.context}: {_who(lease)} changes this mesh now, by the Lease {place.namespace}/{NAME}, renewed at "
-        f"{spec['renewTime']}: wait for its end; a Lease expires {spec['leaseDurationSeconds']} s after its last "
-        "renewal. Nothing was created."
+        f"{place.context}: {_holder(lease)} changes this mesh now and holds the Lease {place.namespace}/{NAME}, "
+        f"renewed at {spec['renewTime']}: wait until that run has ended; the Lease expires "
+        f"{spec['leaseDurationSeconds']} s after its last renewal. Nothing was created."
     )
 
 

@@ -1,4 +1,4 @@
-"""Changes of a cluster that can be undone: each is permitted, written down with its undo, and only then made."""
+"""Changes of a cluster. Each is checked for permission and recorded with its undo before it is made."""
 
 from __future__ import annotations
 
@@ -15,90 +15,88 @@ from splithorizon.kube.api_resources import namespace_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 from splithorizon.undo import ownership, undo_log
-from splithorizon.undo.undo_log import Action, permit, project, record, restorable
+from splithorizon.undo.undo_log import Action, project, record, require_permitted, restorable
 
 
 def patch(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
-    """Merge ``body`` into an object; the undo puts back exactly what it replaced."""
+    """Merge ``body`` into an object; the undo restores exactly the replaced fields."""
     _patch(kube, Action.PATCH, kind, name, namespace, body, undo)
 
 
 def patch_status(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
-    """Merge ``body``, which holds ``status``, into an object's status; the undo puts back exactly what it replaced."""
+    """Merge ``body``, which has only ``status``, into an object's status; the undo restores the replaced fields."""
     _patch(kube, Action.PATCH_STATUS, kind, name, namespace, body, undo)
 
 
 def remove_label(kube: Kube, kind: str, name: str, namespace: str | None, label: str, undo: ExitStack) -> None:
-    """Take one label away."""
+    """Remove one label; the undo adds it again."""
     patch(kube, kind, name, namespace, {"metadata": {"labels": {label: None}}}, undo)
 
 
 def delete(kube: Kube, kind: str, name: str, namespace: str | None, undo: ExitStack) -> None:
-    """Delete an object; the undo makes it again as it was, unless somebody else did."""
-    permit(kube, namespace)
-    found = _read(kube, kind, name, namespace)
-    uid = str(found["metadata"].get("uid", ""))
-    entry = record(kube, Action.DELETE, kind, name, namespace, before=restorable(found), left=[], uid=uid)
+    """Delete an object; the undo creates it again as it was, unless somebody else created it."""
+    require_permitted(kube, namespace)
+    current = _read(kube, kind, name, namespace)
+    uid = str(current["metadata"].get("uid", ""))
+    entry = record(kube, Action.DELETE, kind, name, namespace, before=restorable(current), left=[], uid=uid)
     undo.callback(entry.undo)
     entry.back_up()
     kube.delete(kind, name, namespace)
 
 
 def delete_pod(kube: Kube, name: str, namespace: str, *, gone_within: float) -> None:
-    """Delete a pod, for which its controller makes another: there is nothing to undo."""
-    permit(kube, namespace)
+    """Delete a pod that its controller replaces: there is nothing to undo."""
+    require_permitted(kube, namespace)
     kube.delete("Pod", name, namespace, gone_within=gone_within)
 
 
 def restart(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> None:
-    """Change a pod template as ``kubectl rollout restart`` does: an undo would restart the pods once more."""
-    permit(kube, namespace)
+    """Change a pod template as ``kubectl rollout restart`` does. There is no undo: it would restart the pods."""
+    require_permitted(kube, namespace)
     kube.patch(kind, name, namespace, body)
 
 
 def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: ExitStack) -> None:
-    """Make objects that are not there yet, labelled with the run; the undo deletes them.
+    """Create objects with the label of the run; the undo deletes them.
 
-    Raises EnvironmentBroke where one is there that this run did not make.
+    Raises EnvironmentBroke if an object exists that this run did not create.
     """
     for document in manifests.load(documents) if isinstance(documents, Path) else documents:
         _create(kube, document, namespace, undo)
 
 
 def change_created(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> None:
-    """Merge ``body`` into an object that this run made by ``apply``, whose undo stays that it is deleted."""
-    permit(kube, namespace)
-    entry = next(
-        (one for one in undo_log.pending_in(kube.kubeconfig.parent) if _makes(one.change, kube, kind, name, namespace)),
-        None,
-    )
+    """Merge ``body`` into an object that this run created by ``apply``, whose undo still deletes it."""
+    require_permitted(kube, namespace)
+    pending = undo_log.pending_in(kube.kubeconfig.parent)
+    entry = next((entry for entry in pending if _creates(entry.change, kube, kind, name, namespace)), None)
     if entry is None:
-        raise EnvironmentBroke(f"this run made no {kind} {namespace}/{name} in the {kube.role}")
+        raise EnvironmentBroke(f"this run created no {kind} {namespace}/{name} in the {kube.role}")
     left = entry.change.left[-1]
     planned = manifests.overlay(left, body)
-    entry.left(left, planned, settled=False)
-    entry.left(project(kube.patch(kind, name, namespace, body), planned), settled=True)
+    entry.update(left, planned, settled=False)
+    entry.update(project(kube.patch(kind, name, namespace, body), planned), settled=True)
 
 
 def mesh_config(kube: Kube, name: str, namespace: str, settings: Object, undo: ExitStack) -> None:
-    """Set fields of istiod's mesh configuration, which it reads again by itself; the undo puts back the very text."""
+    """Set fields of the mesh configuration in istiod's ConfigMap, which istiod watches; the undo restores the text."""
     config = yaml.safe_load(_read(kube, "ConfigMap", name, namespace)["data"]["mesh"])
     patch(kube, "ConfigMap", name, namespace, {"data": {"mesh": yaml.safe_dump(config | settings)}}, undo)
 
 
-def mesh_network(kube: Kube, name: str, namespace: str, network: str, told: Object, undo: ExitStack) -> None:
-    """Tell istiod something else of one network in its ConfigMap; the undo puts back the very text."""
+def mesh_network(kube: Kube, name: str, namespace: str, network: str, settings: Object, undo: ExitStack) -> None:
+    """Set fields of one network in meshNetworks of istiod's ConfigMap; the undo restores the text."""
     networks = yaml.safe_load(_read(kube, "ConfigMap", name, namespace)["data"]["meshNetworks"])
-    networks["networks"][network] |= told
+    networks["networks"][network] |= settings
     patch(kube, "ConfigMap", name, namespace, {"data": {"meshNetworks": yaml.safe_dump(networks)}}, undo)
 
 
 def inverse(before: Any, body: Object) -> Object:
-    """The merge patch that leads back to ``before`` once ``body`` has been merged into it."""
-    known = before if isinstance(before, dict) else {}
+    """The merge patch that restores ``before`` after ``body`` was merged into it."""
+    original = before if isinstance(before, dict) else {}
     return {
-        key: inverse(known.get(key), value) if isinstance(value, dict) and isinstance(known.get(key), dict)
-        else known.get(key)
+        key: inverse(original.get(key), value) if isinstance(value, dict) and isinstance(original.get(key), dict)
+        else original.get(key)
         for key, value in body.items()
     }  # fmt: skip
 
@@ -106,47 +104,49 @@ def inverse(before: Any, body: Object) -> Object:
 def _patch(
     kube: Kube, action: Action, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack
 ) -> None:
-    permit(kube, namespace)
-    found = _read(kube, kind, name, namespace)
-    uid = str(found["metadata"].get("uid", ""))
-    entry = record(kube, action, kind, name, namespace, before=inverse(found, body), left=[body], uid=uid)
+    require_permitted(kube, namespace)
+    current = _read(kube, kind, name, namespace)
+    uid = str(current["metadata"].get("uid", ""))
+    entry = record(kube, action, kind, name, namespace, before=inverse(current, body), left=[body], uid=uid)
     undo.callback(entry.undo)
     entry.back_up()
     send = kube.patch_status if action is Action.PATCH_STATUS else kube.patch
-    entry.left(project(send(kind, name, namespace, body), body), settled=True)
+    entry.update(project(send(kind, name, namespace, body), body), settled=True)
 
 
 def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> None:
-    name, space = document["metadata"]["name"], namespace_of(document, namespace)
-    permit(kube, space)
+    name, target_namespace = document["metadata"]["name"], namespace_of(document, namespace)
+    require_permitted(kube, target_namespace)
     run = ownership.run_of(kube.kubeconfig.parent)
-    wanted = manifests.overlay(document, {"metadata": {"labels": {ownership.RUN: ownership.label_value(run)}}})
-    entry = record(kube, Action.CREATE, document["kind"], name, space, before=None, left=[wanted])
+    labelled = manifests.overlay(document, {"metadata": {"labels": {ownership.RUN: ownership.label_value(run)}}})
+    entry = record(kube, Action.CREATE, document["kind"], name, target_namespace, before=None, left=[labelled])
     undo.callback(entry.undo)
     entry.back_up()
     if entry.change.owned:
-        (made,) = kube.apply(wanted, namespace=namespace)
+        (created,) = kube.apply(labelled, namespace=namespace)
     else:
         try:
-            made = kube.create(wanted, namespace=namespace)
+            created = kube.create(labelled, namespace=namespace)
         except Refused as refused:
             if refused.status == 409:
-                entry.strike_out()
+                entry.discard()
+                kind = document["kind"]
                 raise EnvironmentBroke(
-                    f"{document['kind']} {space}/{name} of the {kube.role} is there already, and not this run's: "
-                    "it is left alone",
-                    next_command=f"{kube.kubectl} get {document['kind'].lower()} {name} --namespace {space} -o yaml",
+                    f"{kind} {target_namespace}/{name} of the {kube.role} already exists, and this run did not create "
+                    "it: it is not changed",
+                    next_command=f"{kube.kubectl} get {kind.lower()} {name} --namespace {target_namespace} -o yaml",
                 ) from None
             raise
-    entry.left(project(made, wanted), uid=str(made["metadata"].get("uid", "")), settled=True)
+    entry.update(project(created, labelled), uid=str(created["metadata"].get("uid", "")), settled=True)
 
 
-def _makes(change: undo_log.Change, kube: Kube, kind: str, name: str, namespace: str) -> bool:
+def _creates(change: undo_log.Change, kube: Kube, kind: str, name: str, namespace: str) -> bool:
     return change.action is Action.CREATE and change.target == (str(kube.role), kind, namespace, name)
 
 
 def _read(kube: Kube, kind: str, name: str, namespace: str | None) -> Object:
-    found = kube.get(kind, name, namespace)
-    if found is None:
-        raise EnvironmentBroke(f"no {kind} {name} in the {kube.role} to break: the mesh is not as it should be before")
-    return found
+    current = kube.get(kind, name, namespace)
+    if current is None:
+        what = f"{kind} {name} of the {kube.role} cannot be changed, because it does not exist"
+        raise EnvironmentBroke(f"{what}: the mesh is not in the state that the change needs")
+    return current

@@ -1,4 +1,4 @@
-"""What a run could not put back in a mesh, or left alone because somebody else had changed it meanwhile."""
+"""An object of a mesh that a run did not restore, by failure or because somebody else changed it meanwhile."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from annotated_types import MinLen
 
 @dataclass(frozen=True)
 class NotRestored:
-    """One object of a mesh that is not as it was before the run."""
+    """One object of a mesh whose state differs from the state before the run."""
 
-    # For the report, which takes it as it is.
+    # Pydantic configuration for the report, which contains these objects.
     __pydantic_config__: ClassVar[Mapping[str, object]] = {"extra": "forbid", "use_attribute_docstrings": True}
 
     object: Annotated[str, MinLen(1)]
     """Kind, namespace and name, and the cluster."""
     reason: Annotated[str, MinLen(1)]
-    """Why it is not as it was; values of a Secret by digest alone."""
+    """Why it is not restored. Values of a Secret are shown as digests only."""
     command: str = ""
-    """The command that restores it or, where it was left alone, shows it."""
+    """The command that restores the object, or shows it if somebody else changed it."""
     pending: bool = True
-    """Whether it is still to be restored; false where somebody else changed it meanwhile, and it was left alone."""
+    """Whether it has still to be restored; false if somebody else changed it meanwhile, so that it was left alone."""

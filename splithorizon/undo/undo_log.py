@@ -1,7 +1,8 @@
-"""The undo log: what a run changed in a mesh, written down before the change and kept until it is undone.
+"""The undo log: one entry per change of a mesh, written before the change and deleted after its undo.
 
-An entry lies in the run's folder and, for an object of an existing mesh, also in a Secret beside that object, under one
-id: any machine can undo what a lost one changed. An undo touches only what the run itself left there.
+An entry is a file in the run's folder. For an object of an existing mesh it is also stored in a Secret in the namespace
+of the object, with the same id, so that any machine can undo the changes of a run whose machine is lost. An undo
+changes only fields that still have the value that the run gave them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import difflib
 import hashlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from splithorizon.base import private_file, process
+from splithorizon.base import commands, private_file, process
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
@@ -33,22 +35,22 @@ from splithorizon.undo.ownership import Scope
 
 T = TypeVar("T")
 
-_PENDING = "changes"
+_ENTRIES = "changes"
 _REMARKS = "remarks"
-_BACKUP = "splithorizon-undo-"
-_ENTRY = "entry"
+_BACKUP_PREFIX = "splithorizon-undo-"
+_ENTRY_KEY = "entry"
 _WRITTEN = "splithorizon.io/written"
 _ABOUT = "splithorizon.io/about"
-_MADE_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
-# Too many requests, a timeout, somebody wrote in the same moment; and every error of the server's own.
-_PASSES = frozenset({408, 409, 429})
-_SHOWN = 100
+_SET_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
+# Request timeout, a conflicting write, too many requests; errors from 500 on are retried as well.
+_RETRIED = frozenset({408, 409, 429})
+_VALUE_LENGTH = 100
 _FIELDS_SHOWN = 3
 _numbers = count()
 
 
 class Action(StrEnum):
-    """What a run did to an object."""
+    """The kind of a change."""
 
     PATCH = "patch"
     PATCH_STATUS = "patch status"
@@ -58,12 +60,13 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One change of one object, and what its undo needs.
+    """One change of one object, and everything that its undo needs.
 
-    ``before`` holds the fields as they were (of a deleted object all of them; None stands for a field that was not
-    there), ``left`` the states in which the run may have left just these fields: several while a request is on its way.
-    ``settled`` tells whether ``left`` is what the API server answered. ``uid`` is the object's, of a created one as
-    soon as it is known. ``backup`` is the namespace of the Secret in the cluster, empty without one.
+    ``before`` has the values of the changed fields before the change, with None for a missing field. For a deleted
+    object it has all fields. ``left`` has the possible states of these fields after the change: several while the
+    answer to a request is not known. ``settled`` says whether ``left`` is the state that the API server returned.
+    ``uid`` is that of the object, or empty for an object whose creation was not answered. ``backup`` is the namespace
+    of the Secret with a copy of the entry, or empty.
     """
 
     id: str
@@ -83,26 +86,26 @@ class Change:
     kubectl: str = ""
 
     def __str__(self) -> str:
-        """Name the object, as a person looks for it."""
+        """Kind, namespace and name of the object, and its cluster."""
         return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name} of the {self.role}"
 
     @property
     def target(self) -> tuple[str, str, str | None, str]:
-        """The object, whatever was done to it."""
+        """The identity of the object, to find other changes of it."""
         return self.role, self.kind, self.namespace, self.name
 
     @property
     def backup_name(self) -> str:
-        """The name of the Secret in the cluster."""
-        return f"{_BACKUP}{ownership.name_part(self.run)}-{self.id}"
+        """The name of the Secret with the copy of the entry."""
+        return f"{_BACKUP_PREFIX}{ownership.name_part(self.run)}-{self.id}"
 
     def to_json(self) -> str:
-        """As it is written down, in the run's folder and in the cluster."""
+        """The entry as it is stored in the run's folder and in the Secret."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Change:
-        """Read what ``to_json`` wrote; raises EnvironmentBroke for anything else."""
+        """Parse the result of ``to_json``; raises EnvironmentBroke for anything else."""
         try:
             content = json.loads(text)
             return cls(**{**content, "action": Action(content["action"])})
@@ -111,23 +114,23 @@ class Change:
 
 
 class Pending:
-    """One entry of the undo log, on disk and in the cluster; ``undo`` takes the change back and strikes it out."""
+    """One entry of the undo log, in a file and, in an existing mesh, in a Secret; ``undo`` deletes both."""
 
     def __init__(self, kube: Kube, file: Path) -> None:
-        """Use ``record`` or ``pending_in`` instead."""
+        """For ``record`` and ``pending_in``, which are to be used instead."""
         self._kube = kube
         self.file = file
 
     @property
     def change(self) -> Change:
-        """Read it from disk: another process may have written it last. Raises EnvironmentBroke for half of one."""
+        """Read the file, which another process may have updated. Raises EnvironmentBroke if it cannot be parsed."""
         try:
             return Change.from_json(self.file.read_text())
         except (OSError, UnicodeDecodeError, EnvironmentBroke) as error:
             raise EnvironmentBroke(f"{self.file} cannot be read", seen=type(error).__name__) from None
 
     def back_up(self) -> None:
-        """Store the entry in the cluster, before the change; nothing to do in a mesh that the run owns."""
+        """Store the entry in a Secret, before the change; does nothing for an object that the run owns."""
         change = self.change
         if not change.backup:
             return
@@ -136,34 +139,34 @@ class Pending:
             try:
                 self._kube.create(_backup_of(change, self._scope), namespace=change.backup)
             except Refused as refused:
-                # An answer was lost: its name is this entry's alone.
+                # No other entry has this name: an earlier request succeeded, but its answer was lost.
                 if refused.status != 409:
                     raise
 
-        _persistently(f"the undo of {change} is stored in the cluster", store)
+        _with_retries(f"the undo of {change} is stored in the cluster", store)
 
-    def left(self, *states: Object, uid: str = "", settled: bool) -> None:
-        """Note in which states the run leaves the object: before the request what it asks, afterwards what it got."""
+    def update(self, *states: Object, uid: str = "", settled: bool) -> None:
+        """Record the possible states after the request, or (``settled``) the state that the server returned."""
         change = self.change
         change = replace(change, left=list(states), uid=uid or change.uid, settled=settled)
         private_file.write(self.file, change.to_json())
         if change.backup:
             body = {"data": _data(change)}
-            _persistently(
+            _with_retries(
                 f"the undo of {change} is stored in the cluster",
                 lambda: self._kube.patch("Secret", change.backup_name, change.backup, body),
             )
 
-    def strike_out(self) -> None:
-        """Forget an entry whose change did not happen."""
+    def discard(self) -> None:
+        """Delete the entry of a change that was not made."""
         _remove_backup(self._kube, self.change)
         self.file.unlink(missing_ok=True)
 
     def undo(self) -> None:
-        """Take the change back, or leave the object alone where somebody else changed it, which is noted.
+        """Revert the change, or, if somebody else changed the object meanwhile, leave it alone and add a remark.
 
-        Nothing to do where another process did it. Raises EnvironmentBroke, with the entry kept, where the cluster
-        does not let us.
+        Does nothing if another process has already undone it. Raises EnvironmentBroke if a request fails, and keeps the
+        entry then.
         """
         try:
             change = self.change
@@ -171,14 +174,14 @@ class Pending:
             if self.file.exists():
                 raise
             return
-        if not change.owned and (later := self._later(change)):
-            raise EnvironmentBroke(f"{change} is not as before: a later change of it is to be undone first", seen=later)
+        if not change.owned and (later := self._later_entry(change)):
+            raise EnvironmentBroke(f"{change} is not restored: a later change of it must be undone first", seen=later)
         try:
-            why = take_back(self._kube, change)
+            why = revert(self._kube, change)
         except EnvironmentBroke as problem:
             command = self._scope.restore_command if self._scope else ""
             raise EnvironmentBroke(
-                f"{change} is not as before: {problem.what}", seen=problem.seen, next_command=command
+                f"{change} is not restored: {problem.what}", seen=problem.seen, next_command=command
             ) from problem
         if why:
             remark(self.file.parents[1], change.id, left_alone(change, why))
@@ -188,17 +191,17 @@ class Pending:
     def _scope(self) -> Scope | None:
         return Scope.read(self.file.parents[1])
 
-    def _later(self, change: Change) -> str:
+    def _later_entry(self, change: Change) -> str:
         for file in _files(self.file.parents[1]):
             if file.name > self.file.name and Pending(self._kube, file).change.target == change.target:
                 return file.name
         return ""
 
 
-def permit(kube: Kube, namespace: str | None) -> None:
-    """Let a change begin. Outside of our own namespace in an existing mesh the run has to hold the mesh's Lease.
+def require_permitted(kube: Kube, namespace: str | None) -> None:
+    """Raise EnvironmentBroke unless the run may change objects in this namespace now.
 
-    Raises EnvironmentBroke where it does not.
+    In an existing mesh, outside of the run's own namespace, it has to hold the Lease of the mesh.
     """
     folder = kube.kubeconfig.parent
     scope = Scope.read(folder)
@@ -217,12 +220,12 @@ def record(
     left: Sequence[Object],
     uid: str = "",
 ) -> Pending:
-    """Write a change down in the run's folder, where secrets may lie, before it is made."""
+    """Add an entry for the next change, in the private folder of the run, because it may contain secrets."""
     folder = kube.kubeconfig.parent
     scope = Scope.read(folder)
     outside = scope is not None and scope.outside(namespace)
-    (folder / _PENDING).mkdir(mode=0o700, exist_ok=True)
-    # By its time, for workers write side by side and the last change has to be undone first.
+    (folder / _ENTRIES).mkdir(mode=0o700, exist_ok=True)
+    # The id begins with the time, because processes add entries in parallel and the last change is undone first.
     change = Change(
         id=f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}",
         run=ownership.run_of(folder),
@@ -239,71 +242,73 @@ def record(
         kubeconfig=str(kube.kubeconfig),
         kubectl=kube.kubectl,
     )
-    entry = Pending(kube, folder / _PENDING / f"{change.id}.json")
+    entry = Pending(kube, folder / _ENTRIES / f"{change.id}.json")
     private_file.write(entry.file, change.to_json())
     return entry
 
 
 def pending_in(folder: Path) -> Iterator[Pending]:
-    """What a run changed and has not undone, last change first; half-written entries too."""
+    """The entries of the changes that are not undone, last change first; also entries that cannot be parsed."""
     for file in reversed(_files(folder)):
         yield Pending(_kube_of(file), file)
 
 
 def is_pending(folder: Path) -> bool:
-    """Whether a change of this run is not undone, or cannot be read."""
+    """Whether an entry of this run is left."""
     return bool(_files(folder))
 
 
 def restore(folder: Path) -> list[NotRestored]:
-    """Undo what is pending, last change first; return what stays pending.
+    """Undo the pending changes, last change first; return those that stay pending.
 
-    A cluster that did not answer in time is not asked again, so that all of it is bounded.
+    After a timeout, the other changes of that cluster are not attempted, so that the total time is limited.
     """
-    left: list[NotRestored] = []
-    silent: dict[str, str] = {}
-    scope_command = _command(folder)
+    not_restored: list[NotRestored] = []
+    unreachable: dict[str, str] = {}
+    restore_command = _command(folder)
     for entry in pending_in(folder):
         try:
             change = entry.change
         except EnvironmentBroke as problem:
-            # A worker that is still there may have undone it in this moment.
+            # If the file is gone, a worker that is still running has undone the change.
             if entry.file.exists():
-                left.append(NotRestored(str(entry.file), str(problem), scope_command, pending=True))
+                not_restored.append(NotRestored(str(entry.file), str(problem), restore_command, pending=True))
             continue
         try:
-            if why := silent.get(change.role):
+            if why := unreachable.get(change.role):
                 raise EnvironmentBroke(why)
             entry.undo()
         except EnvironmentBroke as problem:
             if isinstance(problem.__cause__, TimedOut):
-                silent[change.role] = problem.seen or problem.what
-            left.append(NotRestored(str(change), problem.seen or problem.what, scope_command, pending=True))
-    return left
+                unreachable[change.role] = problem.seen or problem.what
+            reason = problem.seen or problem.what
+            not_restored.append(NotRestored(str(change), reason, restore_command, pending=True))
+    return not_restored
 
 
 def require_restored(folder: Path) -> None:
-    """Let a test begin to change an existing mesh only as it was before the run; tries once more what is pending.
+    """Raise EnvironmentBroke unless an existing mesh is in its state before the run; first attempt the pending undos.
 
-    Raises EnvironmentBroke where something is not as it was: what was seen then would be this run's own doing.
+    A test that changes the mesh calls this first, because it would otherwise observe an earlier change of this run.
     """
     scope = Scope.read(folder)
     if scope is None or scope.owned:
         return
-    left = [*restore(folder), *(one for one in remarks(folder) if one.pending)]
-    if left:
-        what = f"{left[0].object} is not as before an earlier change of this run: nothing more is changed"
-        raise EnvironmentBroke(what, seen=left[0].reason, next_command=left[0].command)
+    not_restored = [*restore(folder), *(entry for entry in remarks(folder) if entry.pending)]
+    if not_restored:
+        first = not_restored[0]
+        what = f"{first.object} is not restored after an earlier change of this run: no further change is made"
+        raise EnvironmentBroke(what, seen=first.reason, next_command=first.command)
 
 
-def remark(folder: Path, name: str, found: NotRestored) -> None:
-    """Keep something for the run's summary, for the process that writes it."""
+def remark(folder: Path, name: str, content: NotRestored) -> None:
+    """Store a remark for the summary of the run, which another process may write."""
     (folder / _REMARKS).mkdir(mode=0o700, exist_ok=True)
-    private_file.write(folder / _REMARKS / f"{name}.json", json.dumps(asdict(found)))
+    private_file.write(folder / _REMARKS / f"{name}.json", json.dumps(asdict(content)))
 
 
 def forget_remark(folder: Path, name: str) -> None:
-    """Take back a remark that is no longer true; nothing happens where there is none."""
+    """Delete a remark that is no longer true, if it exists."""
     (folder / _REMARKS / f"{name}.json").unlink(missing_ok=True)
 
 
@@ -313,75 +318,78 @@ def has_remark(folder: Path, name: str) -> bool:
 
 
 def remarks(folder: Path) -> list[NotRestored]:
-    """What is kept for the summary, oldest first; of one that cannot be read, its file."""
-    found = []
+    """The remarks for the summary, oldest first; for one that cannot be parsed, the name of its file."""
+    result = []
     for file in sorted((folder / _REMARKS).glob("*.json")):
         try:
-            found.append(NotRestored(**json.loads(file.read_text())))
+            result.append(NotRestored(**json.loads(file.read_text())))
         except (OSError, ValueError, TypeError) as error:
-            found.append(NotRestored(str(file), f"it cannot be read: {type(error).__name__}", "", pending=False))
-    return found
+            result.append(NotRestored(str(file), f"it cannot be read: {type(error).__name__}", "", pending=False))
+    return result
 
 
 def left_alone(change: Change, why: str) -> NotRestored:
-    """What is said of an object that somebody else changed, with the command that shows it."""
+    """The remark about an object that somebody else changed, with the command that shows the object."""
     words = [change.kubectl, *(["--namespace", change.namespace] if change.namespace else [])]
     return NotRestored(
         str(change), why, " ".join([*words, "get", change.kind.lower(), change.name, "-o", "yaml"]), pending=False
     )
 
 
-def take_back(kube: Kube, change: Change) -> str:
-    """Undo one change and remove its copy in the cluster; return why the object was left alone, or nothing.
+def revert(kube: Kube, change: Change) -> str:
+    """Revert one change and delete its Secret; return why the object was left alone, or an empty string.
 
-    A request without answer is sent again, for a minute. Raises EnvironmentBroke where the cluster does not let us.
+    A request without an answer is repeated for up to a minute. Raises EnvironmentBroke if that does not succeed.
     """
 
     def attempt() -> str:
-        why = _take_back(kube, change)
+        why = _revert(kube, change)
         _remove_backup(kube, change)
         return why
 
-    # Even of a run that is being stopped.
+    # Also when the run is cancelled.
     with process.cleaning_up():
-        return _persistently(f"{change} is as before", attempt)
+        return _with_retries(f"{change} is restored", attempt)
 
 
 def backups(kube: Kube) -> list[Object]:
-    """The Secrets in a cluster that hold entries of any run's undo log, newest first."""
-    found = [
-        one for one in kube.list("Secret", labels=ownership.SELECTOR) if one["metadata"]["name"].startswith(_BACKUP)
-    ]
-    return sorted(found, key=lambda one: str(one["metadata"].get("annotations", {}).get(_WRITTEN, "")), reverse=True)
+    """The Secrets in a cluster with entries of any run's undo log, newest first."""
+    owned = kube.list("Secret", labels=ownership.SELECTOR)
+    secrets = [secret for secret in owned if secret["metadata"]["name"].startswith(_BACKUP_PREFIX)]
+
+    def written(secret: Object) -> str:
+        return str(secret["metadata"].get("annotations", {}).get(_WRITTEN, ""))
+
+    return sorted(secrets, key=written, reverse=True)
 
 
 def entry_of(backup: Object) -> Change:
-    """The entry that a Secret in a cluster holds; raises EnvironmentBroke where it holds none."""
+    """The entry in a Secret of ``backups``; raises EnvironmentBroke if there is none."""
     metadata = backup["metadata"]
     try:
-        text = base64.b64decode(backup["data"][_ENTRY]).decode()
+        text = base64.b64decode(backup["data"][_ENTRY_KEY]).decode()
     except (KeyError, TypeError, ValueError) as error:
-        what = f"Secret {metadata['namespace']}/{metadata['name']} holds no entry of an undo log"
+        what = f"Secret {metadata['namespace']}/{metadata['name']} has no entry of an undo log"
         raise EnvironmentBroke(what, seen=type(error).__name__) from None
     return Change.from_json(text)
 
 
-def restorable(found: Object) -> Object:
-    """An object without what the API server alone writes, as it is made again."""
-    metadata = {key: value for key, value in found["metadata"].items() if key not in _MADE_BY_THE_SERVER}
-    return {key: value for key, value in found.items() if key != "status"} | {"metadata": metadata}
+def restorable(current: Object) -> Object:
+    """An object without the fields that only the API server sets, so that it can be created again."""
+    metadata = {key: value for key, value in current["metadata"].items() if key not in _SET_BY_THE_SERVER}
+    return {key: value for key, value in current.items() if key != "status"} | {"metadata": metadata}
 
 
-def project(found: Any, shape: Object) -> Object:
-    """The fields of an object that ``shape`` names; None for one that is not there."""
-    known = found if isinstance(found, Mapping) else {}
+def project(current: Any, shape: Object) -> Object:
+    """The fields of an object that ``shape`` has; None for a missing field."""
+    fields = current if isinstance(current, Mapping) else {}
     return {
-        key: project(known.get(key), value) if isinstance(value, dict) and value else known.get(key)
+        key: project(fields.get(key), value) if isinstance(value, dict) and value else fields.get(key)
         for key, value in shape.items()
     }
 
 
-def _take_back(kube: Kube, change: Change) -> str:
+def _revert(kube: Kube, change: Change) -> str:
     current = kube.get(change.kind, change.name, change.namespace)
     match change.action:
         case Action.CREATE:
@@ -397,12 +405,13 @@ def _undo_create(kube: Kube, change: Change, current: Object | None) -> str:
         return ""
     metadata = current["metadata"]
     if not change.owned:
-        ours = metadata["uid"] == change.uid if change.uid else _is_of(current, change.run)
+        ours = metadata["uid"] == change.uid if change.uid else _has_label_of(current, change.run)
         if not ours:
-            return (
-                f"it is no longer the one that the run made: uid {metadata['uid']}, the run's {change.uid or 'unknown'}"
-            )
-        if "deletionTimestamp" not in metadata and not any(_is_left(current, left, change) for left in change.left):
+            created = change.uid or "unknown"
+            return f"somebody replaced it: uid {metadata['uid']}, the object that the run created had uid {created}"
+        if "deletionTimestamp" not in metadata and not any(
+            _is_unchanged(current, left, change) for left in change.left
+        ):
             return _changed(change, current)
     if "deletionTimestamp" not in metadata:
         kube.delete(change.kind, change.name, change.namespace, only=current)
@@ -416,18 +425,18 @@ def _undo_delete(kube: Kube, change: Change, current: Object | None) -> str:
         return ""
     if current["metadata"]["uid"] == change.uid:
         if "deletionTimestamp" in current["metadata"]:
-            raise NotYet("it is still on its way out")
+            raise NotYet("it is still being deleted")
         return ""
-    found = restorable(current)
-    if found == before:
+    content = restorable(current)
+    if content == before:
         return ""
     if change.owned:
         kube.apply(before, namespace=change.namespace)
         return ""
-    if _is_of(current, change.run):
-        raise EnvironmentBroke(f"{change}: what the run made in its place is still there")
+    if _has_label_of(current, change.run):
+        raise EnvironmentBroke(f"{change}: the object that the run created in its place still exists")
     return (
-        f"somebody made it again: uid {current['metadata']['uid']}, content {_digest(found)}; "
+        f"somebody recreated it: uid {current['metadata']['uid']}, content {_digest(content)}; "
         f"before the run uid {change.uid}, content {_digest(before)}"
     )
 
@@ -436,114 +445,125 @@ def _undo_patch(kube: Kube, change: Change, current: Object | None) -> str:
     before = change.before or {}
     if current is None:
         if change.owned:
-            raise EnvironmentBroke(f"there is no {change} any more")
+            raise EnvironmentBroke(f"{change} does not exist any more")
         return "somebody deleted it"
     shape = change.left[0]
-    if _bare(project(current, shape)) == _bare(before):
+    if _without_empty(project(current, shape)) == _without_empty(before):
         return ""
     if not change.owned:
         if current["metadata"]["uid"] != change.uid:
-            return f"somebody made it again: uid {current['metadata']['uid']}, before the run {change.uid}"
-        if not any(_is_left(current, left, change) for left in change.left):
+            return f"somebody recreated it: uid {current['metadata']['uid']}, before the run uid {change.uid}"
+        if not any(_is_unchanged(current, left, change) for left in change.left):
             return _changed(change, current)
-    body = _back(current, before, shape)
+    body = _restoring_patch(current, before, shape)
     body["metadata"] = {**(body.get("metadata") or {}), "resourceVersion": current["metadata"]["resourceVersion"]}
     send = kube.patch_status if change.action is Action.PATCH_STATUS else kube.patch
     send(change.kind, change.name, change.namespace, body)
     return ""
 
 
-def _back(current: Any, before: Any, shape: Object) -> Object:
-    """The merge patch that leads from ``current`` back to ``before`` in the fields of ``shape``, and in no other.
+def _restoring_patch(current: Any, before: Any, shape: Object) -> Object:
+    """The merge patch from ``current`` to ``before`` for the fields of ``shape`` only.
 
-    What the run made around a field goes with it, unless somebody put something beside it.
+    A mapping that the run added for its fields is removed as well, unless somebody added other fields to it.
     """
-    known, was = (one if isinstance(one, dict) else {} for one in (current, before))
+    now = current if isinstance(current, dict) else {}
+    was = before if isinstance(before, dict) else {}
     body: Object = {}
     for key, inner in shape.items():
         if not (isinstance(inner, dict) and inner):
             body[key] = was.get(key)
-        elif isinstance(was.get(key), dict) or _bare(known.get(key)) != _bare(project(known.get(key), inner)):
-            body[key] = _back(known.get(key), was.get(key), inner)
+        elif isinstance(was.get(key), dict) or _has_others(now.get(key), inner):
+            body[key] = _restoring_patch(now.get(key), was.get(key), inner)
         else:
             body[key] = was.get(key)
     return body
 
 
-def _is_left(current: Object, left: Object, change: Change) -> bool:
-    """Whether the fields are as the run left them; before the server's answer, but for what it fills in."""
-    found = project(current, left)
-    return _bare(found) == _bare(left) if change.settled else _includes(found, left)
+def _has_others(value: Any, shape: Object) -> bool:
+    """Whether a mapping has fields that ``shape`` does not have."""
+    return bool(_without_empty(value) != _without_empty(project(value, shape)))
 
 
-def _includes(found: Any, wanted: Any) -> bool:
-    if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_includes(found.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list) and isinstance(found, list):
-        return len(found) == len(wanted) and all(map(_includes, found, wanted))
-    return bool(found == wanted)
+def _is_unchanged(current: Object, left: Object, change: Change) -> bool:
+    """Whether the fields have the values that the run gave them.
+
+    If the server's answer is not known, fields that it added by default are ignored.
+    """
+    fields = project(current, left)
+    return _without_empty(fields) == _without_empty(left) if change.settled else _includes(fields, left)
 
 
-def _bare(value: Any) -> Any:
-    """Without empty fields: the API server keeps none, whether they were given or not."""
+def _includes(actual: Any, expected: Any) -> bool:
+    if isinstance(expected, dict):
+        return isinstance(actual, dict) and all(_includes(actual.get(key), value) for key, value in expected.items())
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(actual) == len(expected) and all(map(_includes, actual, expected))
+    return bool(actual == expected)
+
+
+def _without_empty(value: Any) -> Any:
+    """The value without empty fields, which the API server does not store."""
     if isinstance(value, Mapping):
-        inner = {key: _bare(one) for key, one in value.items()}
-        return {key: one for key, one in inner.items() if one is not None} or None
+        fields = {key: _without_empty(field) for key, field in value.items()}
+        return {key: field for key, field in fields.items() if field is not None} or None
     return None if value == [] else value
 
 
-def _is_of(found: Object, run: str) -> bool:
-    return (found["metadata"].get("labels") or {}).get(ownership.RUN) == ownership.label_value(run)
+def _has_label_of(current: Object, run: str) -> bool:
+    return (current["metadata"].get("labels") or {}).get(ownership.RUN) == ownership.label_value(run)
 
 
 def _changed(change: Change, current: Object) -> str:
-    """Say which fields somebody changed, with both values; those of a Secret by digests alone."""
+    """The fields that somebody changed, with both values; values of a Secret are shown as digests only."""
     left = change.left[-1]
-    shown = [
-        f"{path} is {_both(now, was, secret=change.kind == 'Secret')}"
+    changes = [
+        f"{path} is {_comparison(now, was, secret=change.kind == 'Secret')}"
         for path, now, was in _differences(project(current, left), left)
     ]
-    more = [f"and {len(shown) - _FIELDS_SHOWN} more fields"] if len(shown) > _FIELDS_SHOWN else []
-    return "somebody changed it meanwhile: " + "; ".join([*shown[:_FIELDS_SHOWN], *more])
+    more = [f"and {len(changes) - _FIELDS_SHOWN} more fields"] if len(changes) > _FIELDS_SHOWN else []
+    return "somebody changed it meanwhile: " + "; ".join([*changes[:_FIELDS_SHOWN], *more])
 
 
 def _differences(now: Any, left: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(now, dict) and isinstance(left, dict):
         for key in left:
             yield from _differences(now.get(key), left[key], f"{path}.{key}" if path else key)
-    elif _bare(now) != _bare(left):
+    elif _without_empty(now) != _without_empty(left):
         yield path, now, left
 
 
-def _both(now: Any, left: Any, *, secret: bool) -> str:
+def _comparison(now: Any, left: Any, *, secret: bool) -> str:
     if secret:
         return f"{_digest(now)}, the run left {_digest(left)}"
     if isinstance(now, str) and isinstance(left, str) and "\n" in now + left:
         lines = list(difflib.unified_diff(left.splitlines(), now.splitlines(), n=0, lineterm=""))
         changed = [line for line in lines if line[:3] not in ("---", "+++") and line[:2] != "@@"]
-        return "another text than the run left: " + " | ".join(line[:_SHOWN] for line in changed[: 2 * _FIELDS_SHOWN])
+        return "a text with changes since the run: " + " | ".join(
+            line[:_VALUE_LENGTH] for line in changed[: 2 * _FIELDS_SHOWN]
+        )
     return f"{_short(now)}, the run left {_short(left)}"
 
 
 def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({_digest(value)})"
+    return text if len(text) <= _VALUE_LENGTH else f"{text[:_VALUE_LENGTH]}… ({_digest(value)})"
 
 
 def _digest(value: Any) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
-def _persistently(claim: str, act: Callable[[], T]) -> T:
-    """Do what may be done twice, again for a minute where the answer was lost or the server was busy."""
+def _with_retries(claim: str, act: Callable[[], T]) -> T:
+    """Call an idempotent function, and again for up to a minute if the answer was lost or the server was busy."""
 
     def attempt() -> T:
         try:
             return act()
-        except NoAnswer as silence:
-            raise NotYet(str(silence)) from None
+        except NoAnswer as no_answer:
+            raise NotYet(str(no_answer)) from None
         except Refused as refused:
-            if refused.status < 500 and refused.status not in _PASSES:
+            if refused.status < 500 and refused.status not in _RETRIED:
                 raise
             raise NotYet(str(refused)) from None
 
@@ -552,10 +572,10 @@ def _persistently(claim: str, act: Callable[[], T]) -> T:
 
 def _backup_of(change: Change, scope: Scope | None) -> Object:
     labels = ownership.labels(change.run)
-    contexts = ",".join(scope.contexts) if scope else ""
+    restore = shlex.join(commands.sweep(*(scope.contexts if scope else ())))
     about = (
-        f"Run {change.run} of splithorizon changes {change}. Should it not have undone that, "
-        f"`pytest --sweep --contexts {contexts}` does, from any machine, and removes this Secret."
+        f"Run {change.run} of splithorizon changes {change}. If the run did not undo that, "
+        f"`{restore}` undoes it from any machine, and deletes this Secret."
     )
     return {
         "apiVersion": "v1",
@@ -576,7 +596,7 @@ def _now() -> str:
 
 
 def _data(change: Change) -> Object:
-    return {_ENTRY: base64.b64encode(change.to_json().encode()).decode()}
+    return {_ENTRY_KEY: base64.b64encode(change.to_json().encode()).decode()}
 
 
 def _remove_backup(kube: Kube, change: Change) -> None:
@@ -585,11 +605,11 @@ def _remove_backup(kube: Kube, change: Change) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted((folder / _PENDING).glob("*.json"))
+    return sorted((folder / _ENTRIES).glob("*.json"))
 
 
 def _kube_of(file: Path) -> Kube:
-    """The client by which an entry's change was made; of half an entry, one that is never used."""
+    """The client of an entry's cluster; for an entry that cannot be parsed, a client that is never used."""
     with suppress(EnvironmentBroke, OSError, UnicodeDecodeError):
         change = Change.from_json(file.read_text())
         return Kube(Path(change.kubeconfig), change.role, kubectl=change.kubectl)
@@ -600,4 +620,4 @@ def _command(folder: Path) -> str:
     with suppress(EnvironmentBroke):
         if scope := Scope.read(folder):
             return scope.restore_command
-    return "pytest --sweep"
+    return shlex.join(commands.sweep())

@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_gateway_knows_only_its_services(
     gateway_port: GatewayPort, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
-    known, unknown, plain = gateway_port.greet(), gateway_port.greet_nobody(), gateway_port.ask_in_plain_text()
+    known, unknown, plain = gateway_port.probe(), gateway_port.probe_unknown_service(), gateway_port.ask_in_plain_text()
     record_evidence(checks.gateway_knows_only_services(known=known, unknown=unknown, plain=plain, cluster=cluster_name))

@@ -18,5 +18,5 @@ from splithorizon import checks
 def test_one_root_is_served_by_both_gateways(
     security: MeshSecurity, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
-    served, identity = security.gateway_port(cluster_name).greet(), security.helloworld_identity(cluster_name)
+    served, identity = security.gateway_port(cluster_name).probe(), security.helloworld_identity(cluster_name)
     record_evidence(checks.chain_leads_to_root(served, cluster_name, roots=security.roots, identity=identity))

@@ -16,5 +16,5 @@ from splithorizon import checks
 @behaviour(profile="security", breaks_when=("no-certificate-demanded", "any-root-taken"))
 def test_strangers_are_refused(security: MeshSecurity, cluster_name: str, record_evidence: RecordEvidence) -> None:
     port = security.gateway_port(cluster_name)
-    bare, foreign = port.greet(), port.greet(security.impostor(cluster_name))
+    bare, foreign = port.probe(), port.probe(security.impostor(cluster_name))
     record_evidence(checks.strangers_refused(bare=bare, foreign=foreign, cluster=cluster_name))

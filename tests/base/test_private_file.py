@@ -1,4 +1,4 @@
-"""A private file is there whole or as before, and for its user alone."""
+"""A private file is written atomically, and readable by its user alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from splithorizon.base import private_file
 
 
-def test_a_file_is_its_users_alone_whatever_the_umask_and_whatever_was_there(tmp_path: Path) -> None:
+def test_a_file_is_private_whatever_the_umask_and_the_mode_of_an_older_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch(mode=0o644)
     before = os.umask(0)
@@ -24,7 +24,7 @@ def test_a_file_is_its_users_alone_whatever_the_umask_and_whatever_was_there(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_the_file_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     private_file.write(file, "old")
 
@@ -38,7 +38,7 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_shared_file_has_the_mode_that_the_user_wants(tmp_path: Path) -> None:
+def test_a_shared_file_has_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         private_file.write(tmp_path / "file", "", mode=private_file.SHARED)

@@ -1,4 +1,4 @@
-"""Child processes are bounded, kept together, and gone: proven with real ones."""
+"""Child processes have a deadline and a process group, and end with the run: tested with real ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import stat
-import threading
 import time
 from pathlib import Path
 
@@ -14,11 +13,11 @@ import psutil
 import pytest
 
 from splithorizon.base.errors import CommandFailed
-from splithorizon.base.process import run, side_by_side
+from splithorizon.base.process import run
 from splithorizon.base.waiting import NotYet, eventually
 from tests.support.child_python import alive, await_gone, line_of, running
 
-# Ignores SIGTERM, and so does its own child; says both ids, then stays.
+# Ignores SIGTERM, as its own child does; prints both ids, then goes on.
 STUBBORN = """
 trap '' TERM
 sh -c 'trap "" TERM; while :; do sleep 1; done' &
@@ -54,13 +53,13 @@ def test_a_program_that_ended_is_reaped() -> None:
 
 @pytest.fixture
 def as_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without descriptors of processes, and without setpriv."""
+    """Without pidfd and without setpriv."""
     monkeypatch.delattr(os, "pidfd_open", raising=False)
-    monkeypatch.setattr("splithorizon.base.process._BINDER", "no-such-program")
+    monkeypatch.setattr("splithorizon.base.process._SETPRIV", "no-such-program")
 
 
 @pytest.mark.usefixtures("as_on_macos")
-def test_without_descriptors_of_processes_a_program_is_waited_for_and_reaped() -> None:
+def test_without_pidfd_a_program_is_waited_for_and_reaped() -> None:
     done = run(sh("sleep 0.2; echo $$; exit 3"), within=10, check=False)
     assert done.status == 3
     assert 0.2 <= done.seconds < 10
@@ -68,7 +67,7 @@ def test_without_descriptors_of_processes_a_program_is_waited_for_and_reaped() -
 
 
 @pytest.mark.usefixtures("as_on_macos")
-def test_without_descriptors_of_processes_the_deadline_ends_the_whole_group() -> None:
+def test_without_pidfd_the_deadline_ends_the_whole_group() -> None:
     with pytest.raises(CommandFailed, match=r"did not end within 0\.5 s") as caught:
         run(sh(STUBBORN), within=0.5, check=False)
     leader, member = map(int, caught.value.seen.removeprefix("stdout: ").split())
@@ -80,7 +79,7 @@ def test_more_output_than_a_pipe_holds_arrives_whole() -> None:
     assert len(run(["head", "-c", "3000000", "/dev/zero"], within=10).stdout) == 3_000_000
 
 
-def test_bytes_that_are_no_text_do_not_lose_the_rest() -> None:
+def test_bytes_that_are_not_utf_8_do_not_lose_the_rest() -> None:
     assert run(sh(r"printf 'a\377b'"), within=10).stdout == "a�b"
 
 
@@ -89,14 +88,14 @@ def test_the_environment_is_added_to(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [f"this {os.environ['HOME']}", str(tmp_path)]
 
 
-def test_a_bad_ending_is_told_with_the_last_lines_of_both_outputs() -> None:
+def test_a_failure_shows_the_last_lines_of_both_outputs() -> None:
     with pytest.raises(CommandFailed) as caught:
         run(sh("seq 20; seq 30 50 >&2; exit 7"), within=10)
     assert caught.value.status == 7
-    told = str(caught.value)
-    assert "ended with status 7. Seen: 45 | 46 | 47 | 48 | 49 | 50 | stdout: 15 | 16 |" in told
-    assert "44" not in told
-    assert "14" not in told
+    message = str(caught.value)
+    assert "ended with status 7. Seen: 45 | 46 | 47 | 48 | 49 | 50 | stdout: 15 | 16 |" in message
+    assert "44" not in message
+    assert "14" not in message
 
 
 def test_a_program_killed_from_outside_has_a_negative_status() -> None:
@@ -104,8 +103,8 @@ def test_a_program_killed_from_outside_has_a_negative_status() -> None:
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_program_that_is_not_there_cannot_be_started(check: bool) -> None:
-    with pytest.raises(CommandFailed, match=r"no-such-program.*there is no such program") as caught:
+def test_a_missing_program_cannot_be_started(check: bool) -> None:
+    with pytest.raises(CommandFailed, match=r"no-such-program.*no such program") as caught:
         run(["no-such-program"], within=10, check=check)
     assert caught.value.status is None
 
@@ -114,21 +113,21 @@ def test_at_the_deadline_a_group_that_ignores_sigterm_is_killed_and_reaped() -> 
     begun = time.monotonic()
     with pytest.raises(CommandFailed, match=r"did not end within 0\.5 s") as caught:
         run(sh(STUBBORN), within=0.5, check=False)
-    assert 2.5 <= time.monotonic() - begun < 30, "its grace, and no minute"
+    assert 2.5 <= time.monotonic() - begun < 30, "the grace period, and not the full minute"
     leader, member = map(int, caught.value.seen.removeprefix("stdout: ").split())
     assert not Path(f"/proc/{leader}").exists(), "not even a zombie is left"
     await_gone(leader, member)
 
 
-def test_at_the_deadline_a_program_may_still_say_goodbye() -> None:
+def test_at_the_deadline_a_program_may_still_print() -> None:
     script = "trap 'echo asked; exit 0' TERM; while :; do sleep 0.05; done"
-    # The shell may say besides that its sleep was ended.
+    # The shell may also report that its sleep was terminated.
     with pytest.raises(CommandFailed, match=r"asked$") as caught:
         run(sh(script), within=0.5)
     assert caught.value.status is None
 
 
-def test_a_grandchild_that_goes_on_is_not_waited_for() -> None:
+def test_a_grandchild_that_outlives_the_program_is_not_waited_for() -> None:
     begun = time.monotonic()
     done = run(sh("sleep 60 & echo $!"), within=10)
     survivor = int(done.stdout)
@@ -148,11 +147,12 @@ def test_the_log_holds_every_command_and_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
-def test_cancel_all_ends_what_runs_and_refuses_what_comes_except_the_cleaning() -> None:
+def test_cancel_all_ends_programs_and_refuses_others_except_in_cleaning_up() -> None:
     code = f"""
     import json, threading, time
     from splithorizon.base import process
     from splithorizon.base.errors import Cancelled
+    from splithorizon.base.parallel import run_all
     outcomes, begun = {{}}, threading.Barrier(4)
 
     def attempt(name, script):
@@ -185,17 +185,17 @@ def test_cancel_all_ends_what_runs_and_refuses_what_comes_except_the_cleaning() 
     attempt("later", "exit 0")
     clean("later cleaning", "exit 8")
     with process.cleaning_up():
-        done = process.side_by_side(threads=lambda: process.run(["true"], within=9))
+        done = run_all({{"threads": lambda: process.run(["true"], within=9)}})
         outcomes["threads"] = done["threads"].status
     try:
-        process.side_by_side(again=lambda: process.run(["true"], within=9))
+        run_all({{"again": lambda: process.run(["true"], within=9)}})
     except Cancelled:
         outcomes["again"] = "Cancelled"
     print(json.dumps(outcomes))
     """
     with running(code) as child:
         outcomes = json.loads(line_of(child))
-    assert 2 <= outcomes.pop("seconds") < 30, "a grace, and no minute"
+    assert 2 <= outcomes.pop("seconds") < 30, "the grace period, and not the full minute"
     assert outcomes == {
         "polite": "Cancelled",
         "stubborn": "Cancelled",
@@ -205,76 +205,6 @@ def test_cancel_all_ends_what_runs_and_refuses_what_comes_except_the_cleaning() 
         "threads": 0,
         "again": "Cancelled",
     }
-
-
-def test_steps_run_side_by_side_and_answer_by_name() -> None:
-    together = threading.Barrier(2, timeout=30)
-
-    def step(answer: str) -> str:
-        together.wait()
-        return answer
-
-    assert side_by_side(a=lambda: step("one"), b=lambda: step("two")) == {"a": "one", "b": "two"}
-    assert side_by_side() == {}
-
-
-def test_the_first_failure_is_raised_when_all_have_ended() -> None:
-    failed, ended = threading.Event(), threading.Event()
-
-    def late() -> None:
-        failed.wait(30)
-        ended.set()
-        raise ValueError("late")
-
-    def early() -> None:
-        failed.set()
-        raise KeyError("early")
-
-    with pytest.raises(KeyError, match="early") as caught:
-        side_by_side(late=late, early=early, well=lambda: None)
-    assert ended.is_set()
-    assert caught.value.__notes__ == ["then late failed too: late"]
-
-
-INTERRUPTED = """
-import sys, time
-from splithorizon.base import process
-
-def long(script):
-    return process.run(["/bin/sh", "-c", script], within=60)
-
-try:
-    process.side_by_side(
-        one=lambda: long("echo $$ >$0.one; exec sleep 60".replace("$0", sys.argv[1])),
-        two=lambda: long("echo $$ >$0.two; exec sleep 60".replace("$0", sys.argv[1])),
-    )
-except KeyboardInterrupt:
-    with process.cleaning_up():
-        print("interrupted", process.run(["echo", "clean"], within=9).stdout.strip(), flush=True)
-"""
-
-
-def _pids(base: Path) -> list[int]:
-    files = [base.with_suffix(".one"), base.with_suffix(".two")]
-
-    def written() -> list[int]:
-        texts = [file.read_text().strip() if file.exists() else "" for file in files]
-        if not all(texts):
-            raise NotYet(str(texts))
-        return list(map(int, texts))
-
-    return eventually("both programs have begun", written, within=30, every=0.02)
-
-
-def test_ctrl_c_ends_the_programs_of_steps_side_by_side(tmp_path: Path) -> None:
-    with running(INTERRUPTED, str(tmp_path / "pid")) as child:
-        pids = _pids(tmp_path / "pid")
-        begun = time.monotonic()
-        child.send_signal(signal.SIGINT)
-        assert line_of(child) == "interrupted clean"
-        assert time.monotonic() - begun < 30, "neither ran its minute"
-        assert child.wait(30) == 0
-    await_gone(*pids, within=10)
 
 
 def test_ctrl_c_ends_a_single_program_and_its_group(tmp_path: Path) -> None:
@@ -289,10 +219,10 @@ def test_ctrl_c_ends_a_single_program_and_its_group(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
 
     def group() -> list[int]:
-        found = pids.read_text().split() if pids.exists() else []
-        if len(found) < 2:
-            raise NotYet(str(found))
-        return list(map(int, found))
+        written = pids.read_text().split() if pids.exists() else []
+        if len(written) < 2:
+            raise NotYet(str(written))
+        return list(map(int, written))
 
     with running(code, str(pids)) as child:
         members = eventually("the group has begun", group, within=30, every=0.02)
@@ -325,31 +255,8 @@ def test_ctrl_c_at_the_very_start_of_a_program_still_ends_its_group(tmp_path: Pa
     await_gone(*map(int, pids.read_text().split()))
 
 
-def test_ctrl_c_before_all_steps_have_begun_ends_those_that_have() -> None:
-    code = """
-    import os, signal
-    from splithorizon.base import cancel as cancelling, process
-
-    class InterruptedWhileBeginning(cancelling.ThreadPoolExecutor):
-        def submit(self, *arguments):
-            begun = super().submit(*arguments)
-            os.kill(os.getpid(), signal.SIGINT)
-            return begun
-
-    cancelling.ThreadPoolExecutor = InterruptedWhileBeginning
-    try:
-        process.side_by_side(one=lambda: process.run(["sleep", "60"], within=90))
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    """
-    begun = time.monotonic()
-    with running(code) as child:
-        assert line_of(child) == "interrupted"
-    assert time.monotonic() - begun < 30, "it did not run its minute"
-
-
 @pytest.mark.parametrize("order", ["SIGALRM, SIGINT", "SIGINT, SIGALRM", "SIGINT, SIGTERM, SIGALRM"])
-def test_signals_wait_for_what_must_not_be_broken_off_and_are_not_lost(order: str) -> None:
+def test_signals_are_deferred_to_the_end_of_the_block_and_not_lost(order: str) -> None:
     code = """
     import os, signal, sys
     from splithorizon.base.cancel import uninterrupted
@@ -359,7 +266,7 @@ def test_signals_wait_for_what_must_not_be_broken_off_and_are_not_lost(order: st
 
     handlers = {
         signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: lambda number, frame: print("SIGTERM told,", end=" "),
+        signal.SIGTERM: lambda number, frame: print("SIGTERM received,", end=" "),
         signal.SIGALRM: out_of_time,
     }
     for number, handler in handlers.items():
@@ -374,11 +281,11 @@ def test_signals_wait_for_what_must_not_be_broken_off_and_are_not_lost(order: st
     print({number: signal.getsignal(number) for number in handlers} == handlers, flush=True)
     """
     with running(code, order) as child:
-        told = "SIGTERM told, " if "SIGTERM" in order else ""
-        assert line_of(child) == f"whole, {told}interrupted, True"
+        terminated = "SIGTERM received, " if "SIGTERM" in order else ""
+        assert line_of(child) == f"whole, {terminated}interrupted, True"
 
 
-def test_a_signal_that_is_ignored_stays_so() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     code = """
     import os, signal
     from splithorizon.base.cancel import uninterrupted
@@ -392,9 +299,22 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 
 def test_a_program_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
-    with running(INTERRUPTED, str(tmp_path / "pid")) as child:
-        pids = _pids(tmp_path / "pid")
-        assert all(map(alive, pids))
+    code = """
+    import sys
+    from splithorizon.base import process
+    process.run(["/bin/sh", "-c", 'echo $$ >"$0"; exec sleep 60', sys.argv[1]], within=90)
+    """
+    file = tmp_path / "pid"
+
+    def started() -> int:
+        text = file.read_text().strip() if file.exists() else ""
+        if not text:
+            raise NotYet("no process id is written")
+        return int(text)
+
+    with running(code, str(file)) as child:
+        pid = eventually("the program has started", started, within=30, every=0.02)
+        assert alive(pid)
         child.send_signal(signal.SIGKILL)
         assert child.wait(30) == -signal.SIGKILL
-    await_gone(*pids)
+    await_gone(pid)

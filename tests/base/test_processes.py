@@ -1,4 +1,4 @@
-"""A process is known again by its id and its start, also once its id is taken by another."""
+"""A process is identified by its id and its start, also after another process got the same id."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from splithorizon.base import processes
 from tests.support.child_python import line_of, running
 
 
-def test_this_process_is_itself() -> None:
+def test_this_process_is_running() -> None:
     identity = processes.identity(os.getpid())
     assert identity is not None
     assert abs(identity.started - psutil.Process().create_time()) < 0.1
@@ -20,17 +20,17 @@ def test_this_process_is_itself() -> None:
     assert processes.is_running(os.getpid(), identity)
 
 
-def test_another_process_is_not() -> None:
+def test_another_process_with_the_same_id_is_not_the_same() -> None:
     own = processes.identity(os.getpid())
     assert own is not None
     assert not processes.is_running(os.getpid(), replace(own, started=own.started - 60))
 
 
-def test_of_one_whose_identity_is_not_known_the_id_alone_counts() -> None:
+def test_without_a_known_identity_the_id_alone_counts() -> None:
     assert processes.is_running(os.getpid(), None)
 
 
-def test_one_that_ended_is_gone_before_and_after_it_is_reaped() -> None:
+def test_a_process_that_ended_is_not_running_before_and_after_it_is_reaped() -> None:
     with running("import signal; print('here', flush=True); signal.pause()") as child:
         assert line_of(child) == "here"
         identity = processes.identity(child.pid)
@@ -43,7 +43,7 @@ def test_one_that_ended_is_gone_before_and_after_it_is_reaped() -> None:
     assert processes.identity(child.pid) is None
 
 
-def test_an_identity_is_the_same_for_every_process_that_asks() -> None:
+def test_an_identity_is_the_same_from_every_process() -> None:
     code = """
     import dataclasses, json, sys
     from splithorizon.base import processes

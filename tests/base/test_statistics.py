@@ -1,4 +1,4 @@
-"""Exact means exact: intervals and probabilities as scipy.stats 1.17 and mpmath (60 digits) give them."""
+"""Intervals and probabilities are those of scipy.stats 1.17 and mpmath (60 digits)."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_interval(trials: int, share: float, alpha: float, accepted: tuple[int, 
 @pytest.mark.parametrize("alpha", [1e-6, 1e-4, 0.05])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("trials", [30, 100, 1000])
-def test_the_interval_is_the_tightest_that_keeps_its_promise(trials: int, share: float, alpha: float) -> None:
-    """Each tail outside has at most half the false alarm, and with one count more it would not."""
+def test_the_interval_is_the_narrowest_with_this_false_alarm(trials: int, share: float, alpha: float) -> None:
+    """Each tail has at most half the false alarm, and more than that with one more count."""
     low, high = statistics.interval(trials, share, alpha)
     exact = Fraction(str(share))
     chances = [math.comb(trials, count) * exact**count * (1 - exact) ** (trials - count) for count in range(trials + 1)]

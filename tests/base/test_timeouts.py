@@ -1,4 +1,4 @@
-"""Deadlines are scaled together, and what the user sees is not."""
+"""Deadlines are scaled together; intervals and what others rely on are not."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import pytest
 from splithorizon.base.timeouts import Timeouts, current, shortened
 
 
-def test_deadlines_are_scaled_and_what_the_user_sees_stays() -> None:
-    known, scaled = Timeouts(), Timeouts().scaled(0.5)
-    assert (scaled.small_command, scaled.fault_healed) == (known.small_command / 2, known.fault_healed / 2)
-    assert (scaled.heartbeat, scaled.poll) == (known.heartbeat, known.poll)
+@pytest.mark.parametrize("factor", [0.5, 2.5])
+def test_deadlines_are_scaled_and_intervals_are_not(factor: float) -> None:
+    usual, scaled = Timeouts(), Timeouts().scaled(factor)
+    assert scaled.small_command == factor * usual.small_command
+    assert scaled.workload_ready == factor * usual.workload_ready
+    assert scaled.cluster_deleted == factor * usual.cluster_deleted
+    assert scaled.fault_healed == factor * usual.fault_healed
+    assert (scaled.poll, scaled.heartbeat) == (usual.poll, usual.heartbeat)
+    assert usual.scaled(1) == usual
 
 
-def test_what_is_shortened_is_as_before_afterwards_however_it_ends() -> None:
+def test_the_timeouts_are_restored_after_the_block_also_after_an_error() -> None:
     before = current()
     seen = []
 

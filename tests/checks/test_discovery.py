@@ -30,9 +30,9 @@ VERSIONS = {"primary": "v1", "remote": "v2"}
 NEAR, FAR, GATEWAY, STRANGE = "10.10.0.7:5000", "10.20.0.7:5000", "172.18.0.9:15443", "192.0.2.1:15443"
 
 
-def endpoint(address: str, weight: int = 1, *ailments: str) -> Endpoint:
+def endpoint(address: str, weight: int = 1, *health_flags: str) -> Endpoint:
     host, _, port = address.rpartition(":")
-    return Endpoint(Address(host, int(port)), weight, ailments)
+    return Endpoint(Address(host, int(port)), weight, health_flags)
 
 
 def split(

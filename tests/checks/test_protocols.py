@@ -38,7 +38,7 @@ def test_what_is_carried_is_told_with_its_chance(protocol: Protocol) -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Protocol) else "",
 )
-@pytest.mark.parametrize("spoilt", [{"sound": False}, {"version": ""}], ids=["unsound", "nobody"])
+@pytest.mark.parametrize("spoilt", [{"ok": False}, {"version": ""}], ids=["wrong answer", "no answer"])
 def test_what_is_spoilt_is_refuted_with_its_causes(
     protocol: Protocol, open_causes: tuple[Cause, ...], spoilt: dict[str, object]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from splithorizon import checks
 from splithorizon.base.errors import EnvironmentBroke
@@ -64,7 +65,8 @@ def test_a_chain_of_the_common_root_is_proof() -> None:
 
 def test_a_root_that_is_not_served_is_still_led_to() -> None:
     without_root = replace(SERVED, chain=CHAIN[:2])
-    assert checks.chain_leads_to_root(without_root, "remote", roots=ROOTS, identity=IDENTITY)
+    found = checks.chain_leads_to_root(without_root, "remote", roots=ROOTS, identity=IDENTITY)
+    assert found.numbers["identity"] == IDENTITY
 
 
 def expired() -> x509.Certificate:
@@ -74,7 +76,7 @@ def expired() -> x509.Certificate:
     )
     names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(IDENTITY)])
     dated = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(minutes=30))
-    return dated.add_extension(names, critical=True).sign(key, certificates.hashes.SHA256())
+    return dated.add_extension(names, critical=True).sign(key, hashes.SHA256())
 
 
 EXPIRED = expired()

@@ -1,4 +1,4 @@
-"""The catalogue of causes is sound, checks use all of it, and faults demand what checks can name."""
+"""The registry of causes is consistent, checks name all causes, and faults demand causes that checks can name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from docs import tables
 from proof.faults import every_fault
 from proof.faults.registry import fault
-from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.checks import next_steps
 from splithorizon.diagnosis import causes, unjudged
 from splithorizon.diagnosis.causes import REGISTRY, Cause, Registry
@@ -27,7 +26,7 @@ UNJUDGED = (AccessLogUnreadable("unreadable"), AccessLogSilent("silent"))
 def test_an_id_is_given_once() -> None:
     registry = Registry()
     first = registry.add("lost", "it is lost")
-    with pytest.raises(ValueError, match="there is a cause 'lost' already: it is lost"):
+    with pytest.raises(ValueError, match="cause 'lost' is already registered: it is lost"):
         registry.add("lost", "it is lost again")
     assert list(registry) == [first]
     assert registry["lost"] is first
@@ -80,23 +79,6 @@ def test_a_fault_demands_a_cause_that_the_checks_of_the_behaviour_can_name(one: 
 def test_a_fault_without_a_cause_is_refused() -> None:
     with pytest.raises(ValueError, match="test_a, test_b: the cause is missing"):
         fault("test_a", "test_b")
-
-
-@pytest.mark.parametrize(
-    ("error", "open_causes"),
-    [
-        (UNJUDGED[0], (causes.ACCESS_LOG_FORMAT_UNKNOWN,)),
-        (UNJUDGED[1], (causes.ACCESS_LOG_OFF,)),
-        (EnvironmentBroke("the API server is away"), ()),
-        (TimedOut("it never came"), ()),
-        (KeyError("a bug"), ()),
-    ],
-    ids=["unreadable", "silent", "environment", "late", "bug"],
-)
-def test_what_could_not_be_judged_has_a_cause_where_the_error_tells(
-    error: BaseException, open_causes: tuple[Cause, ...]
-) -> None:
-    assert unjudged.causes_of(error) == open_causes
 
 
 @pytest.mark.parametrize("one", BEHAVIOURS.values(), ids=lambda one: one.name)

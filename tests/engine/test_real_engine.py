@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-import platform
 import re
 import subprocess
 import tarfile
@@ -100,8 +99,8 @@ def test_finding_an_engine_leaves_nothing_and_clears_what_a_killed_search_left(e
 
 def test_a_sweep_removes_what_a_killed_search_left(engine: Engine) -> None:
     engine.run("network", "create", probe.NAME, within=30)
-    engine.run("import", "-", probe.IMAGE, within=30, stdin=probe.archive(platform.machine()))
-    engine.run("create", "--name", probe.NAME, probe.IMAGE, "/probe", within=30)
+    engine.run("import", "-", probe.IMAGE, within=30, stdin=probe.archive())
+    engine.run("create", "--name", probe.NAME, probe.IMAGE, probe.SHELL, within=30)
     probe.remove_remains(engine)
     assert not engine.has_network(probe.NAME)
     assert not engine.has_image(probe.IMAGE)

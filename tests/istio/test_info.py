@@ -93,7 +93,7 @@ def test_a_name_is_looked_up_where_the_client_is(tmp_path: Path, printed: str, f
     "printed", [";; connection timed out; no servers could be reached\n", "** server can't find it: SERVFAIL\n"]
 )
 def test_a_dns_that_gives_no_answer_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str) -> None:
-    monkeypatch.setattr(timeouts, "_current", replace(Timeouts(), name_told=0.1))
+    monkeypatch.setattr(timeouts, "_current", replace(Timeouts(), name_resolved=0.1))
     with small_api(tmp_path / "kubeconfig") as api:
         api.frames = [(1, printed.encode()), (3, b'{"status":"Success"}')]
         client = Client(Kube(tmp_path / "kubeconfig", "primary"), "sample", "primary", "sleep-1")

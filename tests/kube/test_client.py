@@ -1,4 +1,4 @@
-"""The client of the Kubernetes API, against a real HTTP server of this folder."""
+"""The client of the Kubernetes API, with the small API server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import json
 import stat
 import tempfile
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import NoAnswer, Refused
 from splithorizon.kube.client import Kube, NotAdmitted
 from splithorizon.undo import mutations
+from tests.support.manual_clock import ManualClock
 from tests.support.small_api import Failure, SmallApi, small_api, write_kubeconfig
 
 SERVICE = {
@@ -51,11 +51,11 @@ SUCCESS = (3, b'{"status":"Success"}')
         ),
     ],
 )
-def test_a_kind_is_found_where_kubernetes_keeps_it(kind: str, namespace: str | None, path: str) -> None:
+def test_a_kind_has_the_path_that_kubernetes_serves(kind: str, namespace: str | None, path: str) -> None:
     assert path_of(kind, namespace) == path
 
 
-def test_an_unknown_kind_is_found_by_its_own_api_version() -> None:
+def test_an_unknown_kind_needs_its_api_version() -> None:
     path = path_of("HTTPRoute", "a", "r", api="gateway.networking.k8s.io/v1")
     assert path == "/apis/gateway.networking.k8s.io/v1/namespaces/a/httproutes/r"
     with pytest.raises(KeyError, match="HTTPRoute"):
@@ -69,11 +69,11 @@ def test_the_first_answer_costs_one_request(api: SmallApi, kube: Kube) -> None:
     assert api.asked[0][3]["authorization"] == "Bearer the-token"
 
 
-def test_what_is_not_there_is_none(kube: Kube) -> None:
+def test_a_missing_object_is_none(kube: Kube) -> None:
     assert kube.get("Service", "nope", "sample") is None
 
 
-def test_apply_is_server_side_forced_and_ours(api: SmallApi, kube: Kube) -> None:
+def test_apply_is_server_side_and_forced_with_our_field_manager(api: SmallApi, kube: Kube) -> None:
     kube.apply(SERVICE)
     method, path, query, headers, body = api.asked[0]
     assert (method, path) == ("PATCH", SERVICE_PATH)
@@ -82,7 +82,7 @@ def test_apply_is_server_side_forced_and_ours(api: SmallApi, kube: Kube) -> None
     assert json.loads(body) == SERVICE
 
 
-def test_apply_takes_a_file_and_a_namespace_for_those_without(api: SmallApi, kube: Kube, tmp_path: Path) -> None:
+def test_apply_takes_a_file_and_a_default_namespace(api: SmallApi, kube: Kube, tmp_path: Path) -> None:
     manifest = tmp_path / "two.yaml"
     manifest.write_text(
         "{apiVersion: v1, kind: Namespace, metadata: {name: n}}\n---\n"
@@ -96,7 +96,7 @@ def test_apply_takes_a_file_and_a_namespace_for_those_without(api: SmallApi, kub
     ]
 
 
-def test_what_was_applied_is_undone_last_first(api: SmallApi, kube: Kube) -> None:
+def test_applied_objects_are_undone_last_first(api: SmallApi, kube: Kube) -> None:
     other = SERVICE | {"metadata": {"name": "sleep", "namespace": "sample"}}
     with ExitStack() as undo:
         mutations.apply(kube, [SERVICE, other], "sample", undo)
@@ -106,7 +106,7 @@ def test_what_was_applied_is_undone_last_first(api: SmallApi, kube: Kube) -> Non
     assert deleted == ["sleep", "helloworld"]
 
 
-def test_a_failed_apply_leaves_nothing_to_undo_and_that_is_no_problem(api: SmallApi, kube: Kube) -> None:
+def test_the_undo_of_a_failed_apply_deletes_nothing(api: SmallApi, kube: Kube) -> None:
     services = SERVICE_PATH.rpartition("/")[0]
     api.answers[services] = (422, b'{"message": "spec.ports: Required value"}')
     undo = ExitStack()
@@ -119,7 +119,7 @@ def test_a_failed_apply_leaves_nothing_to_undo_and_that_is_no_problem(api: Small
     assert [(method, path) for method, path, *_ in api.asked] == [("POST", services), ("GET", SERVICE_PATH)]
 
 
-def test_an_object_is_deleted_only_as_it_was_read(api: SmallApi, kube: Kube) -> None:
+def test_a_changed_object_is_not_deleted(api: SmallApi, kube: Kube) -> None:
     api.versioned = True
     seen = copy.deepcopy(api.put("Service", "helloworld", "sample"))
     api.put("Service", "helloworld", "sample")
@@ -130,7 +130,7 @@ def test_an_object_is_deleted_only_as_it_was_read(api: SmallApi, kube: Kube) -> 
     assert SERVICE_PATH not in api.objects
 
 
-def test_an_object_comes_with_the_servers_time(api: SmallApi, kube: Kube) -> None:
+def test_an_object_is_read_with_the_time_of_the_server(api: SmallApi, kube: Kube) -> None:
     api.now = datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
     assert kube.get_dated("Service", "helloworld", "sample") == (None, datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC))
     kept = api.put("Service", "helloworld", "sample")
@@ -138,7 +138,7 @@ def test_an_object_comes_with_the_servers_time(api: SmallApi, kube: Kube) -> Non
 
 
 @pytest.mark.parametrize("how", ["lost", "unanswered"])
-def test_a_connection_that_ends_without_an_answer_is_told_from_a_refusal(api: SmallApi, kube: Kube, how: str) -> None:
+def test_a_connection_that_ends_without_an_answer_is_not_a_refusal(api: SmallApi, kube: Kube, how: str) -> None:
     api.put("Service", "helloworld", "sample")
     api.failures.append(Failure(1, how=how))
     with pytest.raises(NoAnswer, match="does not answer"):
@@ -146,7 +146,7 @@ def test_a_connection_that_ends_without_an_answer_is_told_from_a_refusal(api: Sm
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
-def test_an_apply_that_may_yet_succeed_is_a_not_yet(api: SmallApi, kube: Kube, status: int) -> None:
+def test_an_apply_that_may_succeed_later_raises_not_yet(api: SmallApi, kube: Kube, status: int) -> None:
     api.answers[SERVICE_PATH] = (status, b'{"message": "failed calling webhook"}')
     with pytest.raises(NotYet, match="failed calling webhook") as caught:
         kube.apply(SERVICE)
@@ -154,15 +154,14 @@ def test_an_apply_that_may_yet_succeed_is_a_not_yet(api: SmallApi, kube: Kube, s
     assert isinstance(caught.value, EnvironmentBroke)
 
 
-def test_delete_waits_for_the_end_if_told(api: SmallApi, kube: Kube) -> None:
+def test_delete_waits_for_the_end_of_the_object(api: SmallApi, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock.installed(monkeypatch)
     api.objects[SERVICE_PATH] = SERVICE
     api.answers[SERVICE_PATH] = (200, json.dumps(SERVICE).encode())
-    release = threading.Timer(0.3, api.answers.clear)
-    release.start()
     api.objects.clear()
+    clock.at(1.5, api.answers.clear)
     kube.delete("Service", "helloworld", "sample", gone_within=10)
-    assert not api.answers
-    release.join()
+    assert 1.5 <= clock.now() < 2.5
 
 
 def test_status_is_patched_as_a_subresource_and_merged(api: SmallApi, kube: Kube) -> None:
@@ -172,14 +171,14 @@ def test_status_is_patched_as_a_subresource_and_merged(api: SmallApi, kube: Kube
     assert headers["Content-Type"] == "application/merge-patch+json"
 
 
-def test_list_sends_only_the_selectors_it_was_given(api: SmallApi, kube: Kube) -> None:
+def test_list_sends_only_the_given_selectors(api: SmallApi, kube: Kube) -> None:
     api.objects["/api/v1/namespaces/sample/pods"] = {"items": [{"a": 1}]}
     assert kube.list("Pod", "sample", labels="app=sleep") == [{"a": 1}]
     kube.list("Pod", "sample")
     assert [asked[2] for asked in api.asked] == [{"labelSelector": ["app=sleep"]}, {}]
 
 
-def test_events_come_in_the_order_of_their_making(api: SmallApi, kube: Kube) -> None:
+def test_events_are_in_the_order_of_their_creation(api: SmallApi, kube: Kube) -> None:
     late, early = ({"metadata": {"creationTimestamp": f"2026-01-01T00:00:0{n}Z"}} for n in (2, 1))
     api.objects["/api/v1/namespaces/sample/events"] = {"items": [late, early]}
     assert kube.events("sample", "sleep-1") == [early, late]
@@ -199,13 +198,13 @@ def test_any_path_can_be_read(api: SmallApi, kube: Kube) -> None:
     assert kube.request("/readyz") == "ok"
 
 
-def test_a_silent_api_server_is_a_broken_environment(tmp_path: Path) -> None:
+def test_an_api_server_that_does_not_answer_is_a_broken_environment(tmp_path: Path) -> None:
     kubeconfig = tmp_path / "remote.kubeconfig"
     with small_api(kubeconfig) as server:
         write_kubeconfig(kubeconfig, server.url)
-    with pytest.raises(EnvironmentBroke, match="remote cluster's API server does not answer") as no:
+    with pytest.raises(EnvironmentBroke, match="remote cluster's API server does not answer") as caught:
         Kube(kubeconfig, "remote").get("Pod", "p", "n")
-    assert f"kubectl --kubeconfig {kubeconfig} get --raw /readyz" in str(no.value)
+    assert f"kubectl --kubeconfig {kubeconfig} get --raw /readyz" in str(caught.value)
 
 
 def test_the_clients_key_stays_private_and_next_to_its_kubeconfig(
@@ -231,9 +230,7 @@ def test_an_unusable_kubeconfig_is_named(tmp_path: Path) -> None:
         Kube(missing, "primary").request("/readyz")
 
 
-def test_a_proxy_for_the_outside_is_not_asked_for_loopback(
-    api: SmallApi, kube: Kube, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_proxy_is_used_for_a_loopback_address(api: SmallApi, kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     api.answers["/readyz"] = (200, b"ok")
@@ -250,7 +247,7 @@ def test_threads_share_a_client_while_a_command_runs(api: SmallApi, kube: Kube) 
         assert running.result() == ("early", "", 0)
 
 
-def test_a_command_gives_both_streams_and_its_status(api: SmallApi, kube: Kube) -> None:
+def test_a_command_returns_both_streams_and_its_status(api: SmallApi, kube: Kube) -> None:
     failure = {
         "status": "Failure",
         "reason": "NonZeroExitCode",
@@ -266,7 +263,7 @@ def test_a_command_gives_both_streams_and_its_status(api: SmallApi, kube: Kube) 
     assert headers["Authorization"] == "Bearer the-token"
 
 
-def test_a_command_may_answer_megabytes_that_cut_characters_apart(api: SmallApi, kube: Kube) -> None:
+def test_a_command_may_print_megabytes_in_frames_that_split_characters(api: SmallApi, kube: Kube) -> None:
     text = "für Elise → 日本\n" * 200_000
     encoded = text.encode()
     assert len(encoded) > 4_000_000
@@ -276,20 +273,20 @@ def test_a_command_may_answer_megabytes_that_cut_characters_apart(api: SmallApi,
     assert kube.execute("sleep-1", "sample", "sleep", ["cat"], within=30) == (text, "", 0)
 
 
-def test_a_command_that_does_not_end_is_given_up(api: SmallApi, kube: Kube) -> None:
+def test_a_command_has_a_deadline(api: SmallApi, kube: Kube) -> None:
     api.frames = [(2, b"still trying"), 2.0, SUCCESS]
-    with pytest.raises(EnvironmentBroke, match=r"has not ended within 0\.3 s") as caught:
+    with pytest.raises(EnvironmentBroke, match=r"did not end within 0\.3 s") as caught:
         kube.execute("sleep-1", "sample", "sleep", ["curl"], within=0.3)
     assert "still trying" in str(caught.value)
 
 
-def test_a_stream_that_is_cut_off_is_no_success(api: SmallApi, kube: Kube) -> None:
+def test_a_stream_that_is_cut_off_is_an_error(api: SmallApi, kube: Kube) -> None:
     api.frames = [(1, b"half of it")]
     with pytest.raises(EnvironmentBroke, match="the stream was cut off"):
         kube.execute("sleep-1", "sample", "sleep", ["curl"], within=5)
 
 
-def test_a_command_that_cannot_start_says_why(api: SmallApi, kube: Kube) -> None:
+def test_a_command_that_cannot_start_raises_the_reason(api: SmallApi, kube: Kube) -> None:
     api.frames = [(3, b'{"status":"Failure","message":"container not found (\\"x\\")"}')]
     with pytest.raises(EnvironmentBroke, match="container not found"):
         kube.execute("sleep-1", "sample", "x", ["id"], within=5)
@@ -298,7 +295,7 @@ def test_a_command_that_cannot_start_says_why(api: SmallApi, kube: Kube) -> None
         kube.execute("sleep-1", "sample", "x", ["id"], within=5)
 
 
-def test_when_a_log_begins_is_told_by_its_first_line(api: SmallApi, kube: Kube) -> None:
+def test_a_log_begins_with_the_time_of_its_first_line(api: SmallApi, kube: Kube) -> None:
     path = "/api/v1/namespaces/sample/pods/sleep-1/log"
     api.answers[path] = (200, b"2026-11-23T12:58:29.123456789Z [2026-11-23T12:58:28.1Z] GET")
     assert kube.log_begins("sleep-1", "sample", "istio-proxy") == datetime(2026, 11, 23, 12, 58, 29, 123456, tzinfo=UTC)
@@ -307,7 +304,7 @@ def test_when_a_log_begins_is_told_by_its_first_line(api: SmallApi, kube: Kube) 
     assert kube.log_begins("sleep-1", "sample", "istio-proxy") is None
 
 
-def test_what_would_be_made_of_an_object_is_asked_and_not_kept(api: SmallApi, kube: Kube) -> None:
+def test_admission_is_a_dry_run(api: SmallApi, kube: Kube) -> None:
     assert kube.as_admitted(SERVICE, "sample")["metadata"]["name"] == "helloworld"
     _, path, query, _, _ = api.asked[0]
     assert (path, query["dryRun"]) == (SERVICE_PATH, ["All"])

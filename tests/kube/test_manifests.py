@@ -1,4 +1,4 @@
-"""The manifests as they lie in the repository, and the few operations on them."""
+"""The manifests of the repository, and the operations on manifests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_there_are_manifests() -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_a_manifest_parses_and_names_what_it_is(path: Path) -> None:
+def test_a_manifest_parses_and_names_its_kinds(path: Path) -> None:
     documents = manifests.load(path)
     assert documents
     for document in documents:
@@ -36,14 +36,14 @@ def test_a_manifest_parses_and_names_what_it_is(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_a_manifest_begins_with_two_lines_that_say_what_and_where(path: Path) -> None:
+def test_a_manifest_begins_with_two_lines_that_say_its_purpose_and_cluster(path: Path) -> None:
     header = path.read_text().splitlines()[:2]
     assert all(re.match(r"# \S.{20,}", line) for line in header), header
     assert re.search(r"\b(primary|remote|both|clusters?)\b", " ".join(header))
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
-def test_a_manifest_is_no_template(path: Path) -> None:
+def test_a_manifest_has_no_placeholders(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"\{\{|\$\{|\$\(", text)
 
@@ -59,23 +59,23 @@ def test_a_manifest_gives_every_object_its_real_name(path: Path) -> None:
     assert len(set(keys)) == len(keys)
     installed = path.parent.name in {"istio", "workloads"}
     for kind, namespace, _ in keys:
-        # What tests and faults apply goes into the namespace of the run's workloads, whatever that is called.
+        # Tests and faults apply theirs to the namespace of the run's workloads, whose name differs between runs.
         assert bool(namespace) == (installed and kind != "Namespace")
 
 
 def deployment(name: str) -> dict[str, Any]:
-    found = [one for one in manifests.load(WORKLOADS / f"{name}.yaml") if one["kind"] == "Deployment"]
-    assert len(found) == 1
-    return found[0]
+    documents = manifests.load(WORKLOADS / f"{name}.yaml")
+    (only,) = [document for document in documents if document["kind"] == "Deployment"]
+    return only
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_helloworld_is_istios_sample(version: str) -> None:
-    found = deployment(f"helloworld-{version}")
+    helloworld = deployment(f"helloworld-{version}")
     labels = {"app": "helloworld", "version": version}
-    assert found["metadata"]["labels"] == found["spec"]["selector"]["matchLabels"] == labels
-    assert found["spec"]["template"]["metadata"]["labels"] == labels
-    (container,) = found["spec"]["template"]["spec"]["containers"]
+    assert helloworld["metadata"]["labels"] == helloworld["spec"]["selector"]["matchLabels"] == labels
+    assert helloworld["spec"]["template"]["metadata"]["labels"] == labels
+    (container,) = helloworld["spec"]["template"]["spec"]["containers"]
     assert container["image"] == f"istio/examples-helloworld-{version}:1.0"
     assert container["ports"] == [{"containerPort": 5000}]
     (service,) = manifests.load(WORKLOADS / "helloworld-service.yaml")
@@ -83,7 +83,7 @@ def test_helloworld_is_istios_sample(version: str) -> None:
     assert service["spec"]["ports"] == [{"name": "http", "port": 5000}]
 
 
-def test_the_workloads_namespace_is_injected_and_holds_them_all() -> None:
+def test_all_workloads_are_in_one_namespace_with_injection() -> None:
     (namespace,) = manifests.load(WORKLOADS / "namespace.yaml")
     assert namespace["metadata"]["labels"] == {"istio-injection": "enabled"}
     spaces = {
@@ -95,14 +95,14 @@ def test_the_workloads_namespace_is_injected_and_holds_them_all() -> None:
     assert spaces == {namespace["metadata"]["name"]} == {"sample"}
 
 
-def test_networks_meet_on_15443_by_sni_alone() -> None:
+def test_the_cross_network_gateway_passes_tls_through_by_sni_on_15443() -> None:
     (gateway,) = manifests.load(MANIFESTS / "istio" / "cross-network-gateway.yaml")
     (server,) = gateway["spec"]["servers"]
     assert (server["port"]["number"], server["tls"]["mode"]) == (15443, "AUTO_PASSTHROUGH")
     assert server["hosts"] == ["*.local"]
 
 
-def test_loading_names_the_file_that_is_broken(tmp_path: Path) -> None:
+def test_an_invalid_file_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\nb: 2\n")
     with pytest.raises(UsageProblem, match=r"broken\.yaml cannot be read") as caught:
@@ -115,7 +115,7 @@ def test_loading_names_the_file_that_is_broken(tmp_path: Path) -> None:
         manifests.load(tmp_path / "none.yaml")
 
 
-def test_loading_skips_empty_documents_and_runs_nothing(tmp_path: Path) -> None:
+def test_empty_documents_are_skipped_and_tags_construct_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("# first\n---\na: 1\n---\n# nothing\n---\nb: 2\n")
     assert manifests.load(path) == [{"a": 1}, {"b": 2}]
@@ -145,12 +145,12 @@ def test_loading_skips_empty_documents_and_runs_nothing(tmp_path: Path) -> None:
         ("{a: [{name: n, x: 1}]}", "{a: [{x: 2}]}", "{a: [{x: 2}]}"),
     ],
 )
-def test_an_overlay_merges_as_kubernetes_does(base: str, patch: str, merged: str) -> None:
+def test_an_overlay_is_merged_as_by_kubernetes(base: str, patch: str, merged: str) -> None:
     before, change = yaml.safe_load(base), yaml.safe_load(patch)
-    kept = copy.deepcopy((before, change))
+    originals = copy.deepcopy((before, change))
     result = manifests.overlay(before, change)
     assert result == yaml.safe_load(merged)
-    assert (before, change) == kept
+    assert (before, change) == originals
 
 
 def test_an_overlay_shares_nothing_with_its_sources() -> None:
@@ -190,13 +190,13 @@ def test_images_are_replaced_in_containers_and_nowhere_else() -> None:
     assert source == before
     pod = changed["spec"]["template"]["spec"]
     assert pod["initContainers"] == [{"name": "i", "image": "new:2"}]
-    assert [one.get("image") for one in pod["containers"]] == ["new:2", "other:1", None]
+    assert [container.get("image") for container in pod["containers"]] == ["new:2", "other:1", None]
     assert pod["containers"][0]["env"] == [{"name": "image", "value": "old:1"}]
     assert changed["data"] == {"image": "old:1"}
 
 
 def test_every_workload_image_can_be_replaced() -> None:
-    documents = [one for path in WORKLOADS.glob("*.yaml") for one in manifests.load(path)]
+    documents = [document for path in WORKLOADS.glob("*.yaml") for document in manifests.load(path)]
     images = set(re.findall(r"image: (\S+)", "".join(p.read_text() for p in WORKLOADS.glob("*"))))
     assert len(images) == 3
     changed = manifests.with_images(documents, dict.fromkeys(images, "mine:1"))

@@ -1,4 +1,4 @@
-"""Whether pods and deployments are ready, and what is said where they are not."""
+"""The readiness of pods and Deployments, and the reason for pods that are not ready."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pod(name: str = "helloworld-v1-5c-x", **status: Any) -> Object:
 
 
 def native(ready: bool = True) -> Object:
-    """A pod as Istio injects it today: the sidecar is an init container that stays."""
+    """A pod as current Istio versions inject it: the sidecar is an init container that is restarted always."""
     made = pod()
     made["spec"] = {
         "initContainers": [
@@ -75,34 +75,34 @@ def warning(reason: str, message: str, *, at: int, kind: str = "Pod", name: str 
 
 
 @pytest.mark.parametrize("made", [pod(), native()], ids=["sidecar", "native sidecar"])
-def test_a_pod_with_its_side_car_is_two_of_two(made: Object) -> None:
-    found = pod_status.of_pod(made)
-    assert found.ready
-    assert found.reason == ""
-    assert (found.containers_ready, found.containers, found.sidecar) == (2, 2, True)
-    assert set(found.images) == {"helloworld:1", "istio-proxy:1"}
-    assert (found.kind, found.namespace, found.name) == ("Pod", "sample", "helloworld-v1-5c-x")
+def test_a_pod_with_its_sidecar_has_two_ready_containers(made: Object) -> None:
+    readiness = pod_status.of_pod(made)
+    assert readiness.ready
+    assert readiness.reason == ""
+    assert (readiness.containers_ready, readiness.containers, readiness.sidecar) == (2, 2, True)
+    assert set(readiness.images) == {"helloworld:1", "istio-proxy:1"}
+    assert (readiness.kind, readiness.namespace, readiness.name) == ("Pod", "sample", "helloworld-v1-5c-x")
 
 
-def test_a_native_side_car_that_is_not_ready_counts() -> None:
-    found = pod_status.of_pod(native(ready=False))
-    assert not found.ready
-    assert found.containers_ready == 1
-    assert "1 of 2 containers ready" in found.reason
-    assert "container istio-proxy (istio-proxy:1), running" in found.reason
-    assert "istio-init" not in found.reason
+def test_a_native_sidecar_that_is_not_ready_counts() -> None:
+    readiness = pod_status.of_pod(native(ready=False))
+    assert not readiness.ready
+    assert readiness.containers_ready == 1
+    assert "1 of 2 containers ready" in readiness.reason
+    assert "container istio-proxy (istio-proxy:1), running" in readiness.reason
+    assert "istio-init" not in readiness.reason
 
 
-def test_a_pod_that_was_not_injected_is_ready_without_a_side_car() -> None:
+def test_a_pod_without_injection_is_ready_without_a_sidecar() -> None:
     made = pod()
     made["spec"]["containers"].pop()
     made["status"]["containerStatuses"].pop()
-    found = pod_status.of_pod(made)
-    assert found.ready
-    assert (found.containers, found.sidecar) == (1, False)
+    readiness = pod_status.of_pod(made)
+    assert readiness.ready
+    assert (readiness.containers, readiness.sidecar) == (1, False)
 
 
-def test_an_image_that_cannot_be_had_is_named_with_the_first_warning() -> None:
+def test_an_image_that_cannot_be_pulled_is_named_with_the_first_warning() -> None:
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
     bad = state("helloworld", ready=False) | {"state": waiting}
     made = pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")])
@@ -112,29 +112,29 @@ def test_an_image_that_cannot_be_had_is_named_with_the_first_warning() -> None:
         warning("Unhealthy", "of another pod", at=1, name="sleep-1"),
         warning("Pulling", "no warning", at=0) | {"type": "Normal"},
     ]
-    found = pod_status.of_pod(made, events)
-    assert not found.ready
-    assert found.reason == (
+    readiness = pod_status.of_pod(made, events)
+    assert not readiness.ready
+    assert readiness.reason == (
         "1 of 2 containers ready, phase Running; "
         "first warning Failed: Failed to pull image: no such host; "
         "container helloworld (helloworld:1), waiting (ImagePullBackOff: Back-off pulling image)"
     )
 
 
-def test_a_crash_tells_how_it_ended_and_how_often() -> None:
+def test_a_crash_is_shown_with_its_exit_code_and_restarts() -> None:
     bad = state("helloworld", ready=False, restarts=4) | {
         "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         "lastState": {"terminated": {"reason": "Error", "exitCode": 3, "message": "no CA\n"}},
     }
-    found = pod_status.of_pod(pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")]))
-    assert found.restarts == 4
-    assert found.reason.endswith(
+    readiness = pod_status.of_pod(pod(conditions=[UNREADY], containerStatuses=[bad, state("istio-proxy")]))
+    assert readiness.restarts == 4
+    assert readiness.reason.endswith(
         "container helloworld (helloworld:1), waiting (CrashLoopBackOff), "
-        "ended before (Error: exit 3: no CA), restarts: 4"
+        "terminated before (Error: exit 3: no CA), restarts: 4"
     )
 
 
-def test_an_init_container_that_blocks_is_named_before_those_it_blocks() -> None:
+def test_a_blocking_init_container_is_named_first() -> None:
     stuck = state("istio-init", ready=False) | {"state": {"terminated": {"reason": "Error", "exitCode": 1}}}
     waiting = [
         state(name, ready=False) | {"state": {"waiting": {"reason": "PodInitializing"}}}
@@ -152,7 +152,7 @@ def test_an_init_container_that_blocks_is_named_before_those_it_blocks() -> None
     assert reason.index("istio-init") < reason.index("container helloworld")
 
 
-def test_a_pod_that_no_node_takes_says_so() -> None:
+def test_an_unschedulable_pod_has_the_schedulers_reason() -> None:
     made = pod()
     scheduled = {
         "type": "PodScheduled",
@@ -171,9 +171,9 @@ def test_a_pod_that_no_node_takes_says_so() -> None:
 def test_a_pod_without_any_status_is_not_ready() -> None:
     made = pod()
     del made["status"]
-    found = pod_status.of_pod(made)
-    assert not found.ready
-    assert found.reason == "0 of 2 containers ready, phase unknown"
+    readiness = pod_status.of_pod(made)
+    assert not readiness.ready
+    assert readiness.reason == "0 of 2 containers ready, phase unknown"
 
 
 def test_a_readiness_gate_is_named() -> None:
@@ -183,12 +183,12 @@ def test_a_readiness_gate_is_named() -> None:
     assert "example.com/gate is False: not yet" in reason
 
 
-def test_a_pod_on_its_way_out_is_not_ready() -> None:
+def test_a_pod_that_is_being_deleted_is_not_ready() -> None:
     made = pod()
     made["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    found = pod_status.of_pod(made)
-    assert not found.ready
-    assert "being deleted" in found.reason
+    readiness = pod_status.of_pod(made)
+    assert not readiness.ready
+    assert "being deleted" in readiness.reason
 
 
 def deployment(**status: Any) -> Object:
@@ -209,11 +209,11 @@ def deployment(**status: Any) -> Object:
     }
 
 
-def test_a_deployment_is_ready_with_all_its_pods() -> None:
-    found = pod_status.of_deployment(deployment(), [native()])
-    assert found.ready
-    assert (found.containers_ready, found.containers, found.sidecar) == (2, 2, True)
-    assert found.images == ("helloworld:1",)
+def test_a_deployment_is_ready_if_all_its_pods_are() -> None:
+    readiness = pod_status.of_deployment(deployment(), [native()])
+    assert readiness.ready
+    assert (readiness.containers_ready, readiness.containers, readiness.sidecar) == (2, 2, True)
+    assert readiness.images == ("helloworld:1",)
 
 
 @pytest.mark.parametrize(
@@ -227,23 +227,23 @@ def test_a_deployment_is_ready_with_all_its_pods() -> None:
     ],
     ids=lambda status: next(iter(status)),
 )
-def test_a_rollout_that_has_not_ended_is_not_ready(status: Object) -> None:
-    found = pod_status.of_deployment(deployment(**status), [pod()])
-    assert not found.ready
-    assert "of 1 replicas ready" in found.reason
+def test_a_deployment_is_not_ready_during_its_rollout(status: Object) -> None:
+    readiness = pod_status.of_deployment(deployment(**status), [pod()])
+    assert not readiness.ready
+    assert "of 1 replicas ready" in readiness.reason
 
 
-def test_no_pods_are_never_ready() -> None:
+def test_a_deployment_without_pods_is_never_ready() -> None:
     assert not pod_status.of_deployment(deployment(), []).ready
     nothing = deployment(replicas=0, updatedReplicas=0, readyReplicas=0, availableReplicas=0)
     nothing["spec"]["replicas"] = 0
-    found = pod_status.of_deployment(nothing, [])
-    assert not found.ready
-    assert "0 of 0 replicas ready" in found.reason
-    assert not found.sidecar
+    readiness = pod_status.of_deployment(nothing, [])
+    assert not readiness.ready
+    assert "0 of 0 replicas ready" in readiness.reason
+    assert not readiness.sidecar
 
 
-def test_a_refused_pod_is_explained_by_the_deployment() -> None:
+def test_a_pod_that_is_not_admitted_is_explained_by_events_of_the_replica_set() -> None:
     failure = {
         "type": "ReplicaFailure",
         "status": "True",
@@ -263,15 +263,15 @@ def test_a_refused_pod_is_explained_by_the_deployment() -> None:
     )
 
 
-def test_a_deployment_names_its_first_pod_that_is_not_ready() -> None:
+def test_a_deployment_names_its_first_unready_pod() -> None:
     leaving = pod("old")
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    found = pod_status.of_deployment(deployment(readyReplicas=0), [leaving, native(ready=False)])
-    assert "pod helloworld-v1-5c-x: 1 of 2 containers ready" in found.reason
-    assert "old" not in found.reason
+    readiness = pod_status.of_deployment(deployment(readyReplicas=0), [leaving, native(ready=False)])
+    assert "pod helloworld-v1-5c-x: 1 of 2 containers ready" in readiness.reason
+    assert "old" not in readiness.reason
 
 
-def test_judging_changes_nothing() -> None:
+def test_the_objects_are_not_changed() -> None:
     made, event = native(ready=False), warning("Failed", "x", at=1)
     before = copy.deepcopy((made, event))
     pod_status.of_pod(made, [event])

@@ -1,4 +1,4 @@
-"""Only the programs of a dead run are ended: proven with real ones."""
+"""Only programs of a dead run are killed, shown with real processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARK = f"mark-{os.getpid()}-of-this-test"
 
 @pytest.fixture
 def kind(tmp_path: Path) -> Path:
-    """A program of that name which only waits."""
+    """A program named ``kind`` that only waits."""
     program = tmp_path / "kind"
     shutil.copy(shutil.which("sleep") or "", program)
     return program
@@ -36,12 +36,12 @@ def start() -> Iterator[Start]:
     def started(*command: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         programs.append(program := subprocess.Popen(command, env=env))
 
-        # Popen returns while the kernel still swaps the old program's name and command line for the new ones.
-        def seen() -> None:
+        # Popen may return before the kernel has replaced the command line.
+        def has_started() -> None:
             if psutil.Process(program.pid).cmdline()[:1] != [str(command[0])]:
                 raise NotYet("the old command line")
 
-        eventually(f"{command[0]} has begun", seen, within=5, every=0.01)
+        eventually(f"{command[0]} has started", has_started, within=30, every=0.01)
         return program
 
     yield started
@@ -50,13 +50,13 @@ def start() -> Iterator[Start]:
         program.wait()
 
 
-def test_a_dead_runs_program_is_ended(kind: Path, start: Start) -> None:
+def test_a_program_of_a_dead_run_is_killed(kind: Path, start: Start) -> None:
     ours = start(kind, "60", env={})
     orphans.end({str(kind.parent)})
-    assert ours.wait(5) == -signal.SIGKILL
+    assert ours.wait(30) == -signal.SIGKILL
 
 
-def test_somebody_who_reads_its_log_is_not(kind: Path, start: Start) -> None:
+def test_a_program_that_only_reads_the_runs_log_is_not(kind: Path, start: Start) -> None:
     reader = start("sh", "-c", "sleep 60; :", str(kind.parent))
     other = start(kind, "60")
     orphans.end({MARK})

@@ -1,4 +1,4 @@
-"""Too small a machine is refused before anything is created; low limits only warn."""
+"""A machine that is too small is refused before anything is created; low limits only cause a warning."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def _proc(folder: Path, *, instances: int, watches: int) -> Path:
     return folder
 
 
-def test_a_disk_with_room_is_accepted_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_a_disk_with_enough_space_is_accepted_for_a_folder_that_does_not_exist_yet(tmp_path: Path) -> None:
     preflight.require_disk({tmp_path / "not" / "yet": 0.001})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_little_disk_is_told_in_one_line_with_both_numbers(tmp_path: Path) -> None:
+def test_too_little_disk_is_reported_in_one_line_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem) as problem:
         preflight.require_disk({tmp_path: 1e9})
-    said = str(problem.value)
-    assert "too little disk" in said
-    assert "1000000000.0 GiB needed" in said
-    assert str(tmp_path) in said
-    assert "Nothing was created." in said
-    assert "\n" not in said
+    message = str(problem.value)
+    assert "too little disk" in message
+    assert "1000000000.0 GiB needed" in message
+    assert str(tmp_path) in message
+    assert "Nothing was created." in message
+    assert "\n" not in message
 
 
-def test_folders_on_one_file_system_share_its_room(tmp_path: Path) -> None:
+def test_folders_on_one_file_system_share_its_space(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match=r"1000000000\.5 GiB needed"):
         preflight.require_disk({tmp_path / "a": 1e9, tmp_path / "b": 0.5})
 
@@ -46,7 +46,7 @@ def test_memory_is_read_from_this_machine() -> None:
         preflight.require_memory(1e6)
 
 
-def test_memory_counts_what_is_available_not_what_is_there() -> None:
+def test_available_memory_counts_and_not_installed_memory() -> None:
     memory = psutil.virtual_memory()
     assert memory.available < memory.total
     with pytest.raises(UsageProblem, match=r"GiB available, .* GiB needed"):

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from bench.__main__ import what_by_hand_is_told
+from bench.__main__ import environment_by_hand
 from lab import topology
 from lab.engine import Engine, network
 from lab.images import supply
@@ -180,8 +180,10 @@ class ExistingMesh:
         metadata = {key: value for key, value in secret["metadata"].items() if key not in WRITTEN_BY_THE_SERVER}
         self.kubectl(self.primary, "delete", "secret", REMOTE_SECRET, "-n", self.system_namespace, "--ignore-not-found")
         self._await_istiod("")
-        # Created as another manager of fields would: kubectl's own apply would add an annotation.
-        self.kubectl(self.primary, "create", "-f", "-", text=json.dumps({**secret, "metadata": metadata}))
+        # As it stands: kubectl's own create rewrites the annotation that kubectl's apply left.
+        secrets, text = f"/api/v1/namespaces/{self.system_namespace}/secrets", {**secret, "metadata": metadata}
+        self.kubectl(self.primary, "create", "--raw", secrets, "-f", "-", text=json.dumps(text))
+        self._await_istiod("synced")
 
     def require_working_token(self) -> None:
         """Ask the remote's API server by the kubeconfig in the remote secret, as istiod does."""
@@ -228,7 +230,7 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
     """Two clusters with the mesh in them; both are removed at the end of the block."""
     images = supply.supply(Options(images="built"), engine, Progress(print))
     plan = topology.plan(name)
-    told = {**engine.environment, **what_by_hand_is_told(engine, images, plan, folder), **shape.environment}
+    told = {**engine.environment, **environment_by_hand(engine, images, plan, folder), **shape.environment}
     try:
         # kind would make a network that nobody removes.
         with network.approached(engine):

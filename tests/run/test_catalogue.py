@@ -1,4 +1,4 @@
-"""What a behaviour says of itself, and which behaviours a run is about."""
+"""What is read of a behaviour, and which behaviours a run claims."""
 
 from __future__ import annotations
 
@@ -32,19 +32,28 @@ def module(folder: Path, name: str, profile: str = "core", *, data: str = DATA) 
     return path
 
 
-def test_a_docstring_tells_the_claim_and_the_decorator_the_rest(tmp_path: Path) -> None:
-    found = behaviour(module(tmp_path, "test_it", "security"))
-    assert (found.area, found.name, found.claim) == ("area", "test_it", "It holds, at all times")
-    assert (found.breaks_when, found.profile) == (("a-fault",), Profile.SECURITY)
+def test_the_docstring_has_the_claim_and_the_decorator_the_rest(tmp_path: Path) -> None:
+    read = behaviour(module(tmp_path, "test_it", "security"))
+    assert (read.area, read.name, read.claim) == ("area", "test_it", "It holds, at all times")
+    assert (read.breaks_when, read.profile) == (("a-fault",), Profile.SECURITY)
+
+
+def test_the_checks_that_a_test_calls_and_the_members_that_it_names_are_read(tmp_path: Path) -> None:
+    path = module(tmp_path, "test_it")
+    body = "def test_it(): record(checks.carried(Protocol.TCP, route), checks.all_answered(sample.replies))"
+    path.write_text(path.read_text().replace("def test_it(): ...", body))
+    read = behaviour(path)
+    assert read.checks == ("carried", "all_answered")
+    assert {"TCP", "replies"} <= set(read.attributes)
 
 
 def test_several_faults_keep_their_order(tmp_path: Path) -> None:
-    found = behaviour(module(tmp_path, "test_it", data='profile="core", breaks_when=("z", "a")'))
-    assert found.breaks_when == ("z", "a")
+    read = behaviour(module(tmp_path, "test_it", data='profile="core", breaks_when=("z", "a")'))
+    assert read.breaks_when == ("z", "a")
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ('profile="fast", breaks_when="a"', "there is no profile 'fast': core, extended"),
         ('breaks_when="a"', "there is no profile None"),
@@ -55,8 +64,8 @@ def test_several_faults_keep_their_order(tmp_path: Path) -> None:
         ('profile=CORE, breaks_when="a"', "not literals"),
     ],
 )
-def test_data_that_cannot_be_meant_is_refused_with_the_file(tmp_path: Path, data: str, said: str) -> None:
-    with pytest.raises(ValueError, match=rf"test_it\.py: .*{re.escape(said)}"):
+def test_invalid_data_is_refused_with_the_file(tmp_path: Path, data: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"test_it\.py: .*{re.escape(message)}"):
         behaviour(module(tmp_path, "test_it", data=data))
 
 
@@ -67,7 +76,7 @@ def test_a_module_without_the_decorator_is_refused(tmp_path: Path) -> None:
         behaviour(path)
 
 
-def test_the_decorator_marks_what_the_catalogue_reads() -> None:
+def test_the_decorator_marks_the_data_that_the_catalogue_reads() -> None:
     @decorator(profile="security", breaks_when="a-fault")
     def test_it() -> None: ...
 

@@ -26,7 +26,9 @@ def mesh(tmp_path: Path) -> Iterator[TwoClusters]:
     with two_clusters(tmp_path) as clusters:
         discovery = {"name": "discovery", "image": "istio/pilot:1.29.1", "env": []}
         labels = {"app": "istiod", "istio.io/rev": "default"}
-        clusters.primary.put("Pod", "istiod-1", SYSTEM, labels=labels, spec={"containers": [discovery]})
+        clusters.primary.put(
+            "Pod", "istiod-1", SYSTEM, labels=labels, spec={"containers": [discovery]}, status={"phase": "Running"}
+        )
         for api in clusters.apis.values():
             api.answers["/version"] = (200, b'{"gitVersion": "v1.34.4"}')
         yield clusters

@@ -1,4 +1,4 @@
-"""A run's record: what it holds, how private it is, and who counts as dead, by real deaths."""
+"""A run's record: its content, its privacy, which runs count as dead, shown with real processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ import pytest
 from splithorizon.base import folders
 from splithorizon.base.errors import UsageProblem
 from splithorizon.base.process import side_by_side
-from splithorizon.run.journal import RECORD, Entry, Journal, dead_journals, runs_folder
+from splithorizon.run.journal import (
+    RECORD,
+    Entry,
+    Journal,
+    dead_journals,
+    kept_journals,
+    runs_folder,
+    unreadable,
+)
 from tests.support.child_python import line_of, running
 
 OPENS = """
@@ -73,14 +81,14 @@ def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
         Journal.open("run-1", tmp_path)
 
 
-def test_steps_side_by_side_may_note_what_they_create(tmp_path: Path) -> None:
+def test_concurrent_steps_may_record_what_they_create(tmp_path: Path) -> None:
     journal = Journal.open("run-1", tmp_path)
     names = [f"n{number}" for number in range(16)]
     side_by_side(**{n: (lambda n=n: journal.will_create("network", n)) for n in names})
     assert sorted(entry.name for entry in Journal.read(journal.folder).entries) == sorted(names)
 
 
-def test_what_is_gone_again_is_on_record_only_meanwhile(tmp_path: Path) -> None:
+def test_what_is_removed_again_is_recorded_only_meanwhile(tmp_path: Path) -> None:
     journal = Journal.open("run", tmp_path)
     journal.will_create("cluster", "a")
     with journal.passing("container", "b", engine="podman"):
@@ -120,10 +128,12 @@ def test_a_run_is_dead_once_it_was_killed(tmp_path: Path) -> None:
     assert dead.entries == [Entry("cluster", "a-primary", {"engine": "podman"})]
 
 
-def test_what_is_to_be_kept_is_never_dead(tmp_path: Path) -> None:
+def test_a_run_that_keeps_what_it_created_is_kept_and_never_dead(tmp_path: Path) -> None:
     with running(OPENS, str(tmp_path), "run-1", "keep") as child:
         line_of(child)
+        assert kept_journals(tmp_path) == []
     assert dead_journals(tmp_path) == []
+    assert [journal.run for journal in kept_journals(tmp_path)] == ["run-1"]
 
 
 def test_another_process_that_got_the_number_is_not_the_run(tmp_path: Path) -> None:
@@ -163,10 +173,33 @@ def test_a_run_on_another_host_is_left_alone(tmp_path: Path) -> None:
     assert dead_journals(tmp_path) == []
 
 
-def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_not_a_run_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "begun-just-now").mkdir()
     assert dead_journals(tmp_path) == []
+    assert list(unreadable(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "Expecting value"),
+        ("[]", "it lacks boot, entries"),
+        ('{"run": "run-1"}', "it lacks boot, entries, host, keep, pid, started"),
+        (None, "unexpected keyword argument 'colour'"),
+    ],
+    ids=["empty", "no record", "half a record", "an unknown entry"],
+)
+def test_a_damaged_record_is_listed_and_its_run_left_alone(tmp_path: Path, content: str | None, message: str) -> None:
+    journal = Journal.open("run-1", tmp_path)
+    if content is None:
+        rewrite(journal.folder, entries=[{"kind": "cluster", "name": "a", "colour": "red"}], pid=0)
+    else:
+        (journal.folder / RECORD).write_text(content)
+    assert dead_journals(tmp_path) == kept_journals(tmp_path) == []
+    (line,) = unreadable(tmp_path)
+    assert line.startswith(f"{journal.folder / RECORD} cannot be read, and its folder stays")
+    assert message in line
 
 
 def test_runs_are_kept_where_a_logout_does_not_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,17 +212,17 @@ def test_runs_are_kept_where_a_logout_does_not_reach(tmp_path: Path, monkeypatch
     assert runs_folder().is_relative_to(tmp_path)
 
 
-@pytest.mark.parametrize("spoil", ["open", "link", "file"])
+@pytest.mark.parametrize("kind", ["open", "link", "file"])
 def test_a_folder_that_others_may_write_in_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     folder = runs_folder()
-    if spoil == "open":
+    if kind == "open":
         folder.chmod(0o777)
     else:
         folder.rmdir()
         (tmp_path / "elsewhere").mkdir(mode=0o700)
-        folder.symlink_to(tmp_path / "elsewhere") if spoil == "link" else folder.touch()
+        folder.symlink_to(tmp_path / "elsewhere") if kind == "link" else folder.touch()
     with pytest.raises(UsageProblem, match=r"Nothing was created\.$"):
         runs_folder()

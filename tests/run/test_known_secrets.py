@@ -1,4 +1,4 @@
-"""The secrets that a mesh brought with it are found where they lie, and nowhere is fine."""
+"""The secrets of kubeconfigs and of a mesh are read, and a mesh without any has none."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def kubeconfig(**user: str) -> str:
 def test_the_client_keys_of_kubeconfigs_are_kept_out_of_reports_decoded_and_in_base64(tmp_path: Path) -> None:
     file = tmp_path / "primary.kubeconfig"
     file.write_text(kubeconfig(**{"client-key-data": in_base64(KEY)}))
-    found = list(known_secrets.of_kubeconfigs([file]))
-    assert found == [KEY]
+    secrets = list(known_secrets.of_kubeconfigs([file]))
+    assert secrets == [KEY]
     reports = tmp_path / "reports"
     reports.mkdir()
     body = "".join(KEY.decode().splitlines()[1:-1])
     for name, text in {"decoded": KEY.decode(), "encoded": in_base64(KEY), "junit.xml": f"<x>{body[:64]}</x>"}.items():
         (reports / name).write_text(text)
-        assert Redactor(found).leaks(reports) == [reports / name]
+        assert Redactor(secrets).leaks(reports) == [reports / name]
         (reports / name).unlink()
 
 
@@ -89,15 +89,15 @@ def test_whatever_a_user_is_known_by_is_kept_out_of_reports(tmp_path: Path, toke
     file = tmp_path / "primary.kubeconfig"
     file.write_text(yaml.safe_dump({"users": [{"name": "u", "user": {field: value}}]}))
 
-    (found,) = known_secrets.of_run(tmp_path)
+    (secret,) = known_secrets.of_run(tmp_path)
 
-    assert found.decode() == token
-    shown = Redactor([found]).redact(f"refused {token}; {in_base64(token.encode())}")
+    assert secret.decode() == token
+    shown = Redactor([secret]).redact(f"refused {token}; {in_base64(token.encode())}")
     assert shown.startswith("refused [redacted]; [redacted]")
     reports = tmp_path / "reports"
     reports.mkdir()
     (reports / "junit.xml").write_text(f"<x>{token}</x>")
-    assert Redactor([found]).leaks(reports) == [reports / "junit.xml"]
+    assert Redactor([secret]).leaks(reports) == [reports / "junit.xml"]
 
 
 PLUG_IN = """#!/bin/sh
@@ -168,8 +168,8 @@ def test_a_remote_secret_that_nobody_can_read_hides_none_of_the_others(
 ) -> None:
     good = {"a": in_base64(kubeconfig(token=EKS).encode()), "b": in_base64(kubeconfig(token=GKE).encode())}
     api.objects[SECRETS.replace("istio-system", "mesh-system")] = {"items": [{"data": data}, {"data": good}, {}]}
-    found = known_secrets.of_remote_secrets(kube, "mesh-system")
-    assert list(found) == [EKS.encode(), GKE.encode()]
+    secrets = known_secrets.of_remote_secrets(kube, "mesh-system")
+    assert list(secrets) == [EKS.encode(), GKE.encode()]
 
 
 def test_a_mesh_without_either_has_no_secret(api: SmallApi, kube: Kube) -> None:

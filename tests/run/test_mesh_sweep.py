@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.sweep import sweep
 from splithorizon.run.journal import Journal
-from splithorizon.run.sweep import sweep
 from splithorizon.undo import mutations, ownership
 from splithorizon.undo.ownership import Scope
 from tests.support.child_pytest import REPOSITORY, pytest_in
@@ -103,7 +103,7 @@ def test_a_secret_that_somebody_made_between_kill_and_sweep_stays(mesh: TwoClust
     mesh.secret("bmV3")
     done = swept(mesh, home)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"left alone: Secret {SYSTEM}/istio-remote of the primary: somebody made it again" in done.stdout
+    assert f"left alone: Secret {SYSTEM}/istio-remote of the primary: somebody recreated it" in done.stdout
     assert "dG9rZW4" not in done.stdout + done.stderr
     assert (mesh.token, replicas(mesh)) == ("bmV3", 1)
     assert mesh.backups() == []

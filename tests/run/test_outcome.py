@@ -1,4 +1,4 @@
-"""What went wrong in a run, and what it came to, derived in one place."""
+"""The verdict and the exit status of a run follow from its results and from what went wrong."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_environment_that_broke_is_the_reason_and_later_problems_are_added() 
     outcome.environment_broke(EnvironmentBroke("kind failed", seen="no node", next_command="kind get nodes"))
     outcome.environment_broke(EnvironmentBroke("the network stays", next_command="podman network ls"))
     judged = outcome.judge([HOLDS, UNJUDGED], partial=False, ended_with=0)
-    reason = "kind failed. Seen: no node. Besides: the network stays"
+    reason = "kind failed. Seen: no node. Also: the network stays"
     assert judged == Judgement(Verdict.INCONCLUSIVE, ExitStatus.INCONCLUSIVE, reason, "kind get nodes")
     assert [problem.what for problem in outcome.problems] == ["kind failed", "the network stays"]
 
@@ -86,9 +86,9 @@ def test_a_module_that_cannot_be_imported_leaves_no_verdict_to_the_others() -> N
 
 def test_misuse_and_what_was_not_restored_are_kept() -> None:
     outcome = Outcome()
-    assert not outcome.is_misuse
+    before = outcome.is_misuse
     outcome.misused(UsageProblem("--profile x: there is none. Nothing was created."))
-    assert outcome.is_misuse
+    assert (before, outcome.is_misuse) == (False, True)
     change = NotRestored("primary Secret istio-system/a", "the API server is away", "kubectl apply -f a.yaml")
     outcome.could_not_restore(change)
     assert list(outcome.not_restored) == [change]

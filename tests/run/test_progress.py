@@ -1,20 +1,26 @@
-"""The lines, the times behind them, the heartbeat; and streams without glyphs, or gone."""
+"""The lines, the times, the heartbeat and the display; streams without our glyphs, and closed streams."""
 
 from __future__ import annotations
 
 import io
 import re
 import threading
-import time
 from collections.abc import Iterator
-from itertools import pairwise
 
 import pytest
 
 from splithorizon.base.process import side_by_side
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.run.progress import Progress, live_console
+from splithorizon.run.progress import Progress, StepTime, live_console
 from tests.support.child_python import line_of, running
+from tests.support.clock import Clock
+
+HEARTBEAT = 8.0
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -23,101 +29,115 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def progress(lines: list[str]) -> Iterator[Progress]:
-    progress = Progress(lines.append, heartbeat=0.4, encoding="utf-8")
+def progress(lines: list[str], clock: Clock) -> Iterator[Progress]:
+    progress = Progress(lines.append, heartbeat=HEARTBEAT, encoding="utf-8", clock=clock)
     yield progress
     progress.close()
 
 
-def test_a_step_is_a_line_at_each_end(progress: Progress, lines: list[str]) -> None:
+def beats(lines: list[str]) -> list[str]:
+    return [line for line in lines if "still:" in line]
+
+
+def test_a_step_is_a_line_at_each_end(progress: Progress, lines: list[str], clock: Clock) -> None:
     with progress.step("kind cluster", role="primary"):
-        time.sleep(0.2)
-    progress.say("found podman")
+        clock.advance(0.25)
+    clock.advance(1)
+    progress.say("chose podman")
     progress.say("closed", role="remote")
-    assert [re.sub(r"\d+\.\d", "N", line) for line in lines] == [
-        "   N s  … [primary] kind cluster",
-        "   N s  ✓ [primary] kind cluster (N s)",
-        "   N s    found podman",
-        "   N s    [remote] closed",
+    assert lines == [
+        "   0.0 s  … [primary] kind cluster",
+        "   0.2 s  ✓ [primary] kind cluster (0.2 s)",
+        "   1.2 s    chose podman",
+        "   1.2 s    [remote] closed",
     ]
-    first, second = (float(line.split()[0]) for line in lines[:2])
-    (step,) = progress.steps
-    assert first <= second
-    assert lines[1].endswith(f"({step.seconds:.1f} s)")
-    assert step.seconds >= 0.2
+    assert [step.seconds for step in progress.steps] == [0.25]
 
 
-def test_steps_are_kept_with_their_times(progress: Progress) -> None:
-    time.sleep(0.1)
+def test_steps_are_kept_with_their_times(progress: Progress, clock: Clock) -> None:
+    clock.advance(1)
     with progress.step("outer"):
+        clock.advance(2)
         with progress.step("inner", role="remote"):
-            time.sleep(0.2)
-        time.sleep(0.1)
-    inner, outer = progress.steps
-    assert (inner.name, inner.cluster, inner.outcome) == ("inner", "remote", "done")
-    assert (outer.name, outer.cluster, outer.outcome) == ("outer", None, "done")
-    assert 0.1 <= outer.started_after <= inner.started_after
-    assert 0.2 <= inner.seconds < inner.seconds + 0.1 <= outer.seconds
+            clock.advance(4)
+        clock.advance(8)
+    assert progress.steps == [
+        StepTime("inner", "remote", started_after=3, seconds=4, outcome="done"),
+        StepTime("outer", None, started_after=1, seconds=14, outcome="done"),
+    ]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_step_that_raises_has_failed(progress: Progress, lines: list[str], error: type[BaseException]) -> None:
     with pytest.raises(error), progress.step("istiod", role="primary"):
         raise error
-    assert re.search(r"✗ \[primary\] istiod \(\d\.\d s\)$", lines[-1])
+    assert lines[-1] == "   0.0 s  ✗ [primary] istiod (0.0 s)"
     assert progress.steps[0].outcome == "failed"
 
 
-def test_a_long_step_is_never_silent(progress: Progress, lines: list[str]) -> None:
+def test_a_long_step_is_named_at_each_heartbeat(progress: Progress, lines: list[str], clock: Clock) -> None:
     with progress.step("kind cluster", role="primary"), progress.step("compiled"):
-        begun = time.monotonic()
-        beats = eventually("two heartbeats", lambda: _beats(lines, 2), within=30, every=0.1)
-        assert len(beats) <= (time.monotonic() - begun) / 0.4
-    assert re.search(r"… still: \[primary\] kind cluster \(\d+ s\), compiled \(\d+ s\)$", beats[0])
+        for number, line in enumerate(
+            ("   8.0 s  … still: {} (8 s), {} (8 s)", "  16.0 s  … still: {} (16 s), {} (16 s)")
+        ):
+            clock.advance(HEARTBEAT)
+            progress._beat_if_due()
+            assert beats(lines)[number:] == [line.format("[primary] kind cluster", "compiled")]
+            progress._beat_if_due()
+            assert len(beats(lines)) == number + 1, "once for each heartbeat"
 
 
-def _beats(lines: list[str], wanted: int) -> list[str]:
-    beats = [line for line in lines if "still:" in line]
-    if len(beats) < wanted:
-        raise NotYet(f"{len(beats)} heartbeats")
-    return beats
-
-
-def test_a_heartbeat_waits_for_silence(progress: Progress, lines: list[str]) -> None:
-    spoken = []
+def test_a_heartbeat_comes_only_after_silence(progress: Progress, lines: list[str], clock: Clock) -> None:
     with progress.step("chatty"):
         for number in range(6):
-            time.sleep(0.2)
+            clock.advance(HEARTBEAT - 1)
+            progress._beat_if_due()
             progress.say(f"word {number}")
-            spoken.append(time.monotonic())
-    longest = max(after - before for before, after in pairwise(spoken))
-    assert not [line for line in lines if "still:" in line] or longest > 0.4
+        assert beats(lines) == []
+        clock.advance(HEARTBEAT)
+        progress._beat_if_due()
+    assert len(beats(lines)) == 1
 
 
-def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, lines: list[str]) -> None:
+def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, lines: list[str], clock: Clock) -> None:
     with progress.step("short"):
         pass
-    time.sleep(0.6)
+    clock.advance(10 * HEARTBEAT)
+    progress._beat_if_due()
     progress.close()
+    progress._beat_if_due()
     assert len(lines) == 2
 
 
-def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[str]) -> None:
+def test_the_heartbeat_beats_by_itself_also_after_closing(lines: list[str]) -> None:
+    """On the real clock, for as long as it takes."""
+    progress = Progress(lines.append, heartbeat=0.01, encoding="utf-8")
+
+    def one_more(than: int) -> None:
+        if len(beats(lines)) <= than:
+            raise NotYet(f"{len(beats(lines))} heartbeats")
+
     with progress.step("set-up"):
+        eventually("a heartbeat", lambda: one_more(than=0), within=30, every=0.01)
         progress.close()
     with progress.step("kind cluster deleted"):
-        eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
+        so_far = len(beats(lines))
+        eventually("another heartbeat", lambda: one_more(than=so_far), within=30, every=0.01)
     assert "still: kind cluster deleted (" in "".join(lines)
     progress.close()
     progress.close()
     assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_of_a_quiet_step_only_the_heartbeat_tells(progress: Progress, lines: list[str]) -> None:
+def test_a_quiet_step_has_heartbeats_only(progress: Progress, lines: list[str], clock: Clock) -> None:
+    clock.advance(10 * HEARTBEAT)
     with progress.quiet_step("test_long_waits"):
-        eventually("a heartbeat", lambda: _beats(lines, 1), within=30, every=0.1)
+        progress._beat_if_due()
+        assert lines == [], "the silence begins with the step"
+        clock.advance(HEARTBEAT)
+        progress._beat_if_due()
     assert progress.steps == []
-    assert all(re.search(r"… still: test_long_waits \(\d+ s\)$", line) for line in lines), lines
+    assert lines == ["  88.0 s  … still: test_long_waits (8 s)"]
 
 
 def test_many_threads_lose_no_step_and_mix_no_line(progress: Progress, lines: list[str]) -> None:
@@ -204,15 +224,19 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return Terminal()
 
 
-def test_on_a_terminal_what_runs_is_shown_below_what_ended(terminal: Terminal, lines: list[str]) -> None:
+def test_on_a_terminal_running_steps_are_displayed_below_the_lines(
+    terminal: Terminal, lines: list[str], clock: Clock
+) -> None:
     console = live_console(terminal)
     assert console is not None
-    progress = Progress(lines.append, heartbeat=0.1, encoding="utf-8", live=console)
+    progress = Progress(lines.append, heartbeat=HEARTBEAT, encoding="utf-8", live=console, clock=clock)
     with progress.step("kind cluster", role="primary"), progress.step("compiled"):
         progress.say("kubectl --context 'a [b]' get pods")
+        clock.advance(10 * HEARTBEAT)
+        progress._beat_if_due()
 
         def shown() -> None:
-            if "… compiled (1 s)" not in terminal.getvalue():
+            if "… compiled (80 s)" not in terminal.getvalue():
                 raise NotYet(terminal.getvalue()[-200:])
 
         eventually("its seconds are counted", shown, within=30, every=0.05)
@@ -221,10 +245,10 @@ def test_on_a_terminal_what_runs_is_shown_below_what_ended(terminal: Terminal, l
     written = terminal.getvalue()
     text = ESCAPES.sub("", written)
     assert "… [primary] kind cluster (0 s)" in text
-    assert re.search(r"✓ compiled \(\d\.\d s\)", text)
-    assert re.search(r"✓ \[primary\] kind cluster \(\d\.\d s\)", text)
+    assert "✓ compiled (80.0 s)" in text
+    assert "✓ [primary] kind cluster (80.0 s)" in text
     assert "kubectl --context 'a [b]' get pods" in text
-    assert "still:" not in text, "the display is no silence"
+    assert "still:" not in text, "the display takes the place of the heartbeat"
     assert [line.split("s  ", 1)[1] for line in lines] == ["  the end"], "only what was said beside the display"
     assert "\x1b[?25l" not in written, "the cursor is never hidden: a killed run could not show it again"
     assert [(step.name, step.cluster, step.outcome) for step in progress.steps] == [

@@ -1,4 +1,4 @@
-"""Secrets never reach a report: what looks like one is blanked, and what is one is looked for."""
+"""Secrets never reach a report: they are removed from texts, and written files are searched for them."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def test_a_leak_is_found_in_every_form(tmp_path: Path, before: str) -> None:
     for name, text in forms.items():
         (deep / name).write_text(text)
     (deep / "innocent").write_text(before + CERTIFICATE + in_base64(CERTIFICATE) + redact(KEY))
-    found = {path.name for path in leaks(tmp_path, [KEY.encode()])}
-    assert found == set(forms)
+    leaking = {path.name for path in leaks(tmp_path, [KEY.encode()])}
+    assert leaking == set(forms)
 
 
 def test_a_report_without_secrets_has_no_leaks(tmp_path: Path) -> None:

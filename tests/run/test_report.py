@@ -1,8 +1,9 @@
-"""The report is whole, strict and free of secrets, and ``latest`` always leads to one."""
+"""The report is complete, strict and free of secrets, and ``latest`` always leads to a report."""
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import threading
@@ -125,7 +126,7 @@ def _plain_failure() -> dict[str, Any]:
     return plain
 
 
-def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path / "run")
     assert path == tmp_path / "run" / "report.json"
     assert report.load(path) == REPORT
@@ -141,24 +142,24 @@ def _at(content: Any, path: str) -> tuple[Any, str | int]:
     return content, last
 
 
-# What is put where, or taken away where it is GONE; and the place that the refusal names.
+# Which fields are set, or removed where the value is GONE; and the place that the message names.
 GONE = object()
 BREAKS: Mapping[str, tuple[dict[str, object], str]] = {
-    "a verdict that there is not": ({"behaviours.0.verdict": "passed"}, "$.behaviours[0].verdict"),
+    "an unknown verdict": ({"behaviours.0.verdict": "passed"}, "$.behaviours[0].verdict"),
     "an unknown field": ({"versions.helm": "3"}, "$.versions.helm"),
     "an unknown field of the run": ({"seed": 7}, "$.seed"),
     "a missing field": ({"versions.splithorizon": GONE}, "$.versions.splithorizon"),
-    "evidence of another shape": ({"behaviours.0.evidence.0": {"key": "x"}}, "$.behaviours[0].evidence[0]"),
+    "evidence with other fields": ({"behaviours.0.evidence.0": {"key": "x"}}, "$.behaviours[0].evidence[0]"),
     "half an interval": ({"behaviours.0.evidence.0.expected_interval": [423]}, "expected_interval"),
     "a time without its zone": ({"started": "2026-11-23T02:31:00.000"}, "$.started"),
     "a run id that leaves its folder": ({"run_id": "../elsewhere"}, "$.run_id"),
     "fewer than no requests": ({"totals.requests": -1}, "$.totals.requests"),
     "a number in quotes": ({"totals.requests": "1000"}, "$.totals.requests"),
     "half a request": ({"totals.requests": 0.5}, "$.totals.requests"),
-    "another version of the form": ({"schema_version": 3}, "$.schema_version"),
-    "an exit status of nobody": ({"exit_status": 255}, "$.exit_status"),
-    "a step that ended in no known way": ({"steps.0.outcome": "skipped"}, "$.steps[0].outcome"),
-    "a step of unknown shape": ({"steps.0.role": "primary"}, "$.steps[0].role"),
+    "another version of the schema": ({"schema_version": 3}, "$.schema_version"),
+    "an unknown exit status": ({"exit_status": 255}, "$.exit_status"),
+    "an unknown outcome of a step": ({"steps.0.outcome": "skipped"}, "$.steps[0].outcome"),
+    "an unknown field of a step": ({"steps.0.role": "primary"}, "$.steps[0].role"),
     "no command line": ({"command": []}, "$.command"),
     "conformant without a check": ({"behaviours": []}, "behaviours: a conformant run"),
     "conformant with a failure": ({"behaviours.1": _plain_failure()}, "behaviours: a conformant run"),
@@ -167,29 +168,29 @@ BREAKS: Mapping[str, tuple[dict[str, object], str]] = {
     "inconclusive without a reason": ({"verdict": "inconclusive"}, "inconclusive_reason"),
     "a reason without being inconclusive": ({"inconclusive_reason": "node gone"}, "inconclusive_reason"),
     "a count that is none": ({"behaviours.0.numbers": {"joined": [1]}}, "$.behaviours[0].numbers.joined"),
-    "an accusation without a cause": (
+    "not conformant without a cause": (
         {"verdict": "not conformant", "behaviours.0": {**_plain_failure(), "likely_cause": ""}},
         "likely_cause",
     ),
-    "an accusation without a command": (
+    "not conformant without a command": (
         {"verdict": "not conformant", "behaviours.0": {**_plain_failure(), "next_command": ""}},
         "next_command",
     ),
-    "a failure that says nothing": (
+    "not conformant without a failure": (
         {"verdict": "not conformant", "behaviours.0": {**_plain_failure(), "failure": ""}},
         "failure",
     ),
     "a cluster with two control planes": ({"clusters.0.control_plane": "remote"}, "control_plane"),
     "a cluster without a control plane": ({"clusters.1.control_plane": None}, "control_plane"),
-    "a reason of no known kind": ({"not_claimed.0.kind": "tired"}, "$.not_claimed[0].kind"),
+    "an unknown kind of reason": ({"not_claimed.0.kind": "tired"}, "$.not_claimed[0].kind"),
     "a diagnosis without its cause": ({"diagnosis.cause_id": ""}, "$.diagnosis.cause_id"),
-    "something not restored for no reason": ({"not_restored.0.reason": ""}, "$.not_restored[0].reason"),
+    "something not restored without a reason": ({"not_restored.0.reason": ""}, "$.not_restored[0].reason"),
 }
 
 
 @pytest.mark.parametrize("broken", BREAKS)
 def test_model_and_schema_refuse_the_same(tmp_path: Path, broken: str) -> None:
-    changes, said = BREAKS[broken]
+    changes, message = BREAKS[broken]
     path = report.write(REPORT, tmp_path)
     content = json.loads(path.read_text())
     validator = Draft202012Validator(report.schema())
@@ -205,12 +206,12 @@ def test_model_and_schema_refuse_the_same(tmp_path: Path, broken: str) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(InvalidReport) as refused:
         report.load(path)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert list(validator.iter_errors(content)) != []
 
 
 def test_a_control_plane_is_a_cluster_of_the_report() -> None:
-    """This one is beyond what a JSON schema can say."""
+    """A JSON schema cannot express this."""
     lost = replace(REPORT.clusters[1], control_plane="elsewhere")
     with pytest.raises(ValueError, match="there is no cluster 'elsewhere' that manages 'remote'"):
         replace(REPORT, clusters=(REPORT.clusters[0], lost))
@@ -221,64 +222,12 @@ def test_a_report_that_breaks_the_schema_cannot_be_made() -> None:
         replace(REPORT, behaviours=())
 
 
-def test_a_report_that_the_redactor_spoils_is_not_written_and_leaves_the_last_one(tmp_path: Path) -> None:
+def test_a_report_that_redaction_makes_invalid_is_not_written_and_the_former_one_stays(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path)
     with pytest.raises(InvalidReport, match=r"\$\.run_id"):
         report.write(REPORT, tmp_path, lambda text: text.replace("20261123", "[...]"))
     assert report.load(path).run_id == REPORT.run_id
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"], "no temporary file stays"
-
-
-RECORDED_V1 = Path(__file__).parents[1] / "data" / "report" / "version-1.json"
-
-
-def test_a_report_of_version_1_can_be_read(tmp_path: Path) -> None:
-    """It was written by the code at 31923cd, on the small suite of ``test_plugin``."""
-    old = json.loads(RECORDED_V1.read_text())
-    found = report.load(RECORDED_V1)
-    assert found.schema_version == 2
-    assert (found.run_id, found.verdict, found.exit_status) == (old["run_id"], Verdict.NOT_CONFORMANT, 1)
-    assert [(one.name, one.context, one.control_plane) for one in found.clusters] == [
-        ("primary", "lab-primary", None),
-        ("remote", "lab-remote", "primary"),
-    ]
-    assert found.versions.istio == {"primary": "1.29.1", "remote": "1.29.1"}
-    results = {(one.behaviour, one.verdict): one for one in found.behaviours}
-    refuted = results["test_paths", Verdict.NOT_CONFORMANT]
-    assert refuted.failure == "it holds\n  expected: a\n  seen:     b\n  samples:  7"
-    assert (refuted.likely_cause, refuted.next_command, refuted.cause_ids) == ("c", "d", ())
-    broken = results["test_broken", Verdict.INCONCLUSIVE]
-    assert broken.failure == "the API server is away. Seen: no route to host"
-    assert broken.next_command == "kubectl get --raw /readyz"
-    assert {one.behaviour: (one.kind, one.profile) for one in found.not_claimed} == {
-        "test_left_out": (Unclaimed.NOT_RUN, ""),
-        "test_a_cleanup": (Unclaimed.NOT_ASKED_FOR, "cleanup"),
-        "test_absent": (Unclaimed.NOT_OFFERED, ""),
-        "test_away": (Unclaimed.NOT_ASKED_FOR, "disruptive"),
-        "test_exempt": (Unclaimed.EXEMPT, ""),
-    }
-    assert report.load(report.write(found, tmp_path)) == found
-
-
-def test_steps_of_version_1_name_their_cluster(tmp_path: Path) -> None:
-    old = json.loads(RECORDED_V1.read_text())
-    step = {"name": "istiod", "role": "primary", "started_after": 1.0, "seconds": 2.0, "outcome": "done"}
-    path = tmp_path / "report.json"
-    path.write_text(json.dumps({**old, "steps": [step, {**step, "role": None}]}))
-    assert report.load(path).steps == (
-        StepTime("istiod", "primary", 1.0, 2.0, "done"),
-        StepTime("istiod", None, 1.0, 2.0, "done"),
-    )
-
-
-@pytest.mark.parametrize("missing", ["topology", "behaviours", "run_id"])
-def test_half_a_report_of_version_1_is_refused(tmp_path: Path, missing: str) -> None:
-    old = json.loads(RECORDED_V1.read_text())
-    del old[missing]
-    path = tmp_path / "report.json"
-    path.write_text(json.dumps(old))
-    with pytest.raises(InvalidReport, match=f"no report of version 1: KeyError: '{missing}'"):
-        report.load(path)
 
 
 def test_other_verdicts_are_taken(tmp_path: Path) -> None:
@@ -300,7 +249,7 @@ def test_other_verdicts_are_taken(tmp_path: Path) -> None:
         assert report.load(report.write(content, tmp_path)) == content
 
 
-def test_what_a_refuted_check_had_counted_comes_back(tmp_path: Path) -> None:
+def test_the_numbers_of_a_refuted_check_are_read_back(tmp_path: Path) -> None:
     counted = replace(FAILED, numbers={"requests": 1000, "joined": 998, "unjoined": 2})
     content = replace(
         REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(counted,), totals=Totals(1000, 998, 2), exit_status=1
@@ -308,7 +257,7 @@ def test_what_a_refuted_check_had_counted_comes_back(tmp_path: Path) -> None:
     assert report.load(report.write(content, tmp_path)) == content
 
 
-def test_what_was_not_restored_comes_back_and_older_reports_have_none(tmp_path: Path) -> None:
+def test_changes_not_restored_are_read_back_and_older_reports_have_none(tmp_path: Path) -> None:
     lost = (NotRestored("Secret a/b of the primary", "it is away", "pytest --sweep --contexts a,b", pending=True),)
     path = report.write(replace(REPORT, not_restored=lost), tmp_path)
     assert report.load(path).not_restored == lost
@@ -325,10 +274,10 @@ def test_times_are_rounded_and_probabilities_are_not(tmp_path: Path) -> None:
     precise = replace(RESULT, seconds=4.600049999, evidence=(replace(EVIDENCE, numbers={"false_alarm": 1e-9}),))
     step = StepTime("istiod", "primary", 1.23456789, 2.3456789, "done")
     path = report.write(replace(REPORT, behaviours=(precise,), steps=(step,)), tmp_path)
-    found = report.load(path)
-    assert found.behaviours[0].seconds == 4.6
-    assert found.behaviours[0].evidence[0].numbers["false_alarm"] == 1e-9
-    assert found.steps == (StepTime("istiod", "primary", 1.235, 2.346, "done"),)
+    loaded = report.load(path)
+    assert loaded.behaviours[0].seconds == 4.6
+    assert loaded.behaviours[0].evidence[0].numbers["false_alarm"] == 1e-9
+    assert loaded.steps == (StepTime("istiod", "primary", 1.235, 2.346, "done"),)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -342,13 +291,13 @@ def test_what_cannot_be_json_cannot_be_reported(value: float) -> None:
 def test_a_damaged_file_is_not_loaded(tmp_path: Path) -> None:
     path = report.write(REPORT, tmp_path)
     whole = path.read_text(encoding="utf-8")
-    for damaged, said in (
+    for damaged, message in (
         (whole[:-10], "not JSON"),
         (whole.replace('"conformant"', '"fine"'), "verdict"),
         ("[]", "breaks report.schema.json"),
     ):
         path.write_text(damaged, encoding="utf-8")
-        with pytest.raises(InvalidReport, match=said):
+        with pytest.raises(InvalidReport, match=message):
             report.load(path)
 
 
@@ -431,13 +380,15 @@ def test_latest_is_replaced_without_a_moment_in_which_it_is_missing(tmp_path: Pa
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for turn in range(2000):
+        # At least so often, and until the reader has seen both.
+        for turn in itertools.count():
             report.point_latest(tmp_path, runs[turn % 2])
+            if turn >= 2000 and seen == {"one", "two"}:
+                break
     finally:
         stop.set()
         reader.join()
     assert not failures
-    assert seen == {"one", "two"}, "the reader looked while the link moved"
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["latest", "one", "two"]
 
 
@@ -458,7 +409,9 @@ def test_latest_may_dangle_but_must_be_a_link(tmp_path: Path) -> None:
 def test_moments_are_written_in_utc() -> None:
     summer = datetime(2026, 7, 1, 14, 0, 0, 5000, tzinfo=timezone(timedelta(hours=2)))
     assert report.utc(summer) == "2026-07-01T12:00:00.005Z"
-    assert abs(datetime.fromisoformat(report.utc()) - datetime.now(UTC)) < timedelta(seconds=60)
+    before = datetime.now(UTC)
+    moment = datetime.fromisoformat(report.utc())
+    assert before - timedelta(milliseconds=1) <= moment <= datetime.now(UTC), "by default the current time"
 
 
 def _objects(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -477,18 +430,18 @@ def test_the_schema_is_valid_strict_and_described() -> None:
     Draft202012Validator.check_schema(schema)
     objects = dict(_objects(schema))
     assert len(objects) >= 10
-    for path, found in objects.items():
+    for path, definition in objects.items():
         # A map of free names says what its values are; all else lists its names and takes no other.
-        extra = found["additionalProperties"]
-        assert extra is False or (extra.keys() & {"type", "anyOf"} and "properties" not in found), path
-        for name, entry in found.get("properties", {}).items():
+        extra = definition["additionalProperties"]
+        assert extra is False or (extra.keys() & {"type", "anyOf"} and "properties" not in definition), path
+        for name, entry in definition.get("properties", {}).items():
             assert entry.get("description"), f"{path}.{name} is not described"
 
 
 def test_the_schema_beside_the_reports_is_that_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert schema_file.main(["--check"]) == 0, "run python -m docs.schema"
     stale = tmp_path / "report.schema.json"
-    stale.write_text(report.SCHEMA.read_text().replace("What the run was made of.", "What was it made of?"))
+    stale.write_text(report.SCHEMA.read_text().replace("The verdict of the test.", "What did the test say?"))
     monkeypatch.setattr(report, "SCHEMA", stale)
     assert [schema_file.main(arguments) for arguments in (["--check"], [], ["--check"])] == [1, 0, 0]
-    assert "What was it made of?" not in stale.read_text()
+    assert "What did the test say?" not in stale.read_text()

@@ -1,4 +1,4 @@
-"""The end-of-run summary tells a mesh engineer what held, what did not, and what to type next."""
+"""The summary shows a mesh engineer which claims hold, which do not and why, and what to run next."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STEPS = (
 
 
 def result(stem: str, claim: str, *, area: str = "routing", route: str = "", key_number: str = "") -> BehaviourResult:
-    """Make a conformant one."""
+    """A conformant result."""
     case = f"[{route}]" if route else ""
     return BehaviourResult(
         area=area,
@@ -56,7 +56,7 @@ def result(stem: str, claim: str, *, area: str = "routing", route: str = "", key
 
 
 def words(command: str) -> list[str]:
-    """Split a command as a shell does; shlex knows nothing of lines that go on."""
+    """Split a command as a shell does; shlex does not support continued lines."""
     return shlex.split(command.replace("\\\n", ""))
 
 
@@ -147,7 +147,7 @@ def test_a_conformant_run_at_a_glance() -> None:
 def test_the_table_groups_routes_under_their_claim() -> None:
     lines = summary(GREEN)
     claim = [number for number, line in enumerate(lines) if "The far version" in line]
-    assert len(claim) == 1, "the claim is told once"
+    assert len(claim) == 1, "the claim is printed once"
     routes = [line.split() for line in lines[claim[0] :] if "→" in line]
     assert [(route[0], route[2], route[-1]) for route in routes] == [
         ("primary→remote", "conformant", "4.6"),
@@ -176,7 +176,7 @@ def test_columns_are_aligned_and_narrow(run: RunReport) -> None:
     assert len(head) == WIDTH
 
 
-def test_words_as_long_as_they_come_stay_in_their_column() -> None:
+def test_long_words_stay_in_their_column() -> None:
     endless = replace(RESULTS[0], claim="x" * 300, key_number="z" * 90, area="a" * 20)
     lines = summary(replace(GREEN, behaviours=(endless,)))
     assert max(map(len, lines)) <= WIDTH
@@ -201,7 +201,7 @@ def test_a_failure_says_what_why_and_what_next() -> None:
     ]
     text = "\n".join(lines)
     for said in ("30 of 1,000 requests", "lacks topology.istio.io/network", WRONG.next_command):
-        assert text.count(said) == 1, "told once"
+        assert text.count(said) == 1, "printed once"
 
 
 def test_replies_that_were_not_joined_are_counted() -> None:
@@ -209,7 +209,7 @@ def test_replies_that_were_not_joined_are_counted() -> None:
     assert "1,000 requests, 998 joined to their own log line, 2 not" in text
 
 
-def test_of_a_traceback_the_middle_is_left_to_the_file_and_no_command_is_cut() -> None:
+def test_the_middle_of_a_traceback_is_left_out_and_no_command_is_shortened() -> None:
     long = replace(WRONG, failure="\n".join(f"line {number}" for number in range(50)))
     lines = [line.strip() for line in summary(replace(RED, behaviours=(long,)))]
     assert [line for line in lines if re.match(r"line \d|… ", line)] == [
@@ -237,14 +237,14 @@ REMOVED = "(the run has removed "
         ({"contexts": "a,b", "keep": True}, "kubectl -n sample get pods", ""),
     ],
 )
-def test_a_command_into_what_the_run_removed_says_how_to_keep_it(
+def test_a_command_that_needs_what_the_run_removed_has_a_hint_how_to_keep_it(
     options: dict[str, str | bool], command: str, said: str
 ) -> None:
     run = replace(RED, options=options, behaviours=(replace(WRONG, next_command=command),))
     for lines in (summary(run), markdown(run).splitlines()):
         after = [line.strip() for line in lines[[line.strip() for line in lines].index(command) + 1 :]]
-        told = [line for line in after if line.startswith(REMOVED)]
-        assert [line.startswith(said) for line in told] == ([True] if said else [])
+        hints = [line for line in after if line.startswith(REMOVED)]
+        assert [line.startswith(said) for line in hints] == ([True] if said else [])
 
 
 def test_what_was_not_restored_comes_first_and_then_the_root_cause() -> None:
@@ -272,7 +272,7 @@ def test_what_was_not_restored_comes_first_and_then_the_root_cause() -> None:
         "  restore it with:",
         f"    {command}",
         "LEFT ALONE: primary ConfigMap istio-system/istio: somebody changed it meanwhile",
-        "  look at it with:",
+        "  show it with:",
         "    kubectl get it",
         "",
         "ROOT CAUSE: a namespace lacks its network (network-label-missing)",
@@ -315,7 +315,7 @@ def test_what_was_not_asked_for_is_a_count_by_profile() -> None:
     ]
 
 
-def test_a_reason_that_is_a_checks_own_failure_is_told_there() -> None:
+def test_a_reason_that_is_the_failure_of_a_check_is_not_repeated() -> None:
     unjudged = replace(WRONG, verdict=Verdict.INCONCLUSIVE, failure="the API server is away", likely_cause="")
     run = replace(
         GREEN,
@@ -344,7 +344,7 @@ def test_what_looks_like_markup_is_shown_as_it_is() -> None:
         assert said in text
 
 
-def test_an_inconclusive_run_says_what_broke() -> None:
+def test_an_inconclusive_run_has_its_reason() -> None:
     broken = replace(
         GREEN,
         verdict=Verdict.INCONCLUSIVE,
@@ -376,14 +376,14 @@ LOST = (
 )
 
 
-def test_what_was_not_restored_is_the_first_thing_said_with_its_command_in_one_piece() -> None:
+def test_changes_not_restored_come_first_with_their_commands_unwrapped() -> None:
     lines = summary(replace(GREEN, not_restored=LOST))[1:7]
     assert lines == [
         "NOT RESTORED: Secret mesh/s of the primary: the API server does not answer",
         "  restore it with:",
         f"    pytest --sweep {'x' * 110}",
         "LEFT ALONE: ConfigMap mesh/istio of the primary: somebody changed it meanwhile",
-        "  look at it with:",
+        "  show it with:",
         "    kubectl get it",
     ]
     page = markdown(replace(GREEN, not_restored=LOST)).splitlines()
@@ -416,7 +416,7 @@ def test_time_is_shown_by_phase_and_side_by_side() -> None:
     ids=["kept", "removed only"],
 )
 def test_phases_where_one_is_missing(steps: tuple[StepTime, ...], line: str) -> None:
-    assert any(line in told for told in summary(replace(GREEN, steps=steps)))
+    assert any(line in shown for shown in summary(replace(GREEN, steps=steps)))
 
 
 def test_a_failed_step_is_shown_however_short() -> None:
@@ -459,7 +459,7 @@ def test_ascii_translates_nothing_within_a_command() -> None:
     ]
     (missing,) = [line.strip() for line in lines if "cannot show" in line]
     assert missing == (
-        "(this command holds characters that this terminal cannot show: copy it from reports/run-1/report.json)"
+        "(this terminal cannot show the characters of this command: copy it from reports/run-1/report.json)"
     )
     assert sum(WRONG.next_command in line for line in lines) == 2, "as it is"
 
@@ -508,10 +508,10 @@ def test_the_rerun_really_runs_the_failures_and_nothing_else(pytester: pytest.Py
         encoding="utf-8",
     )
     first = pytester.inline_run("suites/", "-q", "-p", "no:cacheprovider")
-    calls = [found for found in first.getreports("pytest_runtest_logreport") if found.when == "call"]
-    assert [found.outcome for found in calls] == ["passed", "failed", "passed"]
+    calls = [phase for phase in first.getreports("pytest_runtest_logreport") if phase.when == "call"]
+    assert [phase.outcome for phase in calls] == ["passed", "failed", "passed"]
     verdicts = {"passed": Verdict.CONFORMANT, "failed": Verdict.NOT_CONFORMANT}
-    results = tuple(replace(WRONG, nodeid=found.nodeid, verdict=verdicts[found.outcome]) for found in calls)
+    results = tuple(replace(WRONG, nodeid=phase.nodeid, verdict=verdicts[phase.outcome]) for phase in calls)
     run = replace(RED, command=(sys.executable, "-m", "pytest", "suites/", "-v"), behaviours=results)
     command = rerun_command(run, unicode=unicode)
     second = pytester.run("sh", "-c", command)

@@ -1,17 +1,16 @@
-"""Sweeping touches what a dead run of ours names, and nothing else."""
+"""What ended runs left is told without lab/: nothing is removed but records of nothing."""
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.run.journal import Entry, Journal, dead_journals
-from splithorizon.run.sweep import sweep, sweep_kept
+from splithorizon.run.journal import Journal
+from splithorizon.run.sweep import report_remains
+from splithorizon.undo.ownership import Scope, ScopeCluster
 from tests.support.child_python import line_of, running
 
 RUN = """
@@ -19,10 +18,9 @@ import signal, sys
 from pathlib import Path
 from splithorizon.run.journal import Journal
 journal = Journal.open(sys.argv[2], Path(sys.argv[1]))
-(journal.folder / "primary.kubeconfig").touch()
 for name in sys.argv[3:]:
     kind, _, name = name.partition("=")
-    journal.will_create(kind, name, engine="podman")
+    journal.will_create(kind, name, role="primary")
 print("up", flush=True)
 signal.pause()
 """
@@ -35,171 +33,59 @@ def killed(base: Path, run: str, *entries: str) -> Path:
     return base / run
 
 
-def test_a_killed_run_is_undone_last_first_and_forgotten(tmp_path: Path) -> None:
-    folder = killed(tmp_path, "run-1", "network=kind", "cluster=a-primary", "cluster=a-remote")
-    removed: list[Entry] = []
-    told = list(sweep(tmp_path, removed.append))
-    assert [(entry.kind, entry.name) for entry in removed] == [
-        ("cluster", "a-remote"),
-        ("cluster", "a-primary"),
-        ("network", "kind"),
-    ]
-    assert removed[0].facts == {"engine": "podman"}
-    assert told == [
-        "removed cluster a-remote",
-        "removed cluster a-primary",
-        "removed network kind",
-        f"removed run folder {folder}",
-    ]
-    assert list(tmp_path.iterdir()) == []
-    assert list(sweep(tmp_path, removed.append)) == []
-    assert len(removed) == 3
-
-
-def test_living_and_kept_runs_are_not_touched(tmp_path: Path) -> None:
-    alive = Journal.open("alive", tmp_path)
-    alive.will_create("cluster", "alive-primary")
-    kept = Journal.read(killed(tmp_path, "kept", "cluster=kept-primary"))
-    kept.keep()
-    dead = killed(tmp_path, "dead", "cluster=dead-primary")
-    removed: list[Entry] = []
-    list(sweep(tmp_path, removed.append))
-    assert [entry.name for entry in removed] == ["dead-primary"]
-    assert not dead.exists()
-    assert (kept.folder / "primary.kubeconfig").exists()
-    assert alive.folder.exists()
-
-
-def kept(base: Path, run: str, *entries: str) -> Path:
-    """A run that kept what it made, and has ended; its folder."""
-    folder = killed(base, run, *entries)
-    Journal.read(folder).keep()
+def on_existing_mesh(folder: Path) -> Path:
+    """Let a run be one on an existing mesh."""
+    clusters = {
+        role: ScopeCluster(context=context, uid=role, system_namespace="istio-system", kubectl="kubectl")
+        for role, context in (("primary", "east"), ("remote", "west"))
+    }
+    Scope(folder.name, False, f"splithorizon-{folder.name}", clusters).write(folder)
     return folder
 
 
-def test_a_kept_run_is_forgotten_once_all_its_clusters_are_gone(tmp_path: Path) -> None:
-    gone = kept(tmp_path, "gone", "cluster=a-primary", "cluster=a-remote")
-    half = kept(tmp_path, "half", "cluster=b-primary", "cluster=b-remote")
-    told = list(sweep_kept(tmp_path, lambda entry: entry.name == "b-remote"))
-    assert told == [f"removed run folder {gone}: the clusters that it kept are gone"]
-    assert not gone.exists()
-    assert (half / "primary.kubeconfig").exists()
-    assert list(sweep_kept(tmp_path, lambda _: False)) == [
-        f"removed run folder {half}: the clusters that it kept are gone"
-    ]
-
-
-def test_only_a_kept_run_that_has_ended_is_forgotten(tmp_path: Path) -> None:
-    making = Journal.open("making", tmp_path)
-    making.keep()
-    making.will_create("cluster", "its-containers-are-not-there-yet")
-    dead = killed(tmp_path, "dead", "cluster=dead-primary")
-    assert list(sweep_kept(tmp_path, lambda _: False)) == []
-    assert making.folder.exists()
-    assert dead.exists(), "its entries are to be removed, not only forgotten"
-
-
-def test_a_kept_run_stays_where_the_engine_cannot_be_asked(tmp_path: Path) -> None:
-    first, second = kept(tmp_path, "1", "cluster=one"), kept(tmp_path, "2", "cluster=two")
-
-    def docker_is_away(entry: Entry) -> bool:
-        if entry.name == "one":
-            raise EnvironmentBroke("no answer from docker")
-        return False
-
-    assert list(sweep_kept(tmp_path, docker_is_away)) == [
-        f"run folder {first} stays: no answer from docker",
-        f"removed run folder {second}: the clusters that it kept are gone",
-    ]
-    assert first.exists()
-
-
-def test_what_cannot_be_removed_stays_on_record_and_stops_nothing_else(tmp_path: Path) -> None:
-    first = killed(tmp_path, "1", "cluster=one", "cluster=two")
-    second = killed(tmp_path, "2", "cluster=three")
-
-    def docker_is_away(entry: Entry) -> None:
-        if entry.name == "two":
-            raise EnvironmentBroke("no answer from docker")
-
-    told = list(sweep(tmp_path, docker_is_away))
-    assert told == [
-        "cluster two stays: no answer from docker",
-        "removed cluster one",
-        "removed cluster three",
-        f"removed run folder {second}",
-    ]
-    assert [journal.folder for journal in dead_journals(tmp_path)] == [first]
-    assert list(sweep(tmp_path, lambda _: None))[-1] == f"removed run folder {first}"
-
-
-def test_a_bug_in_the_removal_surfaces_and_forgets_nothing(tmp_path: Path) -> None:
-    folder = killed(tmp_path, "run-1", "cluster=one")
-
-    def broken(entry: Entry) -> None:
-        raise KeyError(entry.name)
-
-    with pytest.raises(KeyError, match="one"):
-        list(sweep(tmp_path, broken))
+def test_what_a_dead_run_left_in_a_mesh_is_named_with_the_command(tmp_path: Path) -> None:
+    folder = on_existing_mesh(killed(tmp_path, "run-1", "namespace=splithorizon-run-1"))
+    said, command = report_remains(tmp_path)
+    assert "run run-1 left in an existing mesh: namespace splithorizon-run-1 of the primary" in said
+    assert command == "restore it with: pytest --sweep --contexts east,west"
     assert folder.exists()
 
 
-def test_a_run_that_was_killed_before_its_first_word_is_removed(tmp_path: Path) -> None:
-    stillborn, young = tmp_path / "stillborn", tmp_path / "young"
-    for folder in (stillborn, young):
-        folder.mkdir(mode=0o700)
-        (folder / ".run.json").touch()
-    before = time.time() - 90
-    os.utime(stillborn, (before, before))
-    assert list(sweep(tmp_path, lambda _: None)) == []
-    assert list(tmp_path.iterdir()) == [young]
+def test_the_record_of_a_dead_run_that_left_nothing_goes(tmp_path: Path) -> None:
+    folder = on_existing_mesh(killed(tmp_path, "run-1"))
+    assert list(report_remains(tmp_path)) == [f"removed run folder {folder}"]
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("half", ["", "{", "[]", '{"run": "half"}', '{"run": 1, "entries": [{"no": "kind"}]}'])
-def test_a_record_that_is_half_written_stops_no_sweep_and_is_named(tmp_path: Path, half: str) -> None:
+def test_a_dead_run_with_clusters_of_its_own_is_named_and_stays(tmp_path: Path) -> None:
+    folder = killed(tmp_path, "run-1", "cluster=lab-primary", "network=kind")
+    assert list(report_remains(tmp_path)) == [
+        "run run-1 made cluster lab-primary, network kind: remove it with `pytest --sweep` in a checkout"
+    ]
+    assert (folder / "run.json").exists()
+
+
+def test_living_and_kept_runs_are_not_named(tmp_path: Path) -> None:
+    Journal.open("alive", tmp_path).will_create("cluster", "alive-primary")
+    kept = killed(tmp_path, "kept", "cluster=kept-primary")
+    Journal.read(kept).keep()
+    assert list(report_remains(tmp_path)) == []
+    assert kept.exists()
+
+
+@pytest.mark.parametrize("half", ["", "{", '{"run": "half"}'])
+def test_a_record_that_is_half_written_is_named_and_stays(tmp_path: Path, half: str) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "run.json").write_text(half)
-    folder = killed(tmp_path, "run-1", "cluster=one")
-    named, removed, forgotten = sweep(tmp_path, lambda _: None)
-    assert named.startswith(f"{broken / 'run.json'} cannot be read, and its folder stays")
-    assert (removed, forgotten) == ("removed cluster one", f"removed run folder {folder}")
+    (said,) = report_remains(tmp_path)
+    assert said.startswith(f"{broken / 'run.json'} cannot be read, and its folder stays")
     assert (broken / "run.json").read_text() == half
 
 
-def test_a_change_that_is_half_written_stops_no_sweep_and_keeps_its_folder(tmp_path: Path) -> None:
-    first, second = killed(tmp_path, "1", "network=one"), killed(tmp_path, "2", "network=two")
-    (first / "changes").mkdir()
-    (first / "changes" / "1.json").write_text("")
-    said = list(sweep(tmp_path, lambda _: None))
-    assert said[0].startswith(f"not given back: {first / 'changes' / '1.json'} cannot be read")
-    assert said[-1] == f"removed run folder {second}"
-    assert first.exists()
-
-
-def test_two_sweeps_at_once_undo_everything_once(tmp_path: Path) -> None:
-    killed(tmp_path, "run-1", "cluster=one")
-    removed: list[str] = []
-    inside, release = threading.Event(), threading.Event()
-
-    def slowly(entry: Entry) -> None:
-        inside.set()
-        assert release.wait(10)
-        removed.append(entry.name)
-
-    def quickly(entry: Entry) -> None:
-        removed.append(f"{entry.name} again")
-
-    told: list[str] = []
-    first = threading.Thread(target=lambda: list(sweep(tmp_path, slowly)))
-    second = threading.Thread(target=lambda: told.extend(sweep(tmp_path, quickly)))
-    first.start()
-    assert inside.wait(10)
-    second.start()
-    second.join(0.7)
-    assert second.is_alive(), "it waits for the first"
-    release.set()
-    first.join(10)
-    second.join(10)
-    assert removed == ["one"]
-    assert told == []
+def test_the_folder_of_a_run_that_never_began_goes(tmp_path: Path) -> None:
+    (tmp_path / "stillborn").mkdir()
+    before = time.time() - 90
+    os.utime(tmp_path / "stillborn", (before, before))
+    assert list(report_remains(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []

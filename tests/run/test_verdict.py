@@ -1,4 +1,4 @@
-"""What a run's verdicts amount to."""
+"""The verdict of a run follows from the verdicts of its checks."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_overall(verdicts: list[Verdict], *, partial: bool, amounts_to: Verdict)
 
 @pytest.mark.parametrize("partial", [False, True])
 @pytest.mark.parametrize("verdicts", list(itertools.product(Verdict, repeat=3)), ids=", ".join)
-def test_nothing_outweighs_a_refutation_and_only_all_good_is_conformant(
+def test_a_refuted_claim_takes_precedence_and_only_conformant_checks_are_conformant(
     verdicts: tuple[Verdict, ...], *, partial: bool
 ) -> None:
-    found = overall(verdicts, partial=partial)
-    assert (found is BAD) == (BAD in verdicts)
-    assert (found is UNKNOWN) == (UNKNOWN in verdicts and BAD not in verdicts)
-    assert (found is GOOD) == (set(verdicts) == {GOOD} and not partial)
-    assert found is overall(reversed(verdicts), partial=partial)
+    judged = overall(verdicts, partial=partial)
+    assert (judged is BAD) == (BAD in verdicts)
+    assert (judged is UNKNOWN) == (UNKNOWN in verdicts and BAD not in verdicts)
+    assert (judged is GOOD) == (set(verdicts) == {GOOD} and not partial)
+    assert judged is overall(reversed(verdicts), partial=partial)
 
 
 def test_verdicts_read_as_words() -> None:

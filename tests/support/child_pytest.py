@@ -1,6 +1,6 @@
-"""Another pytest, which sees no engine, no cache and no run of this machine's user.
+"""Runs pytest in a child process that has no container engine, no cache and no runs of this machine's user.
 
-Each is a process of its own, forked from one that has imported the libraries: that is most of what a small run takes.
+Each process is forked from a server that has imported the libraries, because the imports take most of the time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _FORKS = multiprocessing.get_context("forkserver")
-# Libraries alone: plug-ins, and whatever is this repository's, have to be imported by pytest itself.
+# Only libraries: plug-ins and modules of this repository have to be imported by pytest itself.
 _FORKS.set_forkserver_preload(
     ["pytest", "pykube", "cryptography.x509", "yaml", "tenacity", "execnet", "pydantic", "rich.live", "rich.table"]
 )
@@ -27,26 +27,26 @@ _WITHIN = 120
 def pytest_in(
     folder: Path, *arguments: str, home: Path, more: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run pytest in a folder, ``more`` in its environment; whatever it would keep for the user is below ``home``."""
+    """Run pytest in a folder with ``home`` as home folder, and ``more`` added to its environment."""
     bare = home / "bin"
     bare.mkdir(parents=True, exist_ok=True)
-    own = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTEST", "DOCKER", "CONTAINER", "KIND_", "XDG_", "CTX_"))
     }
     environment = {
-        **own,
+        **inherited,
         "HOME": str(home),
-        # Neither docker nor podman nor apt-get: nothing can be created even by mistake.
+        # Without docker, podman and apt-get nothing can be created by mistake.
         "PATH": str(bare),
         "PYTHONPATH": str(REPOSITORY),
         **(more or {}),
     }
     command = ["pytest", "-p", "no:cacheprovider", *arguments]
-    with tempfile.TemporaryDirectory() as said:
-        stdout, stderr = Path(said, "stdout"), Path(said, "stderr")
-        child = _FORKS.Process(target=_be_pytest, args=(command, folder, environment, stdout, stderr))
+    with tempfile.TemporaryDirectory() as output:
+        stdout, stderr = Path(output, "stdout"), Path(output, "stderr")
+        child = _FORKS.Process(target=_run_pytest, args=(command, folder, environment, stdout, stderr))
         child.start()
         child.join(_WITHIN)
         if child.exitcode is None:
@@ -56,7 +56,7 @@ def pytest_in(
         return subprocess.CompletedProcess(command, child.exitcode, stdout.read_text(), stderr.read_text())
 
 
-def _be_pytest(command: list[str], folder: Path, environment: Mapping[str, str], stdout: Path, stderr: Path) -> None:
+def _run_pytest(command: list[str], folder: Path, environment: Mapping[str, str], stdout: Path, stderr: Path) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -1,4 +1,4 @@
-"""Another Python that runs this repository's code: for what would end or mark the tests' own."""
+"""Child processes that run code of this repository: for tests of signals, and of what ends or marks a process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def running(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """Run code with those ``sys.argv[1:]``; it can be interrupted, and is dead afterwards."""
-    # A shell that started the tests in the background has SIGINT ignored in all of them.
+    """Run code with ``arguments`` as ``sys.argv[1:]``; SIGINT interrupts it, and the end of the block kills it."""
+    # SIGINT is ignored if a shell has started the tests in the background.
     prelude = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     child = subprocess.Popen(
         [sys.executable, "-c", prelude + textwrap.dedent(code), *arguments],
@@ -45,7 +45,7 @@ def line_of(child: subprocess.Popen[str]) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
+    """Whether a process with this id exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -53,11 +53,11 @@ def alive(pid: int) -> bool:
 
 
 def await_gone(*pids: int, within: float = 5.0) -> None:
-    """Wait until all of these processes are gone; those that are not are killed, and told of."""
+    """Wait until all of these processes have ended; kill the others, and raise TimedOut with their ids."""
 
     def gone() -> None:
         if left := [pid for pid in pids if alive(pid)]:
-            raise NotYet(f"still there: {left}")
+            raise NotYet(f"still running: {left}")
 
     try:
         eventually("the processes are gone", gone, within=within, every=0.02)

@@ -1,7 +1,7 @@
-"""A loopback forwarder between the suite and an API server, which loses the requests that a test names.
+"""A forwarder on the loopback interface between the suite and an API server; it loses requests that a test selects.
 
-It speaks TLS on both sides, so that it reads each request's head: whoever connects needs no credentials of the cluster,
-and is forwarded with those of the kubeconfig that the forwarder was made with.
+It terminates TLS, so that it can read the head of each request. A client needs no credentials of the cluster: requests
+are forwarded with the credentials of the kubeconfig that the forwarder was started with.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import certificates
 
 LOOPBACK = "127.0.0.1"
-# What the suite sends for its token: of no known form, and of no use to the API server.
+# The token that the suite sends: its format is not a known one, and the API server would refuse it.
 TOKEN = "an-opaque-token-that-only-the-forwarder-takes"
 _LARGEST_HEAD = 1 << 20
 
 
 @dataclass(frozen=True)
 class Request:
-    """The first line of a request: a verb of HTTP, and the path with its query."""
+    """The first line of a request: the HTTP method, and the path with the query."""
 
     method: str
     path: str
 
 
 def never(_: Request) -> bool:
-    """Lose nothing."""
+    """Lose no request."""
     return False
 
 
 @dataclass
 class Forwarder:
-    """What passes, and what is lost. A test sets the fields while requests come in."""
+    """Decides which requests are forwarded, and which are lost and added to ``lost``. Tests change it meanwhile."""
 
     port: int
     certificate: bytes
@@ -64,46 +64,46 @@ class Forwarder:
 
     @property
     def away(self) -> bool:
-        """Whether nothing passes at all."""
+        """Whether every request is lost."""
         return self._away
 
     def lose(self, matching: Callable[[Request], bool], *, times: int) -> None:
-        """Close the connection of the next so many requests that match, instead of passing them on."""
+        """Close the connection of the next ``times`` matching requests, instead of forwarding them."""
         self._loses, self._count = matching, times
 
     def await_lost(self, requests: int) -> None:
-        """Wait until at least so many are lost."""
+        """Wait until at least this number of requests are lost."""
 
-        def look() -> None:
+        def require_lost() -> None:
             if len(self.lost) < requests:
                 raise NotYet(f"{len(self.lost)} lost")
 
-        eventually(f"{requests} requests are lost", look, within=30)
+        eventually(f"{requests} requests are lost", require_lost, within=30)
 
     def go_away_at(self, matching: Callable[[Request], bool]) -> None:
-        """From the first request that matches, with that one, let nothing pass."""
+        """Lose every request from the first matching one on, that one included."""
         self._closed_by = matching
 
     def come_back(self) -> None:
-        """Let everything pass again."""
+        """Forward every request again."""
         self._closed_by, self._away = never, False
 
     def write_kubeconfig(self, source: Path, context: str, target: Path) -> None:
-        """Copy a kubeconfig, with the forwarder in the place of one context's API server, and a token for its user."""
+        """Copy a kubeconfig, and replace the API server of one context by the forwarder and its user by a token."""
         content = yaml.safe_load(source.read_text())
-        chosen = _entry(content, "context", context)
+        names = _entry(content, "context", context)
         authority = base64.b64encode(self.certificate).decode()
-        _entry(content, "cluster", chosen["cluster"]).update(
+        _entry(content, "cluster", names["cluster"]).update(
             {"server": self.url, "certificate-authority-data": authority}
         )
-        user = _entry(content, "user", chosen["user"])
+        user = _entry(content, "user", names["user"])
         user.clear()
         user["token"] = TOKEN
         target.touch(mode=0o600)
         target.write_text(yaml.safe_dump(content))
 
     def passes(self, request: Request) -> bool:
-        """Decide what becomes of a request."""
+        """Whether a request is forwarded; otherwise it is added to ``lost``."""
         if self._away or self._closed_by(request):
             self._away = True
         elif self._count > 0 and self._loses(request):
@@ -116,11 +116,11 @@ class Forwarder:
 
 @contextmanager
 def forwarding(kubeconfig: Path, context: str, folder: Path) -> Iterator[Forwarder]:
-    """Forward to the API server of a context, with its credentials; keys lie in the folder for as long as the block."""
+    """Forward to the API server of a context with its credentials; ``folder`` is for private keys during the start."""
     content = yaml.safe_load(kubeconfig.read_text())
-    chosen = _entry(content, "context", context)
-    server = urlsplit(_entry(content, "cluster", chosen["cluster"])["server"])
-    upstream = _upstream(content, chosen, folder) if server.scheme == "https" else None
+    names = _entry(content, "context", context)
+    server = urlsplit(_entry(content, "cluster", names["cluster"])["server"])
+    upstream = _upstream(content, names, folder) if server.scheme == "https" else None
     authority, context_of_server = _server(folder)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -159,7 +159,7 @@ async def _serve(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
-    """Pass one connection on, request by request; an answer that is cut off is no answer."""
+    """Forward one connection, request by request."""
     host, port, context = server
     try:
         from_server, to_server = await asyncio.open_connection(host, port, ssl=context, limit=_LARGEST_HEAD)
@@ -182,7 +182,7 @@ async def _serve(
     finally:
         answers.cancel()
         for end in (writer, to_server):
-            # Not closed in good order: a lost request has no end that could be taken for an empty answer.
+            # Abort instead of close: the client must not take the end of the connection for an empty answer.
             end.transport.abort()
 
 
@@ -195,7 +195,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _read_head(head: bytes) -> tuple[Request, int, bool]:
-    """The request, the length of its body, and whether the connection is another protocol's from then on."""
+    """The request, the length of its body, and whether the connection is upgraded to another protocol."""
     first, *lines = head.decode("latin-1").split("\r\n")
     method, path, _ = first.split(" ")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -204,12 +204,12 @@ def _read_head(head: bytes) -> tuple[Request, int, bool]:
 
 
 def _entry(content: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
-    (found,) = (entry[kind] for entry in content[f"{kind}s"] if entry["name"] == name)
-    return found  # type: ignore[no-any-return]  # YAML
+    (body,) = (entry[kind] for entry in content[f"{kind}s"] if entry["name"] == name)
+    return body  # type: ignore[no-any-return]  # YAML
 
 
-def _upstream(content: dict[str, Any], chosen: dict[str, str], folder: Path) -> ssl.SSLContext:
-    cluster, user = _entry(content, "cluster", chosen["cluster"]), _entry(content, "user", chosen["user"])
+def _upstream(content: dict[str, Any], names: dict[str, str], folder: Path) -> ssl.SSLContext:
+    cluster, user = _entry(content, "cluster", names["cluster"]), _entry(content, "user", names["user"])
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     context = ssl.create_default_context(cadata=authority)
     pair = folder / "client.pem"
@@ -222,7 +222,7 @@ def _upstream(content: dict[str, Any], chosen: dict[str, str], folder: Path) -> 
 
 
 def _server(folder: Path) -> tuple[bytes, ssl.SSLContext]:
-    """The authority by which the forwarder is known, and its own certificate for the loopback address."""
+    """The forwarder's CA certificate, and a TLS context with its certificate for the loopback address."""
     name, root_key, key = certificates.name("Forwarder of a test"), certificates.new_key(), certificates.new_key()
     root = certificates.authority(name, root_key, issuer=name, issuer_key=root_key)
     now = datetime.now(UTC)

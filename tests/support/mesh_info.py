@@ -1,15 +1,17 @@
-"""A mesh of two clusters as the set-up describes it, with kubeconfigs in a folder."""
+"""The description of a mesh of two clusters, with kubeconfigs in a folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lab.topology import plan
-from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode
 from splithorizon.kube.kubeconfig import kubectl
 
 
-def mesh_info(folder: Path) -> MeshInfo:
+def mesh_info(
+    folder: Path, *, network_mode: NetworkMode = NetworkMode.LABELS, owned: bool = True, namespace: str = "sample"
+) -> MeshInfo:
     clusters = {
         cluster.name: ClusterInfo(
             name=cluster.name,
@@ -29,7 +31,9 @@ def mesh_info(folder: Path) -> MeshInfo:
     }
     return MeshInfo(
         clusters=clusters,
-        namespace="sample",
+        namespace=namespace,
+        network_mode=network_mode,
+        owned=owned,
         kind=folder / "kind",
         versions={"istio": "1.29.1", "kubernetes": "1.34.4"},
         provider="podman",

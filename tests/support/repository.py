@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def kept_files() -> Iterator[Path]:
-    """Every file of the repository, without caches, environments and runs."""
+    """Every file of the repository without caches, virtual environments and reports of runs."""
     for folder, folders, files in os.walk(REPOSITORY):
         here = Path(folder)
         folders[:] = [

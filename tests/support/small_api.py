@@ -1,4 +1,4 @@
-"""A small HTTP server that keeps objects by path as an API server does, for tests of clients."""
+"""A small HTTP server that stores objects by path like an API server, for tests of clients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,10 +27,10 @@ _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 @dataclass
 class Failure:
-    """What becomes of the next ``times`` requests of a method whose path ends so.
+    """The failure of the next ``times`` requests with this method and this end of the path; empty matches all.
 
-    ``how`` is a status, or "lost" for a connection that ends before the request is taken, "unanswered" for one that
-    ends behind it.
+    ``how`` is an HTTP status, or "lost" for a connection that ends before the request is processed, or "unanswered" for
+    one that ends after that.
     """
 
     times: int
@@ -45,11 +45,24 @@ class Failure:
         return True
 
 
+class UnansweredWrite(Failure):
+    """The ``times``-th write from now on is done, and its answer is lost."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(times, how="unanswered")
+
+    def meets(self, method: str, path: str) -> bool:  # noqa: ARG002  # of whatever object
+        self.times -= method != "GET"
+        return method != "GET" and self.times == 0
+
+
 class SmallApi(ThreadingHTTPServer):
     """What was asked and what is kept; ``answers`` overrides a path with a status and a body.
 
     With ``versioned`` every object has a uid and a resourceVersion, as in a real API server, and preconditions count.
-    ``now`` is its clock, as a POSIX time; this machine's where it is None.
+    ``now`` is its clock, as a POSIX time; this machine's where it is None. ``execute`` runs a command in a pod: it gets
+    the pod's path and the arguments, and returns the standard output. ``controllers`` are called after each write, with
+    the mutex held; ``admit`` completes an object that is only asked for (``dryRun``).
     """
 
     daemon_threads = True
@@ -61,6 +74,9 @@ class SmallApi(ThreadingHTTPServer):
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.frames: list[tuple[int, bytes] | float] = []
         self.failures: list[Failure] = []
+        self.execute: Callable[[str, list[str]], str] | None = None
+        self.controllers: list[Callable[[], None]] = []
+        self.admit: Callable[[dict[str, Any]], None] = lambda _: None
         self.versioned = False
         self.now: float | None = None
         self.mutex = threading.Lock()
@@ -72,6 +88,8 @@ class SmallApi(ThreadingHTTPServer):
 
     def put(self, kind: str, name: str, namespace: str | None = None, **content: Any) -> dict[str, Any]:
         """Keep an object as somebody else makes it, with a uid of its own; return what is kept."""
+        # As it would come over the wire: no part of it is another one's too.
+        content = json.loads(json.dumps(content))
         labels = content.pop("labels", {})
         place = {"namespace": namespace} if namespace else {}
         metadata = {"name": name, **place, **({"labels": labels} if labels else {})}
@@ -100,6 +118,8 @@ class SmallApi(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: SmallApi
     protocol_version = "HTTP/1.1"
+    # Head and body are written apart: the second would wait for the first one's delayed acknowledgement, 40 ms.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None: ...
 
@@ -120,10 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path in self.server.answers:
             self._answer(*self.server.answers[parts.path])
         elif self.headers.get("Upgrade", "").lower() == "websocket":
-            self._stream()
+            self._stream(parts.path, query)
         else:
             with self.server.mutex:
                 status, answer = self._act(parts.path, query, json.loads(body) if body else {})
+                if self.command != "GET" and status < 300:
+                    for controller in self.server.controllers:
+                        controller()
             if failure:
                 self._hang_up()
             else:
@@ -135,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             return self._create(path, content)
         if self.command == "PATCH":
-            return self._patch(path, content)
+            return self._admitted(path, content) if "dryRun" in query else self._patch(path, content)
         if path not in self.server.objects:
             if self.command == "GET" and self.server.versioned and _is_list(path):
                 return 200, {"items": self._listed(path, query)}
@@ -167,20 +190,31 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in self.server.objects and not applied:
             return _no(404, f"{path} not found")
         kept = self.server.objects.setdefault(path, {})
+        if applied and "/namespaces/" in path:
+            content["metadata"].setdefault("namespace", path.split("/namespaces/")[1].split("/")[0])
         wanted = (content.get("metadata") or {}).get("resourceVersion")
         if wanted and wanted != kept["metadata"]["resourceVersion"]:
             return _no(409, "the object has been modified")
         _merge(kept, content)
         return 200, self.server.stamped(kept)
 
+    def _admitted(self, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        content["metadata"].setdefault("namespace", path.split("/namespaces/")[1].split("/")[0])
+        self.server.admit(content)
+        return 201, content
+
     def _listed(self, path: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
-        wanted = dict(part.split("=", 1) for part in query.get("labelSelector", [""])[0].split(",") if part)
+        wanted, fields = (
+            dict(part.split("=", 1) for part in query.get(name, [""])[0].split(",") if part)
+            for name in ("labelSelector", "fieldSelector")
+        )
         found = []
         for key, kept in self.server.objects.items():
             namespaced = key.replace(f"/namespaces/{kept['metadata'].get('namespace', '')}", "", 1)
             if (
                 f"{path}/{kept['metadata']['name']}" in (key, namespaced)
                 and wanted.items() <= (kept["metadata"].get("labels") or {}).items()
+                and all(_field(kept, field) == value for field, value in fields.items())
             ):
                 found.append(kept)
         return found
@@ -200,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _stream(self) -> None:
+    def _stream(self, path: str, query: dict[str, list[str]]) -> None:
         """Send the frames: a channel and its bytes, or a number of seconds to stay silent."""
         key = hashlib.sha1(self.headers["Sec-WebSocket-Key"].encode() + _WEBSOCKET).digest()
         self.send_response(101)
@@ -209,13 +243,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Sec-WebSocket-Accept", base64.b64encode(key).decode())
         self.send_header("Sec-WebSocket-Protocol", self.headers["Sec-WebSocket-Protocol"])
         self.end_headers()
-        for frame in self.server.frames:
+        for frame in self._printed(path, query):
             if isinstance(frame, tuple):
                 self._frame(2, bytes([frame[0]]) + frame[1])
             else:
                 time.sleep(frame)  # the silence is what is tested
         self._frame(8, struct.pack(">H", 1000))
         self.close_connection = True
+
+    def _printed(self, path: str, query: dict[str, list[str]]) -> list[tuple[int, bytes] | float]:
+        if self.server.execute is None:
+            return self.server.frames
+        printed = self.server.execute(path.removesuffix("/exec"), query["command"])
+        return [(1, printed.encode()), (3, b'{"status": "Success"}')]
 
     def _frame(self, opcode: int, payload: bytes) -> None:
         length = struct.pack(">BQ", 127, len(payload))
@@ -228,6 +268,14 @@ def _no(status: int, message: str) -> tuple[int, dict[str, Any]]:
 
 def _is_in(kept: dict[str, Any], namespace: str | None) -> bool:
     return namespace is None or kept["metadata"].get("namespace") == namespace
+
+
+def _field(kept: dict[str, Any], path: str) -> str:
+    """The value of a field selector's path; empty where there is no such field, as in Kubernetes."""
+    found: Any = kept
+    for key in path.split("."):
+        found = found.get(key, {}) if isinstance(found, dict) else {}
+    return str(found or "")
 
 
 def _is_list(path: str) -> bool:

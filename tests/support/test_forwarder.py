@@ -1,4 +1,4 @@
-"""The forwarder of the machine tests loses what it is asked to lose, and nothing else."""
+"""The forwarder of the machine tests loses the selected requests, and no other."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def of_the_secret(request: Request) -> bool:
     return request.path.partition("?")[0] == SECRET
 
 
-def test_what_is_not_named_passes_with_its_body(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
+def test_other_requests_are_forwarded_with_their_bodies(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
     for _ in range(3):
         assert kube.get("Namespace", "a") == {"kind": "Namespace"}
         kube.patch("Secret", "s", "mesh-system", {"data": {"long": "x" * 100_000}})
@@ -43,7 +43,7 @@ def test_what_is_not_named_passes_with_its_body(forwarder: Forwarder, kube: Kube
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_requests_are_lost_as_often_as_was_said_before_they_arrive(
+def test_matching_requests_are_lost_a_given_number_of_times(
     forwarder: Forwarder, kube: Kube, api: SmallApi, times: int
 ) -> None:
     forwarder.lose(of_the_secret, times=times)
@@ -56,26 +56,28 @@ def test_requests_are_lost_as_often_as_was_said_before_they_arrive(
     assert [request.method for request in forwarder.lost] == ["PATCH"] * times
 
 
-def test_once_it_is_away_nothing_passes_until_it_comes_back(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
+def test_after_the_first_matching_request_all_are_lost_until_it_comes_back(
+    forwarder: Forwarder, kube: Kube, api: SmallApi
+) -> None:
     forwarder.go_away_at(of_the_secret)
     assert kube.get("Namespace", "a")
-    assert not forwarder.away
+    before = forwarder.away
     for _ in range(2):
         for kind, name, namespace in (("Secret", "s", "mesh-system"), ("Namespace", "a", None)):
             with pytest.raises(EnvironmentBroke, match="does not answer"):
                 kube.get(kind, name, namespace)
-    assert forwarder.away
+    assert (before, forwarder.away) == (False, True)
     assert [path for _, path, *_ in api.asked] == [NAMESPACE]
     forwarder.come_back()
     assert kube.get("Secret", "s", "mesh-system")
 
 
-def test_a_command_in_a_pod_passes(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
+def test_a_command_in_a_pod_is_forwarded(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
     api.frames = [(1, b"out"), (3, b'{"status": "Success"}')]
     assert kube.execute("a", "pod", "container", ["true"], within=5) == ("out", "", 0)
 
 
-def test_a_server_that_is_not_there_does_not_answer_by_it_either(tmp_path: Path, api: SmallApi) -> None:
+def test_an_unreachable_server_does_not_answer_through_the_forwarder(tmp_path: Path, api: SmallApi) -> None:
     config = tmp_path / "primary.kubeconfig"
     with forwarding(config, "x", tmp_path) as forwarder:
         forwarder.write_kubeconfig(config, "x", tmp_path / "by-forwarder")

@@ -1,4 +1,4 @@
-"""Every reply ends in exactly one place: with its one line, without any, or with too many."""
+"""Every reply is in exactly one group: with one line, without a line, or with several lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def line(request_id: str | None, upstream: str = "10.10.0.90:5000") -> AccessLog
     return AccessLogLine(raw=f"{request_id} {upstream}", request_id=request_id, upstream_host=upstream)
 
 
-def test_a_reply_is_joined_to_its_own_line() -> None:
+def test_a_reply_is_matched_to_its_own_line() -> None:
     lines = [line("b-2", "10.10.0.91:5000"), line("b-10"), line(None), line("b-1")]
     joined = join([Reply("b-1"), Reply("b-2")], lines)
     assert [(pair.reply.request_id, pair.line) for pair in joined.pairs] == [
@@ -29,12 +29,12 @@ def test_a_reply_without_a_line_and_one_with_two_are_listed() -> None:
     assert joined.requests == 3
 
 
-def test_a_lost_reply_is_joined_like_any_other() -> None:
+def test_a_lost_reply_is_matched_too() -> None:
     joined = join([Reply("b-1", error="curl 28: timed out")], [line("b-1")])
     assert len(joined.pairs) == 1
 
 
-def test_a_thousand_replies_less_one_line_are_all_accounted_for() -> None:
+def test_a_thousand_replies_with_one_missing_line_are_all_counted() -> None:
     replies = [Reply(f"b-{number}") for number in range(1000)]
     lines = [line(f"b-{number}") for number in range(1000) if number != 500]
     joined = join(replies, reversed(lines))
@@ -43,12 +43,12 @@ def test_a_thousand_replies_less_one_line_are_all_accounted_for() -> None:
     assert joined.requests == 1000
 
 
-def test_the_very_same_line_twice_is_two_lines() -> None:
+def test_a_repeated_line_is_two_lines() -> None:
     twice = line("b-1")
     assert join([Reply("b-1")], [twice, twice]).ambiguous == (Reply("b-1"),)
 
 
-def test_lines_without_an_id_and_of_others_join_nothing() -> None:
+def test_lines_without_an_id_and_of_other_requests_match_nothing() -> None:
     joined = join([Reply("b-1")], [line(None), line("b-11"), line("a-b-1"), line("")])
     assert (joined.pairs, joined.unjoined) == ((), (Reply("b-1"),))
 

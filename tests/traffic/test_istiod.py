@@ -1,4 +1,4 @@
-"""What istiod says that it knows, as 1.29 answers it, and the chain of names that is read from there and elsewhere."""
+"""The state of istiod, from answers of Istio 1.29, and the configuration chain that is read from it and elsewhere."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.base.timeouts import Timeouts
 from splithorizon.istio import service_addresses
 from splithorizon.istio.info import Address, ClusterInfo, NetworkMode
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import config_chain
 from splithorizon.mesh.config_chain import Setting, Source
 from splithorizon.traffic.istiod import ControlPlane, ProxySync, WatchedCluster
+from tests.support.manual_clock import ManualClock
 from tests.support.small_api import SmallApi
 
 DATA = Path(__file__).parents[1] / "data" / "discovery"
@@ -27,7 +26,7 @@ SUCCESS = (3, b'{"status":"Success"}')
 PODS = "/api/v1/namespaces/istio-system/pods"
 SECRETS = "/api/v1/namespaces/istio-system/secrets"
 ISTIOD = {"metadata": {"name": "istiod-1"}}
-GOING = {"metadata": {"name": "istiod-0", "deletionTimestamp": "2026-11-23T07:00:00Z"}}
+TERMINATING = {"metadata": {"name": "istiod-0", "deletionTimestamp": "2026-11-23T07:00:00Z"}}
 KUBECONFIG = {"clusters": [{"cluster": {"server": "https://10.89.0.94:6443"}}], "users": [{"user": {"token": "t0ken"}}]}
 GATEWAY = Address("10.89.0.95", 15443)
 FACTS = ClusterInfo(
@@ -40,7 +39,7 @@ SLEEP, GATEWAY_POD = "sleep-65d8fc5c64-m7xw4.sample", "istio-eastwestgateway-794
 
 @pytest.fixture
 def api(api: SmallApi) -> SmallApi:
-    api.objects[PODS] = {"items": [GOING, ISTIOD]}
+    api.objects[PODS] = {"items": [TERMINATING, ISTIOD]}
     return api
 
 
@@ -55,15 +54,15 @@ def istiod(kube: Kube) -> ControlPlane:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeouts, "_current", replace(Timeouts(), push_acknowledged=0.1))
+def clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    return ManualClock.installed(monkeypatch)
 
 
 def answer(api: SmallApi, text: str) -> None:
     api.frames = [(1, text.encode()), SUCCESS]
 
 
-def test_it_names_the_gateways_of_each_network(api: SmallApi, istiod: ControlPlane) -> None:
+def test_the_gateways_of_each_network_are_read(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, (DATA / "networkz.json").read_text())
     assert istiod.network_gateways() == {
         "istiod-1": {
@@ -76,72 +75,78 @@ def test_it_names_the_gateways_of_each_network(api: SmallApi, istiod: ControlPla
     assert executed[2]["command"] == ["/usr/local/bin/pilot-discovery", "request", "GET", "/debug/networkz"]
 
 
-def test_no_gateway_at_all_is_an_answer(api: SmallApi, istiod: ControlPlane) -> None:
+def test_no_gateways_are_an_answer(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, "null\n")
     assert istiod.network_gateways() == {"istiod-1": {}}
 
 
-def test_it_names_the_clusters_that_it_watches(api: SmallApi, istiod: ControlPlane) -> None:
+def test_the_watched_clusters_are_read(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, (DATA / "clusterz.json").read_text())
     synced = (WatchedCluster("primary", "synced"), WatchedCluster("remote", "synced"))
     assert istiod.clusters() == {"istiod-1": synced}
 
 
-def test_another_revision_is_asked_by_its_label(api: SmallApi, kube: Kube) -> None:
+def test_another_revision_is_selected_by_its_label(api: SmallApi, kube: Kube) -> None:
     answer(api, "[]")
     ControlPlane(kube, "istio-system", "canary").clusters()
     assert api.asked[0][2]["labelSelector"] == ["app=istiod,istio.io/rev=canary"]
 
 
-def test_every_proxy_is_told_but_no_one_who_only_asks(api: SmallApi, istiod: ControlPlane) -> None:
+def test_every_proxy_is_listed_without_clients_of_the_debug_endpoint(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, (DATA / "syncz.json").read_text())
-    found = istiod.proxies({SLEEP, GATEWAY_POD})
-    assert {one.proxy for one in found} >= {SLEEP, GATEWAY_POD}
-    assert {one.cluster_id for one in found} == {"primary", "remote"}
-    assert not any(one.unacknowledged or one.proxy.startswith("test-") for one in found)
+    proxies = istiod.proxies({SLEEP, GATEWAY_POD})
+    assert {proxy.proxy for proxy in proxies} >= {SLEEP, GATEWAY_POD}
+    assert {proxy.cluster_id for proxy in proxies} == {"primary", "remote"}
+    assert not any(proxy.unacknowledged or proxy.proxy.startswith("test-") for proxy in proxies)
     assert api.asked[0][2]["labelSelector"] == ["app=istiod"]
-    assert istiod.connected_proxies() == {one.proxy for one in found}
+    assert istiod.connected_proxies() == {proxy.proxy for proxy in proxies}
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_push_that_is_not_accepted_is_told_when_time_is_up(api: SmallApi, istiod: ControlPlane) -> None:
-    told = json.loads((DATA / "syncz.json").read_text())
-    (sleep,) = (one for one in told if one["proxy"] == SLEEP)
+def test_a_push_that_is_never_acknowledged_is_listed_after_the_timeout(
+    api: SmallApi, istiod: ControlPlane, clock: ManualClock
+) -> None:
+    syncz = json.loads((DATA / "syncz.json").read_text())
+    (sleep,) = (entry for entry in syncz if entry["proxy"] == SLEEP)
     sleep["listener_acked"] = "2026-11-23T06:00:00Z/8"
     del sleep["route_acked"]
-    answer(api, json.dumps(told))
-    lagging = {one.proxy: one.unacknowledged for one in istiod.proxies({SLEEP}) if one.unacknowledged}
+    answer(api, json.dumps(syncz))
+    lagging = {proxy.proxy: proxy.unacknowledged for proxy in istiod.proxies({SLEEP}) if proxy.unacknowledged}
     assert lagging == {SLEEP: ("listener", "route")}
+    assert 8 < clock.now() < 10, "push_acknowledged"
 
 
-def test_in_a_mesh_that_is_in_use_another_push_is_always_on_its_way(
-    istiod: ControlPlane, monkeypatch: pytest.MonkeyPatch
+def test_a_push_that_is_acknowledged_in_another_attempt_is_not_listed(
+    istiod: ControlPlane, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = cycle([(SLEEP, "endpoints"), (GATEWAY_POD, "endpoints"), (SLEEP, "listener")])
+    """As in a mesh with changes, where some push is always pending."""
+    pending = cycle([(SLEEP, "endpoints"), (GATEWAY_POD, "endpoints"), (SLEEP, "listener")])
 
-    def look(_: ControlPlane) -> tuple[ProxySync, ...]:
-        busy, kind = next(looks)
-        return tuple(ProxySync(one, "primary", (kind,) if one == busy else ()) for one in (SLEEP, GATEWAY_POD))
+    def proxies(_: ControlPlane) -> tuple[ProxySync, ...]:
+        busy, kind = next(pending)
+        return tuple(ProxySync(name, "primary", (kind,) if name == busy else ()) for name in (SLEEP, GATEWAY_POD))
 
-    monkeypatch.setattr(ControlPlane, "_proxies", look)
-    assert not any(one.unacknowledged for one in istiod.proxies({SLEEP, GATEWAY_POD}))
+    monkeypatch.setattr(ControlPlane, "_proxies", proxies)
+    assert not any(proxy.unacknowledged for proxy in istiod.proxies({SLEEP, GATEWAY_POD}))
+    assert clock.now() < 1, "the second attempt ends the wait"
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_proxy_that_is_wanted_and_absent_is_waited_for(api: SmallApi, istiod: ControlPlane) -> None:
+def test_a_wanted_proxy_that_is_not_connected_is_waited_for(
+    api: SmallApi, istiod: ControlPlane, clock: ManualClock
+) -> None:
     answer(api, "null\n")
     assert istiod.proxies({SLEEP}) == ()
+    assert 8 < clock.now() < 10, "push_acknowledged"
 
 
-def test_no_istiod_is_inconclusive(api: SmallApi, istiod: ControlPlane) -> None:
-    api.objects[PODS] = {"items": [GOING]}
+def test_no_istiod_is_a_broken_environment(api: SmallApi, istiod: ControlPlane) -> None:
+    api.objects[PODS] = {"items": [TERMINATING]}
     with pytest.raises(EnvironmentBroke, match="no istiod runs in the primary"):
         istiod.clusters()
 
 
-def test_an_answer_in_an_unknown_form_is_inconclusive(api: SmallApi, istiod: ControlPlane) -> None:
+def test_an_answer_in_an_unknown_format_is_a_broken_environment(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, '[{"name": "remote"}]')
-    with pytest.raises(EnvironmentBroke, match="answers /debug/clusterz in a form that is not known"):
+    with pytest.raises(EnvironmentBroke, match="answers /debug/clusterz in an unknown format"):
         istiod.clusters()
 
 
@@ -150,14 +155,12 @@ def secret(data: dict[str, bytes]) -> dict[str, Any]:
     return {"metadata": {"name": "istio-remote-secret-remote"}, "data": encoded}
 
 
-def test_a_remote_secret_is_read_for_its_key_and_server_and_never_for_its_token(
-    api: SmallApi, istiod: ControlPlane
-) -> None:
-    whole = secret({"remote": json.dumps(KUBECONFIG).encode(), "torn": b"clusters: ["})
-    api.objects[SECRETS] = {"items": [whole, {"metadata": {"name": "empty"}}]}
-    found = istiod.remote_secrets()
-    assert [(one.cluster_id, one.server) for one in found] == [("remote", "https://10.89.0.94:6443"), ("torn", "")]
-    assert "t0ken" not in repr(found)
+def test_a_remote_secret_is_read_without_its_token(api: SmallApi, istiod: ControlPlane) -> None:
+    content = secret({"remote": json.dumps(KUBECONFIG).encode(), "invalid": b"clusters: ["})
+    api.objects[SECRETS] = {"items": [content, {"metadata": {"name": "empty"}}]}
+    keys = istiod.remote_secrets()
+    assert [(key.cluster_id, key.server) for key in keys] == [("remote", "https://10.89.0.94:6443"), ("invalid", "")]
+    assert "t0ken" not in repr(keys)
 
 
 SERVICES = "/api/v1/services"

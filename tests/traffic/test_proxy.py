@@ -1,4 +1,4 @@
-"""What a sidecar says of itself, as Istio 1.29's answers it, through a real exec of a real HTTP server."""
+"""The state of a sidecar, from answers of Istio 1.29, by exec through the small API server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def answer(api: SmallApi, text: str) -> None:
     api.frames = [(1, text.encode()), SUCCESS]
 
 
-def test_its_endpoints_have_addresses_and_weights(api: SmallApi, proxy: Proxy) -> None:
+def test_endpoints_have_addresses_and_weights(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "clusters.txt").read_text())
     near, gateway = proxy.endpoints(HELLOWORLD)
     assert near == Endpoint(Address("10.10.0.7", 5000), 1)
@@ -40,36 +40,36 @@ def test_its_endpoints_have_addresses_and_weights(api: SmallApi, proxy: Proxy) -
     assert api.asked[0][2]["container"] == ["istio-proxy"]
 
 
-def test_a_cluster_that_it_does_not_have_has_no_endpoints(api: SmallApi, proxy: Proxy) -> None:
+def test_an_unknown_cluster_has_no_endpoints(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "clusters.txt").read_text())
     assert proxy.endpoints("outbound|5000||nobody.sample.svc.cluster.local") == ()
 
 
 @pytest.mark.parametrize(
-    ("health", "told"),
+    ("health", "shown"),
     [
         ({"eds_health_status": "HEALTHY", "failed_outlier_check": True}, "failed_outlier_check"),
         ({"eds_health_status": "UNHEALTHY"}, "eds_health_status UNHEALTHY"),
     ],
 )
-def test_an_endpoint_that_is_ejected_or_unready_says_so(
-    api: SmallApi, proxy: Proxy, health: dict[str, object], told: str
+def test_an_endpoint_that_is_ejected_or_unready_has_health_flags(
+    api: SmallApi, proxy: Proxy, health: dict[str, object], shown: str
 ) -> None:
     clusters = parse((DATA / "clusters.txt").read_text())
-    (helloworld,) = (one for one in clusters["cluster_statuses"] if one["name"] == HELLOWORLD)
+    (helloworld,) = (cluster for cluster in clusters["cluster_statuses"] if cluster["name"] == HELLOWORLD)
     helloworld["host_statuses"][0]["health_status"] = health
     answer(api, json.dumps(clusters))
-    ill, well = proxy.endpoints(HELLOWORLD)
-    assert told in str(ill)
-    assert well.ailments == ()
+    unhealthy, healthy = proxy.endpoints(HELLOWORLD)
+    assert shown in str(unhealthy)
+    assert healthy.health_flags == ()
 
 
-def test_its_identity_is_what_it_was_started_with(api: SmallApi, proxy: Proxy) -> None:
+def test_the_identity_is_the_metadata_of_the_proxy(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "server_info.txt").read_text())
     assert proxy.identity == Identity("primary-network", "primary", "istiod.istio-system.svc:15012")
 
 
-def test_only_what_it_refused_is_told(api: SmallApi, proxy: Proxy) -> None:
+def test_only_refused_updates_are_listed(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "stats.txt").read_text())
     assert proxy.refused_updates == {}
     stats = parse((DATA / "stats.txt").read_text())
@@ -79,52 +79,54 @@ def test_only_what_it_refused_is_told(api: SmallApi, proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reason"),
     [
-        ("error: no such page", "no line begins as JSON"),
+        ("error: no such page", "no line begins with JSON"),
         ('{"cluster_statuses": [{"name": "outbound|1||a", "host_statuses": [{"address": {"pipe": {}}}]}]}', "KeyError"),
         ("[]", "TypeError"),
         ("{", "JSONDecodeError"),
     ],
 )
-def test_an_answer_in_an_unknown_form_is_inconclusive(api: SmallApi, proxy: Proxy, text: str, told: str) -> None:
+def test_an_answer_in_an_unknown_format_is_a_broken_environment(
+    api: SmallApi, proxy: Proxy, text: str, reason: str
+) -> None:
     answer(api, text)
-    with pytest.raises(EnvironmentBroke, match="in a form that is not known") as broken:
+    with pytest.raises(EnvironmentBroke, match="in an unknown format") as caught:
         proxy.endpoints(HELLOWORLD)
-    assert told in broken.value.seen
-    assert broken.value.next_command == (
+    assert reason in caught.value.seen
+    assert caught.value.next_command == (
         "kubectl -n sample exec sleep-1 -c istio-proxy -- pilot-agent request GET clusters?format=json"
     )
 
 
-def test_a_proxy_that_does_not_answer_is_inconclusive(api: SmallApi, proxy: Proxy) -> None:
+def test_a_proxy_that_does_not_answer_is_a_broken_environment(api: SmallApi, proxy: Proxy) -> None:
     api.frames = [(2, b"connection refused"), (3, FAILED)]
-    with pytest.raises(EnvironmentBroke, match="sample/sleep-1 in the primary does not answer") as broken:
+    with pytest.raises(EnvironmentBroke, match="sample/sleep-1 in the primary does not answer") as caught:
         _ = proxy.identity
-    assert broken.value.seen == "exit status 1: connection refused"
+    assert caught.value.seen == "exit status 1: connection refused"
 
 
-def test_a_share_is_of_all_weight() -> None:
+def test_a_share_is_relative_to_the_total_weight() -> None:
     near, gateway = Endpoint(Address("10.10.0.7", 5000), 2), Endpoint(Address("172.18.0.9", 15443), 6)
     assert share_of({"172.18.0.9:15443"}, [near, gateway]) == Fraction(3, 4)
     assert share_of({"172.18.0.9:15443"}, []) == 0
 
 
-def test_its_certificates_are_told_once_each_with_their_identity_and_times(api: SmallApi, proxy: Proxy) -> None:
+def test_certificates_are_listed_once_with_identity_and_validity(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "certs.txt").read_text())
-    (found,) = proxy.certificates
-    assert str(found) == (
+    (certificate,) = proxy.certificates
+    assert str(certificate) == (
         "spiffe://cluster.local/ns/sample/sa/sleep, valid from 2026-11-23T06:55Z to 2026-11-24T06:57Z"
     )
     assert api.asked[0][2]["command"] == ["pilot-agent", "request", "GET", "certs"]
 
 
-def test_a_proxy_that_is_not_certified_yet_has_no_certificate(api: SmallApi, proxy: Proxy) -> None:
+def test_a_proxy_without_a_certificate_yet_has_none(api: SmallApi, proxy: Proxy) -> None:
     answer(api, '{"certificates": [{"ca_cert": [], "cert_chain": []}, {"ca_cert": []}]}')
     assert proxy.certificates == ()
 
 
-def test_certificates_of_an_unknown_form_are_told(api: SmallApi, proxy: Proxy) -> None:
+def test_certificates_in_an_unknown_format_are_a_broken_environment(api: SmallApi, proxy: Proxy) -> None:
     answer(api, '{"certificates": [{"cert_chain": [{"path": "here"}]}]}')
-    with pytest.raises(EnvironmentBroke, match="in a form that is not known"):
+    with pytest.raises(EnvironmentBroke, match="in an unknown format"):
         _ = proxy.certificates

@@ -1,4 +1,4 @@
-"""The batch as it runs in the client's container: real shells, real curl, a real server."""
+"""The batch script of the client's container, with real shells, real curl and a real server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Hello(BaseHTTPRequestHandler):
         assert isinstance(server, Server)
         request_id = self.headers["x-request-id"]
         with server.lock:
-            server.asked[request_id] += 1
+            server.counts[request_id] += 1
             server.connections.add(self.client_address)
         number = int(request_id.rpartition("-")[2])
         if self.path == "/stuck" or (self.path == "/slow" and number == 2):
@@ -61,7 +61,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Hello)
         self.lock = Lock()
-        self.asked: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.connections: set[tuple[str, int]] = set()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -83,15 +83,15 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(params=SHELLS)
 def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """A container's PATH: one kind of userland and curl; and its own folder for temporary files."""
+    """The environment of a container: a PATH with one userland and curl, and a folder for temporary files."""
     tools = tmp_path / "bin"
     tools.mkdir()
     names = ("sh", "awk", "grep", "mktemp", "rm", "ls", "cat", "timeout")
     for name in names:
         real = "dash" if (request.param, name) == ("dash", "sh") else name
-        found = shutil.which("busybox" if request.param == "busybox" else real)
-        assert found
-        (tools / name).symlink_to(found)
+        program = shutil.which("busybox" if request.param == "busybox" else real)
+        assert program
+        (tools / name).symlink_to(program)
     curl = shutil.which("curl")
     assert curl
     (tools / "curl").symlink_to(curl)
@@ -111,7 +111,7 @@ def run(container: dict[str, str], url: str, times: int, timeout: float = 5, wit
     )
     assert done.stderr == ""
     left = list(Path(container["TMPDIR"]).iterdir())
-    assert left == [], "the batch leaves nothing in the container"
+    assert left == [], "the batch leaves no file in the container"
     return done.stdout
 
 
@@ -129,7 +129,7 @@ def test_each_reply_is_paired_with_its_own_request(server: Server, container: di
         (f"{BATCH}-{n}", f"v{n % 2 + 1}", f"helloworld-{n}") for n in range(1, 201)
     ]
     assert all(reply.answered and reply.seconds > 0 for reply in replies)
-    assert set(server.asked.values()) == {1}, "nothing is sent twice"
+    assert set(server.counts.values()) == {1}, "nothing is sent twice"
     assert len(server.connections) == 200, "a connection of its own for each request"
 
 
@@ -137,7 +137,7 @@ def test_an_error_status_is_a_reply(server: Server, container: dict[str, str]) -
     first, second, third = send(container, server.url("/broken"), 3)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert (second.status, second.body, second.version) == (503, "no healthy upstream", None)
-    assert server.asked[second.request_id] == 1
+    assert server.counts[second.request_id] == 1
 
 
 def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(server: Server, container: dict[str, str]) -> None:
@@ -145,68 +145,68 @@ def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(server: Serv
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert (second.status, second.version) == (0, None)
     assert second.error.startswith("curl 28:")
-    assert server.asked[second.request_id] == 1
+    assert server.counts[second.request_id] == 1
 
 
 def test_a_connection_closed_without_an_answer_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
     first, second, third = send(container, server.url("/closed"), 3)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert second.error.startswith("curl 52:")
-    assert server.asked[second.request_id] == 1
+    assert server.counts[second.request_id] == 1
 
 
-def test_half_an_answer_is_none(server: Server, container: dict[str, str]) -> None:
-    """Its status and its version came, and yet it is a reply that was lost on the way."""
+def test_an_incomplete_answer_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+    """Although its status and its version were received."""
     first, second, third = send(container, server.url("/cut"), 3)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert (second.status, second.version) == (200, "v1")
     assert second.error.startswith("curl 18:")
 
 
-def test_a_body_forges_no_other_reply(server: Server, container: dict[str, str]) -> None:
+def test_a_body_cannot_forge_another_reply(server: Server, container: dict[str, str]) -> None:
     first, second, third = send(container, server.url("/forged"), 3)
     assert [reply.instance for reply in (first, second, third)] == [f"helloworld-{n}" for n in (1, 2, 3)]
     assert len(second.body.splitlines()) == 6
     assert (third.body, third.answered) == ("Hello version: v2, instance: helloworld-3", True)
 
 
-def test_when_all_take_too_long_all_are_lost(server: Server, container: dict[str, str]) -> None:
+def test_all_replies_are_lost_if_all_take_too_long(server: Server, container: dict[str, str]) -> None:
     replies = send(container, server.url("/stuck"), 3, timeout=0.3)
     assert [reply.request_id for reply in replies] == request_ids(BATCH, 3)
     assert [reply.error.partition(":")[0] for reply in replies] == ["curl 28"] * 3
 
 
-def test_when_the_batchs_time_is_up_what_was_not_sent_is_lost(server: Server, container: dict[str, str]) -> None:
+def test_requests_not_sent_within_the_time_of_the_batch_are_lost(server: Server, container: dict[str, str]) -> None:
     printed = run(container, server.url("/stuck"), 50, timeout=0.4, within=2)
     replies = parse(printed, request_ids(BATCH, 50))
     assert len(replies) == 50
     assert not any(reply.answered for reply in replies)
     assert replies[0].error.startswith("curl 28:")
     assert replies[-1].error.startswith("not sent")
-    assert server.asked[replies[-1].request_id] == 0
+    assert server.counts[replies[-1].request_id] == 0
 
 
-def test_no_connection_is_a_reply_too(container: dict[str, str]) -> None:
+def test_a_refused_connection_is_a_lost_reply(container: dict[str, str]) -> None:
     replies = send(container, "http://127.0.0.1:1/hello", 3)
     assert [(reply.status, reply.answered) for reply in replies] == [(0, False)] * 3
     assert all(reply.error.startswith("curl 7:") for reply in replies)
 
 
-def test_a_request_of_which_nothing_is_said_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+def test_a_request_without_output_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
     printed = run(container, server.url("/hello"), 2)
     *_, third = parse(printed, request_ids(BATCH, 3))
     assert not third.answered
     assert third.error
 
 
-def test_output_that_is_cut_off_is_no_result(server: Server, container: dict[str, str]) -> None:
+def test_output_that_is_cut_off_is_an_error(server: Server, container: dict[str, str]) -> None:
     printed = run(container, server.url("/hello"), 3)
     for end in range(len(printed)):
-        with pytest.raises(EnvironmentBroke, match="not to its end"):
+        with pytest.raises(EnvironmentBroke, match="or not completely"):
             parse(printed[:end], request_ids(BATCH, 3))
 
 
-def test_no_curl_is_no_result(container: dict[str, str]) -> None:
+def test_a_missing_curl_is_an_error(container: dict[str, str]) -> None:
     (Path(container["PATH"]) / "curl").unlink()
     argv = command("http://127.0.0.1:1/", times=1, batch=BATCH, timeout=1, within=5)
     done = subprocess.run(
@@ -221,17 +221,17 @@ def test_no_curl_is_no_result(container: dict[str, str]) -> None:
         parse(done.stdout, request_ids(BATCH, 1))
 
 
-def test_a_proxy_of_the_environment_is_not_used(server: Server, container: dict[str, str]) -> None:
-    (found,) = send({**container, "http_proxy": "http://127.0.0.1:1"}, server.url("/hello"), 1)
-    assert found.answered
+def test_http_proxy_of_the_environment_is_not_used(server: Server, container: dict[str, str]) -> None:
+    (reply,) = send({**container, "http_proxy": "http://127.0.0.1:1"}, server.url("/hello"), 1)
+    assert reply.answered
 
 
-def test_another_servers_page_is_no_answer_of_helloworld() -> None:
+def test_a_page_of_another_server_is_not_an_answer_of_helloworld() -> None:
     reply = Reply("b-1", status=200, body="<h1>It works!</h1>")
     assert (reply.version, reply.instance, reply.answered) == (None, None, False)
 
 
 def test_no_request_id_is_as_long_as_a_uuid() -> None:
-    """Into the 15th character of an id of 36 Envoy writes whether the request is traced."""
+    """Envoy writes the trace state into the 15th character of an id with 36 characters."""
     lengths = {len(name) for name in request_ids("splithorizon-01234567", 99_999)}
     assert 36 not in lengths

@@ -1,4 +1,4 @@
-"""What a TLS server serves to a stranger, against real servers on the loopback."""
+"""The TLS probe, with real servers on the loopback interface."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Serve = Callable[[socket.socket], None]
 
 
 class Loopback:
-    """A TCP connection as greet takes it."""
+    """A TCP connection for ``probe``."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.ending = ""
@@ -48,7 +48,7 @@ class Loopback:
 
 @dataclass(frozen=True)
 class Authority:
-    """A root, and what it certifies."""
+    """A root certificate with its key, which signs workload certificates."""
 
     root: x509.Certificate
     key: Key
@@ -87,16 +87,18 @@ def connected(serve: Serve) -> Iterator[Loopback]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> ssl.SSLContext:
-    """A server as a sidecar is: its own chain, and a client certificate of our root demanded."""
+    """Like a sidecar: serves its own chain, and requires a client certificate of our root."""
     served = OURS.credentials("spiffe://cluster.local/ns/sample/sa/default")
     (tmp_path / "key.pem").write_bytes(certificates.pem_of(served.key))
-    (tmp_path / "chain.pem").write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in served.chain))
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(tmp_path / "chain.pem", tmp_path / "key.pem")
-    made.load_verify_locations(cadata=OURS.root.public_bytes(Encoding.PEM).decode())
-    made.verify_mode = ssl.CERT_REQUIRED
-    made.set_alpn_protocols(["istio"])
-    return made
+    (tmp_path / "chain.pem").write_bytes(
+        b"".join(certificate.public_bytes(Encoding.PEM) for certificate in served.chain)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain.pem", tmp_path / "key.pem")
+    context.load_verify_locations(cadata=OURS.root.public_bytes(Encoding.PEM).decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["istio"])
+    return context
 
 
 def answering(context: ssl.SSLContext, names: list[object] | None = None) -> Serve:
@@ -111,57 +113,57 @@ def answering(context: ssl.SSLContext, names: list[object] | None = None) -> Ser
     return serve
 
 
-def greeting(serve: Serve, credentials: Credentials | None = None) -> TlsProbeResult:
+def probe(serve: Serve, credentials: Credentials | None = None) -> TlsProbeResult:
     with connected(serve) as stream:
         return tls_probe.probe(stream, server_name=NAME, protocols=[b"istio"], credentials=credentials)
 
 
-def test_a_client_of_the_root_is_answered(context: ssl.SSLContext) -> None:
+def test_a_client_with_a_certificate_of_the_root_is_answered(context: ssl.SSLContext) -> None:
     names: list[object] = []
-    found = greeting(answering(context, names), OURS.credentials(CLIENT))
+    result = probe(answering(context, names), OURS.credentials(CLIENT))
     assert names == [NAME, "istio"]
-    assert found.answer == ANSWER
-    assert found.answered
-    assert [one.subject.rfc4514_string() for one in found.chain] == ["", "CN=Root CA,O=Istio"]
-    assert str(found) == "served 2 certificates, then answered 'HTTP/1.1 200 OK'"
+    assert result.answer == ANSWER
+    assert result.answered
+    assert [certificate.subject.rfc4514_string() for certificate in result.chain] == ["", "CN=Root CA,O=Istio"]
+    assert str(result) == "served 2 certificates, then answered 'HTTP/1.1 200 OK'"
 
 
 @pytest.mark.parametrize(
     ("credentials", "ending"),
-    # A foreign root of the very same name: the server takes it for its own, until it looks at the signature.
+    # The foreign root has the same name: only the signature differs.
     [(None, "certificate required"), (FOREIGN.credentials(CLIENT), "decrypt error")],
     ids=["none", "of a foreign root"],
 )
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_stranger_reads_the_whole_chain_and_no_answer(
+def test_an_untrusted_client_receives_the_complete_chain_and_no_answer(
     context: ssl.SSLContext, version: ssl.TLSVersion, credentials: Credentials | None, ending: str
 ) -> None:
     context.minimum_version = context.maximum_version = version
-    found = greeting(answering(context), credentials)
-    assert len(found.chain) == 2
-    assert not found.answered
-    # TLS 1.2 has no alert of its own for a certificate that is missing.
+    result = probe(answering(context), credentials)
+    assert len(result.chain) == 2
+    assert not result.answered
+    # TLS 1.2 has no alert for a missing certificate.
     words = "handshake failure" if credentials is None and version is ssl.TLSVersion.TLSv1_2 else ending
-    assert words in found.ending
+    assert words in result.ending
 
 
-def test_a_server_that_closes_serves_nothing() -> None:
-    found = greeting(lambda connection: connection.shutdown(socket.SHUT_WR))
-    assert (found.chain, found.answered, found.ending) == ((), False, "closed")
-    assert str(found) == "served no certificate, then closed"
+def test_a_server_that_closes_serves_no_certificate() -> None:
+    result = probe(lambda connection: connection.shutdown(socket.SHUT_WR))
+    assert (result.chain, result.answered, result.ending) == ((), False, "closed")
+    assert str(result) == "served no certificate, then closed"
 
 
-def test_a_server_without_tls_serves_nothing() -> None:
+def test_a_server_without_tls_serves_no_certificate() -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    found = greeting(serve)
-    assert (found.chain, found.answered) == ((), False)
-    assert "wrong version number" in found.ending
+    result = probe(serve)
+    assert (result.chain, result.answered) == ((), False)
+    assert "wrong version number" in result.ending
 
 
-def test_plain_text_is_answered_as_it_is(context: ssl.SSLContext) -> None:
+def test_a_plain_text_answer_is_returned(context: ssl.SSLContext) -> None:
     def serve(connection: socket.socket) -> None:
         assert connection.recv(65536) == tls_probe.REQUEST
         connection.sendall(ANSWER)
@@ -170,6 +172,6 @@ def test_plain_text_is_answered_as_it_is(context: ssl.SSLContext) -> None:
         assert tls_probe.ask_in_plain_text(stream).answer == ANSWER
 
 
-def test_plain_text_at_a_tls_server_is_told_as_what_came_back(context: ssl.SSLContext) -> None:
+def test_the_end_of_a_plain_text_connection_is_returned(context: ssl.SSLContext) -> None:
     with connected(lambda connection: connection.shutdown(socket.SHUT_WR)) as stream:
         assert tls_probe.ask_in_plain_text(stream) == TlsProbeResult(ending="closed")

@@ -1,4 +1,4 @@
-"""Where the workloads' images come from in a cluster of others."""
+"""The images of the workloads in an existing mesh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CURL = "curlimages/curl:"
 
 
 @pytest.mark.parametrize(
-    ("held", "taken"),
+    ("held", "used"),
     [
         ("mirror.example/curlimages/curl:8.0.0", True),
         ("mirror.example/hub/curlimages/curl:8.16.0", True),
@@ -23,16 +23,16 @@ CURL = "curlimages/curl:"
         ("mirror.example/curlimages/curl@sha256:0123", False),
     ],
 )
-def test_an_image_that_nodes_hold_is_taken_where_it_is_the_same(tmp_path: Path, held: str, taken: bool) -> None:
+def test_an_image_of_a_node_is_used_if_it_is_the_same(tmp_path: Path, held: str, used: bool) -> None:
     with small_api(tmp_path / "kubeconfig") as api:
         write_kubeconfig(tmp_path / "kubeconfig", api.url)
         api.objects["/api/v1/nodes"] = {"items": [{"status": {"images": [{"names": [held]}]}}, {"status": {}}]}
-        found = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", None)
-    (curl,) = (used for published, used in found.items() if CURL in published)
-    assert (curl == held) is taken
-    assert all("helloworld" in used for published, used in found.items() if CURL not in published)
+        images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", None)
+    (curl,) = (image for published, image in images.items() if CURL in published)
+    assert (curl == held) is used
+    assert all("helloworld" in image for published, image in images.items() if CURL not in published)
 
 
-def test_a_hub_of_the_users_own_comes_before_what_nodes_hold(tmp_path: Path) -> None:
-    found = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", "registry.example/mine")
-    assert all(used.startswith("registry.example/mine/") for used in found.values())
+def test_the_users_hub_takes_precedence_over_images_of_nodes(tmp_path: Path) -> None:
+    images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", "registry.example/mine")
+    assert all(image.startswith("registry.example/mine/") for image in images.values())

@@ -1,14 +1,17 @@
-"""Two runs never change one mesh at once; whose Lease it is, the API server's clock decides."""
+"""Only one run at a time changes a mesh; expiry is computed with the clock of the API server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.timeouts import Timeouts
+from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.undo import mesh_lease
 from splithorizon.undo.mesh_lease import MeshLease, require_held
 from tests.support.existing_mesh import SYSTEM, Run, TwoClusters, two_clusters
@@ -44,7 +47,7 @@ def holders(mesh: TwoClusters) -> set[str]:
     return {str(lease["spec"]["holderIdentity"]) for api in mesh.apis.values() for lease in api.kept("Lease")}
 
 
-def test_a_lease_names_its_run_and_the_servers_time_in_each_cluster(mesh: TwoClusters) -> None:
+def test_a_lease_has_its_run_and_the_servers_time_in_each_cluster(mesh: TwoClusters) -> None:
     run = new_run(mesh, "first")
     for api in mesh.apis.values():
         spec = api.objects[LEASE]["spec"]
@@ -57,7 +60,7 @@ def test_a_lease_names_its_run_and_the_servers_time_in_each_cluster(mesh: TwoClu
         require_held(run.folder)
 
 
-def test_a_second_run_is_refused_with_the_holders_name_until_the_first_ends(mesh: TwoClusters) -> None:
+def test_a_second_run_is_refused_with_the_holders_name_until_the_first_has_ended(mesh: TwoClusters) -> None:
     first, second = new_run(mesh, "first"), new_run(mesh, "second", lease=False)
     said: list[str] = []
     after(mesh, 60)
@@ -72,7 +75,7 @@ def test_a_second_run_is_refused_with_the_holders_name_until_the_first_ends(mesh
     assert said == []
 
 
-def test_a_run_that_gets_only_one_of_two_leases_gives_that_one_back(mesh: TwoClusters) -> None:
+def test_a_run_that_acquires_only_one_of_two_leases_releases_it(mesh: TwoClusters) -> None:
     first, second = new_run(mesh, "first"), new_run(mesh, "second", lease=False)
     del mesh.primary.objects[LEASE]
     with pytest.raises(UsageProblem, match="west: splithorizon run first"):
@@ -81,20 +84,20 @@ def test_a_run_that_gets_only_one_of_two_leases_gives_that_one_back(mesh: TwoClu
     assert first.lease.places
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_leases_are_taken_in_the_order_of_the_clusters_uids(mesh: TwoClusters, turned: bool) -> None:
-    """Whatever order the contexts have: otherwise two runs could each have the Lease that the other wants."""
+@pytest.mark.parametrize("swapped", [False, True])
+def test_leases_are_acquired_in_the_order_of_the_clusters_uids(mesh: TwoClusters, swapped: bool) -> None:
+    """In any order of the contexts; otherwise each of two runs could hold the Lease that the other one needs."""
     first, second = new_run(mesh, "first"), new_run(mesh, "second", lease=False)
     del mesh.primary.objects[LEASE]
-    places = second.lease.places[::-1] if turned else second.lease.places
-    made = len(mesh.primary.requests("POST", "leases"))
+    places = second.lease.places[::-1] if swapped else second.lease.places
+    before = len(mesh.primary.requests("POST", "leases"))
     with pytest.raises(UsageProblem, match="west: splithorizon run first"):
         MeshLease(places, "second", second.folder).acquire()
-    assert len(mesh.primary.requests("POST", "leases")) == made + 1, "the primary's uid comes first"
+    assert len(mesh.primary.requests("POST", "leases")) == before + 1, "the primary's uid is the lower one"
     assert first.lease.places
 
 
-def test_an_expired_lease_is_taken_over_and_its_run_begins_no_change_any_more(mesh: TwoClusters) -> None:
+def test_an_expired_lease_is_acquired_by_another_run_and_its_old_holder_changes_nothing(mesh: TwoClusters) -> None:
     first, second = new_run(mesh, "first"), new_run(mesh, "second", lease=False)
     after(mesh, 61)
     second.lease.acquire()
@@ -103,7 +106,7 @@ def test_an_expired_lease_is_taken_over_and_its_run_begins_no_change_any_more(me
     with pytest.raises(EnvironmentBroke, match=r"splithorizon run second on .* holds it in east"):
         require_held(first.folder)
     first.lease.release()
-    assert holders(mesh) == {mesh_lease.holder_of("second")}, "whose it is no longer, deletes nothing"
+    assert holders(mesh) == {mesh_lease.holder_of("second")}, "a run does not delete the Lease of another one"
 
 
 def test_a_renewed_lease_does_not_expire(mesh: TwoClusters) -> None:
@@ -116,7 +119,7 @@ def test_a_renewed_lease_does_not_expire(mesh: TwoClusters) -> None:
         second.lease.acquire()
 
 
-def test_a_lease_that_cannot_be_renewed_counts_for_sixty_seconds(mesh: TwoClusters) -> None:
+def test_a_lease_that_cannot_be_renewed_is_held_for_sixty_seconds(mesh: TwoClusters) -> None:
     clock = [1000.0]
     run = new_run(mesh, "first", lease=False)
     lease = MeshLease(run.lease.places, "first", run.folder, clock=lambda: clock[0])
@@ -135,7 +138,7 @@ def test_a_lease_that_cannot_be_renewed_counts_for_sixty_seconds(mesh: TwoCluste
     require_held(run.folder, lambda: clock[0])
 
 
-def test_a_lease_that_somebody_deleted_is_made_again(mesh: TwoClusters) -> None:
+def test_a_lease_that_somebody_deleted_is_created_again(mesh: TwoClusters) -> None:
     run = new_run(mesh, "first")
     del mesh.primary.objects[LEASE]
     run.lease.renew(run.lease.places[0])
@@ -143,7 +146,7 @@ def test_a_lease_that_somebody_deleted_is_made_again(mesh: TwoClusters) -> None:
     assert len(mesh.primary.kept("Lease")) == 1
 
 
-def test_who_may_not_write_leases_is_refused_and_who_may_not_read_them_is_told(mesh: TwoClusters) -> None:
+def test_a_user_without_write_access_to_leases_is_refused_and_without_read_access_is_warned(mesh: TwoClusters) -> None:
     run = new_run(mesh, "first", lease=False)
     mesh.primary.failures.append(Failure(1, "POST", "leases", 403))
     with pytest.raises(UsageProblem, match="this user may not"):
@@ -154,25 +157,20 @@ def test_who_may_not_write_leases_is_refused_and_who_may_not_read_them_is_told(m
     assert said[0].startswith(f"east: this user may not read Leases in {SYSTEM}")
 
 
-def test_two_runs_in_the_same_moment_do_not_both_get_it(mesh: TwoClusters) -> None:
+def test_two_runs_at_the_same_time_do_not_both_acquire_a_lease(mesh: TwoClusters) -> None:
     new_run(mesh, "first")
     after(mesh, 61)
     second = new_run(mesh, "second", lease=False)
     mesh.primary.failures.append(Failure(1, "PATCH", "splithorizon", 409))
-    with pytest.raises(UsageProblem, match="in this moment"):
+    with pytest.raises(UsageProblem, match="at the same time"):
         second.lease.acquire()
     mesh.primary.failures.append(Failure(1, "POST", "leases", 409))
     del mesh.primary.objects[LEASE]
-    with pytest.raises(UsageProblem, match="in this moment"):
+    with pytest.raises(UsageProblem, match="at the same time"):
         second.lease.acquire()
 
 
-def test_a_thread_renews_until_the_end(mesh: TwoClusters, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
-    from splithorizon.base.timeouts import Timeouts
-    from splithorizon.base.waiting import NotYet, eventually
-
+def test_a_thread_renews_until_the_release(mesh: TwoClusters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mesh_lease, "timeouts", lambda: replace(Timeouts(), lease_renewed=0.01))
     run = new_run(mesh, "first")
     run.lease.keep()

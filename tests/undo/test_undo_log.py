@@ -1,4 +1,4 @@
-"""A change of a mesh that the suite owns is taken back even where the run that made it was killed."""
+"""The changes of a mesh that the suite owns are undone also after the run that made them was killed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.sweep import sweep
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube.client import Kube
 from splithorizon.run.journal import Entry, Journal
-from splithorizon.run.sweep import sweep
 from splithorizon.undo import mutations
 from tests.support.child_python import line_of, running
 from tests.support.small_api import SmallApi, small_api, write_kubeconfig
@@ -19,12 +19,12 @@ from tests.support.small_api import SmallApi, small_api, write_kubeconfig
 SECRET = "/api/v1/namespaces/istio-system/secrets/istio-remote-secret-remote"
 SERVICE = "/api/v1/namespaces/istio-system/services/gateway"
 
-# Takes a secret away and tells a wrong address, as a disruptive test does, and is killed there.
+# Deletes a Secret and patches a status, as a disruptive test does, and is killed then.
 CHANGE = """
 import signal, sys
 from contextlib import ExitStack
 from pathlib import Path
-from splithorizon.undo import mutations as changes
+from splithorizon.undo import mutations
 from splithorizon.run.journal import Journal
 from splithorizon.kube.client import Kube
 from splithorizon.undo.ownership import Scope
@@ -35,8 +35,8 @@ for entry in sys.argv[3:]:
 kubeconfig = journal.folder / "primary.kubeconfig"
 kubeconfig.write_text(Path(sys.argv[2]).read_text())
 kube, undo = Kube(kubeconfig, "primary"), ExitStack()
-changes.patch_status(kube, "Service", "gateway", "istio-system", {"status": {"ip": "127.0.0.9"}}, undo)
-changes.delete(kube, "Secret", "istio-remote-secret-remote", "istio-system", undo)
+mutations.patch_status(kube, "Service", "gateway", "istio-system", {"status": {"ip": "127.0.0.9"}}, undo)
+mutations.delete(kube, "Secret", "istio-remote-secret-remote", "istio-system", undo)
 print("up", flush=True)
 signal.pause()
 """
@@ -53,7 +53,7 @@ def api(tmp_path: Path) -> Iterator[SmallApi]:
 
 
 def killed(tmp_path: Path, *entries: str) -> Path:
-    """The folder of runs, of which one changed the mesh and was killed."""
+    """The folder of runs, with one run that changed the mesh and was killed."""
     base = tmp_path / "runs"
     base.mkdir()
     with running(CHANGE, str(base), str(tmp_path / "kubeconfig"), *entries) as child:
@@ -61,12 +61,12 @@ def killed(tmp_path: Path, *entries: str) -> Path:
     return base
 
 
-def given_back(base: Path) -> list[str]:
+def swept(base: Path) -> list[str]:
     removed: list[Entry] = []
     return list(sweep(base, removed.append))
 
 
-def test_a_change_is_written_down_for_its_user_alone_until_it_is_undone(tmp_path: Path, api: SmallApi) -> None:
+def test_an_entry_is_in_a_private_file_until_the_change_is_undone(tmp_path: Path, api: SmallApi) -> None:
     with ExitStack() as undo:
         kube = Kube(tmp_path / "kubeconfig", "primary")
         mutations.delete(kube, "Secret", "istio-remote-secret-remote", "istio-system", undo)
@@ -78,7 +78,7 @@ def test_a_change_is_written_down_for_its_user_alone_until_it_is_undone(tmp_path
     assert list((tmp_path / "changes").iterdir()) == []
 
 
-def test_what_is_applied_is_taken_away_again(tmp_path: Path, api: SmallApi) -> None:
+def test_an_applied_object_is_deleted_by_the_undo(tmp_path: Path, api: SmallApi) -> None:
     with ExitStack() as undo:
         secret = api.objects.pop(SECRET)
         mutations.apply(Kube(tmp_path / "kubeconfig", "primary"), [secret], "istio-system", undo)
@@ -87,11 +87,11 @@ def test_what_is_applied_is_taken_away_again(tmp_path: Path, api: SmallApi) -> N
     assert SECRET not in api.objects
 
 
-def test_what_a_killed_run_changed_is_given_back_last_change_first(tmp_path: Path, api: SmallApi) -> None:
+def test_a_sweep_undoes_the_changes_of_a_killed_run_last_change_first(tmp_path: Path, api: SmallApi) -> None:
     base = killed(tmp_path, "network")
     assert SECRET not in api.objects
     assert api.objects[SERVICE]["status"] == {"ip": "127.0.0.9"}
-    assert given_back(base) == [
+    assert swept(base) == [
         "gave back Secret istio-system/istio-remote-secret-remote of the primary",
         "gave back Service istio-system/gateway of the primary",
         "removed network lab-primary",
@@ -101,36 +101,36 @@ def test_what_a_killed_run_changed_is_given_back_last_change_first(tmp_path: Pat
     assert api.objects[SERVICE]["status"] == {"ip": "192.0.2.1"}
 
 
-def test_what_cannot_be_given_back_is_told_and_tried_again(tmp_path: Path, api: SmallApi) -> None:
+def test_a_change_that_cannot_be_undone_is_reported_and_undone_by_the_next_sweep(tmp_path: Path, api: SmallApi) -> None:
     base = killed(tmp_path)
     api.answers[SECRET] = (403, b'{"message": "not yours"}')
-    refused, gave = given_back(base)
+    refused, gave = swept(base)
     assert refused.startswith("not given back: Secret istio-system/istio-remote-secret-remote of the primary")
     assert gave == "gave back Service istio-system/gateway of the primary"
     del api.answers[SECRET]
-    assert given_back(base)[0] == "gave back Secret istio-system/istio-remote-secret-remote of the primary"
+    assert swept(base)[0] == "gave back Secret istio-system/istio-remote-secret-remote of the primary"
     assert SECRET in api.objects
 
 
-def test_what_a_killed_run_changed_in_clusters_that_it_kept_is_given_back(tmp_path: Path, api: SmallApi) -> None:
+def test_a_sweep_undoes_the_changes_in_kept_clusters(tmp_path: Path, api: SmallApi) -> None:
     base = killed(tmp_path, "cluster")
     Journal.read(base / "run").keep()
-    assert len(given_back(base)) == 2
+    assert len(swept(base)) == 2
     assert SECRET in api.objects
     assert (base / "run").exists()
 
 
-def test_clusters_that_go_take_their_changes_with_them(tmp_path: Path, api: SmallApi) -> None:
-    asked = len(api.asked)
+def test_changes_in_deleted_clusters_are_not_undone(tmp_path: Path, api: SmallApi) -> None:
+    before = len(api.asked)
     base = killed(tmp_path, "cluster")
-    changed = len(api.asked) - asked
-    assert given_back(base) == ["removed cluster lab-primary", f"removed run folder {base / 'run'}"]
+    changed = len(api.asked) - before
+    assert swept(base) == ["removed cluster lab-primary", f"removed run folder {base / 'run'}"]
     assert len(api.asked) == changed
 
 
-def test_an_object_that_is_not_there_is_not_written_down(tmp_path: Path, api: SmallApi) -> None:
+def test_a_missing_object_is_not_recorded(tmp_path: Path, api: SmallApi) -> None:
     del api.objects[SECRET]
-    with ExitStack() as undo, pytest.raises(EnvironmentBroke, match="to break"):
+    with ExitStack() as undo, pytest.raises(EnvironmentBroke, match="cannot be changed, because it does not exist"):
         mutations.delete(
             Kube(tmp_path / "kubeconfig", "primary"), "Secret", "istio-remote-secret-remote", "istio-system", undo
         )

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from lab.sole_use import sole_use
 from splithorizon.base.errors import UsageProblem
-from splithorizon.run.journal import runs_folder, sole_use
+from splithorizon.run.journal import runs_folder
 from tests.support.child_python import line_of, running
 
 HOLDS = """
 import signal, subprocess, sys
-from splithorizon.run.journal import sole_use
+from lab.sole_use import sole_use
 with sole_use("lab", "run-1"):
     # What a run starts must not hold the name once the run is gone.
     left = subprocess.Popen(["sleep", "60"])

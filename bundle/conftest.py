@@ -1,0 +1,19 @@
+"""The plug-ins of the installed suites: those of the checkout, without what makes clusters."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "fixtures.behaviours",
+    "fixtures.claims",
+    "fixtures.options",
+    "fixtures.selection",
+    "fixtures.lifecycle",
+    "fixtures.reporting",
+    "fixtures.mesh",
+    "fixtures.protocols",
+    "fixtures.changes",
+    "fixtures.routing",
+    "fixtures.security",
+    "fixtures.disruption",
+    "fixtures.cleanup",
+]

@@ -1,0 +1,35 @@
+"""One cluster name belongs to one run at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from splithorizon.base.errors import UsageProblem
+from splithorizon.run.journal import private_folder
+
+
+@contextmanager
+def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
+    """Hold a cluster name for the life of a run; the lock goes with the process, however that ends.
+
+    Raises UsageProblem, which names the other run, where one on this machine holds it already.
+    """
+    file = private_folder("names") / cluster_name
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageProblem(
+                f"--cluster-name {cluster_name}: {file.read_text() or 'another run'} uses it now: wait for its end, "
+                "or choose another name. Nothing was created."
+            ) from None
+        # The file stays: whoever removed it could take it from under a run that has just opened it.
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"run {run_id} (process {os.getpid()})".encode())
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,212 @@
+"""The command ``splithorizon``: judges the mesh that two contexts lead to, restores it, and lists what is claimed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import splithorizon
+from splithorizon.base import paths
+from splithorizon.run import catalogue
+from splithorizon.run.catalogue import Behaviour, Profile
+from splithorizon.run.option_table import KEEP_CLUSTER, OPTIONS, Option
+
+PROGRAM = "splithorizon"
+_MISUSED = 4
+_SUITES = "suites"
+_VERIFY, _SWEEP = "verify", "sweep"
+# Of the table, what each command takes beside pytest's own options.
+_OF_VERIFY = tuple(option for option in (*OPTIONS, KEEP_CLUSTER) if option.name not in {"contexts", "sweep"})
+_OF_SWEEP = tuple(
+    option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "timeout-scale"}
+)
+_COMMANDS = (_VERIFY, _SWEEP, "list", "completion")
+_SHELLS = ("bash", "zsh")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: pytest's of a run, 4 for bad input."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # What follows these two is pytest's, which argparse would take for its own.
+    match words:
+        case ["verify", *rest] if missing := [word for word in rest if _is_test(word) and not _path(word).exists()]:
+            # Without a path that is there, pytest would not know our options either.
+            print(f"{PROGRAM} {_VERIFY}: there is no {', '.join(missing)}. Nothing was created.", file=sys.stderr)
+            return _MISUSED
+        case ["verify", *rest] if not _asks_for_help(rest):
+            return _pytest([*_contexts(rest), *_tests(_after_contexts(rest))], words)
+        case ["sweep", *rest] if not _asks_for_help(rest):
+            return _pytest(["--sweep", *_contexts(rest), *_after_contexts(rest), str(paths.SUITES)], words)
+    try:
+        asked = _parser().parse_args(words)
+    except SystemExit as ended:
+        return _MISUSED if ended.code else 0
+    try:
+        if asked.command == "completion":
+            print(_completion(asked.shell))
+            return 0
+        return _list(asked.profile, as_json=asked.json)
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as head has; Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _asks_for_help(rest: Sequence[str]) -> bool:
+    return bool({"-h", "--help"} & {*rest})
+
+
+def _is_contexts(word: str) -> bool:
+    return not word.startswith("-") and not _is_test(word)
+
+
+def _contexts(rest: Sequence[str]) -> list[str]:
+    """The option that names the contexts; without it ``splithorizon.toml`` may name them."""
+    # In one word, for a context may begin with a dash.
+    return [f"--contexts={rest[0]}"] if rest and _is_contexts(rest[0]) else []
+
+
+def _after_contexts(rest: Sequence[str]) -> list[str]:
+    return list(rest[len(_contexts(rest)) :])
+
+
+def _is_test(word: str) -> bool:
+    """Whether a word is the path or the node id of suites, as reports and pytest print it."""
+    return word == _SUITES or word.startswith(f"{_SUITES}/")
+
+
+def _path(word: str) -> Path:
+    return paths.ROOT / word.partition("::")[0]
+
+
+def _tests(rest: Sequence[str]) -> list[str]:
+    """Pytest's arguments, with the paths of suites where they lie; all of them where none is named."""
+    found = [str(paths.ROOT / word) if _is_test(word) else word for word in rest]
+    return found if any(map(_is_test, rest)) else [*found, str(paths.SUITES)]
+
+
+def _pytest(arguments: Iterable[str], typed: Sequence[str]) -> int:
+    # The one place of this package that knows pytest; the other commands take no time for it.
+    import pytest
+
+    if paths.INSTALLED:
+        # Nothing is written where the suites lie, neither by this process nor by xdist's workers.
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    ours = ["-c", str(paths.PYTEST_CONFIGURATION), f"--rootdir={paths.ROOT}"]
+    ours += [f"--typed-as={shlex.join([PROGRAM, *typed])}"]
+    return int(pytest.main([*ours, *arguments]))
+
+
+def _list(profiles: str | None, *, as_json: bool) -> int:
+    try:
+        chosen = catalogue.parse_profiles(profiles or "all")
+    except ValueError as error:
+        print(f"{PROGRAM} list: {error}", file=sys.stderr)
+        return _MISUSED
+    found = [one for one in catalogue.behaviours(paths.SUITES) if one.profile in chosen]
+    if as_json:
+        print(json.dumps(list(map(_as_json, found)), indent=2, ensure_ascii=False))
+        return 0
+    for one in found:
+        print(f"{one.area}/{one.name}  [{one.profile}]")
+        print(f"  {one.claim}.")
+        print(f"  breaks when: {', '.join(one.breaks_when)}")
+    return 0
+
+
+def _as_json(one: Behaviour) -> dict[str, object]:
+    return {
+        "behaviour": one.name,
+        "area": one.area,
+        "profile": one.profile,
+        "claim": one.claim,
+        "breaks_when": one.breaks_when,
+        "test": Path(_SUITES, one.area, one.path.name).as_posix(),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {splithorizon.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    verify = commands.add_parser(
+        _VERIFY,
+        help="judge a mesh: PRIMARY,REMOTE are two contexts of your kubeconfig",
+        description="Judge a mesh. Paths suites/… choose what is run; pytest's own options may follow too.",
+        epilog="Options may stand in splithorizon.toml of the current folder, under the same names.",
+    )
+    _takes_contexts(verify, _OF_VERIFY)
+    sweep = commands.add_parser(
+        _SWEEP,
+        help="remove what killed runs left on this machine; with contexts restore what runs left in that mesh",
+        description="Remove what killed runs left on this machine; with contexts restore what runs left in that mesh.",
+    )
+    _takes_contexts(sweep, _OF_SWEEP)
+    listing = commands.add_parser("list", help="list the behaviours with claim, profile and faults")
+    listing.add_argument("--profile", metavar="NAMES", help=f"only those of {', '.join(Profile)}")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    completion = commands.add_parser(
+        "completion",
+        help="print a completion script for a shell",
+        description=f'Print a completion script: eval "$({PROGRAM} completion bash)"',
+    )
+    completion.add_argument("shell", choices=_SHELLS)
+    return parser
+
+
+def _takes_contexts(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
+    """Describe a command that pytest parses; this parser only prints its help."""
+    parser.add_argument("contexts", nargs="?", metavar="PRIMARY,REMOTE", help="two contexts, or env")
+    for option in options:
+        parser.add_argument(option.flag, **option.arguments())
+
+
+_BASH = """\
+_splithorizon() {{
+  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words=
+  if [ "$COMP_CWORD" = 1 ]; then
+    words='{commands}'
+  else
+    case "$before" in
+      {profile}) words='{profiles}' ;;
+{files}
+      *)
+        case "${{COMP_WORDS[1]}}" in
+{options}
+        esac
+        ;;
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o default -F _splithorizon {program}"""
+_ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
+
+
+def _completion(shell: str) -> str:
+    """The script; where it has no word to offer, the shell completes names of files."""
+    every = {_VERIFY: _OF_VERIFY, _SWEEP: _OF_SWEEP}
+    words = {command: " ".join([*(option.flag for option in options), "--help"]) for command, options in every.items()}
+    words |= {"list": "--profile --json --help", "completion": " ".join(_SHELLS)}
+    paths_of = "|".join(
+        sorted({option.flag for options in every.values() for option in options if option.type is Path})
+    )
+    script = _BASH.format(
+        program=PROGRAM,
+        commands=" ".join([*_COMMANDS, "--help", "--version"]),
+        profile="--profile",
+        profiles=" ".join([*Profile, "all"]),
+        files=f"      {paths_of}) ;;",
+        options="\n".join(f"          {command}) words='{given}' ;;" for command, given in words.items()),
+    )
+    return (_ZSH if shell == "zsh" else "") + script
+
+
+if __name__ == "__main__":
+    sys.exit(main())

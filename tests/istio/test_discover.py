@@ -1,0 +1,580 @@
+"""How the mesh that two contexts lead to is read: a table of meshes as people build them, and what is said of each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.istio.discover import read_mesh, system_namespaces, versions_running
+from splithorizon.istio.info import MeshInfo, NetworkMode
+from splithorizon.kube.api_resources import path_of
+from tests.support.controllers import pods_of
+from tests.support.existing_mesh import (
+    CONTEXTS,
+    ROLES,
+    TwoClusters,
+    installed_mesh,
+    put_istiod,
+    put_remote_secret,
+)
+from tests.support.small_api import Failure, SmallApi
+from tests.support.snapshots import snapshot
+
+SYSTEM = "istio-system"
+GATEWAY = "istio-eastwestgateway"
+REMOTE_SECRET = "istio-remote-secret-remote"
+INJECTOR = "istio-sidecar-injector"
+NETWORK = "topology.istio.io/network"
+LABELS, MESH_NETWORKS = NetworkMode.LABELS, NetworkMode.MESH_NETWORKS
+
+Change = Callable[[TwoClusters], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mesh that differs from the suite's own by ``change``, and what is then read of it, by field."""
+
+    change: Change
+    expected: dict[str, Any] = field(default_factory=dict)
+    mode: NetworkMode = LABELS
+    revision: str = ""
+
+
+# What is read of the suite's own installation.
+OWN = {
+    "revision": "default",
+    "network_mode": LABELS,
+    "istio": "1.29.1",
+    "kubernetes": "1.34.4",
+    "primary.network": "primary-network",
+    "remote.network": "remote-network",
+    "primary.cluster_id": "primary",
+    "remote.cluster_id": "remote",
+    "primary.system_namespace": SYSTEM,
+    "remote.system_namespace": SYSTEM,
+    "primary.gateways": ["172.18.0.2:15443"],
+    "remote.gateways": ["172.18.0.3:15443"],
+    "primary.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway"],
+    "remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway"],
+    "primary.pod_subnet": "10.10.0.0/16",
+    "remote.pod_subnet": "10.20.0.0/16",
+}
+
+
+def nothing(_: TwoClusters) -> None: ...
+
+
+def then(*changes: Change) -> Change:
+    """One change after the other."""
+
+    def change(mesh: TwoClusters) -> None:
+        for each in changes:
+            each(mesh)
+
+    return change
+
+
+def find(api: SmallApi, kind: str, name: str, namespace: str | None = None) -> dict[str, Any]:
+    return api.objects[path_of(kind, namespace, name)]
+
+
+def remove(api: SmallApi, kind: str, name: str, namespace: str | None = None) -> None:
+    del api.objects[path_of(kind, namespace, name)]
+
+
+def run_controllers(mesh: TwoClusters) -> None:
+    for api in mesh.apis.values():
+        for controller in api.controllers:
+            controller()
+
+
+def gateway(mesh: TwoClusters) -> dict[str, Any]:
+    return find(mesh.remote, "Service", GATEWAY, SYSTEM)
+
+
+def another_gateway(api: SmallApi, namespace: str = SYSTEM, **content: Any) -> dict[str, Any]:
+    """A second gateway Service of the remote's network."""
+    spec = {"selector": {"app": "second"}, "ports": [{"port": 15443}], **content.pop("spec", {})}
+    labels = {NETWORK: "remote-network", **content.pop("labels", {})}
+    return api.put("Service", "second", namespace, labels=labels, spec=spec, **content)
+
+
+def with_address(*ingress: dict[str, str]) -> dict[str, Any]:
+    return {"loadBalancer": {"ingress": list(ingress)}}
+
+
+def mesh_networks(mesh: TwoClusters, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the networks of istiod's ConfigMap."""
+    data = find(mesh.primary, "ConfigMap", "istio", SYSTEM)["data"]
+    networks = yaml.safe_load(data["meshNetworks"])
+    change(networks["networks"])
+    data["meshNetworks"] = yaml.safe_dump(networks)
+
+
+def another_revision(mesh: TwoClusters, *, alone: bool = True, tag: str = "") -> None:
+    """An istiod of the revision canary, with a ConfigMap and webhooks of its own; by default it is the only one."""
+    put_istiod(mesh.primary, SYSTEM, "canary")
+    data = find(mesh.primary, "ConfigMap", "istio", SYSTEM)["data"]
+    mesh.primary.put("ConfigMap", "istio-canary", SYSTEM, data=data)
+    if alone:
+        remove(mesh.primary, "Deployment", "istiod", SYSTEM)
+        remove(mesh.primary, "ConfigMap", "istio", SYSTEM)
+    for api in mesh.apis.values():
+        webhooks = find(api, "MutatingWebhookConfiguration", INJECTOR)["webhooks"]
+        labels = {"app": "sidecar-injector", "istio.io/rev": "canary"}
+        api.put("MutatingWebhookConfiguration", f"{INJECTOR}-canary", labels=labels, webhooks=webhooks)
+        if tag:
+            labels = {**labels, "istio.io/tag": tag}
+            api.put("MutatingWebhookConfiguration", f"istio-revision-tag-{tag}", labels=labels, webhooks=webhooks)
+        if alone:
+            remove(api, "MutatingWebhookConfiguration", INJECTOR)
+    run_controllers(mesh)
+
+
+def moved(mesh: TwoClusters, namespace: str, *roles: str) -> None:
+    """Have the system namespace of clusters be another one."""
+    for role in roles:
+        api = mesh.apis[role]
+        for path in list(api.objects):
+            kept = api.objects.pop(path)
+            metadata = kept["metadata"]
+            if metadata.get("namespace") == SYSTEM:
+                metadata["namespace"] = namespace
+            if (kept["kind"], metadata["name"]) == ("Namespace", SYSTEM):
+                metadata["name"] = namespace
+            for webhook in kept.get("webhooks", []):
+                webhook["clientConfig"]["service"]["namespace"] = namespace
+            api.objects[path_of(kept["kind"], metadata.get("namespace"), metadata["name"], api=kept["apiVersion"])] = (
+                kept
+            )
+
+
+def webhook_paths(mesh: TwoClusters, path: str, *, url: bool = False) -> None:
+    """The path at which the remote's API server asks istiod for sidecars, at its Service or its URL."""
+    for webhook in find(mesh.remote, "MutatingWebhookConfiguration", INJECTOR)["webhooks"]:
+        if url:
+            webhook["clientConfig"] = {"url": f"https://172.18.0.2:15017{path}"}
+        else:
+            webhook["clientConfig"]["service"]["path"] = path
+
+
+def root_of_the_remote(mesh: TwoClusters, authority: str) -> None:
+    find(mesh.remote, "ConfigMap", "kube-root-ca.crt", "kube-system")["data"]["ca.crt"] = authority
+
+
+def image_of_istiod(mesh: TwoClusters, image: str, **labels: str) -> None:
+    template = find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"]["template"]
+    template["spec"]["containers"][0]["image"] = image
+    template["metadata"]["labels"] |= labels
+    run_controllers(mesh)
+
+
+def evicted(mesh: TwoClusters, **labels: str) -> None:
+    """A pod of istiod that a node under pressure threw out, as it stays there until somebody deletes it."""
+    (pod,) = pods_of(mesh.primary, "istiod", SYSTEM)
+    labels = {"app": "istiod", "istio.io/rev": "default", **labels}
+    status = {"phase": "Failed", "reason": "Evicted"}
+    mesh.primary.put("Pod", "istiod-evicted", SYSTEM, labels=labels, spec=pod["spec"], status=status)
+
+
+def two_secrets(mesh: TwoClusters) -> None:
+    """The secret of a third cluster stands before the remote's."""
+    kept = mesh.primary.objects.pop(path_of("Secret", SYSTEM, REMOTE_SECRET))
+    put_remote_secret(mesh.primary, SYSTEM, "third", authority="CA of a third cluster\n")
+    mesh.primary.objects[path_of("Secret", SYSTEM, REMOTE_SECRET)] = kept
+
+
+def unreadable_secret(mesh: TwoClusters) -> None:
+    data = {"broken": "no base64", "empty": "", "list": base64.b64encode(b"[1]").decode()}
+    mesh.primary.objects = {
+        path_of("Secret", SYSTEM, "a-broken-one"): {
+            "kind": "Secret",
+            "metadata": {"name": "a-broken-one", "namespace": SYSTEM, "labels": {"istio/multiCluster": "true"}},
+            "data": data,
+        },
+        **mesh.primary.objects,
+    }
+
+
+def shared_authority(mesh: TwoClusters) -> None:
+    """Both the remote and a third cluster, whose secret stands before, have one CA."""
+    two_secrets(mesh)
+    remove(mesh.primary, "Secret", "istio-remote-secret-third", SYSTEM)
+    kept = mesh.primary.objects.pop(path_of("Secret", SYSTEM, REMOTE_SECRET))
+    put_remote_secret(mesh.primary, SYSTEM, "third", authority="CA of the remote\n")
+    mesh.primary.objects[path_of("Secret", SYSTEM, REMOTE_SECRET)] = kept
+
+
+MESHES = {
+    "networks by labels": Case(nothing),
+    "networks by meshNetworks": Case(nothing, {"network_mode": MESH_NETWORKS}, MESH_NETWORKS),
+    "meshNetworks beside labels, which prevail": Case(
+        lambda mesh: [
+            find(api, kind, name, space)["metadata"].setdefault("labels", {}).update({NETWORK: f"{role}-by-label"})
+            for role, api in mesh.apis.items()
+            for kind, name, space in (("Namespace", SYSTEM, None), ("Service", GATEWAY, SYSTEM))
+        ],
+        {"primary.network": "primary-by-label", "remote.network": "remote-by-label"},
+        MESH_NETWORKS,
+    ),
+    "meshNetworks that are no YAML": Case(
+        lambda mesh: find(mesh.primary, "ConfigMap", "istio", SYSTEM)["data"].update(meshNetworks="a: [")
+    ),
+    "meshNetworks that know nothing of the remote": Case(
+        lambda mesh: mesh_networks(mesh, lambda networks: networks.pop("remote-network")),
+        {
+            "network_mode": MESH_NETWORKS,
+            "remote.network": "",
+        },
+        MESH_NETWORKS,
+    ),
+    "a gateway that meshNetworks name by its Service": Case(
+        lambda mesh: mesh_networks(
+            mesh,
+            lambda networks: networks["remote-network"].update(
+                gateways=[{"registryServiceName": f"{GATEWAY}.{SYSTEM}.svc.cluster.local", "port": 443}]
+            ),
+        ),
+        {"network_mode": MESH_NETWORKS, "remote.gateways": ["172.18.0.3:443"]},
+        MESH_NETWORKS,
+    ),
+    "a system namespace without a network": Case(
+        lambda mesh: find(mesh.remote, "Namespace", SYSTEM)["metadata"]["labels"].clear(),
+        {"remote.network": "", "remote.gateways": [], "remote.gateway_pods": []},
+    ),
+    "one revision, which is not the default": Case(another_revision, {"revision": "canary"}),
+    "a revision that is asked for": Case(another_revision, {"revision": "canary"}, revision="canary"),
+    "two revisions, of which one is the default": Case(lambda mesh: another_revision(mesh, alone=False)),
+    "two revisions, of which the other is asked for": Case(
+        lambda mesh: another_revision(mesh, alone=False), {"revision": "canary"}, revision="canary"
+    ),
+    "a tag that is asked for": Case(
+        lambda mesh: another_revision(mesh, alone=False, tag="prod"), {"revision": "canary"}, revision="prod"
+    ),
+    "the tag default, without a revision of that name": Case(
+        then(
+            lambda mesh: another_revision(mesh, tag="default"),
+            lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"),
+            run_controllers,
+        ),
+        {"revision": "canary"},
+    ),
+    "two pods of istiod": Case(
+        then(
+            lambda mesh: find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"].update(replicas=2),
+            run_controllers,
+        )
+    ),
+    "an evicted pod of istiod": Case(evicted),
+    "an evicted pod of another revision": Case(lambda mesh: evicted(mesh, **{"istio.io/rev": "before"})),
+    "another system namespace": Case(
+        lambda mesh: moved(mesh, "mesh-system", "primary", "remote"),
+        {
+            "primary.system_namespace": "mesh-system",
+            "remote.system_namespace": "mesh-system",
+            "primary.gateway_pods": [f"mesh-system: app={GATEWAY},istio=eastwestgateway"],
+            "remote.gateway_pods": [f"mesh-system: app={GATEWAY},istio=eastwestgateway"],
+        },
+    ),
+    "another system namespace in the remote": Case(
+        lambda mesh: moved(mesh, "managed", "remote"),
+        {
+            "remote.system_namespace": "managed",
+            "remote.gateway_pods": [f"managed: app={GATEWAY},istio=eastwestgateway"],
+        },
+    ),
+    "a webhook with a URL": Case(lambda mesh: webhook_paths(mesh, "/inject/cluster/remote/net/n", url=True)),
+    "no webhook in the remote": Case(lambda mesh: remove(mesh.remote, "MutatingWebhookConfiguration", INJECTOR)),
+    "an istiod without a cluster id of its own": Case(
+        then(
+            lambda mesh: find(mesh.primary, "Deployment", "istiod", SYSTEM)["spec"]["template"]["spec"]["containers"][
+                0
+            ].pop("env"),
+            run_controllers,
+        ),
+        {"primary.cluster_id": "Kubernetes"},
+    ),
+    "two gateways": Case(
+        lambda mesh: another_gateway(mesh.remote, status=with_address({"ip": "172.18.0.9"})),
+        {
+            "remote.gateways": ["172.18.0.3:15443", "172.18.0.9:15443"],
+            "remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway", f"{SYSTEM}: app=second"],
+        },
+    ),
+    "two gateways with one address": Case(
+        lambda mesh: another_gateway(mesh.remote, status=with_address({"ip": "172.18.0.3"})),
+        {"remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway", f"{SYSTEM}: app=second"]},
+    ),
+    "a gateway in a namespace of its own": Case(
+        lambda mesh: another_gateway(mesh.remote, "ingress", status=with_address({"ip": "172.18.0.9"})),
+        {
+            "remote.gateways": ["172.18.0.3:15443", "172.18.0.9:15443"],
+            "remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway", "ingress: app=second"],
+        },
+    ),
+    "a gateway that selects no pods": Case(
+        lambda mesh: another_gateway(mesh.remote, spec={"selector": None}, status=with_address({"ip": "172.18.0.9"})),
+        {"remote.gateways": ["172.18.0.3:15443", "172.18.0.9:15443"]},
+    ),
+    "a Service of the network that is no gateway": Case(
+        lambda mesh: another_gateway(
+            mesh.remote, spec={"ports": [{"port": 443}]}, status=with_address({"ip": "172.18.0.9"})
+        )
+    ),
+    "a gateway with a host name": Case(
+        lambda mesh: gateway(mesh).update(status=with_address({"hostname": "gateway.example.test"})),
+        {"remote.gateways": ["gateway.example.test:15443"]},
+    ),
+    "a gateway with two addresses, one of them IPv6": Case(
+        lambda mesh: gateway(mesh).update(status=with_address({"ip": "172.18.0.3"}, {"ip": "fd00::3"})),
+        {"remote.gateways": ["172.18.0.3:15443", "[fd00::3]:15443"]},
+    ),
+    "a gateway with external addresses": Case(
+        then(
+            lambda mesh: gateway(mesh).pop("status"),
+            lambda mesh: gateway(mesh)["spec"].update(externalIPs=["192.0.2.7", "192.0.2.8"]),
+        ),
+        {"remote.gateways": ["192.0.2.7:15443", "192.0.2.8:15443"]},
+    ),
+    "a gateway at another port, which its label names": Case(
+        then(
+            lambda mesh: gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "443"}),
+            lambda mesh: gateway(mesh)["spec"]["ports"].append({"port": 443}),
+        ),
+        {"remote.gateways": ["172.18.0.3:443"]},
+    ),
+    "a gateway whose port label is no number, as istiod reads it": Case(
+        lambda mesh: gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "tls"})
+    ),
+    "a gateway without an address": Case(
+        lambda mesh: gateway(mesh).update(status=with_address()), {"remote.gateways": []}
+    ),
+    "no gateway": Case(
+        lambda mesh: remove(mesh.remote, "Service", GATEWAY, SYSTEM),
+        {"remote.gateways": [], "remote.gateway_pods": []},
+    ),
+    "no remote secret": Case(
+        lambda mesh: remove(mesh.primary, "Secret", REMOTE_SECRET, SYSTEM), {"remote.cluster_id": ""}
+    ),
+    "no remote secret, and networks by meshNetworks": Case(
+        lambda mesh: remove(mesh.primary, "Secret", REMOTE_SECRET, SYSTEM),
+        {"network_mode": MESH_NETWORKS, "remote.cluster_id": "", "remote.network": ""},
+        MESH_NETWORKS,
+    ),
+    "a third cluster's remote secret before the remote's": Case(two_secrets),
+    "a remote secret before that nobody can read": Case(unreadable_secret),
+    "a remote secret whose CA is not that of the remote's own pods": Case(
+        lambda mesh: root_of_the_remote(mesh, "CA of the remote\nand the one that follows it\n")
+    ),
+    "the same, and a third cluster's before it": Case(
+        then(
+            lambda mesh: two_secrets(mesh),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+        )
+    ),
+    "the same, and a webhook with a URL": Case(
+        then(
+            lambda mesh: webhook_paths(mesh, "/inject/cluster/remote/net/remote-network", url=True),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+        )
+    ),
+    "a remote secret with another CA, and webhooks that name no cluster": Case(
+        then(
+            lambda mesh: webhook_paths(mesh, "/inject"),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+        ),
+        {"remote.cluster_id": ""},
+    ),
+    "webhooks that name another cluster than the remote secret with the remote's CA": Case(
+        lambda mesh: webhook_paths(mesh, "/inject/cluster/mistyped/net/remote-network")
+    ),
+    "two clusters with one CA": Case(shared_authority),
+    "an image by digest": Case(
+        lambda mesh: image_of_istiod(mesh, f"registry.test:5000/istio/pilot@sha256:{'ab' * 32}"),
+        {"istio": "sha256:abababababab"},
+    ),
+    "an image by digest, in a pod that says its version": Case(
+        lambda mesh: image_of_istiod(mesh, f"istio/pilot@sha256:{'ab' * 32}", **{"app.kubernetes.io/version": "1.29.1"})
+    ),
+    "an image by tag and digest": Case(
+        lambda mesh: image_of_istiod(mesh, f"registry.test:5000/istio/pilot:1.29.1@sha256:{'ab' * 32}")
+    ),
+    "an image without a tag": Case(lambda mesh: image_of_istiod(mesh, "registry.test:5000/pilot"), {"istio": "latest"}),
+    "nodes without a range of addresses": Case(
+        lambda mesh: find(mesh.remote, "Node", "node")["spec"].clear(), {"remote.pod_subnet": ""}
+    ),
+}
+REFUSED: dict[str, tuple[Change, str, str]] = {
+    "one network twice": (
+        lambda mesh: [
+            find(mesh.remote, kind, name, space)["metadata"]["labels"].update({NETWORK: "primary-network"})
+            for kind, name, space in (("Namespace", SYSTEM, None), ("Service", GATEWAY, SYSTEM))
+        ],
+        "",
+        "both are in the network primary-network",
+    ),
+    "an istiod in each": (
+        then(lambda mesh: put_istiod(mesh.remote, SYSTEM, cluster_id="remote"), run_controllers),
+        "",
+        "both run an istiod: a mesh of several primaries is not claimed by this suite",
+    ),
+    "no istiod": (
+        then(lambda mesh: remove(mesh.primary, "Deployment", "istiod", SYSTEM), run_controllers),
+        "",
+        "neither runs an istiod",
+    ),
+    "two revisions, and none is asked for": (
+        then(another_revision, lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"), run_controllers),
+        "",
+        "--revision has to be one of canary, older",
+    ),
+    "a revision that is not there": (nothing, "canary", "--revision has to be one of default"),
+    "a tag of a revision that is gone": (
+        lambda mesh: mesh.primary.put(
+            "MutatingWebhookConfiguration", "istio-revision-tag-prod", webhooks=[],
+            labels={"app": "sidecar-injector", "istio.io/rev": "gone", "istio.io/tag": "prod"},
+        ),
+        "prod",
+        "--revision has to be one of default",
+    ),
+}  # fmt: skip
+
+
+def read(mesh: TwoClusters, revision: str = "") -> MeshInfo:
+    return read_mesh(mesh.kubes(), CONTEXTS, namespace="ours", revision=revision)
+
+
+def told(found: MeshInfo) -> dict[str, Any]:
+    """What was read, in the form of the table."""
+    seen: dict[str, Any] = {
+        "revision": found.revision,
+        "network_mode": found.network_mode,
+        "istio": found.versions["istio"],
+        "kubernetes": found.versions["kubernetes"],
+    }
+    for role in ROLES:
+        cluster = found.clusters[role]
+        seen |= {
+            f"{role}.network": cluster.network,
+            f"{role}.cluster_id": cluster.cluster_id,
+            f"{role}.system_namespace": cluster.system_namespace,
+            f"{role}.gateways": [str(address) for address in cluster.gateways],
+            f"{role}.gateway_pods": [f"{pods.namespace}: {pods.labels}" for pods in cluster.gateway_pods],
+            f"{role}.pod_subnet": cluster.pod_subnet,
+        }
+    return seen
+
+
+@contextmanager
+def unchanged(mesh: TwoClusters) -> Iterator[None]:
+    """A block that only reads."""
+    before = snapshot(mesh)
+    yield
+    assert snapshot(mesh) == before
+    assert {method for api in mesh.apis.values() for method, *_ in api.asked} == {"GET"}
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_mesh_is_read_as_it_is(name: str, tmp_path: Path) -> None:
+    case = MESHES[name]
+    with installed_mesh(tmp_path, case.mode) as mesh:
+        case.change(mesh)
+        with unchanged(mesh):
+            found = read(mesh, case.revision)
+    assert told(found) == {**OWN, **case.expected}
+    assert not found.owned
+    assert found.namespace == "ours"
+    assert {role: cluster.context for role, cluster in found.clusters.items()} == CONTEXTS
+
+
+def test_what_a_case_expects_beyond_the_suites_own_mesh_differs_from_it() -> None:
+    same = {name: key for name, case in MESHES.items() for key, value in case.expected.items() if value == OWN[key]}
+    assert same == {}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_mesh_of_two_clusters_is_refused(name: str, tmp_path: Path) -> None:
+    change, revision, why = REFUSED[name]
+    with installed_mesh(tmp_path) as mesh:
+        change(mesh)
+        with unchanged(mesh), pytest.raises(UsageProblem) as refused:
+            read(mesh, revision)
+    assert str(refused.value) == f"--contexts east,west: {why}. Nothing was created."
+
+
+def test_one_network_twice_is_refused_also_where_mesh_networks_say_so(tmp_path: Path) -> None:
+    def join(networks: dict[str, Any]) -> None:
+        networks["primary-network"]["endpoints"] += networks.pop("remote-network")["endpoints"]
+
+    with installed_mesh(tmp_path, MESH_NETWORKS) as mesh:
+        mesh_networks(mesh, join)
+        with unchanged(mesh), pytest.raises(UsageProblem, match="both are in the network primary-network"):
+            read(mesh)
+
+
+@pytest.mark.parametrize(
+    ("primary", "remote", "why"),
+    [
+        ("remote", "primary", "only the second runs an istiod: name the primary first"),
+        ("primary", "primary", "both lead to one and the same cluster"),
+    ],
+    ids=["contexts swapped", "one cluster twice"],
+)
+def test_contexts_that_lead_elsewhere_are_refused(tmp_path: Path, primary: str, remote: str, why: str) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        own = mesh.kubes()
+        kubes = {"primary": own[primary], "remote": own[remote]}
+        contexts = {"primary": CONTEXTS[primary], "remote": CONTEXTS[remote]}
+        with unchanged(mesh), pytest.raises(UsageProblem) as refused:
+            read_mesh(kubes, contexts, namespace="ours")
+    assert str(refused.value) == f"--contexts {','.join(contexts.values())}: {why}. Nothing was created."
+
+
+def test_a_refusal_in_the_middle_names_the_request_and_the_cluster_and_nothing_is_written(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        read(mesh)
+        requests = {role: dict.fromkeys(api.requests("GET")) for role, api in mesh.apis.items()}
+        assert [len(paths) for paths in requests.values()] == [8, 7]
+        with unchanged(mesh):
+            for role, paths in requests.items():
+                for path in paths:
+                    mesh.apis[role].failures[:] = [Failure(1, "GET", path, 403)]
+                    with pytest.raises(EnvironmentBroke) as refused:
+                        read(mesh)
+                    assert f"the {role} cluster's API server refused GET {path}" in str(refused.value)
+                    assert "HTTP 403" in str(refused.value)
+
+
+@pytest.mark.parametrize("how", ["lost", "unanswered"])
+def test_an_api_server_that_hangs_up_in_the_middle_breaks_the_reading(tmp_path: Path, how: str) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        mesh.remote.failures.append(Failure(1, "GET", "/nodes", how))
+        with unchanged(mesh), pytest.raises(EnvironmentBroke, match="the remote cluster's API server does not answer"):
+            read(mesh)
+
+
+def test_every_namespace_of_an_istiod_is_found_also_where_none_runs_now(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        primary, remote = mesh.kubes().values()
+        put_istiod(mesh.primary, "canary-system", "canary")
+        find(mesh.primary, "Deployment", "istiod-canary", "canary-system")["spec"]["replicas"] = 0
+        mesh.primary.put("Pod", "istiod-1", "by-hand", labels={"app": "istiod"}, status={})
+        assert system_namespaces(primary) == {SYSTEM, "canary-system", "by-hand"}
+        assert system_namespaces(remote) == {SYSTEM}
+        webhook_paths(mesh, "/inject", url=True)
+        assert system_namespaces(remote) == set()
+
+
+def test_the_versions_that_run_are_told_by_the_primary_itself(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        primary, remote = mesh.kubes().values()
+        assert versions_running(primary) == {"istio": "1.29.1", "kubernetes": "1.34.4"}
+        assert versions_running(remote) == {"kubernetes": "1.34.4"}

@@ -1,0 +1,139 @@
+"""The tests mirror the source: whoever knows a module's name knows where its tests are."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("splithorizon", "lab")
+
+WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
+    # No behaviour of its own.
+    "splithorizon": "one constant, the version",
+    "splithorizon.base.paths": "constants only",
+    "splithorizon.undo.not_restored": "one class without methods; test_report and test_summary read and show it",
+    "lab.images": "one class without methods",
+    # Tested, but in modules of other names: to be moved.
+    "splithorizon.base.cancel": "tests/base/test_process.py cancels real child processes",
+    "splithorizon.base.errors": "tests/base/test_process.py and test_waiting.py compare whole messages",
+    "splithorizon.base.file_lock": "tests/mesh/test_locks.py and tests/lab/engine/test_network.py",
+    "splithorizon.checks": "tests/checks/test_routing.py, its last part",
+    "splithorizon.checks.judging": "tests/checks/test_routing.py",
+    "splithorizon.checks.networks": "tests/checks/test_routing.py",
+    "splithorizon.checks.placement": "tests/checks/test_routing.py",
+    "splithorizon.checks.readiness": "tests/checks/test_routing.py",
+    "splithorizon.checks.suspects": "tests/checks/test_routing.py and test_discovery.py, through the checks",
+    "splithorizon.disruption.recovery": "tests/checks/test_resilience.py",
+    "splithorizon.istio.service_addresses": "tests/traffic/test_istiod.py",
+    "splithorizon.istio.topology": "tests/lab/test_topology.py",
+    "splithorizon.istio.workload_certificate": "tests/mesh/test_security.py",
+    "splithorizon.kube.api_resources": "tests/kube/test_client.py",
+    "splithorizon.kube.api_server": "tests/kube/test_client.py",
+    "splithorizon.kube.api_websocket": "tests/kube/test_client.py and test_port_forward.py",
+    "splithorizon.kube.credentials": "tests/run/test_known_secrets.py",
+    "splithorizon.kube.kubeconfig": "tests/run/test_existing_mesh.py and tests/checks/test_next_steps.py",
+    "splithorizon.kube.pod_exec": "tests/kube/test_client.py",
+    "splithorizon.kube.unready_reason": "tests/kube/test_pod_status.py",
+    "splithorizon.mesh.config_chain": "tests/checks/test_discovery.py",
+    "splithorizon.mesh.mesh": "tests/mesh/test_security.py and test_traced_batch.py, by subject",
+    "splithorizon.traffic.client": "tests/mesh/test_traced_batch.py and tests/traffic/test_requests.py",
+    "splithorizon.traffic.debug_api": "tests/traffic/test_proxy.py and test_istiod.py",
+    "splithorizon.traffic.gateway_port": "its parts: tests/traffic/test_tls_probe.py, tests/kube/test_port_forward.py",
+    "splithorizon.traffic.gateway_stats": "tests/mesh/test_traced_batch.py and tests/checks/test_hops.py",
+    "splithorizon.traffic.proxy_log": "tests/traffic/test_access_log.py and tests/mesh/test_traced_batch.py",
+    "splithorizon.traffic.sending": "tests/mesh/test_locks.py",
+    "splithorizon.traffic.trace": "tests/checks/test_hops.py",
+    "splithorizon.undo.ownership": "tests/undo/test_mutations.py and test_undo_log.py",
+    # Not tested without clusters: to be written.
+    "splithorizon.istio.discover": "only runs with an engine: tests/machine/test_meshes_of_others.py",
+    "splithorizon.istio.names": "only runs with an engine, but for what tests/lab/test_gateway_address.py uses",
+    "splithorizon.kube.rollout": "only runs with an engine: disruptive behaviours and installations wait for rollouts",
+    "splithorizon.mesh.health": "only runs with an engine: every disruptive behaviour waits for it",
+    "splithorizon.mesh.pinned": "only runs with an engine: every disruptive behaviour uses it",
+    "lab.install": "only runs with an engine: every run on its own clusters installs Istio",
+    "lab.kind": "only runs with an engine, but for the configuration, which tests/bench/test_bench.py writes",
+}
+
+
+def modules(root: Path = REPOSITORY) -> Iterator[tuple[str, Path]]:
+    """Every module that has code, by its dotted name."""
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            body = ast.parse(path.read_text()).body
+            code = (ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+            if any(isinstance(node, code) for node in body):
+                parts = path.relative_to(root).with_suffix("").parts
+                yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def test_module(name: str, path: Path) -> Path:
+    """Where the tests of a module are; those of a package's own code are in the package's folder."""
+    package, *inner = name.split(".")
+    folder = inner if path.stem == "__init__" else inner[:-1]
+    mirrored = ["tests", *([package] if package != "splithorizon" else []), *folder]
+    return Path(*mirrored, f"test_{name.rpartition('.')[2]}.py")
+
+
+test_module.__test__ = False  # type: ignore[attr-defined]  # a helper, whose name pytest takes for a test's
+
+
+def problems(root: Path, known: Collection[str]) -> Iterator[str]:
+    """What the layout lacks, and entries of the table that are no longer needed."""
+    names = dict(modules(root))
+    for name, path in names.items():
+        expected = test_module(name, path)
+        if (root / expected).exists() and name in known:
+            yield f"{name} has {expected}: remove it from the table"
+        elif not (root / expected).exists() and name not in known:
+            yield f"{name} has no {expected}"
+    yield from (f"{name} is in the table and does not exist" for name in known if name not in names)
+
+
+def test_every_module_has_a_test_module_or_a_reason() -> None:
+    assert list(problems(REPOSITORY, WITHOUT_A_TEST_MODULE)) == []
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_TEST_MODULE)
+def test_a_reason_names_test_modules_that_exist(name: str) -> None:
+    reason = WITHOUT_A_TEST_MODULE[name]
+    assert len(reason) > 10
+    named = [word.strip(",:;") for word in reason.split() if word.startswith("tests/")]
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "expected"),
+    [
+        ("splithorizon.run.report", "report.py", "tests/run/test_report.py"),
+        ("splithorizon.cli", "cli.py", "tests/test_cli.py"),
+        ("splithorizon.checks", "__init__.py", "tests/checks/test_checks.py"),
+        ("lab.ca", "ca.py", "tests/lab/test_ca.py"),
+        ("lab.engine.probe", "probe.py", "tests/lab/engine/test_probe.py"),
+        ("lab.engine", "__init__.py", "tests/lab/engine/test_engine.py"),
+    ],
+)
+def test_a_test_module_is_found_by_the_name_of_its_module(name: str, path: str, expected: str) -> None:
+    assert test_module(name, Path(path)) == Path(expected)
+
+
+def test_what_is_missing_and_what_is_outdated_are_both_noticed(tmp_path: Path) -> None:
+    for file in (
+        "splithorizon/a.py",
+        "splithorizon/b.py",
+        "lab/c.py",
+        "lab/d.py",
+        "tests/test_b.py",
+        "tests/lab/test_c.py",
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("x = 1\n")
+    (tmp_path / "lab" / "__init__.py").write_text('"""Without code."""\nfrom __future__ import annotations\n')
+    assert list(problems(tmp_path, {"splithorizon.b", "lab.d", "lab.gone"})) == [
+        "splithorizon.a has no tests/test_a.py",
+        "splithorizon.b has tests/test_b.py: remove it from the table",
+        "lab.gone is in the table and does not exist",
+    ]
