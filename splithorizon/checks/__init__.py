@@ -43,7 +43,7 @@ from splithorizon.checks.resilience import (
 from splithorizon.checks.routing import (
     all_answered,
     both_versions_answer,
-    every_reply_joined,
+    every_reply_matched,
     local_traffic_stays,
     path_proof,
     stays_in_cluster,
@@ -74,7 +74,7 @@ __all__ = [
     "every_cluster_as_before",
     "every_cluster_watched",
     "every_proxy_synced",
-    "every_reply_joined",
+    "every_reply_matched",
     "failed_over",
     "far_endpoints_left",
     "gateway_knows_only_services",

@@ -6,7 +6,7 @@ from collections import Counter
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
 from splithorizon.checks.next_steps import endpoints_of
-from splithorizon.checks.routing import every_reply_joined
+from splithorizon.checks.routing import every_reply_matched
 from splithorizon.checks.suspects import far_pods_dialled, far_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
@@ -20,7 +20,7 @@ def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> E
     route = crossing.route
     require_samples(sorted(crossing.gateway_pods), f"pods of the {route.far}'s gateway")
     require_samples(sorted(crossing.far_pods), f"helloworld pods in the {route.far}")
-    every_reply_joined(crossing.sample.joined, route)
+    every_reply_matched(crossing.sample.matched, route)
     strayed = [(flaw, hops) for hops in crossing.answers if (flaw := _flaw(hops, crossing))]
     if strayed or not crossing.answers:
         kinds = Counter(flaw for flaw, _ in strayed)
@@ -30,54 +30,54 @@ def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> E
             expected=f"each through {either(crossing.far_gateway)}, passed on by {either(crossing.gateway_pods)} "
             f"under {crossing.server_name}, to {either(crossing.far_pods)}",
             seen=f"of {len(crossing.answers)} far answers {seen}" if seen else "no answer from the far version",
-            samples=len(crossing.answers) or crossing.sample.joined.requests,
+            samples=len(crossing.answers) or crossing.sample.matched.requests,
             causes=_why_astray(strayed[0][1], crossing, mode) if strayed else far_version_missing(mode),
             next_command=crossing.by_hand if strayed else endpoints_of(route.near),
             where=route,
             numbers={"answers": len(crossing.answers), "strayed": len(strayed)},
         )
     one = crossing.answers[0]
-    connections = {hops.passed.raw for hops in crossing.answers if hops.passed}
+    connections = {hops.gateway_log.raw for hops in crossing.answers if hops.gateway_log}
     return Evidence(
         f"{route}: each hop of a far answer leads to the next",
         f"{len(crossing.answers)} in 3 logs each",
         {"answers": len(crossing.answers), "connections": len(connections)},
-        sample_lines=tuple(line.raw for line in (one.left, one.passed, *one.arrived) if line),
+        sample_lines=tuple(line.raw for line in (one.source_log, one.gateway_log, *one.destination_log) if line),
         addresses=(*sorted(crossing.far_gateway), *sorted(crossing.gateway_pods), *sorted(crossing.far_pods)),
     )
 
 
 def _flaw(hops: Hops, crossing: TracedBatch) -> str:
     """What an answer's lines say that they should not, at the first hop that strays; empty where none does."""
-    left, passed, arrived = hops.left, hops.passed, hops.arrived
-    if left.upstream_host not in crossing.far_gateway:
-        return f"sent to {left.upstream_host}"
-    if len(arrived) != 1:
-        return f"logged {len(arrived)} times by pods of the {crossing.route.far}"
-    if passed is None:
+    source_log, gateway_log, destination_log = hops.source_log, hops.gateway_log, hops.destination_log
+    if source_log.upstream_host not in crossing.far_gateway:
+        return f"sent to {source_log.upstream_host}"
+    if len(destination_log) != 1:
+        return f"logged {len(destination_log)} times by pods of the {crossing.route.far}"
+    if gateway_log is None:
         return f"came to the pod from {hops.came_from}, and no gateway logged it"
-    if passed.requested_server_name != crossing.server_name or passed.response_flags:
-        return f"passed under {passed.requested_server_name} ({passed.response_flags or '-'})"
-    if passed.upstream_host not in crossing.far_pods:
-        return f"passed on to {passed.upstream_host}"
+    if gateway_log.requested_server_name != crossing.server_name or gateway_log.response_flags:
+        return f"passed under {gateway_log.requested_server_name} ({gateway_log.response_flags or '-'})"
+    if gateway_log.upstream_host not in crossing.far_pods:
+        return f"passed on to {gateway_log.upstream_host}"
     return ""
 
 
 def _why_astray(hops: Hops, crossing: TracedBatch, mode: NetworkMode) -> tuple[Cause, ...]:
-    if hops.left.upstream_host in crossing.far_pods:
+    if hops.source_log.upstream_host in crossing.far_pods:
         return far_pods_dialled(mode)
-    if hops.left.upstream_host not in crossing.far_gateway:
+    if hops.source_log.upstream_host not in crossing.far_gateway:
         return (causes.GATEWAY_ADDRESS_WRONG, causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR)
-    if not hops.arrived:
+    if not hops.destination_log:
         return (causes.REQUEST_ID_CHANGED, causes.STRANGE_POD)
-    if len(hops.arrived) > 1:
+    if len(hops.destination_log) > 1:
         return (causes.REQUEST_SENT_AGAIN,)
-    if hops.passed is None and hops.came_from not in crossing.gateway_pods:
+    if hops.gateway_log is None and hops.came_from not in crossing.gateway_pods:
         return (causes.GATEWAY_BYPASSED,)
-    if hops.passed is None:
+    if hops.gateway_log is None:
         return (causes.GATEWAY_LOG_INCOMPLETE,)
-    if hops.passed.response_flags:
+    if hops.gateway_log.response_flags:
         return (causes.GATEWAY_CONNECTION_BROKEN,)
-    if hops.passed.requested_server_name != crossing.server_name:
+    if hops.gateway_log.requested_server_name != crossing.server_name:
         return (causes.GATEWAY_NAME_CHANGED,)
     return (causes.GATEWAY_HAIRPIN,)

@@ -148,7 +148,7 @@ def answered_as_it_should(batches: Sequence[Batch]) -> Evidence:
         claim,
         f"{requests} answered as they should",
         {"requests": requests, "joined": requests, "unjoined": 0},
-        sample_lines=tuple(batch.sample.joined.pairs[0].line.raw for batch in batches),
+        sample_lines=tuple(batch.sample.matched.pairs[0].line.raw for batch in batches),
     )
 
 
@@ -193,10 +193,10 @@ def _in_time(recovery: Recovery, *, causes: Sequence[Cause], next_command: str) 
 
 
 def _lost(batch: Batch) -> Iterator[str]:
-    replies, joined = batch.sample.replies, batch.sample.joined
+    replies, matched = batch.sample.replies, batch.sample.matched
     logged = {
         pair.reply.request_id: f" {pair.line.response_flags or '-'} at {pair.line.upstream_host or 'no upstream'}"
-        for pair in joined.pairs
+        for pair in matched.pairs
     }
     lost = Counter(why_lost(one) + logged.get(one.request_id, "") for one in replies if not one.answered)
     if lost:
@@ -205,10 +205,10 @@ def _lost(batch: Batch) -> Iterator[str]:
 
 
 def _misrouted(batch: Batch) -> Iterator[str]:
-    route, joined = batch.sample.route, batch.sample.joined
-    if len(joined.pairs) < joined.requests:
-        yield f"{route}: {joined.requests - len(joined.pairs)} of {joined.requests} without a log line of their own"
-    ways = Counter((str(pair.reply.version), str(pair.line.upstream_host)) for pair in joined.pairs)
+    route, matched = batch.sample.route, batch.sample.matched
+    if len(matched.pairs) < matched.requests:
+        yield f"{route}: {matched.requests - len(matched.pairs)} of {matched.requests} without a log line of their own"
+    ways = Counter((str(pair.reply.version), str(pair.line.upstream_host)) for pair in matched.pairs)
     for (version, host), count in ways.most_common():
         if host not in batch.paths.get(version, ()):
             yield f"{route}: {count} from {version} at {host}"

@@ -22,7 +22,7 @@ from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Route
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.client import Sample
-from splithorizon.traffic.correlate import Joined, JoinedReply
+from splithorizon.traffic.correlate import Matched, MatchedReply
 from splithorizon.traffic.requests import Reply
 
 # What Envoy answers itself where a cluster has no healthy endpoint.
@@ -77,23 +77,23 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
             next_command=command,
             where=sample.route,
         )
-    every_reply_joined(sample.joined, sample.route)
-    misrouted = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
+    every_reply_matched(sample.matched, sample.route)
+    misrouted = [pair for pair in sample.matched.pairs if pair.line.upstream_host not in near_pods]
     if misrouted:
         raise CheckFailed(
             claim,
             expected=f"straight at {either(near_pods)}",
-            seen=_paths(misrouted, len(sample.joined.pairs)),
-            samples=len(sample.joined.pairs),
+            seen=_paths(misrouted, len(sample.matched.pairs)),
+            samples=len(sample.matched.pairs),
             causes=(causes.SERVICE_IN_BOTH_CLUSTERS, causes.GATEWAY_USED_FOR_NEAR),
             next_command=command,
             where=sample.route,
         )
     return Evidence(
         claim,
-        f"{len(sample.joined.pairs)} stayed",
+        f"{len(sample.matched.pairs)} stayed",
         {"requests": len(sample.replies)},
-        sample_lines=(sample.joined.pairs[0].line.raw,),
+        sample_lines=(sample.matched.pairs[0].line.raw,),
         addresses=tuple(sorted(near_pods)),
     )
 
@@ -102,15 +102,15 @@ def stays_in_cluster(sample: Sample, *, near_pods: Collection[str], by: Confinem
     """Every request was answered, straight by a pod of the client's own cluster, as ``by`` demands."""
     require_samples(sample.replies, "requests")
     require_samples(sorted(near_pods), "pods of the near cluster")
-    every_reply_joined(sample.joined, sample.route)
-    misrouted = [pair for pair in sample.joined.pairs if pair.line.upstream_host not in near_pods]
+    every_reply_matched(sample.matched, sample.route)
+    misrouted = [pair for pair in sample.matched.pairs if pair.line.upstream_host not in near_pods]
     lost = [reply for reply in sample.replies if not reply.answered]
     claim = f"{sample.route}: {by} keeps every request in the client's own cluster"
     if misrouted or lost:
         raise CheckFailed(
             claim,
             expected=f"{len(sample.replies)} answered, straight at {either(near_pods)}",
-            seen=_paths(misrouted, len(sample.joined.pairs))
+            seen=_paths(misrouted, len(sample.matched.pairs))
             if misrouted
             else ", ".join(f"{count} x {kind}" for kind, count in Counter(map(why_lost, lost)).most_common(SHOWN)),
             samples=len(sample.replies),
@@ -123,7 +123,7 @@ def stays_in_cluster(sample: Sample, *, near_pods: Collection[str], by: Confinem
         claim,
         f"{len(sample.replies)} stayed",
         {"requests": len(sample.replies)},
-        sample_lines=(sample.joined.pairs[0].line.raw,),
+        sample_lines=(sample.matched.pairs[0].line.raw,),
         addresses=tuple(sorted(near_pods)),
     )
 
@@ -179,36 +179,36 @@ def both_versions_answer(
     )
 
 
-def every_reply_joined(joined: Joined, route: Route) -> Evidence:
+def every_reply_matched(matched: Matched, route: Route) -> Evidence:
     """The sidecar logged exactly one line for every request."""
-    require_samples(range(joined.requests), "requests")
-    require_samples([*joined.pairs, *joined.ambiguous], "log lines: the access log is off")
+    require_samples(range(matched.requests), "requests")
+    require_samples([*matched.pairs, *matched.ambiguous], "log lines: the access log is off")
     numbers = {
-        "requests": joined.requests,
-        "joined": len(joined.pairs),
-        "unjoined": len(joined.unjoined) + len(joined.ambiguous),
+        "requests": matched.requests,
+        "joined": len(matched.pairs),
+        "unjoined": len(matched.unmatched) + len(matched.ambiguous),
     }
-    if joined.unjoined or joined.ambiguous:
+    if matched.unmatched or matched.ambiguous:
         raise CheckFailed(
             f"{route}: every reply is joined to its own log line",
-            expected=f"{joined.requests} of {joined.requests} joined",
-            seen=f"{len(joined.pairs)} joined, {len(joined.unjoined)} without a line, "
-            f"{len(joined.ambiguous)} with several",
-            samples=joined.requests,
-            causes=_why_unjoined(joined),
+            expected=f"{matched.requests} of {matched.requests} joined",
+            seen=f"{len(matched.pairs)} joined, {len(matched.unmatched)} without a line, "
+            f"{len(matched.ambiguous)} with several",
+            samples=matched.requests,
+            causes=_why_unmatched(matched),
             next_command=logs_of(route.near),
             where=route,
             numbers=numbers,
         )
     return Evidence(
         f"{route}: every reply is joined to its own log line",
-        f"{joined.requests} joined",
+        f"{matched.requests} joined",
         numbers,
     )
 
 
 def path_proof(
-    joined: Joined,
+    matched: Matched,
     route: Route,
     *,
     near_pods: Collection[str],
@@ -218,7 +218,7 @@ def path_proof(
     mode: NetworkMode,
 ) -> Evidence:
     """The far version went through the far gateway, and the near version to a near pod."""
-    require_samples(joined.pairs, "joined replies")
+    require_samples(matched.pairs, "joined replies")
     near, far = versions[route.near], versions[route.far]
     wanted = {near: frozenset(near_pods), far: frozenset(far_gateway)}
     if not near_pods or not far_gateway or wanted[near] & wanted[far]:
@@ -226,34 +226,36 @@ def path_proof(
             f"{route}: the two paths cannot be told apart by their addresses",
             seen=f"{near} at {either(near_pods)}, {far} through {either(far_gateway)}",
         )
-    every_reply_joined(joined, route)
+    every_reply_matched(matched, route)
     misrouted = [
-        pair for pair in joined.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
+        pair for pair in matched.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
     ]
     if misrouted:
         raise CheckFailed(
             f"{route}: each version takes its own path",
             expected=f"{far} through {either(far_gateway)}, {near} straight at {either(near_pods)}",
-            seen=_paths(misrouted, len(joined.pairs)),
-            samples=len(joined.pairs),
+            seen=_paths(misrouted, len(matched.pairs)),
+            samples=len(matched.pairs),
             causes=(causes.CONTEXTS_SWAPPED,)
-            if _swapped(joined.pairs, near, far, wanted)
+            if _swapped(matched.pairs, near, far, wanted)
             else _why_misrouted(misrouted, near, far, wanted, far_pods, mode),
             next_command=endpoints_of(route.near),
             where=route,
         )
-    counts = Counter(pair.reply.version for pair in joined.pairs)
+    counts = Counter(pair.reply.version for pair in matched.pairs)
     if not (counts[near] and counts[far]):
         raise CheckFailed(
             f"{route}: each version takes its own path",
             expected=f"replies from {near} and from {far}",
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
-            samples=len(joined.pairs),
+            samples=len(matched.pairs),
             causes=near_version_missing() if counts[far] else far_version_missing(mode),
             next_command=endpoints_of(route.near),
             where=route,
         )
-    samples = [next(pair.line.raw for pair in joined.pairs if pair.reply.version == version) for version in (near, far)]
+    samples = [
+        next(pair.line.raw for pair in matched.pairs if pair.reply.version == version) for version in (near, far)
+    ]
     return Evidence(
         f"{route}: each version takes its own path",
         f"{counts[far]} via :{next(iter(far_gateway)).rpartition(':')[2]}, {counts[near]} direct",
@@ -263,7 +265,7 @@ def path_proof(
     )
 
 
-def _paths(pairs: Iterable[JoinedReply], total: int) -> str:
+def _paths(pairs: Iterable[MatchedReply], total: int) -> str:
     kinds = Counter(
         (
             pair.reply.version or "no answer",
@@ -278,7 +280,7 @@ def _paths(pairs: Iterable[JoinedReply], total: int) -> str:
     )
 
 
-def _swapped(pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]) -> bool:
+def _swapped(pairs: Sequence[MatchedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]) -> bool:
     """Whether both versions came, and each, every time, by the path of the other."""
     crossed = {near: wanted[far], far: wanted[near]}
     seen = {pair.reply.version for pair in pairs}
@@ -286,7 +288,7 @@ def _swapped(pairs: Sequence[JoinedReply], near: str, far: str, wanted: Mapping[
 
 
 def _why_misrouted(
-    misrouted: Sequence[JoinedReply],
+    misrouted: Sequence[MatchedReply],
     near: str,
     far: str,
     wanted: Mapping[str, Collection[str]],
@@ -314,8 +316,8 @@ def _why_misrouted(
     return (causes.GATEWAY_ADDRESS_WRONG, causes.PODS_REPLACED)
 
 
-def _why_unjoined(joined: Joined) -> tuple[Cause, ...]:
-    if joined.ambiguous:
+def _why_unmatched(matched: Matched) -> tuple[Cause, ...]:
+    if matched.ambiguous:
         return (causes.REQUEST_LOGGED_TWICE, causes.REQUEST_SENT_AGAIN)
     return (causes.LOG_LINES_DROPPED, causes.REQUEST_ID_CHANGED)
 

@@ -243,12 +243,12 @@ def _why_not_valid(certificate: WorkloadCertificate) -> tuple[Cause, ...]:
 
 def _treatment(sample: Sample, near_pods: Collection[str], far_gateway: Collection[str]) -> _Treatment:
     require_samples(sample.replies, "requests")
-    if left := sample.joined.requests - len(sample.joined.pairs):
-        seen = f"{left} of {sample.joined.requests} without a line of their own"
+    if left := sample.matched.requests - len(sample.matched.pairs):
+        seen = f"{left} of {sample.matched.requests} without a line of their own"
         raise EnvironmentBroke(f"{sample.route}: which cluster refused a request cannot be told", seen=seen)
     sides = {**dict.fromkeys(near_pods, "near"), **dict.fromkeys(far_gateway, "far")}
     return Counter(
-        (sides.get(str(one.line.upstream_host), "elsewhere"), one.reply.status) for one in sample.joined.pairs
+        (sides.get(str(one.line.upstream_host), "elsewhere"), one.reply.status) for one in sample.matched.pairs
     )
 
 

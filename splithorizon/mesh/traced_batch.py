@@ -64,7 +64,7 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
     """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does."""
     route, far = sample.route, mesh[sample.route.far]
     version = far.info.version
-    answers = [pair for pair in sample.joined.pairs if pair.reply.version == version]
+    answers = [pair for pair in sample.matched.pairs if pair.reply.version == version]
     ids = [pair.reply.request_id for pair in answers[:1]]
     gateways = [one.pod for one in far.injected_pods if one.is_gateway]
     gateway_logs = [_log_of(far.kube, pod) for pod in gateways]
@@ -79,16 +79,16 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
             gateway=[line for log in gateway_logs for line in _lines_of_a_gateway(log, begun, name)],
             pods=[line for log in pod_logs for line in log.lines(begun, request_ids=ids)],
         )
-        if missing := sum(not hops.whole for hops in latest):
+        if missing := sum(not hops.complete for hops in latest):
             raise NotYet(f"{missing} of {len(latest)} answers are not in every log")
 
     with suppress(TimedOut):
         eventually(f"{route}: each answer is in every log", look, within=timeouts().log_flushed)
     gateway_pods = frozenset(str(address["ip"]) for pod in gateways for address in pod["status"]["podIPs"])
-    if not all(hops.arrived for hops in latest):
-        _require_logged(any(hops.arrived for hops in latest), pod_logs, begun, AccessLogSilent)
-    if any(hops.came_from in gateway_pods and not hops.passed for hops in latest):
-        _require_logged(any(hops.passed for hops in latest), gateway_logs, begun, GatewaySilent)
+    if not all(hops.destination_log for hops in latest):
+        _require_logged(any(hops.destination_log for hops in latest), pod_logs, begun, AccessLogSilent)
+    if any(hops.came_from in gateway_pods and not hops.gateway_log for hops in latest):
+        _require_logged(any(hops.gateway_log for hops in latest), gateway_logs, begun, GatewaySilent)
     return TracedBatch(
         route,
         sample,

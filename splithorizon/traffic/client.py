@@ -13,7 +13,7 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import correlate, protocols, requests, sending, workloads
-from splithorizon.traffic.correlate import Joined
+from splithorizon.traffic.correlate import Matched
 from splithorizon.traffic.protocols import Protocol, ProtocolCall
 from splithorizon.traffic.proxy import Endpoint, Proxy
 from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
@@ -62,7 +62,7 @@ class Sample:
 
     route: Route
     replies: tuple[Reply, ...]
-    joined: Joined
+    matched: Matched
 
 
 @dataclass(frozen=True)
@@ -176,19 +176,19 @@ class Client:
             )
         return stdout
 
-    def _join(self, replies: list[Reply], request_ids: list[str], begun: datetime) -> Joined:
+    def _join(self, replies: list[Reply], request_ids: list[str], begun: datetime) -> Matched:
         """Read the log until it has a line for every reply; Envoy flushes it once a second.
 
         Raises AccessLogUnreadable for an unknown format, AccessLogSilent for a log without any line of the batch, and
         EnvironmentBroke for a log that was rotated meanwhile.
         """
-        latest: Joined | None = None
+        latest: Matched | None = None
         log = ProxyLog(self.kube, self.namespace, self.pod)
 
-        def read() -> Joined:
+        def read() -> Matched:
             nonlocal latest
             latest = correlate.join(replies, log.lines(begun, request_ids=request_ids[:1]))
-            if latest.unjoined:
+            if latest.unmatched:
                 raise NotYet(f"{len(latest.pairs)} of {latest.requests} requests are in the log")
             return latest
 

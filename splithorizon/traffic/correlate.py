@@ -11,7 +11,7 @@ from splithorizon.traffic.requests import Reply
 
 
 @dataclass(frozen=True)
-class JoinedReply:
+class MatchedReply:
     """A reply and its access-log line, which has the upstream host of the request."""
 
     reply: Reply
@@ -19,32 +19,32 @@ class JoinedReply:
 
 
 @dataclass(frozen=True)
-class Joined:
+class Matched:
     """The replies of a batch: those with exactly one line, those with none and those with several."""
 
-    pairs: tuple[JoinedReply, ...]
-    unjoined: tuple[Reply, ...]
+    pairs: tuple[MatchedReply, ...]
+    unmatched: tuple[Reply, ...]
     ambiguous: tuple[Reply, ...]
 
     @property
     def requests(self) -> int:
         """The number of requests."""
-        return len(self.pairs) + len(self.unjoined) + len(self.ambiguous)
+        return len(self.pairs) + len(self.unmatched) + len(self.ambiguous)
 
 
-def join(replies: Iterable[Reply], lines: Iterable[AccessLogLine]) -> Joined:
+def join(replies: Iterable[Reply], lines: Iterable[AccessLogLine]) -> Matched:
     """Match replies to lines by request id; other lines are ignored."""
     by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
     for line in lines:
         if line.request_id is not None:
             by_id[line.request_id].append(line)
-    pairs, unjoined, ambiguous = [], [], []
+    pairs, unmatched, ambiguous = [], [], []
     for reply in replies:
         matches = by_id.get(reply.request_id, [])
         if not matches:
-            unjoined.append(reply)
+            unmatched.append(reply)
         elif len(matches) > 1:
             ambiguous.append(reply)
         else:
-            pairs.append(JoinedReply(reply, matches[0]))
-    return Joined(tuple(pairs), tuple(unjoined), tuple(ambiguous))
+            pairs.append(MatchedReply(reply, matches[0]))
+    return Matched(tuple(pairs), tuple(unmatched), tuple(ambiguous))

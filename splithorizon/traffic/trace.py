@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from splithorizon.traffic.access_log import AccessLogLine
-from splithorizon.traffic.correlate import JoinedReply
+from splithorizon.traffic.correlate import MatchedReply
 from splithorizon.traffic.requests import Reply
 
 
@@ -16,27 +16,27 @@ class Hops:
     """An answer of the far version, with the line of each proxy on its path; None or empty if there is no line."""
 
     reply: Reply
-    left: AccessLogLine
+    source_log: AccessLogLine
     """The line of the near sidecar, whose upstream host is the next hop."""
-    passed: AccessLogLine | None
+    gateway_log: AccessLogLine | None
     """The line of the far gateway for the connection that carried the request."""
-    arrived: tuple[AccessLogLine, ...]
+    destination_log: tuple[AccessLogLine, ...]
     """The lines of the far pods' sidecars; more than one if the request arrived more than once."""
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether every proxy has a line."""
-        return self.passed is not None and bool(self.arrived)
+        return self.gateway_log is not None and bool(self.destination_log)
 
     @property
     def came_from(self) -> str:
         """The source address of the request at the far pod; empty if it is not known."""
-        sockets = [line.downstream_remote or "" for line in self.arrived]
+        sockets = [line.downstream_remote or "" for line in self.destination_log]
         return sockets[0].rpartition(":")[0].strip("[]") if sockets else ""
 
 
 def follow(
-    answers: Iterable[JoinedReply], *, gateway: Iterable[AccessLogLine], pods: Iterable[AccessLogLine]
+    answers: Iterable[MatchedReply], *, gateway: Iterable[AccessLogLine], pods: Iterable[AccessLogLine]
 ) -> tuple[Hops, ...]:
     """Match the far pod's line by the request id, and the gateway's line by the socket of its upstream connection.
 
@@ -50,8 +50,8 @@ def follow(
     by_socket = {line.upstream_local: line for line in gateway if line.upstream_local}
     followed = []
     for answer in answers:
-        arrived = tuple(by_id.get(answer.reply.request_id, ()))
-        sockets = [line.downstream_remote for line in arrived if line.downstream_remote]
-        passed = next((by_socket[socket] for socket in sockets if socket in by_socket), None)
-        followed.append(Hops(answer.reply, answer.line, passed, arrived))
+        destination_log = tuple(by_id.get(answer.reply.request_id, ()))
+        sockets = [line.downstream_remote for line in destination_log if line.downstream_remote]
+        gateway_log = next((by_socket[socket] for socket in sockets if socket in by_socket), None)
+        followed.append(Hops(answer.reply, answer.line, gateway_log, destination_log))
     return tuple(followed)

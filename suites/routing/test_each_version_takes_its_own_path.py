@@ -24,10 +24,10 @@ from splithorizon import checks
 )
 def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
     near, far = mesh[sample.route.near], mesh[sample.route.far]
-    record_evidence(checks.every_reply_joined(sample.joined, sample.route))
+    record_evidence(checks.every_reply_matched(sample.matched, sample.route))
     record_evidence(
         checks.path_proof(
-            sample.joined,
+            sample.matched,
             sample.route,
             near_pods=near.helloworld_addresses,
             far_pods=far.helloworld_addresses,

@@ -19,7 +19,7 @@ from splithorizon.mesh.traced_batch import TracedBatch
 from splithorizon.traffic import access_log
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Sample
-from splithorizon.traffic.correlate import Joined, JoinedReply
+from splithorizon.traffic.correlate import Matched, MatchedReply
 from splithorizon.traffic.gateway_stats import server_name
 from splithorizon.traffic.requests import Reply
 from splithorizon.traffic.trace import Hops, follow
@@ -37,20 +37,20 @@ def hops(number: int) -> Hops:
     request_id, socket = f"batch-{number}", f"{GATEWAY_POD}:{40_000 + number}"
     return Hops(
         Reply(request_id, 200, 0.01, "Hello version: v2, instance: helloworld-v2-x"),
-        left=line(request_id=request_id, upstream_host=GATEWAY),
-        passed=line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI),
-        arrived=(line(request_id=request_id, downstream_remote=socket),),
+        source_log=line(request_id=request_id, upstream_host=GATEWAY),
+        gateway_log=line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI),
+        destination_log=(line(request_id=request_id, downstream_remote=socket),),
     )
 
 
-def sample(pairs: Sequence[JoinedReply], *ambiguous: Reply) -> Sample:
-    return Sample(OUT, tuple(pair.reply for pair in pairs), Joined(tuple(pairs), (), ambiguous))
+def sample(pairs: Sequence[MatchedReply], *ambiguous: Reply) -> Sample:
+    return Sample(OUT, tuple(pair.reply for pair in pairs), Matched(tuple(pairs), (), ambiguous))
 
 
 ANSWERS = tuple(hops(number) for number in range(50))
 SOUND = TracedBatch(
     OUT,
-    sample([JoinedReply(one.reply, one.left) for one in ANSWERS]),
+    sample([MatchedReply(one.reply, one.source_log) for one in ANSWERS]),
     ANSWERS,
     server_name=SNI,
     far_gateway=frozenset({GATEWAY}),
@@ -71,28 +71,28 @@ def with_one(**changed: Any) -> TracedBatch:
 
 def follow_back(lost: Hops | None = None) -> tuple[Hops, ...]:
     """The sound answers, joined anew from nothing but their lines, in another order."""
-    answers = [JoinedReply(one.reply, one.left) for one in SOUND.answers]
+    answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers]
     kept = [one for one in reversed(SOUND.answers) if one is not lost]
-    passed = [one.passed for one in kept if one.passed]
-    return follow(answers, gateway=passed, pods=[line for one in SOUND.answers for line in one.arrived])
+    gateway_log = [one.gateway_log for one in kept if one.gateway_log]
+    return follow(answers, gateway=gateway_log, pods=[line for one in SOUND.answers for line in one.destination_log])
 
 
 def test_each_answer_finds_its_own_line_in_every_log() -> None:
     assert follow_back() == SOUND.answers
-    assert all(one.whole for one in follow_back())
+    assert all(one.complete for one in follow_back())
 
 
 def test_a_line_that_is_missing_leaves_its_answer_without_one() -> None:
     found = follow_back(lost=SOUND.answers[7])
-    assert [number for number, one in enumerate(found) if not one.whole] == [7]
-    assert found[7].passed is None
+    assert [number for number, one in enumerate(found) if not one.complete] == [7]
+    assert found[7].gateway_log is None
 
 
 def test_lines_of_other_connections_and_requests_join_nothing() -> None:
-    answer = JoinedReply(SOUND.answers[0].reply, SOUND.answers[0].left)
+    answer = MatchedReply(SOUND.answers[0].reply, SOUND.answers[0].source_log)
     foreign = line(upstream_host=POD, upstream_local="10.20.0.6:1", requested_server_name=SNI)
     (alone,) = follow([answer], gateway=[foreign, line()], pods=[line(request_id="batch-00"), line()])
-    assert (alone.passed, alone.arrived) == (None, ())
+    assert (alone.gateway_log, alone.destination_log) == (None, ())
 
 
 def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
@@ -120,43 +120,43 @@ SOCKET = f"{GATEWAY_POD}:40000"
     ("crossing", "seen", "open_causes"),
     [
         (
-            with_one(left=line(upstream_host="10.20.0.4:5000")),
+            with_one(source_log=line(upstream_host="10.20.0.4:5000")),
             "sent to 10.20.0.4:5000",
             suspects.far_pods_dialled(NetworkMode.LABELS),
         ),
         (
-            with_one(left=line(upstream_host="192.0.2.1:15443")),
+            with_one(source_log=line(upstream_host="192.0.2.1:15443")),
             "sent to 192.0.2.1:15443",
             (causes.GATEWAY_ADDRESS_WRONG, causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR),
         ),
         (
-            with_one(arrived=(), passed=None),
+            with_one(destination_log=(), gateway_log=None),
             "logged 0 times by pods of the remote",
             (causes.REQUEST_ID_CHANGED, causes.STRANGE_POD),
         ),
         (
-            with_one(arrived=ANSWERS[0].arrived * 2),
+            with_one(destination_log=ANSWERS[0].destination_log * 2),
             "logged 2 times by pods of the remote",
             (causes.REQUEST_SENT_AGAIN,),
         ),
         (
-            with_one(arrived=(line(downstream_remote="10.20.0.9:1"),), passed=None),
+            with_one(destination_log=(line(downstream_remote="10.20.0.9:1"),), gateway_log=None),
             "came to the pod from 10.20.0.9, and no gateway logged it",
             (causes.GATEWAY_BYPASSED,),
         ),
-        (with_one(passed=None), f"came to the pod from {GATEWAY_POD}, and no", (causes.GATEWAY_LOG_INCOMPLETE,)),
+        (with_one(gateway_log=None), f"came to the pod from {GATEWAY_POD}, and no", (causes.GATEWAY_LOG_INCOMPLETE,)),
         (
-            with_one(passed=line(upstream_host=POD, upstream_local=SOCKET, requested_server_name="other")),
+            with_one(gateway_log=line(upstream_host=POD, upstream_local=SOCKET, requested_server_name="other")),
             "passed under other (-)",
             (causes.GATEWAY_NAME_CHANGED,),
         ),
         (
-            with_one(passed=line(upstream_host=POD, requested_server_name=SNI, response_flags="UC")),
+            with_one(gateway_log=line(upstream_host=POD, requested_server_name=SNI, response_flags="UC")),
             f"passed under {SNI} (UC)",
             (causes.GATEWAY_CONNECTION_BROKEN,),
         ),
         (
-            with_one(passed=line(upstream_host="10.10.0.3:5000", requested_server_name=SNI)),
+            with_one(gateway_log=line(upstream_host="10.10.0.3:5000", requested_server_name=SNI)),
             "passed on to 10.10.0.3:5000",
             (causes.GATEWAY_HAIRPIN,),
         ),
@@ -186,18 +186,18 @@ def test_one_answer_whose_hops_lead_elsewhere_refutes_all(
 
 def test_a_gateway_on_its_nodes_network_is_known_by_its_own_line() -> None:
     socket = "10.20.0.1:40000"
-    passed = line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI)
-    found = with_one(passed=passed, arrived=(line(downstream_remote=socket),))
+    gateway_log = line(upstream_host=POD, upstream_local=socket, requested_server_name=SNI)
+    found = with_one(gateway_log=gateway_log, destination_log=(line(downstream_remote=socket),))
     assert judge(found).numbers["answers"] == 50
 
 
 def test_an_address_of_the_newer_family_is_read_without_its_brackets() -> None:
-    (one, *_) = with_one(arrived=(line(downstream_remote="[fd00::6]:40000"),)).answers
+    (one, *_) = with_one(destination_log=(line(downstream_remote="[fd00::6]:40000"),)).answers
     assert one.came_from == "fd00::6"
 
 
 def test_answers_that_no_line_of_the_near_side_car_is_joined_to_are_not_passed_over() -> None:
-    lost = sample([JoinedReply(one.reply, one.left) for one in ANSWERS[:1]], *(one.reply for one in ANSWERS[1:]))
+    lost = sample([MatchedReply(one.reply, one.source_log) for one in ANSWERS[:1]], *(one.reply for one in ANSWERS[1:]))
     with pytest.raises(CheckFailed, match="49 with several"):
         judge(replace(SOUND, sample=lost, answers=ANSWERS[:1]))
 

@@ -51,8 +51,8 @@ def batch(*ways: tuple[str, str], lost: tuple[Reply, ...] = (), unlogged: int = 
     refused = [
         AccessLogLine(raw=one.request_id, request_id=one.request_id, response_flags="UH") for one in lost if one.status
     ]
-    joined = join((*found, *lost), (*lines[: len(lines) - unlogged], *refused))
-    return Batch(Sample(OUT, (*found, *lost), joined), PATHS)
+    matched = join((*found, *lost), (*lines[: len(lines) - unlogged], *refused))
+    return Batch(Sample(OUT, (*found, *lost), matched), PATHS)
 
 
 SOUND = batch(("v1", NEAR_POD), ("v2", GATEWAY), ("v2", GATEWAY))

@@ -22,7 +22,7 @@ from splithorizon.kube.pod_status import Readiness
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Attempt, PodAddress, Sample
-from splithorizon.traffic.correlate import Joined, join
+from splithorizon.traffic.correlate import Matched, join
 from splithorizon.traffic.requests import Reply
 
 OUT, BACK = PRIMARY_REMOTE.routes
@@ -44,7 +44,7 @@ def line(request_id: str, upstream: str | None, flags: str | None = None) -> Acc
     return AccessLogLine(raw=raw, request_id=request_id, upstream_host=upstream, response_flags=flags)
 
 
-def joined(*paths: tuple[int, str, str | None]) -> Joined:
+def matched(*paths: tuple[int, str, str | None]) -> Matched:
     """So many replies of a version by way of an upstream, each with its line."""
     spread = [(version, upstream) for count, version, upstream in paths for _ in range(count)]
     found = [reply(number, version) for number, (version, _) in enumerate(spread)]
@@ -52,14 +52,14 @@ def joined(*paths: tuple[int, str, str | None]) -> Joined:
     return join(found, [line(r.request_id, u) for r, u in zip(found, upstreams, strict=True)])
 
 
-SOUND = joined((500, "v1", NEAR_POD), (500, "v2", GATEWAY))
+SOUND = matched((500, "v1", NEAR_POD), (500, "v2", GATEWAY))
 
 
 LABELS, MESH_NETWORKS = NetworkMode.LABELS, NetworkMode.MESH_NETWORKS
 
 
 def path_proof(
-    found: Joined, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY, mode: NetworkMode = LABELS
+    found: Matched, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY, mode: NetworkMode = LABELS
 ) -> Evidence:
     return checks.path_proof(
         found, route, near_pods={near}, far_pods={FAR_POD}, far_gateway={far}, versions=EXPECTED, mode=mode
@@ -121,11 +121,11 @@ GREEN: dict[str, Check] = {
     "local": lambda: local(replies(100, 0)),
     "all answered": lambda: all_answered(replies(50, 50), OUT),
     "both versions": lambda: both_versions(replies(423, 577), OUT),
-    "every reply joined": lambda: checks.every_reply_joined(SOUND, OUT),
+    "every reply joined": lambda: checks.every_reply_matched(SOUND, OUT),
     "path": lambda: path_proof(SOUND),
-    "path, from the other side": lambda: path_proof(joined((500, "v2", NEAR_POD), (500, "v1", GATEWAY)), BACK),
+    "path, from the other side": lambda: path_proof(matched((500, "v2", NEAR_POD), (500, "v1", GATEWAY)), BACK),
     "path, two near pods": lambda: checks.path_proof(
-        joined((5, "v1", NEAR_POD), (5, "v1", "10.10.0.8:5000"), (5, "v2", GATEWAY)),
+        matched((5, "v1", NEAR_POD), (5, "v1", "10.10.0.8:5000"), (5, "v2", GATEWAY)),
         OUT,
         near_pods={NEAR_POD, "10.10.0.8:5000"},
         far_pods={FAR_POD},
@@ -210,29 +210,29 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         "each version 423 to 577 times",
     ),
     "a reply without a line": (
-        lambda: checks.every_reply_joined(join(ONCE, [line("b-0", NEAR_POD)]), OUT),
+        lambda: checks.every_reply_matched(join(ONCE, [line("b-0", NEAR_POD)]), OUT),
         "1 joined, 1 without a line, 0 with several",
     ),
     "a reply with two lines": (
-        lambda: checks.every_reply_joined(
+        lambda: checks.every_reply_matched(
             join(ONCE, [line("b-0", NEAR_POD), line("b-1", GATEWAY), line("b-1", GATEWAY)]), OUT
         ),
         "1 joined, 0 without a line, 1 with several",
     ),
     "far dialled at its pod": (
-        lambda: path_proof(joined((500, "v1", NEAR_POD), (500, "v2", FAR_POD))),
+        lambda: path_proof(matched((500, "v1", NEAR_POD), (500, "v2", FAR_POD))),
         f"500 of 1000: v2 from {FAR_POD}",
     ),
     "one of a thousand dialled at its pod": (
-        lambda: path_proof(joined((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", FAR_POD))),
+        lambda: path_proof(matched((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", FAR_POD))),
         suspects.far_pods_dialled(LABELS),
     ),
     "near by way of the far gateway": (
-        lambda: path_proof(joined((499, "v1", NEAR_POD), (500, "v2", GATEWAY), (1, "v1", GATEWAY))),
+        lambda: path_proof(matched((499, "v1", NEAR_POD), (500, "v2", GATEWAY), (1, "v1", GATEWAY))),
         (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS),
     ),
     "far behind a near pod": (
-        lambda: path_proof(joined((500, "v1", NEAR_POD), (500, "v2", NEAR_POD))),
+        lambda: path_proof(matched((500, "v1", NEAR_POD), (500, "v2", NEAR_POD))),
         (causes.POD_FORWARDS, causes.FAR_VERSION_RUNS_NEAR),
     ),
     "a path proven for a part of the replies": (
@@ -240,15 +240,15 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         "2 joined, 8 without a line",
     ),
     "another gateway": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", "172.18.0.99:15443"))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", "172.18.0.99:15443"))),
         (causes.GATEWAY_ADDRESS_WRONG,),
     ),
     "another port of the gateway": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", "172.18.0.9:443"))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", "172.18.0.9:443"))),
         "5 of 10: v2 from 172.18.0.9:443",
     ),
     "no upstream": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", None))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", None))),
         (causes.SERVICE_NOT_SENT,),
     ),
     "an error in place of an answer": (
@@ -261,11 +261,11 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         f"1 of 3: no answer from {FAR_POD} (UF,URX)",
     ),
     "no reply from far": (
-        lambda: path_proof(joined((1000, "v1", NEAR_POD))),
+        lambda: path_proof(matched((1000, "v1", NEAR_POD))),
         "1000 from v1, 0 from v2",
     ),
     "no reply from near": (
-        lambda: path_proof(joined((1000, "v2", GATEWAY))),
+        lambda: path_proof(matched((1000, "v2", GATEWAY))),
         "0 from v1, 1000 from v2",
     ),
     "contexts swapped": (
@@ -273,23 +273,23 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         "500 of 1000: v1 from 10.10.0.7:5000",
     ),
     "contexts swapped, and its cause": (
-        lambda: path_proof(joined((500, "v2", NEAR_POD), (500, "v1", GATEWAY))),
+        lambda: path_proof(matched((500, "v2", NEAR_POD), (500, "v1", GATEWAY))),
         (causes.CONTEXTS_SWAPPED,),
     ),
     "both versions in both clusters": (
-        lambda: path_proof(joined((3, "v1", NEAR_POD), (3, "v2", NEAR_POD), (3, "v1", GATEWAY), (3, "v2", GATEWAY))),
+        lambda: path_proof(matched((3, "v1", NEAR_POD), (3, "v2", NEAR_POD), (3, "v1", GATEWAY), (3, "v2", GATEWAY))),
         (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS),
     ),
     "a proxy in the primary forwards to the remote": (
-        lambda: path_proof(joined((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", NEAR_POD))),
+        lambda: path_proof(matched((500, "v1", NEAR_POD), (499, "v2", GATEWAY), (1, "v2", NEAR_POD))),
         f"1 of 1000: v2 from {NEAR_POD}",
     ),
     "near by way of its own gateway": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v1", "172.18.0.8:15443"))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v1", "172.18.0.8:15443"))),
         (causes.GATEWAY_USED_FOR_NEAR, causes.PODS_REPLACED),
     ),
     "a version that nobody deployed, by a known path": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v3", NEAR_POD))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v3", NEAR_POD))),
         f"1 of 11: v3 from {NEAR_POD}",
     ),
     "an answer doubly logged": (
@@ -302,7 +302,7 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         "1 joined, 0 without a line, 1 with several",
     ),
     "one reply of a thousand unjoined": (
-        lambda: path_proof(replace(SOUND, pairs=SOUND.pairs[1:], unjoined=(reply(0, "v1"),))),
+        lambda: path_proof(replace(SOUND, pairs=SOUND.pairs[1:], unmatched=(reply(0, "v1"),))),
         "999 joined, 1 without a line",
     ),
     "time-outs": (
@@ -434,25 +434,25 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED),
     ),
     "a reply without a line, and its cause": (
-        lambda: checks.every_reply_joined(join(ONCE, [line("b-0", NEAR_POD)]), OUT),
+        lambda: checks.every_reply_matched(join(ONCE, [line("b-0", NEAR_POD)]), OUT),
         (causes.LOG_LINES_DROPPED, causes.REQUEST_ID_CHANGED),
     ),
     "a reply with two lines, and its cause": (
-        lambda: checks.every_reply_joined(
+        lambda: checks.every_reply_matched(
             join(ONCE, [line("b-0", NEAR_POD), line("b-1", GATEWAY), line("b-1", GATEWAY)]), OUT
         ),
         (causes.REQUEST_LOGGED_TWICE, causes.REQUEST_SENT_AGAIN),
     ),
     "far dialled at its pod, by meshNetworks": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", FAR_POD)), mode=MESH_NETWORKS),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", FAR_POD)), mode=MESH_NETWORKS),
         suspects.far_pods_dialled(MESH_NETWORKS),
     ),
     "an address of neither pods nor gateways": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", "10.20.0.99:5000"))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", "10.20.0.99:5000"))),
         (causes.GATEWAY_ADDRESS_WRONG, causes.PODS_REPLACED),
     ),
     "a version that nobody deployed, and its cause": (
-        lambda: path_proof(joined((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v3", NEAR_POD))),
+        lambda: path_proof(matched((5, "v1", NEAR_POD), (5, "v2", GATEWAY), (1, "v3", NEAR_POD))),
         (causes.STRANGE_POD,),
     ),
     "a near pod that refuses": (
@@ -465,11 +465,11 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         (causes.POLICY_DENIES,),
     ),
     "no reply from far, and its cause": (
-        lambda: path_proof(joined((1000, "v1", NEAR_POD))),
+        lambda: path_proof(matched((1000, "v1", NEAR_POD))),
         suspects.far_version_missing(LABELS),
     ),
     "no reply from near, and its cause": (
-        lambda: path_proof(joined((1000, "v2", GATEWAY))),
+        lambda: path_proof(matched((1000, "v2", GATEWAY))),
         suspects.near_version_missing(),
     ),
     "a pod not ready, and its cause": (
@@ -521,9 +521,9 @@ NOTHING: dict[str, Check] = {
     "both versions, but no answer": lambda: both_versions([LOST], OUT),
     "both versions, but too few to tell": lambda: both_versions(replies(15, 0), OUT),
     "both versions, the most that are too few": lambda: both_versions(replies(10, 10), OUT),
-    "every reply joined": lambda: checks.every_reply_joined(join([], []), OUT),
-    "every reply joined, access log off": lambda: checks.every_reply_joined(join(ONCE, []), OUT),
-    "path, one cluster given twice": lambda: path_proof(joined((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY),
+    "every reply joined": lambda: checks.every_reply_matched(join([], []), OUT),
+    "every reply joined, access log off": lambda: checks.every_reply_matched(join(ONCE, []), OUT),
+    "path, one cluster given twice": lambda: path_proof(matched((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY),
     "path, no address known": lambda: checks.path_proof(
         SOUND, OUT, near_pods=set(), far_pods={FAR_POD}, far_gateway={GATEWAY}, versions=EXPECTED, mode=LABELS
     ),

@@ -16,7 +16,7 @@ from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.traced_batch import GatewaySilent, TracedBatch, followed
 from splithorizon.traffic import access_log
 from splithorizon.traffic.client import Sample
-from splithorizon.traffic.correlate import Joined, JoinedReply
+from splithorizon.traffic.correlate import Matched, MatchedReply
 from splithorizon.traffic.gateway_stats import server_name
 from splithorizon.traffic.requests import Reply
 from tests.support.mesh_info import mesh_info
@@ -64,9 +64,9 @@ def remote(tmp_path: Path) -> Iterator[SmallApi]:
 
 
 def follow(folder: Path) -> TracedBatch:
-    (left,) = access_log.parse(LEFT).lines
+    (source_log,) = access_log.parse(LEFT).lines
     reply = Reply("b-1", 200, 0.01, "Hello version: v2, instance: helloworld-v2-x")
-    sample = Sample(OUT, (reply,), Joined((JoinedReply(reply, left),), (), ()))
+    sample = Sample(OUT, (reply,), Matched((MatchedReply(reply, source_log),), (), ()))
     with shortened(0.05):
         return followed(Mesh(mesh_info(folder)), sample, datetime(2026, 11, 25, 13, 18, 5, tzinfo=UTC))
 
@@ -74,7 +74,7 @@ def follow(folder: Path) -> TracedBatch:
 def test_an_answer_is_found_in_both_far_logs(remote: SmallApi, tmp_path: Path) -> None:
     found = follow(tmp_path)
     (hops,) = found.answers
-    assert hops.whole
+    assert hops.complete
     assert (hops.came_from, *found.gateway_pods, *found.far_pods) == ("10.20.0.3", "10.20.0.3", "10.20.0.4:5000")
     assert "logs gateway-1" in found.by_hand
 
@@ -84,7 +84,7 @@ def test_a_line_that_comes_late_is_waited_for_and_one_that_never_comes_is_told(
 ) -> None:
     remote.answers[POD_LOG] = (200, ARRIVED.replace("10.20.0.3:50462", "10.20.0.9:1").encode())
     (hops,) = follow(tmp_path).answers
-    assert (hops.passed, hops.came_from) == (None, "10.20.0.9")
+    assert (hops.gateway_log, hops.came_from) == (None, "10.20.0.9")
     assert sum(path == GATEWAY_LOG for _, path, *_ in remote.asked) > 1
 
 
@@ -106,7 +106,7 @@ def test_a_pod_that_tells_nothing_is_no_gateway_that_does_not(remote: SmallApi, 
 
 def test_a_gateways_log_is_everybodys_and_only_ours_must_be_readable(remote: SmallApi, tmp_path: Path) -> None:
     remote.answers[GATEWAY_LOG] = (200, (STRANGE + PASSED).encode())
-    assert follow(tmp_path).answers[0].whole
+    assert follow(tmp_path).answers[0].complete
     remote.answers[GATEWAY_LOG] = (200, (STRANGE.replace("somebody", SNI) + PASSED).encode())
     with pytest.raises(EnvironmentBroke, match="in an unknown format"):
         follow(tmp_path)
