@@ -103,6 +103,7 @@ def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, line
 
 
 def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[str]) -> None:
+    before = set(threading.enumerate())
     with progress.step("set-up"):
         progress.close()
     with progress.step("kind cluster deleted"):
@@ -110,7 +111,7 @@ def test_a_step_after_closing_has_its_heartbeat(progress: Progress, lines: list[
     assert "still: kind cluster deleted (" in "".join(lines)
     progress.close()
     progress.close()
-    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+    assert "heartbeat" not in {thread.name for thread in set(threading.enumerate()) - before}
 
 
 def test_of_a_quiet_step_only_the_heartbeat_tells(progress: Progress, lines: list[str]) -> None:
