@@ -61,13 +61,14 @@ class Timeouts:
     traffic_watched: float = 5  # what a recovery may still lose afterwards comes within the next push
     certificate_still_valid: float = 3600  # they live a day, and are renewed long before the last hour
     dial: float = 3  # a refusal comes at once; a dropped packet hangs until here
+    diagnosis_read: float = 10  # one reading of a mesh of 500 services; a dead cluster is not waited for longer
     heartbeat: float = 8  # a line at least every 10 s
     poll: float = 0.5  # between two looks at what takes long; the first follow each other sooner
 
     def scaled(self, factor: float) -> Timeouts:
         """Every deadline times ``factor``; what the user sees, what others rely on and how often we look stay."""
         fixed = {
-            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid",
+            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid", "diagnosis_read",
             "lease_renewed", "lease_expires", "namespace_expires",
         }  # fmt: skip
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}

@@ -15,12 +15,18 @@ _STREAMS = (("stdout", "true"), ("stderr", "true"))
 
 
 def run(
-    configuration: Any, path: str, query: Sequence[tuple[str, str]], *, what: str, within: float
+    configuration: Any,
+    path: str,
+    query: Sequence[tuple[str, str]],
+    *,
+    what: str,
+    within: float,
+    limit: int | None = None,
 ) -> tuple[str, str, int]:
     """Run the command that ``query`` names; return standard output, standard error, exit status.
 
-    ``what`` names it in errors. Raises EnvironmentBroke where it cannot be run, is cut off or has
-    not ended ``within`` seconds; it then goes on in the container, for Kubernetes cannot stop it.
+    ``what`` names it in errors. Raises EnvironmentBroke where it cannot be run, is cut off, prints more
+    than ``limit`` bytes or has not ended ``within`` seconds; it then goes on in the container, for Kubernetes cannot stop it.
     """
     import websocket
 
@@ -35,6 +41,8 @@ def run(
                     break
                 if data:
                     channels[data[0]] += data[1:]
+                if limit is not None and sum(map(len, channels.values())) > limit:
+                    raise EnvironmentBroke(f"{what} printed more than {limit} bytes")
     except websocket.WebSocketTimeoutException:
         seen = (channels[_STDERR] or channels[_STDOUT])[-300:].decode(errors="replace")
         raise EnvironmentBroke(f"{what} has not ended within {within:g} s", seen=seen) from None
