@@ -26,7 +26,8 @@ def run(
     """Run the command that ``query`` names; return standard output, standard error, exit status.
 
     ``what`` names it in errors. Raises EnvironmentBroke where it cannot be run, is cut off, prints more
-    than ``limit`` bytes or has not ended ``within`` seconds; it then goes on in the container, for Kubernetes cannot stop it.
+    than ``limit`` bytes or has not ended ``within`` seconds; it then goes on in the container, for Kubernetes cannot
+    stop it.
     """
     import websocket
 

@@ -73,8 +73,8 @@ class Proxy:
     """One Envoy: of a client, of a pod of the Service, or of an east-west gateway.
 
     ``endpoints`` and ``clusters`` are by the name of the Envoy cluster and only of the Services that are diagnosed,
-    ``hosts`` are their virtual hosts, ``listeners`` those for them. ``rejected`` is what it refused and has not accepted
-    since.
+    ``hosts`` are their virtual hosts, ``listeners`` those for them. ``listening`` has the listener's name by its port.
+    ``rejected`` is what it refused and has not accepted since.
     """
 
     kind: str
@@ -85,7 +85,7 @@ class Proxy:
     clusters: Mapping[str, Object] = field(default_factory=dict)
     hosts: tuple[Object, ...] = ()
     listeners: tuple[Object, ...] = ()
-    listening: tuple[int, ...] = ()
+    listening: Mapping[int, str] = field(default_factory=dict)
     rejected: tuple[Object, ...] = ()
     log: tuple[LogCount, ...] = ()
     read: tuple[str, ...] = ()

@@ -25,8 +25,8 @@ _PAGES = 8
 _NOT_SERVED = 404
 
 ISTIO_KINDS = (
-    "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter", "Gateway", "ServiceEntry", "WorkloadEntry", "ProxyConfig",
-    "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Telemetry",
+    "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter", "Gateway", "ServiceEntry", "WorkloadEntry",
+    "ProxyConfig", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Telemetry",
 )  # fmt: skip
 _OF_NAMESPACES = ("Pod", "Service", "EndpointSlice", "Deployment")
 _OF_CLUSTER = ("Namespace", "Node", "MutatingWebhookConfiguration", "NetworkPolicy", "ClusterRoleBinding")

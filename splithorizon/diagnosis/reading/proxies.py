@@ -85,11 +85,11 @@ def read(
             if any(wanted.search(domain) for domain in virtual.get("domains", []))
         ),
         listeners=tuple(_listener(one, wanted) for one in _configs(listened) if "active_state" in one),
-        listening=tuple(
-            int(one["local_address"]["socket_address"]["port_value"])
+        listening={
+            int(one["local_address"]["socket_address"]["port_value"]): str(one.get("name", ""))
             for one in open_ports.get("listener_statuses", [])
             if "socket_address" in one.get("local_address", {})
-        ),
+        },
         rejected=tuple(_rejected((*_configs(warming), *_configs(dumped), *_configs(listened), *_configs(routed)))),
         log=log or (),
         read=tuple(got),

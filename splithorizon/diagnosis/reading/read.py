@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -98,7 +98,6 @@ class _Reader:
             secrets = {
                 one.name: pool.submit(self._secrets, one) for one in self._clusters if one.control_plane == one.name
             }
-            self._wait([future for futures in listed.values() for _, future in futures])
             known = {name: _joined(futures) for name, futures in listed.items()}
             istiods = {one.name: list(self._istiods(pool, one, known[one.name])) for one in self._clusters}
             inside = {one.name: list(self._proxies(pool, one, known[one.name])) for one in self._clusters}
@@ -114,16 +113,12 @@ class _Reader:
                     one.control_plane,
                     one.gateways,
                     objects=known[one.name],
-                    secrets=tuple(_result(secrets.get(one.name)) or ()),
-                    istiods=tuple(found for future in istiods[one.name] if (found := _result(future))),
-                    proxies=tuple(found for future in inside[one.name] if (found := _result(future))),
+                    secrets=tuple(secrets[one.name].result() or ()) if one.name in secrets else (),
+                    istiods=tuple(future.result() for future in istiods[one.name]),
+                    proxies=tuple(future.result() for future in inside[one.name]),
                 )
                 for one in self._clusters
             )
-
-    def _wait(self, futures: Sequence[Future[Any]]) -> None:
-        # Each request is bounded by what is left of the budget, so all of them end with it.
-        wait(futures)
 
     def _attempt(self, cluster: str, what: str, step: Callable[[], T]) -> T | None:
         try:
@@ -237,14 +232,10 @@ def _joined(futures: Sequence[tuple[str, Future[list[Object] | None]]]) -> dict[
     """Objects by kind, each once; a kind of which nothing could be read is absent."""
     found: dict[str, dict[tuple[str, str], Object]] = {}
     for kind, future in futures:
-        if (listed := _result(future)) is not None:
+        if (listed := future.result()) is not None:
             known = found.setdefault(kind, {})
             known.update({(namespace_of(one), name_of(one)): one for one in listed})
     return {kind: tuple(known.values()) for kind, known in found.items()}
-
-
-def _result(future: Future[T] | None) -> T | None:
-    return None if future is None else future.result()
 
 
 def _reason(error: BaseException) -> str:
