@@ -200,7 +200,7 @@ def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False) -> st
     return ""
 
 
-def lacking_service(reading: Reading, client: Cluster, host: str) -> str:
+def lacking_service(client: Cluster, host: str) -> str:
     """A sentence on a client in a cluster that knows nothing of a host; empty where each does."""
     for proxy in client.of(CLIENT):
         if "clusters" in proxy.read and not held(proxy, host):

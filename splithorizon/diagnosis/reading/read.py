@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
@@ -101,9 +101,6 @@ class _Reader:
             known = {name: _joined(futures) for name, futures in listed.items()}
             istiods = {one.name: list(self._istiods(pool, one, known[one.name])) for one in self._clusters}
             inside = {one.name: list(self._proxies(pool, one, known[one.name])) for one in self._clusters}
-            self._wait(
-                [*secrets.values(), *(one for futures in (*istiods.values(), *inside.values()) for one in futures)]
-            )
             return tuple(
                 Cluster(
                     one.name,
