@@ -10,14 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from splithorizon.diagnosis.reading.budget import Budget
-from splithorizon.diagnosis.reading.control_plane import Attempt, asked
+from splithorizon.diagnosis.reading.control_plane import PROXY_CONTAINER, Attempt, asked, envoy
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, LogCount, Object, Proxy
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import access_log
 
-CONTAINER = "istio-proxy"
-_COMMAND = ("pilot-agent", "request", "GET")
 _LINES = "6000"
 _LOG_BYTES = 4 * 1024 * 1024
 _HEALTHY = {"eds_health_status": "HEALTHY"}
@@ -44,7 +42,7 @@ def read(
     def page(name: str, path: str) -> Any:
         found = attempt(
             f"{name} of {namespace}/{pod}",
-            lambda: asked(kube, namespace, pod, CONTAINER, (*_COMMAND, path), budget),
+            lambda: asked(kube, envoy(namespace, pod), path, budget),
         )
         if found is not None:
             got.append(name)
@@ -55,14 +53,14 @@ def read(
     numbers = "|".join(map(str, ports)) or "0"
     listeners = "^virtualInbound$" if kind == SERVER else "15443$" if kind == GATEWAY else rf"_({numbers})$"
     statuses = page(
-        "clusters", f"clusters?format=json&filter={quote('inbound|' + either if kind == SERVER else either)}"
+        "clusters", f"/clusters?format=json&filter={quote('inbound|' + either if kind == SERVER else either)}"
     )
     dumped = page("config", _dump("dynamic_active_clusters", f".*({either}).*"))
     warming = page("warming", _dump("dynamic_warming_clusters", ".*"))
     routed = page("routes", _dump("dynamic_route_configs", f".*({numbers}|{either}).*")) if kind == CLIENT else {}
     listened = page("listeners", _dump("dynamic_listeners", f".*{listeners.removeprefix('^')}"))
-    open_ports = page("listening", "listeners?format=json") if kind == GATEWAY else {}
-    identity = page("identity", "server_info")
+    open_ports = page("listening", "/listeners?format=json") if kind == GATEWAY else {}
+    identity = page("identity", "/server_info")
     log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, since, budget))
     if log is not None:
         got.append("log")
@@ -97,7 +95,7 @@ def read(
 
 
 def _dump(resource: str, name: str) -> str:
-    return f"config_dump?resource={resource}&name_regex={quote(name)}"
+    return f"/config_dump?resource={resource}&name_regex={quote(name)}"
 
 
 def _configs(page: Mapping[str, Any]) -> list[Object]:
@@ -226,7 +224,7 @@ def _log_format(log: Mapping[str, Any]) -> Object:
 
 
 def _log(kube: Kube, namespace: str, pod: str, since: datetime | None, budget: Budget) -> tuple[LogCount, ...]:
-    query = [("container", CONTAINER), ("tailLines", _LINES)]
+    query = [("container", PROXY_CONTAINER), ("tailLines", _LINES)]
     query += [("sinceTime", since.isoformat(timespec="seconds"))] if since else []
     limit = min(_LOG_BYTES, budget.limit)
     text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=limit, within=budget.seconds)

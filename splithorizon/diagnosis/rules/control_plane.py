@@ -60,19 +60,20 @@ def _missing(
 ) -> Iterator[Finding]:
     if own or (watched is not None and cluster.cluster_id and cluster.cluster_id in watched):
         return
+    wanted = cluster.cluster_id or cluster.name
     keys = ", ".join(f"{one.name}: {one.cluster_id}" for one in plane.secrets) or "none is there"
     yield _finding(
         causes.REMOTE_SECRET_MISSING,
         (
             Fact(
-                f"Secret {plane.name}/{plane.system_namespace}/istio-remote-secret-{cluster.cluster_id or cluster.name}",
+                f"Secret {plane.name}/{plane.system_namespace}/istio-remote-secret-{wanted}",
                 "data",
                 f"not there; secrets with istio/multiCluster=true: {keys}",
             ),
             *_clusterz(plane, watched),
         ),
         witness=_watch(plane, watched) if watched is not None else "",
-        fix=f"istioctl create-remote-secret --name {cluster.cluster_id or cluster.name}, applied to {plane.name}",
+        fix=f"istioctl create-remote-secret --name {wanted}, applied to {plane.name}",
     )
 
 

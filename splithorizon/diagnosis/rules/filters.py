@@ -226,7 +226,10 @@ def _answers(reading: Reading, code: int) -> str:
         for proxy in cluster.proxies:
             for line in proxy.log:
                 if line.code == code:
-                    return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {code} {line.flags} {line.details}"
+                    return (
+                        f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {code} "
+                        f"{line.flags} {line.details}"
+                    )
     return ""
 
 

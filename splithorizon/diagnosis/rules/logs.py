@@ -64,27 +64,51 @@ def access_log(case: Case) -> Iterator[Finding]:
         telemetries = list(_telemetries(reading, plane))
         for one, number, logging in telemetries:
             if logging.get("disabled"):
-                yield _finding(causes.ACCESS_LOG_OFF, of(plane, one), f"spec.accessLogging[{number}].disabled", True,
-                               f"kubectl -n {namespace_of(one)} delete telemetry {name_of(one)}", silent and asked)  # fmt: skip
+                yield _finding(
+                    causes.ACCESS_LOG_OFF,
+                    of(plane, one),
+                    f"spec.accessLogging[{number}].disabled",
+                    True,
+                    f"kubectl -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                    silent and asked,
+                )
         if not config.get("accessLogFile") and not telemetries:
-            yield _finding(causes.ACCESS_LOG_OFF, where, "data.mesh.accessLogFile", config.get("accessLogFile", "") or '""',
-                           "set accessLogFile: /dev/stdout in the mesh configuration", silent and asked)  # fmt: skip
+            yield _finding(
+                causes.ACCESS_LOG_OFF,
+                where,
+                "data.mesh.accessLogFile",
+                config.get("accessLogFile", "") or '""',
+                "set accessLogFile: /dev/stdout in the mesh configuration",
+                silent and asked,
+            )
         unknown = case.suspected(causes.ACCESS_LOG_FORMAT_UNKNOWN)
         if text := config.get("accessLogFormat"):
-            yield _finding(causes.ACCESS_LOG_FORMAT_UNKNOWN, where, "data.mesh.accessLogFormat", text,
-                           "take accessLogFormat out of the mesh configuration", unknown and _written(logs, text))  # fmt: skip
+            yield _finding(
+                causes.ACCESS_LOG_FORMAT_UNKNOWN,
+                where,
+                "data.mesh.accessLogFormat",
+                text,
+                "take accessLogFormat out of the mesh configuration",
+                unknown and _written(logs, text),
+            )
         providers = {str(one.get("name")): one for one in config.get("extensionProviders") or []}
         for one, number, logging in telemetries:
             for provider in logging.get("providers") or []:
                 settings = (providers.get(str(provider.get("name"))) or {}).get("envoyFileAccessLog") or {}
                 if text := settings.get("logFormat"):
                     finding = _finding(
-                        causes.ACCESS_LOG_FORMAT_UNKNOWN, of(plane, one), f"spec.accessLogging[{number}].providers",
-                        provider.get("name"), f"kubectl -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                        causes.ACCESS_LOG_FORMAT_UNKNOWN,
+                        of(plane, one),
+                        f"spec.accessLogging[{number}].providers",
+                        provider.get("name"),
+                        f"kubectl -n {namespace_of(one)} delete telemetry {name_of(one)}",
                         unknown and _written(logs, text),
-                        Fact(where, f"data.mesh.extensionProviders {provider.get('name')}.envoyFileAccessLog.logFormat",
-                             shown(text)),
-                    )  # fmt: skip
+                        Fact(
+                            where,
+                            f"data.mesh.extensionProviders {provider.get('name')}.envoyFileAccessLog.logFormat",
+                            shown(text),
+                        ),
+                    )
                     yield finding
 
 

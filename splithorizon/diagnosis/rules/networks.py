@@ -128,21 +128,32 @@ def _addresses(case: Case, cluster: Cluster, services: list[Object]) -> Iterator
                 state.trouble(reading, addresses, flags=("UF", "UH", "URX", "UT")) or took,
                 UNREACHED,
             )
-    if len(services) > 1:
-        named = case.suspected(causes.GATEWAY_ADDRESS_NAMED_TWICE)
-        extra = [one for one in services if labels_of(one).get("istio") != "eastwestgateway"] or services[1:]
+
+
+@rule
+def named_twice(case: Case) -> Iterator[Finding]:
+    """More than the gateway's own Service tells istiod of a gateway in a network."""
+    for cluster in case.reading.clusters:
+        services = [
+            one for one in state.gateway_services(cluster) if labels_of(one).get(NETWORK_LABEL) == cluster.network
+        ]
+        extra = [one for one in services if labels_of(one).get("istio") != "eastwestgateway"]
+        if not extra or len(state.gateway_services(cluster)) < 2:
+            continue
         yield Finding(
             causes.GATEWAY_ADDRESS_NAMED_TWICE,
             Layer.NETWORK,
-            tuple(
-                Fact(of(cluster, one), "spec.externalIPs" if spec_of(one).get("externalIPs") else _LABEL,
-                     shown(spec_of(one).get("externalIPs") or labels_of(one).get(NETWORK_LABEL)))
-                for one in extra
-            ),
+            tuple(fact for one in extra for fact in _tells(cluster, one)),
             f"take the label {NETWORK_LABEL} from the Service that is not the gateway's",
-            named,
+            case.suspected(causes.GATEWAY_ADDRESS_NAMED_TWICE),
             UNREACHED,
-        )  # fmt: skip
+        )
+
+
+def _tells(cluster: Cluster, service: Object) -> Iterator[Fact]:
+    yield Fact(of(cluster, service, "Service"), _LABEL, str(labels_of(service).get(NETWORK_LABEL)))
+    if outside := spec_of(service).get("externalIPs"):
+        yield Fact(of(cluster, service, "Service"), "spec.externalIPs", shown(outside))
 
 
 @rule

@@ -220,7 +220,10 @@ def _refused_inside(cluster: Cluster, port: int) -> str:
     for proxy in cluster.of(SERVER):
         for line in state.logged(proxy, flags=("UF", "URX", "UC")):
             if line.cluster.startswith(f"inbound|{port}|"):
-                return f"{line.count} requests failed in {proxy.pod} of {cluster.name} at its own port {port} ({line.flags})"
+                return (
+                    f"{line.count} requests failed in {proxy.pod} of {cluster.name} at its own port "
+                    f"{port} ({line.flags})"
+                )
         for host in proxy.endpoints.get(f"inbound|{port}||", ()):
             if host.connect_failures and not host.successes:
                 return (
@@ -235,7 +238,10 @@ def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
     for client, proxy in state.clients(reading):
         for line in proxy.log:
             if line.upstream in addresses and (line.code >= 500 or {*line.flags.split(",")} & {"UF", "URX", "UC"}):
-                return f"{line.count} requests of {client.name}'s {proxy.pod} failed at {line.upstream} ({line.code} {line.flags})"
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} failed at {line.upstream} "
+                    f"({line.code} {line.flags})"
+                )
     return ""
 
 
@@ -355,7 +361,10 @@ def _dead_address(reading: Reading, address: str) -> str:
         for proxy in cluster.proxies:
             for line in state.logged(proxy, flags=("UF", "URX", "UT", "UC")):
                 if line.upstream.rpartition(":")[0].strip("[]") == address:
-                    return f"{line.count} requests of {cluster.name}'s {proxy.pod} failed at {line.upstream} ({line.flags})"
+                    return (
+                        f"{line.count} requests of {cluster.name}'s {proxy.pod} failed at {line.upstream} "
+                        f"({line.flags})"
+                    )
             for hosts in proxy.endpoints.values():
                 for host in hosts:
                     if host.address.rpartition(":")[0].strip("[]") == address and not host.successes:

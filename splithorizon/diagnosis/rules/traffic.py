@@ -165,7 +165,10 @@ def _weighted(reading: Reading) -> str:
         for port, hosts in state.held(proxy, reading.host).items():
             places = {host.locality for host in hosts}
             if len(places) > 1:
-                return f"the sidecar of {client.name}'s {proxy.pod} holds outbound|{port}||{reading.host} in {sorted(places)}"
+                return (
+                    f"the sidecar of {client.name}'s {proxy.pod} holds outbound|{port}||{reading.host} in "
+                    f"{sorted(places)}"
+                )
     return ""
 
 
@@ -265,7 +268,10 @@ def _answered_itself(reading: Reading, host: str, one: Object) -> str:
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, host=host):
             if line.details in ("direct_response",) or (line.code in (301, 302, 303, 307, 308) and not line.upstream):
-                return f"{line.count} requests of {client.name}'s {proxy.pod} got {line.code} {line.details} from the sidecar"
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} got {line.code} {line.details} "
+                    f"from the sidecar"
+                )
         for virtual, route in _routes(proxy, host):
             if ("direct_response" in route or "redirect" in route) and state.in_force(route, one):
                 return f"the sidecar of {client.name}'s {proxy.pod} answers {virtual} itself"
@@ -321,7 +327,8 @@ def _destinations(
             and wanted["number"] not in [one.get("port") for one in scope.ports(service)]
         ):
             yield Finding(
-                causes.RULE_SENDS_ELSEWHERE, Layer.RULE, (Fact(of(plane, one), f"{field}.port.number", str(wanted["number"])),),
+                causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.port.number", str(wanted["number"])),),
                 edit, _failing(reading, host, ("NC", "UH", "NR", "UF")), REFUSED,
             )  # fmt: skip
 
@@ -364,7 +371,10 @@ def _short_subset(reading: Reading, host: str, subset: str) -> str:
     """A sentence on a client whose subset lacks endpoints that the service has; empty where none does."""
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, flags=("NC", "UH"), host=host):
-            return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.flags}: {line.cluster}"
+            return (
+                f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} "
+                f"{line.flags}: {line.cluster}"
+            )
         whole, part = state.held(proxy, host), state.held(proxy, host, subset)
         used = [name for name, route in _routes(proxy, host) if f"|{subset}|" in str(route)]
         for port, hosts in whole.items():
@@ -410,7 +420,8 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                         Fact(of(plane, one), "spec.workloadSelector.labels",
                              f"{shown(dict(scope.selector_of(one)))}, binds {cluster.name}/{proxy.pod}"),
                     ),
-                    f"add ./{reading.host} to the egress of Sidecar {namespace_of(one)}/{name_of(one)} (in {plane.name})",
+                    f"add ./{reading.host} to the egress of Sidecar {namespace_of(one)}/{name_of(one)} "
+                    f"(in {plane.name})",
                     state.lacking_service(cluster, reading.host), REFUSED,
                 )  # fmt: skip
             for pod in state.pods_of(reading, cluster):
