@@ -174,13 +174,16 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, self.server.stamped(kept)
 
     def _listed(self, path: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
-        wanted = dict(part.split("=", 1) for part in query.get("labelSelector", [""])[0].split(",") if part)
+        parts = [part for part in query.get("labelSelector", [""])[0].split(",") if part]
+        wanted = dict(part.split("=", 1) for part in parts if "=" in part)
+        named = {part for part in parts if "=" not in part}
         found = []
         for key, kept in self.server.objects.items():
             namespaced = key.replace(f"/namespaces/{kept['metadata'].get('namespace', '')}", "", 1)
             if (
                 f"{path}/{kept['metadata']['name']}" in (key, namespaced)
                 and wanted.items() <= (kept["metadata"].get("labels") or {}).items()
+                and named <= (kept["metadata"].get("labels") or {}).keys()
             ):
                 found.append(kept)
         return found

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TypeVar
 
@@ -36,7 +37,7 @@ from splithorizon.kube.api_server import Refused
 
 T = TypeVar("T")
 
-# Requests to one API server at a time: enough to wait for all of them at once, and no burden.
+# Requests to one API server at a time: no burden, and fewer than the client library keeps connections.
 _AT_ONCE = 8
 _PODS_OF_A_KIND = 2
 # What a rule stumbles over in a page of an unknown form is the page's fault.
@@ -93,14 +94,17 @@ class _Reader:
         self.unread: list[Unread] = []
 
     def clusters(self) -> tuple[Cluster, ...]:
-        with ThreadPoolExecutor(_AT_ONCE * max(1, len(self._clusters))) as pool:
-            listed = {one.name: list(self._objects(pool, one)) for one in self._clusters}
+        with ExitStack() as stack:
+            pools = {one.name: stack.enter_context(ThreadPoolExecutor(_AT_ONCE)) for one in self._clusters}
+            listed = {one.name: list(self._objects(pools[one.name], one)) for one in self._clusters}
             secrets = {
-                one.name: pool.submit(self._secrets, one) for one in self._clusters if one.control_plane == one.name
+                one.name: pools[one.name].submit(self._secrets, one)
+                for one in self._clusters
+                if one.control_plane == one.name
             }
             known = {name: _joined(futures) for name, futures in listed.items()}
-            istiods = {one.name: list(self._istiods(pool, one, known[one.name])) for one in self._clusters}
-            inside = {one.name: list(self._proxies(pool, one, known[one.name])) for one in self._clusters}
+            inside = {one.name: list(self._proxies(pools[one.name], one, known[one.name])) for one in self._clusters}
+            istiods = {one.name: list(self._istiods(pools[one.name], one, known[one.name])) for one in self._clusters}
             return tuple(
                 Cluster(
                     one.name,
@@ -129,7 +133,9 @@ class _Reader:
         self, pool: ThreadPoolExecutor, access: ClusterAccess
     ) -> Iterator[tuple[str, Future[list[Object] | None]]]:
         for kind, namespace, labels in objects.kinds(access, self._target):
-            where = f"{kind}s" + (f" in {namespace}" if namespace else "") + (f" with {labels}" if labels else "")
+            where = (
+                f"{kind} objects" + (f" in {namespace}" if namespace else "") + (f" with {labels}" if labels else "")
+            )
 
             def step(kind: str = kind, namespace: str | None = namespace, labels: str = labels) -> list[Object]:
                 return objects.listed(access.kube, kind, namespace, labels, self._budget)

@@ -367,9 +367,12 @@ def _dead_address(reading: Reading, address: str) -> str:
                     )
             for hosts in proxy.endpoints.values():
                 for host in hosts:
-                    if host.address.rpartition(":")[0].strip("[]") == address and not host.successes:
-                        failed = f", {host.connect_failures} connections failed" if host.connect_failures else ""
-                        return f"Envoy of {cluster.name}'s {proxy.pod} holds {host.address}, without one answer{failed}"
+                    here = host.address.rpartition(":")[0].strip("[]") == address
+                    if here and host.connect_failures and not host.successes:
+                        return (
+                            f"Envoy of {cluster.name}'s {proxy.pod} failed {host.connect_failures} times to connect to "
+                            f"{host.address}"
+                        )
     return ""
 
 
