@@ -93,10 +93,11 @@ def gateway_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
 
 
 @fault(
-    "test_both_versions_answer",
+    "test_endpoints_are_near_pods_and_the_far_gateway",
     root_cause=root_causes.SIDECAR_HIDES_SERVICE,
     cites=[("Sidecar primary/sample/sidecar-egress-hides-service", "spec.egress", "istio-system/*")],
     spares_local=False,
+    hangs=True,
 )
 def sidecar_egress_hides_service(mesh: Mesh, undo: ExitStack) -> None:
     """A Sidecar resource for the clients of both clusters lists the system namespace alone under egress."""

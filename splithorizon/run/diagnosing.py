@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from splithorizon.checks import next_steps
 from splithorizon.diagnosis import access, root_cause
 from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading import read
@@ -53,16 +54,16 @@ def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetim
     )
     if not found.root_causes:
         return Diagnosed(reason=found.text, notes=notes)
-    return Diagnosed(tuple(map(_for_report, found.root_causes)), notes=notes)
+    return Diagnosed(tuple(_for_report(one, mesh) for one in found.root_causes), notes=notes)
 
 
-def _for_report(cause: RootCause) -> report.Diagnosis:
+def _for_report(cause: RootCause, mesh: MeshInfo) -> report.Diagnosis:
     finding = cause.finding
     return report.Diagnosis(
         cause_id=cause.id,
         text=finding.cause.text,
         evidence=tuple(report.Fact(fact.object, fact.field, fact.value) for fact in finding.evidence),
         witness=finding.witness,
-        fix=finding.fix,
+        fix=next_steps.render(finding.fix, mesh),
         consequences=cause.consequences,
     )

@@ -278,12 +278,12 @@ class Diagnosis:
     """The cause, as a sentence."""
     evidence: tuple[Fact, ...] = ()
     """What was read to decide on it."""
-    witness: str = ""
-    """What shows that it has an effect: a proxy's state, traffic, or a failed check."""
     fix: str = ""
     """The command or change that mends it."""
     consequences: tuple[str, ...] = ()
     """The behaviours that failed because of it, by the stems of their modules."""
+    witness: str = ""
+    """What shows that it has an effect: a proxy's state, traffic, or a failed check."""
 
 
 @dataclass(frozen=True, config=_config())

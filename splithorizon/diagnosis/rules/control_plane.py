@@ -73,7 +73,7 @@ def _missing(
             *_clusterz(plane, watched),
         ),
         witness=_watch(plane, watched) if watched is not None else "",
-        fix=f"istioctl create-remote-secret --name {wanted}, applied to {plane.name}",
+        fix=f"istioctl <{cluster.name}> create-remote-secret --name {wanted} | kubectl <{plane.name}> apply -f -",
     )
 
 
@@ -255,7 +255,7 @@ def istiod_is_there(case: Case) -> Iterator[Finding]:
             root_causes.ISTIOD_NOT_READY,
             Layer.CONTROL_PLANE,
             tuple(facts) or (Fact(f"Namespace {plane.name}/{plane.system_namespace}", "pods with app=istiod", "none"),),
-            f"kubectl -n {plane.system_namespace} describe pods -l app=istiod",
+            f"kubectl <{plane.name}> -n {plane.system_namespace} describe pods -l app=istiod",
             f"{len(pods)} pods of istiod in {plane.name}, none ready",
             WATCH,
         )

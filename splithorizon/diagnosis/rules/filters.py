@@ -61,7 +61,7 @@ class _Patch:
                 f"{shown(dict(selector)) or 'none'}, binds {pods}",
             )
         )
-        fix = f"kubectl -n {namespace_of(self.filter)} delete envoyfilter {name_of(self.filter)} (in {self.plane.name})"
+        fix = f"kubectl <{self.plane.name}> -n {namespace_of(self.filter)} delete envoyfilter {name_of(self.filter)}"
         return Finding(cause, Layer.RULE, tuple(facts), fix, witness, REFUSED | {cause.id})
 
 

@@ -163,8 +163,8 @@ def no_pods(case: Case) -> Iterator[Finding]:
             causes.GATEWAY_NOT_SERVING,
             Layer.GATEWAY,
             tuple(Fact(of(cluster, one, "Deployment"), "spec.replicas", "0") for one in wanting),
-            f"kubectl -n {namespace_of(wanting[0])} scale deployment {name_of(wanting[0])} --replicas 1 "
-            f"(in {cluster.name})",
+            f"kubectl <{cluster.name}> -n {namespace_of(wanting[0])} scale deployment {name_of(wanting[0])} "
+            "--replicas 1",
             _failed(reading, cluster) or case.suspected(*_SUSPECTS) or case.failed("gateways_are_ready"),
             _FOLLOWS,
         )
@@ -206,7 +206,7 @@ def exposed(case: Case) -> Iterator[Finding]:
             causes.SERVICES_NOT_EXPOSED,
             Layer.GATEWAY,
             tuple(facts),
-            f"kubectl -n {plane.system_namespace} apply -f expose-services.yaml (in {plane.name}): a Gateway for "
+            f"kubectl <{plane.name}> -n {plane.system_namespace} apply -f expose-services.yaml: a Gateway for "
             f"istio=eastwestgateway with a {_PASSTHROUGH} server at {GATEWAY_PORT} for *.local",
             unexposed(reading, cluster),
             _FOLLOWS | {causes.ANY_NAME_PASSED.id, causes.PLAIN_TEXT_AT_GATEWAY.id},

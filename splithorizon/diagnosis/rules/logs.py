@@ -69,7 +69,7 @@ def access_log(case: Case) -> Iterator[Finding]:
                     of(plane, one),
                     f"spec.accessLogging[{number}].disabled",
                     True,
-                    f"kubectl -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                    f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
                     silent and asked,
                 )
         if not config.get("accessLogFile") and not telemetries:
@@ -101,7 +101,7 @@ def access_log(case: Case) -> Iterator[Finding]:
                         of(plane, one),
                         f"spec.accessLogging[{number}].providers",
                         provider.get("name"),
-                        f"kubectl -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                        f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
                         unknown and _written(logs, text),
                         Fact(
                             where,

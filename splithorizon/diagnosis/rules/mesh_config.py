@@ -139,7 +139,7 @@ def unreadable(case: Case) -> Iterator[Finding]:
                     Fact(of(plane, found), f"data.{field}", value),
                     Fact(f"istiod of {plane.name}", f"/debug/{field}", is_value),
                 ),
-                "correct the field and look whether istiod takes it: istioctl x internal-debug mesh",
+                f"correct {field} in the ConfigMap, and look whether istiod of {plane.name} takes it (/debug/mesh)",
                 asked,
                 UNREACHED,
             )

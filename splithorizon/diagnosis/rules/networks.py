@@ -38,8 +38,8 @@ def system_namespace(case: Case) -> Iterator[Finding]:
                 causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,
                 Layer.NETWORK,
                 (Fact(of(cluster, found), _LABEL, f"{shown(label)}; the network is {cluster.network}"),),
-                f"kubectl label namespace {cluster.system_namespace} {NETWORK_LABEL}={cluster.network} "
-                f"(in {cluster.name})",
+                f"kubectl <{cluster.name}> label --overwrite namespace {cluster.system_namespace} "
+                f"{NETWORK_LABEL}={cluster.network}",
                 case.suspected(causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK),
                 UNREACHED - {causes.GATEWAY_SERVICE_WITHOUT_NETWORK.id},
             )
@@ -65,9 +65,8 @@ def gateway_service(case: Case) -> Iterator[Finding]:
                 causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
                 Layer.NETWORK,
                 tuple(facts),
-                f"kubectl -n {cluster.system_namespace} label service "
-                f"{name_of(services[0]) if services else 'istio-eastwestgateway'} {NETWORK_LABEL}={cluster.network} "
-                f"(in {cluster.name})",
+                f"kubectl <{cluster.name}> -n {cluster.system_namespace} label --overwrite service "
+                f"{name_of(services[0]) if services else 'istio-eastwestgateway'} {NETWORK_LABEL}={cluster.network}",
                 _unknown(reading, cluster),
                 UNREACHED,
             )

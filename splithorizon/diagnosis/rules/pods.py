@@ -61,7 +61,7 @@ def readiness(case: Case) -> Iterator[Finding]:
                 cause,
                 Layer.POD,
                 facts,
-                f"kubectl -n {namespace_of(pod)} describe pod {name_of(pod)} (in {cluster.name})",
+                f"kubectl <{cluster.name}> -n {namespace_of(pod)} describe pod {name_of(pod)}",
                 f"{name_of(pod)} of {cluster.name} is not ready",
                 UNREACHED | _READINESS if pod in state.pods_of(reading, cluster) else _READINESS,
             )
@@ -117,7 +117,7 @@ def no_pods(case: Case) -> Iterator[Finding]:
                     root_causes.NO_PODS_WANTED,
                     Layer.POD,
                     (Fact(of(cluster, one, "Deployment"), "spec.replicas", shown(spec_of(one).get("replicas"))),),
-                    f"kubectl -n {reading.namespace} scale deployment {name_of(one)} --replicas 1 (in {cluster.name})",
+                    f"kubectl <{cluster.name}> -n {reading.namespace} scale deployment {name_of(one)} --replicas 1",
                     state.lacking(reading, cluster),
                     UNREACHED | {causes.VERSION_MISPLACED.id},
                 )

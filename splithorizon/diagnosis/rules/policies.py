@@ -74,7 +74,7 @@ def authorization(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, policy), "spec.action", f"{action}, binds {pods}"),
                 Fact(of(plane, policy), "spec.rules", shown(spec_of(policy).get("rules"))),
             ),
-            f"kubectl -n {namespace_of(policy)} edit authorizationpolicy {name_of(policy)} (in {plane.name})",
+            f"kubectl <{plane.name}> -n {namespace_of(policy)} edit authorizationpolicy {name_of(policy)}",
             witness,
             REFUSED | {causes.CLIENT_NOT_IDENTIFIED.id, causes.POLICY_NOT_ENFORCED.id},
         )
@@ -86,7 +86,7 @@ def authorization(case: Case) -> Iterator[Finding]:
                     Fact(of(plane, policy), "spec.action", action),
                     Fact(of(plane, policy), "spec.rules", shown(spec_of(policy).get("rules"))),
                 ),
-                f"kubectl -n {namespace_of(policy)} delete authorizationpolicy {name_of(policy)} (in {plane.name})",
+                f"kubectl <{plane.name}> -n {namespace_of(policy)} delete authorizationpolicy {name_of(policy)}",
                 case.suspected(causes.ADMITTED_BY_ANOTHER_POLICY),
                 frozenset({causes.POLICY_NOT_ENFORCED.id}),
             )
@@ -128,7 +128,7 @@ def request_authentication(case: Case) -> Iterator[Finding]:
             yield Finding(
                 root_causes.TOKEN_DEMANDED, Layer.POLICY,
                 (Fact(of(plane, policy), "spec.jwtRules", shown(spec_of(policy).get("jwtRules"))),),
-                f"kubectl -n {namespace_of(policy)} edit requestauthentication {name_of(policy)} (in {plane.name})",
+                f"kubectl <{plane.name}> -n {namespace_of(policy)} edit requestauthentication {name_of(policy)}",
                 f"{line.count} requests at {cluster.name}'s {proxy.pod} ended with 401 {line.details}" if line else "",
                 REFUSED,
             )  # fmt: skip

@@ -349,7 +349,7 @@ def workload_entries(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, entry), "spec.labels", shown(labels)),
                 *([Fact(of(plane, entry), "spec.network", str(spec["network"]))] if spec.get("network") else []),
             ),
-            f"kubectl -n {reading.namespace} delete workloadentry {name_of(entry)} (in {plane.name})",
+            f"kubectl <{plane.name}> -n {reading.namespace} delete workloadentry {name_of(entry)}",
             _dead_address(reading, address),
             UNREACHED | {causes.POD_WITHOUT_SIDECAR.id},
         )
@@ -394,7 +394,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, entry), "spec.hosts", shown(spec.get("hosts"))),
                 Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
             ),
-            f"kubectl -n {namespace_of(entry)} delete serviceentry {name_of(entry)} (in {plane.name})",
+            f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
             next((said for one in addresses if (said := _held_at(reading, one))), "") or _other_kind(reading),
             UNREACHED,
         )

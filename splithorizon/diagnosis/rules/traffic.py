@@ -86,7 +86,7 @@ def _of_policy(
     balancer = policy.get("loadBalancer") or {}
     locality = balancer.get("localityLbSetting") or {}
     mesh_locality = state.mesh_config(reading, plane).get("localityLbSetting") or {}
-    delete = f"kubectl -n {namespace_of(one)} edit destinationrule {name_of(one)} (in {plane.name})"
+    delete = f"kubectl <{plane.name}> -n {namespace_of(one)} edit destinationrule {name_of(one)}"
     ours = host == reading.host
 
     def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED) -> Finding:
@@ -215,7 +215,7 @@ def virtual_services(case: Case) -> Iterator[Finding]:
                 causes.OLDER_RULE, Layer.RULE,
                 (Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts"))),
                  Fact(of(plane, one), "metadata.creationTimestamp", str(one["metadata"].get("creationTimestamp", "")))),
-                f"kubectl -n {namespace_of(one)} delete virtualservice {name_of(one)} (in {plane.name})",
+                f"kubectl <{plane.name}> -n {namespace_of(one)} delete virtualservice {name_of(one)}",
                 case.suspected(causes.OLDER_RULE) if host == reading.host else "",
                 frozenset({causes.OLDER_RULE.id}),
             )  # fmt: skip
@@ -225,7 +225,7 @@ def _of_route(
     case: Case, plane: Cluster, one: Object, host: str, place: str, route: Mapping[str, Any]
 ) -> Iterator[Finding]:
     reading = case.reading
-    edit = f"kubectl -n {namespace_of(one)} edit virtualservice {name_of(one)} (in {plane.name})"
+    edit = f"kubectl <{plane.name}> -n {namespace_of(one)} edit virtualservice {name_of(one)}"
 
     def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str]) -> Finding:
         facts = (Fact(of(plane, one), f"{place}.{field}", shown(value)),)
@@ -298,7 +298,7 @@ def _destinations(
 ) -> Iterator[Finding]:
     """Where a route sends requests: to another host, or to a subset that leaves out pods."""
     reading = case.reading
-    edit = f"kubectl -n {namespace_of(one)} edit virtualservice {name_of(one)} (in {plane.name})"
+    edit = f"kubectl <{plane.name}> -n {namespace_of(one)} edit virtualservice {name_of(one)}"
     for number, choice in enumerate(route.get("route") or []):
         destination = choice.get("destination") or {}
         field = f"{place}.route[{number}].destination"

@@ -76,7 +76,7 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
                         Fact(of(plane, policy), field, mode),
                         Fact(of(plane, policy), "spec.selector", _binds(policy, bound)),
                     ),
-                    f"kubectl -n {namespace_of(policy)} delete peerauthentication {name_of(policy)} (in {plane.name}), "
+                    f"kubectl <{plane.name}> -n {namespace_of(policy)} delete peerauthentication {name_of(policy)}, "
                     "or let it be PERMISSIVE",
                     lost[0] if lost else case.suspected(causes.NO_MUTUAL_TLS),
                     UNREACHED | {causes.PLAIN_TEXT_ADMITTED.id, causes.NO_CLIENT_CERTIFICATE_DEMANDED.id,
