@@ -18,7 +18,8 @@ from tests.support.mesh_info import mesh_info
 
 NOW = datetime(2026, 11, 27, 5, 0, tzinfo=UTC)
 RED = BehaviourResult(
-    area="routing", behaviour="test_both_versions_answer", claim="It holds.", nodeid="x", verdict=Verdict.NOT_CONFORMANT,
+    area="routing", behaviour="test_both_versions_answer", claim="It holds.", nodeid="x",
+    verdict=Verdict.NOT_CONFORMANT,
     seconds=1.0, route="primary→remote", failure="v2 is missing", cause_ids=(causes.REMOTE_SECRET_MISSING.id,),
     likely_cause="it is missing", next_command="kubectl get pods",
 )  # fmt: skip

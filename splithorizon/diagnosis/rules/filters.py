@@ -178,6 +178,8 @@ def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
             causes.NO_CLIENT_CERTIFICATE_DEMANDED, *place, case.suspected(causes.NO_CLIENT_CERTIFICATE_DEMANDED)
         )
     if place := at("default_filter_chain"):
+        field, chain = place
+        place = (f"{field}.name", chain["name"]) if isinstance(chain, dict) and chain.get("name") else place
         yield patch.finding(causes.ANY_NAME_PASSED, *place, case.suspected(causes.ANY_NAME_PASSED))
     if place := at("stream_idle_timeout", "idle_timeout"):
         yield patch.finding(causes.SILENCE_LIMITED, *place, case.suspected(causes.SILENCE_LIMITED))

@@ -132,9 +132,6 @@ def sidecars(case: Case) -> Iterator[Finding]:
         for pod in state.pods_of(reading, cluster):
             if scope.has_sidecar(pod) or "deletionTimestamp" in pod["metadata"]:
                 continue
-            if case.suspected(causes.POD_FORWARDS):
-                yield _forwarder(case, cluster, pod)
-                continue
             refusal = labels_of(pod).get(_INJECT) or annotations_of(pod).get(_INJECT)
             where = "labels" if _INJECT in labels_of(pod) else "annotations"
             asking = labels_of(namespace or {})
@@ -168,19 +165,40 @@ def _names(pod: Object) -> list[str]:
     return [str(one.get("name")) for one in spec_of(pod).get("containers") or []]
 
 
-def _forwarder(case: Case, cluster: Cluster, pod: Object) -> Finding:
-    images = [str(one.get("image")) for one in spec_of(pod).get("containers") or []]
-    return Finding(
-        causes.POD_FORWARDS,
-        Layer.POD,
-        (
-            Fact(of(cluster, pod, "Pod"), "metadata.labels", shown(dict(labels_of(pod)))),
-            Fact(of(cluster, pod, "Pod"), "spec.containers[].image", shown(images)),
-        ),
-        f"let {name_of(pod)} of {cluster.name} not carry the service's label",
-        case.suspected(causes.POD_FORWARDS),
-        UNREACHED | {causes.POD_FORWARDS.id, causes.STRANGE_POD.id},
-    )
+@rule
+def strangers(case: Case) -> Iterator[Finding]:
+    """A pod that the Service selects runs another program than the others: it answers, or forwards, in their place."""
+    reading = case.reading
+    pods = [(cluster, pod) for cluster in reading.clusters for pod in state.pods_of(reading, cluster)]
+    programs = Counter(name for _, pod in pods for name in _programs(pod))
+    if len(programs) < 2:
+        return
+    (usual, _), *_ = programs.most_common(1)
+    for cluster, pod in pods:
+        if usual in _programs(pod):
+            continue
+        images = [
+            str(one.get("image")) for one in spec_of(pod).get("containers") or [] if one.get("name") != "istio-proxy"
+        ]
+        yield Finding(
+            causes.POD_FORWARDS if case.suspected(causes.POD_FORWARDS) else causes.STRANGE_POD,
+            Layer.POD,
+            (
+                Fact(of(cluster, pod, "Pod"), "metadata.labels", shown(_chosen(pod))),
+                Fact(of(cluster, pod, "Pod"), "spec.containers[].image", f"{shown(images)}; the others run {usual}"),
+            ),
+            f"let {name_of(pod)} of {cluster.name} not carry the service's labels",
+            case.suspected(causes.POD_FORWARDS, causes.STRANGE_POD),
+            UNREACHED | {causes.POD_FORWARDS.id, causes.STRANGE_POD.id},
+        )
+
+
+def _programs(pod: Object) -> list[str]:
+    return [name for name in _names(pod) if name != "istio-proxy"]
+
+
+def _chosen(pod: Object) -> dict[str, str]:
+    return {key: value for key, value in labels_of(pod).items() if key in ("app", "version")}
 
 
 def _without_tls(reading: Reading, cluster: Cluster, pod: Object) -> str:
