@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.selection",
     "fixtures.lifecycle",
     "fixtures.reporting",
+    "fixtures.topology",
     "fixtures.mesh",
     "fixtures.protocols",
     "fixtures.changes",

@@ -172,8 +172,8 @@ def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
     assert set(told) == {str(count)}
 
 
-def test_the_readme_says_how_modules_become_checks(collection: tuple[int, list[str], list[str], float]) -> None:
-    _, _, ids, _ = collection
+def test_the_readme_says_how_modules_become_checks(collection: tuple[int, list[str], list[str]]) -> None:
+    _, _, ids = collection
     everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
     times = Counter(Path(nodeid.partition("::")[0]).stem for nodeid in ids)
     by_route = {Path(nodeid.partition("::")[0]).stem for nodeid in ids if "→" in nodeid} & everyday

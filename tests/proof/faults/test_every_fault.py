@@ -86,6 +86,38 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "left-by-an-earlier-installation": {
         "remote ClusterRole istiod-clusterrole-of-an-earlier-installation": Made({"rules": [{"verbs": READ_ONLY}]})
     },
+    "abort-two-percent": {"primary EnvoyFilter sample/abort-two-percent": filter_of("HTTP_FILTER", app="sleep")},
+    "selector-selects-nothing": {"remote Service sample/helloworld: spec.selector.app": "hello"},
+    "network-preferred": {
+        "primary DestinationRule sample/network-preferred": made(
+            host="helloworld", trafficPolicy={"loadBalancer": {"localityLbSetting": {"enabled": True}}}
+        ),
+        **{
+            f"{cluster} Node node: metadata.labels": {
+                "topology.kubernetes.io/region": f"r{number}",
+                "topology.kubernetes.io/zone": f"z{number}",
+            }
+            for number, cluster in enumerate(("primary", "remote"), start=1)
+        },
+    },
+    "gateway-port-leads-elsewhere": {f"{GATEWAY}: spec.ports.0.targetPort": 15021},
+    "sidecar-egress-hides-service": {
+        "primary Sidecar sample/sidecar-egress-hides-service": made(egress=[{"hosts": ["istio-system/*"]}])
+    },
+    "mutual-tls-disabled-far": {
+        "primary PeerAuthentication sample/mutual-tls-disabled-far": made(mtls={"mode": "DISABLE"})
+    },
+    "port-names-differ": {"remote Service sample/helloworld: spec.ports.0.name": "http-web"},
+    "traffic-distribution": {
+        f"{cluster} Service sample/helloworld: spec.trafficDistribution": "PreferClose"
+        for cluster in ("primary", "remote")
+    },
+    "workload-entry-counts": {
+        "primary WorkloadEntry sample/workload-entry-counts": made(address="192.0.2.20", network="remote-network")
+    },
+    "sound-registry-only": {
+        "primary ConfigMap istio-system/istio: data.mesh.outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}
+    },
     "namespace-without-network": {"remote Namespace istio-system: metadata.labels.topology.istio.io/network": GONE},
     "cluster-refused": {"primary EnvoyFilter sample/cluster-refused": filter_of("CLUSTER", app="sleep")},
     "far-pod-without-sidecar": {
@@ -241,8 +273,29 @@ IN_EVERY_MODE = [pytest.param(fault, mode, id=f"{fault.name}-{mode}") for fault 
 BY_NAME = [pytest.param(fault, id=fault.name) for fault in FAULTS]
 
 
+# The system namespaces have a label of their network only where istiod reads the networks from labels.
+_SELECTED = {
+    "primary Namespace sample: metadata.labels.mesh": "yes",
+    "primary ConfigMap istio-system/istio: data.mesh.discoverySelectors": [{"matchLabels": {"mesh": "yes"}}],
+}
+DISCOVERY_SELECTORS: Mapping[NetworkMode, dict[str, Any]] = {
+    NetworkMode.LABELS: {
+        f"{cluster} Namespace istio-system: metadata.labels.mesh": "yes" for cluster in ("primary", "remote")
+    }
+    | _SELECTED,
+    NetworkMode.MESH_NETWORKS: {
+        f"{cluster} Namespace istio-system: metadata.labels": {"mesh": "yes"} for cluster in ("primary", "remote")
+    }
+    | _SELECTED,
+}
+OF_A_MODE: Mapping[str, Mapping[NetworkMode, dict[str, Any]]] = {
+    "gateway-address-wrong": GATEWAY_ADDRESS_WRONG,
+    "discovery-selectors": DISCOVERY_SELECTORS,
+}
+
+
 def effect_of(fault: Fault, mode: NetworkMode) -> dict[str, Any]:
-    return GATEWAY_ADDRESS_WRONG[mode] if fault.name == "gateway-address-wrong" else EFFECTS[fault.name]
+    return OF_A_MODE[fault.name][mode] if fault.name in OF_A_MODE else EFFECTS[fault.name]
 
 
 @dataclass(frozen=True)
@@ -264,7 +317,7 @@ def owned_mesh(folder: Path, mode: NetworkMode) -> Iterator[Lab]:
 
 
 def test_the_table_has_every_registered_fault() -> None:
-    assert {*EFFECTS, "gateway-address-wrong"} == {fault.name for fault in FAULTS}
+    assert {*EFFECTS, *OF_A_MODE} == {fault.name for fault in FAULTS}
     assert all(EFFECTS.values())
 
 
