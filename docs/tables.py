@@ -1,7 +1,7 @@
 """Writes the generated parts of the suites' README files and of ``docs/causes.md``.
 
-The claim comes from a test's docstring, its profile and faults from its decorator. Checks and causes come from the
-calls in its body, manifests from the line ``# Used by:`` in their heads, and a fault's manifests from its source.
+Behaviours, with the checks that they call, come from ``splithorizon.run.catalogue``. Causes come from the source of the
+checks, manifests from the line ``# Used by:`` in their heads, and a fault's manifests from its source.
 ``python -m docs.tables`` rewrites the pages. With ``--check`` it writes nothing, prints the differences, and exits
 with 1 if there are any.
 """
@@ -20,9 +20,10 @@ from pathlib import Path
 
 from proof.faults import every_fault
 from proof.faults.registry import Fault
-from splithorizon.diagnosis import causes as catalogue_of_causes
+from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.run.catalogue import behaviour
+from splithorizon.run import catalogue
+from splithorizon.run.catalogue import Behaviour
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SUITES = REPOSITORY / "suites"
@@ -31,9 +32,9 @@ FAULTS = REPOSITORY / "proof" / "faults"
 CHECKS = REPOSITORY / "splithorizon" / "checks"
 CAUSES = REPOSITORY / "docs" / "causes.md"
 
-_MARKED = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
-# The name under which the checks import the catalogue of causes.
-_CAUSES = "causes"
+_BETWEEN_MARKS = re.compile(r"(<!-- made by docs/tables\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+# The name under which checks import the module of causes.
+_CAUSES_MODULE = "causes"
 _WIDTH = 120
 # One word, or one link with the punctuation that follows it: a line is broken between two of them.
 _UNBREAKABLE = re.compile(r"\[[^\]]*\]\([^)]*\)\S*|\S+")
@@ -41,37 +42,37 @@ _USED_BY = re.compile(r"^# Used by: (.*)$", re.MULTILINE)
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the tables, or with ``--check`` compare them; return the exit status."""
+    """Write the tables, or with ``--check`` compare them. Return the exit status."""
     stale = [(page, text) for page, text in pages() if page.read_text() != text]
     for page, text in stale:
         if "--check" not in arguments:
             page.write_text(text)
             continue
         name = os.path.relpath(page, REPOSITORY)
-        now, then = page.read_text().splitlines(True), text.splitlines(True)
-        sys.stdout.writelines(difflib.unified_diff(now, then, name, name))
+        current, generated = page.read_text().splitlines(True), text.splitlines(True)
+        sys.stdout.writelines(difflib.unified_diff(current, generated, name, name))
     return int(bool(stale) and "--check" in arguments)
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Each page with the text that it should have; raises ValueError where the marks are missing."""
-    areas = sorted({path.parent for path in SUITES.glob("*/test_*.py")})
-    generated = {SUITES / "README.md": overview(areas), CAUSES: all_causes()}
+    """Each page with its generated text. Raises ValueError for a page without the marks."""
+    behaviours = catalogue.behaviours(SUITES)
+    areas = dict.fromkeys(behaviour.path.parent for behaviour in behaviours)
+    generated = {SUITES / "README.md": overview(behaviours), CAUSES: all_causes()}
     generated |= {area / "README.md": behaviours_of(area) for area in areas}
-    for page, made in generated.items():
-        parts = _MARKED.split(page.read_text())
+    for page, text in generated.items():
+        parts = _BETWEEN_MARKS.split(page.read_text())
         if len(parts) != 4:
             raise ValueError(f"{page}: one pair of marks is needed around the generated part")
         before, begin, end, after = parts
-        yield page, f"{before}{begin}{made}{end}{after}"
+        yield page, f"{before}{begin}{text}{end}{after}"
 
 
-def overview(areas: list[Path]) -> str:
+def overview(behaviours: Collection[Behaviour]) -> str:
     """All claims, by area, each linked to its test."""
     rows = [
-        f"| [{one.area}]({one.area}/README.md) | [{one.claim}]({one.area}/{one.path.name}) | {one.profile} |"
-        for area in areas
-        for one in map(behaviour, sorted(area.glob("test_*.py")))
+        f"| [{each.area}]({each.area}/README.md) | [{each.claim}]({each.area}/{each.path.name}) | {each.profile} |"
+        for each in behaviours
     ]
     return "\n".join(["| area | claim | profile |", "|---|---|---|", *rows, ""])
 
@@ -80,37 +81,39 @@ def behaviours_of(area: Path) -> str:
     """One section for each behaviour of an area: test, checks, manifests, faults, and causes."""
     meaning = os.path.relpath(CAUSES, area)
     sections = []
-    for path in sorted(area.glob("test_*.py")):
-        one = behaviour(path)
-        faults = [_fault_line(_fault(name, path), one.name, area) for name in one.breaks_when]
-        others = [fault for fault in every_fault() if one.name in fault.breaks and fault.name not in one.breaks_when]
-        likely = ", ".join(f"`{cause.id}`" for cause in causes_of(path))
+    for behaviour in catalogue.behaviours(area.parent):
+        if behaviour.area != area.name:
+            continue
+        name, demanded, file = behaviour.name, behaviour.breaks_when, behaviour.path.name
+        faults = [_fault_line(_fault(fault, behaviour.path), name, area) for fault in demanded]
+        others = [fault for fault in every_fault() if name in fault.breaks and fault.name not in demanded]
+        named = ", ".join(f"`{cause.id}`" for cause in causes_of(behaviour))
         lines = [
-            f"- test: [{path.name}]({path.name}), profile `{one.profile}`",
-            f"- checks: {', '.join(_check_link(check, area) for check in _checks_of(path))}",
-            f"- manifests: {_manifest_links(manifests_of(one.name), area) or _common(area)}",
+            f"- test: [{file}]({file}), profile `{behaviour.profile}`",
+            f"- checks: {', '.join(_check_link(check, area) for check in behaviour.checks)}",
+            f"- manifests: {_manifest_links(manifests_of(name), area) or _common(area)}",
             *(f"- fault that must break it: {line}" for line in faults),
             *([f"- also broken by: {', '.join(_linked(fault, area) for fault in others)}"] if others else []),
-            f"- [causes]({meaning}) that a failure can name: {likely}",
+            f"- [causes]({meaning}) that a failure can name: {named}",
         ]
-        sections.append("\n".join([f"### {one.claim}", "", *(_wrapped(line) for line in lines), ""]))
+        sections.append("\n".join([f"### {behaviour.claim}", "", *(_wrapped(line) for line in lines), ""]))
     return "\n" + "\n".join(sections) + "\n"
 
 
 def all_causes() -> str:
     """Every cause, what it means, the command that confirms it, and the faults whose failures must carry it."""
     rows = []
-    for cause in catalogue_of_causes.REGISTRY:
+    for cause in causes.REGISTRY:
         faults = [_linked(fault, CAUSES.parent) for fault in every_fault() if cause.id in fault.causes.values()]
         command = f"`{cause.next_step.format(near='near', far='far')}`".replace("|", "\\|") if cause.next_step else ""
         rows.append(f"| `{cause.id}` | {cause.text} | {command} | {', '.join(faults)} |")
     return "\n".join(["| cause | meaning | next step | faults that make it |", "|---|---|---|---|", *rows, ""])
 
 
-def causes_of(path: Path) -> list[Cause]:
-    """Every cause that the checks of a test may name, in the order of the source."""
-    named = [node.attr for node in _attributes(path)]
-    return list(dict.fromkeys(cause for check in _checks_of(path) for cause in _named_by(check, named, set())))
+def causes_of(behaviour: Behaviour) -> list[Cause]:
+    """Every cause that a failure of the behaviour can name, in the order of the checks' source."""
+    used = behaviour.attributes
+    return list(dict.fromkeys(cause for check in behaviour.checks for cause in _causes_in(check, used, set())))
 
 
 def manifests_of(name: str) -> list[Path]:
@@ -128,29 +131,18 @@ def manifests_in(fault: Fault) -> list[Path]:
     return [path for name in names if (path := MANIFESTS / "faults" / name).is_file()]
 
 
-@cache
-def _attributes(path: Path) -> list[ast.Attribute]:
-    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
-
-
-def _checks_of(path: Path) -> list[str]:
-    """The checks that a test calls, in the order of the source."""
-    called = (node.attr for node in _attributes(path) if ast.unparse(node.value) == "checks")
-    return list(dict.fromkeys(called))
-
-
-def _named_by(name: str, members: Collection[str], seen: set[str]) -> Iterator[Cause]:
+def _causes_in(name: str, members: Collection[str], visited: set[str]) -> Iterator[Cause]:
     """The causes in a definition of the checks, and in the definitions that it uses."""
-    seen.add(name)
-    for node in _inside(_defined()[name], members):
+    visited.add(name)
+    for node in _nodes(_definitions()[name], members):
         match node:
-            case ast.Attribute(value=ast.Name(id=module), attr=constant) if module == _CAUSES:
-                yield getattr(catalogue_of_causes, constant)
-            case ast.Name(id=used) if used in _defined() and used not in seen:
-                yield from _named_by(used, members, seen)
+            case ast.Attribute(value=ast.Name(id=module), attr=constant) if module == _CAUSES_MODULE:
+                yield getattr(causes, constant)
+            case ast.Name(id=used) if used in _definitions() and used not in visited:
+                yield from _causes_in(used, members, visited)
 
 
-def _inside(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
+def _nodes(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
     """Every node of a definition, in the order of the source.
 
     Where a dictionary is keyed by members of an enumeration, only the entries count whose member the test names.
@@ -160,14 +152,14 @@ def _inside(node: ast.AST, members: Collection[str]) -> Iterator[ast.AST]:
         entries = list(zip(node.keys, node.values, strict=True))
         chosen = [value for key, value in entries if isinstance(key, ast.Attribute) and key.attr in members]
         for value in chosen or node.values:
-            yield from _inside(value, members)
+            yield from _nodes(value, members)
         return
     for child in ast.iter_child_nodes(node):
-        yield from _inside(child, members)
+        yield from _nodes(child, members)
 
 
 @cache
-def _defined() -> Mapping[str, ast.AST]:
+def _definitions() -> Mapping[str, ast.AST]:
     """The functions and constants of all checks, by name."""
     return _top_level(CHECKS)
 

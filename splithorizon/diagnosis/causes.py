@@ -607,7 +607,7 @@ NAMESPACE_NOT_EMPTIED = _new(
 )
 INSTALLED_BY_OTHER_MEANS = _new(
     "installed-by-other-means",
-    "istioctl did not create it and does not remove it: an earlier installation, another revision, Helm",
+    "it was not created by istioctl, which does not remove it: an earlier installation, another revision, Helm",
 )
 ISTIOD_ELSEWHERE = _new(
     "istiod-elsewhere",

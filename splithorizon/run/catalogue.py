@@ -37,7 +37,7 @@ class Behaviour:
     """The registered faults that must refute the claim, the primary one first."""
     profile: Profile
     checks: tuple[str, ...] = ()
-    """The names of the functions of ``splithorizon.checks`` that the module calls, in the order of the source."""
+    """The names of the functions of ``splithorizon.checks`` that the module calls, without repetitions."""
     attributes: tuple[str, ...] = ()
     """The name of every attribute in the module; members of enumerations are among them."""
 
@@ -61,14 +61,16 @@ def behaviour(path: Path) -> Behaviour:
     """Read a behaviour. Raises ValueError if no test has a decorator ``@behaviour`` or its arguments are invalid."""
     module = ast.parse(path.read_text())
     attributes = [node for node in ast.walk(module) if isinstance(node, ast.Attribute)]
-    checks = [node.attr for node in attributes if ast.unparse(node.value) == "checks"]
+    checks = dict.fromkeys(node.attr for node in attributes if ast.unparse(node.value) == "checks")
     claim = " ".join((ast.get_docstring(module) or "").partition("\n\n")[0].split()).rstrip(".")
     data = _decorator(module, path)
     try:
         profile, breaks_when = checked(data.get("profile"), data.get("breaks_when"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Behaviour(path, claim, breaks_when, profile, tuple(checks), tuple(node.attr for node in attributes))
+    return Behaviour(
+        path, claim, breaks_when, profile, tuple(dict.fromkeys(checks)), tuple(node.attr for node in attributes)
+    )
 
 
 def checked(profile: object, breaks_when: object) -> tuple[Profile, tuple[str, ...]]:

@@ -214,7 +214,7 @@ def test_by_hand_says_its_steps_to_the_end(dry_run: DryRun) -> None:
 
 def test_by_hand_closes_each_network_before_anything_else_happens_there(dry_run: DryRun) -> None:
     for cluster in PLAN:
-        created = dry_run.index(f"kind create cluster --name {cluster.name} --image local/node:key")
+        created = dry_run.index(f"kind create cluster --name {cluster.kind_name} --image local/node:key")
         assert dry_run.calls[created + 1 : created + 6] == [
             f"podman exec {cluster.node} ip route replace {cluster.service_subnet} dev eth0 scope link",
             f"podman exec {cluster.node} ip route replace unreachable default metric 0",
@@ -240,7 +240,7 @@ def test_by_hand_makes_a_trust_that_the_suite_itself_would_take(dry_run: DryRun)
 
 
 def test_by_hand_installs_in_the_order_that_each_step_needs(dry_run: DryRun) -> None:
-    kind_primary, kind_remote = f"--context=kind-{PLAN.primary.name}", f"--context=kind-{PLAN.remote.name}"
+    kind_primary, kind_remote = f"--context=kind-{PLAN.primary.kind_name}", f"--context=kind-{PLAN.remote.kind_name}"
     order = [
         "kind create cluster --name by-hand-primary",
         "kind create cluster --name by-hand-remote",
@@ -288,7 +288,7 @@ def test_by_hand_runs_the_suites_own_images(dry_run: DryRun) -> None:
 
 def test_by_hand_calls_twenty_times_from_each_side(dry_run: DryRun) -> None:
     for cluster in PLAN:
-        part = f"--context=kind-{cluster.name} exec -n sample -c sleep sleep-1 -- curl"
+        part = f"--context=kind-{cluster.kind_name} exec -n sample -c sleep sleep-1 -- curl"
         assert sum(part in call for call in dry_run.calls) == 20
 
 

@@ -57,7 +57,7 @@ def test_no_two_causes_say_the_same() -> None:
 
 def test_every_cause_can_be_named_by_a_check_of_some_behaviour() -> None:
     """Read off the source, as the tables of the suites are; what no check names helps nobody."""
-    named = {cause for one in BEHAVIOURS.values() for cause in tables.causes_of(one.path)}
+    named = {cause for one in BEHAVIOURS.values() for cause in tables.causes_of(one)}
     named |= {cause for error in UNJUDGED for cause in unjudged.causes_of(error)}
     assert [cause.id for cause in REGISTRY if cause not in named] == []
 
@@ -69,7 +69,7 @@ DEMANDS = [(one, behaviour) for one in every_fault() for behaviour in one.breaks
 def test_a_fault_demands_a_cause_that_the_checks_of_the_behaviour_can_name(one: object, behaviour: str) -> None:
     (demanding,) = (known for known in every_fault() if known is one)
     named = (
-        tables.causes_of(BEHAVIOURS[behaviour].path)
+        tables.causes_of(BEHAVIOURS[behaviour])
         if demanding.verdict is Verdict.NOT_CONFORMANT
         else [cause for error in UNJUDGED for cause in unjudged.causes_of(error)]
     )

@@ -262,7 +262,7 @@ def test_a_page_uses_the_common_terms(page: Path) -> None:
 def test_of_a_table_by_protocol_a_test_has_the_causes_of_its_own_protocol() -> None:
     routing = REPOSITORY / "suites" / "routing"
     silent, large = (
-        tables.causes_of(routing / f"test_{name}.py")
+        tables.causes_of(catalogue.behaviour(routing / f"test_{name}.py"))
         for name in ("silent_connections_stay_open", "large_bodies_arrive_whole")
     )
     assert silent == [causes.SILENCE_LIMITED]

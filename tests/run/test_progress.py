@@ -126,7 +126,7 @@ def test_the_heartbeat_beats_by_itself_also_after_closing(lines: list[str]) -> N
     assert "still: kind cluster deleted (" in "".join(lines)
     progress.close()
     progress.close()
-    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
+    assert "heartbeat" not in {thread.name for thread in set(threading.enumerate()) - before}
 
 
 def test_a_quiet_step_has_heartbeats_only(progress: Progress, lines: list[str], clock: Clock) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from lab.engine import Engine
 from lab.images import build, published, versions
+from lab.images import programs as go_programs
 from lab.images.build import Recipe
 from lab.images.cache import Cache
 from splithorizon.run.progress import Progress
@@ -111,7 +112,7 @@ def test_a_rebuild_drops_the_images_and_keeps_the_engines_until_new_ones_are_the
     def begins(*_: object) -> Path:
         raise Begun
 
-    monkeypatch.setattr(programs, "istio_module", begins)
+    monkeypatch.setattr(go_programs, "istio_module", begins)
     recipe.make(engine, Progress(print))
     with pytest.raises(Begun):
         recipe.make(engine, Progress(print), rebuild=True)
