@@ -40,10 +40,14 @@ class Proven:
     """What was demanded and not seen; empty where the fault was detected as it must be."""
     cause_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """For each behaviour that it must break, the causes that its failures carried."""
+    root_causes: tuple[str, ...] = ()
+    """The root causes that the run reported, by id."""
 
     def not_told_apart(self, behaviour: str) -> tuple[str, ...]:
         """The causes that a behaviour's failures carried beside the fault's: its checks cannot tell them apart."""
         demanded = self.fault.causes.get(behaviour)
+        if not demanded:
+            return ()
         return tuple(one for one in self.cause_ids.get(behaviour, ()) if one != demanded)
 
 
@@ -66,13 +70,33 @@ def missing(fault: Fault, report: RunReport) -> list[str]:
             continue
         for result in results:
             # A failure of one route with the right cause does not excuse a wrong one on another route.
-            if result.verdict is fault.verdict and fault.causes[behaviour] not in result.cause_ids:
+            wanted = fault.causes[behaviour]
+            if wanted and result.verdict is fault.verdict and wanted not in result.cause_ids:
                 where = f" ({result.route})" if result.route else ""
                 carried = ", ".join(result.cause_ids) or f"none; it says: {result.failure}"
-                lacking.append(f"{behaviour}{where} lacks the cause {fault.causes[behaviour]}; it carries {carried}")
+                lacking.append(f"{behaviour}{where} lacks the cause {wanted}; it carries {carried}")
     if fault.spares_local and verdicts_of(report).get(CONTROL) is not Verdict.CONFORMANT:
         lacking.append(f"{CONTROL}, the control, is not conformant")
     return lacking
+
+
+def undiagnosed(fault: Fault, report: RunReport) -> list[str]:
+    """What the diagnosis of a report lacks: the fault as the one root cause, with evidence of what it changed."""
+    found = report.diagnosis
+    said = [one.cause_id for one in (*([found] if found else []), *report.other_causes)]
+    if fault.sound:
+        wrong = unsound(report)
+        return [*wrong, *([f"a sound mesh has the root cause {', '.join(said)}"] if said else [])]
+    if not fault.root_cause:
+        return []
+    if found is None or said != [fault.root_cause]:
+        shown = ", ".join(said) or report.undiagnosed or "none"
+        return [f"the root cause is {shown}, where {fault.root_cause} alone is demanded"]
+    return [
+        f"the evidence of {fault.root_cause} does not cite {cite}"
+        for cite in fault.cites
+        if not any(cite.is_met_by(fact.object, fact.field, fact.value) for fact in found.evidence)
+    ]
 
 
 def cause_ids_of(fault: Fault, report: RunReport) -> dict[str, tuple[str, ...]]:
@@ -131,6 +155,7 @@ def _joined(parts: Sequence[Proven]) -> Proven:
         max(one.healed_after for one in parts),
         tuple(problem for one in parts for problem in one.problems),
         {behaviour: ids for one in parts for behaviour, ids in one.cause_ids.items()},
+        tuple(dict.fromkeys(cause for one in parts for cause in one.root_causes)),
     )
 
 
@@ -140,16 +165,19 @@ def table(proven: Sequence[Proven]) -> list[str]:
     keys = [f"{number:>3}  {name.removeprefix('test_')}" for number, name in enumerate(behaviours, start=1)]
     width = max(len(one.fault.name) for one in proven)
     head = (
-        " " * width + "".join(f"{number:>5}" for number in range(1, len(behaviours) + 1)) + "   red after  green after"
+        " " * width
+        + "".join(f"{number:>5}" for number in range(1, len(behaviours) + 1))
+        + "   red after  green after  root cause"
     )
     rows = []
     for one in proven:
         cells = "".join(f"{_cell(one, behaviour):>5}" for behaviour in behaviours)
-        times = f"{one.detected_after:>9.1f} s {one.healed_after:>10.1f} s"
+        times = f"{one.detected_after:>9.1f} s {one.healed_after:>10.1f} s  {_root_cause(one)}"
         rows.append(f"{one.fault.name:<{width}}{cells}   {times}{'  NOT PROVEN' if one.problems else ''}")
     legend = [
         "✗ not conformant, ? inconclusive, · conformant; (✗) or (?) is what the fault must come to",
         f"{_OPEN} the failure carries other causes beside the fault's: its checks cannot tell them apart",
+        "root cause: what the run's diagnosis names; (undecided) where none is demanded yet",
     ]
     unclear = [
         f"{one.fault.name}, {behaviour.removeprefix('test_')}: cannot be told apart from: {', '.join(others)}"
@@ -165,7 +193,11 @@ def account(proven: Sequence[Proven], behaviours: Iterable[Behaviour]) -> tuple[
     problems = [f"{one.fault.name}: {problem}" for one in proven for problem in one.problems]
     problems += unrefuted(behaviours, proven)
     held = sum(not one.problems for one in proven)
-    return [*problems, f"{held} of {len(proven)} faults proven"], not problems
+    undecided = [one.fault.name for one in proven if not one.fault.root_cause and not one.fault.sound]
+    lines = [*problems, f"{held} of {len(proven)} faults proven"]
+    if undecided:
+        lines.append(f"root cause not decided yet: {len(undecided)} ({', '.join(undecided)})")
+    return lines, not problems
 
 
 def as_json(one: Proven) -> dict[str, object]:
@@ -177,6 +209,9 @@ def as_json(one: Proven) -> dict[str, object]:
         "demanded": one.fault.verdict,
         "causes": dict(one.fault.causes),
         "cannot_be_told_apart_from": {behaviour: list(one.not_told_apart(behaviour)) for behaviour in one.fault.breaks},
+        "root_cause_demanded": one.fault.root_cause,
+        "undecided": one.fault.undecided,
+        "root_causes": list(one.root_causes),
         "verdicts": dict(one.verdicts),
         "detected_after": round(one.detected_after, 1),
         "healed_after": round(one.healed_after, 1),
@@ -186,6 +221,19 @@ def as_json(one: Proven) -> dict[str, object]:
 
 def _worst(verdicts: Collection[Verdict]) -> Verdict:
     return next(worst for worst in _WORST_FIRST if worst in verdicts)
+
+
+def root_causes_of(report: RunReport) -> tuple[str, ...]:
+    """The root causes that a run reported, by id, the first of them first."""
+    first = [report.diagnosis] if report.diagnosis else []
+    return tuple(one.cause_id for one in (*first, *report.other_causes))
+
+
+def _root_cause(one: Proven) -> str:
+    said = " and ".join(one.root_causes) or "none"
+    if one.fault.sound or one.fault.root_cause:
+        return said
+    return f"({said}; undecided)"
 
 
 def _cell(one: Proven, behaviour: str) -> str:

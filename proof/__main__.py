@@ -16,9 +16,23 @@ from pathlib import Path
 
 from lab import preflight
 from lab.session import MEMORY_GIB, RUN_DISK_GIB, LabSession
-from proof import CONTROL, Proven, account, apart, as_json, cause_ids_of, missing, table, together, unsound, verdicts_of
+from proof import (
+    CONTROL,
+    Proven,
+    account,
+    apart,
+    as_json,
+    cause_ids_of,
+    missing,
+    root_causes_of,
+    table,
+    together,
+    undiagnosed,
+    unsound,
+    verdicts_of,
+)
 from proof.faults import every_fault
-from proof.faults.registry import Fault
+from proof.faults.registry import UNSEEN, Fault
 from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
@@ -66,7 +80,7 @@ class Prover:
             nonlocal last
             others = {CONTROL} if _disrupts(fault) else _of(Profile.CORE)
             last = self.look(_beside(fault, others), disrupted=_disrupts(fault), hangs=fault.hangs)
-            if lacking := missing(fault, last):
+            if lacking := [*missing(fault, last), *undiagnosed(fault, last)]:
                 raise NotYet("; ".join(lacking))
 
         problems: tuple[str, ...] = ()
@@ -84,7 +98,8 @@ class Prover:
             self._require_healed(fault)
         found = verdicts_of(last) if last else {}
         carried = cause_ids_of(fault, last) if last else {}
-        return Proven(fault, found, detected_after, time.monotonic() - begun, problems, carried)
+        named = root_causes_of(last) if last else ()
+        return Proven(fault, found, detected_after, time.monotonic() - begun, problems, carried, named)
 
     def require_sound(self, modules: Iterable[str]) -> None:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
@@ -242,6 +257,8 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(["", *table(proven), ""]))
     lines, sound = account(proven, catalogue.behaviours(_SUITES))
     print("\n".join(lines))
+    for unseen, reason in UNSEEN.items():
+        print(f"not seen by any behaviour yet: {unseen}: {reason}")
     return int(not sound)
 
 
@@ -256,7 +273,7 @@ def _of(profile: Profile) -> frozenset[str]:
 
 def _disrupts(fault: Fault) -> bool:
     """Whether only disruptive behaviours see it, each of which takes minutes until it gives up."""
-    return _of(Profile.DISRUPTIVE).issuperset(fault.breaks)
+    return bool(fault.breaks) and _of(Profile.DISRUPTIVE).issuperset(fault.breaks)
 
 
 def _beyond_the_core(fault: Fault) -> bool:
@@ -265,7 +282,7 @@ def _beyond_the_core(fault: Fault) -> bool:
 
 def _ends_the_mesh(fault: Fault) -> bool:
     """Whether looking at it takes the mesh away, so that there is nothing else to look at then."""
-    return _of(Profile.CLEANUP).issuperset(fault.breaks)
+    return bool(fault.breaks) and _of(Profile.CLEANUP).issuperset(fault.breaks)
 
 
 def _beside(fault: Fault, others: Set[str]) -> list[str]:

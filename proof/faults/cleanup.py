@@ -15,7 +15,12 @@ from splithorizon.undo import mutations
 _FAULTS = MANIFESTS / "faults"
 
 
-@fault("test_uninstalling_leaves_nothing", cause=causes.FINALIZER_WITHOUT_CONTROLLER, spares_local=False)
+@fault(
+    "test_uninstalling_leaves_nothing",
+    cause=causes.FINALIZER_WITHOUT_CONTROLLER,
+    spares_local=False,
+    undecided="the mesh is removed when it is read",
+)
 def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
     """An object in the primary's system namespace waits for a controller that nobody runs, and keeps it."""
     # Before the other: the proof mends no mesh that a look at this behaviour has taken away.
@@ -23,7 +28,12 @@ def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
     watching(mesh).kube.apply(_FAULTS / "kept-by-a-finalizer.yaml", namespace=watching(mesh).system_namespace)
 
 
-@fault("test_uninstalling_leaves_nothing", cause=causes.INSTALLED_BY_OTHER_MEANS, spares_local=False)
+@fault(
+    "test_uninstalling_leaves_nothing",
+    cause=causes.INSTALLED_BY_OTHER_MEANS,
+    spares_local=False,
+    undecided="the mesh is removed when it is read",
+)
 def left_by_an_earlier_installation(mesh: Mesh, undo: ExitStack) -> None:
     """A cluster role of an installation by other means stays in the remote."""
     file = _FAULTS / "left-by-an-earlier-installation.yaml"

@@ -29,19 +29,31 @@ _FAULTS = MANIFESTS / "faults"
     "test_networks_are_named_alike_everywhere",
     cause=causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
+    root_cause=causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,
+    cites=[("Namespace remote/istio-system", "topology.istio.io/network", "not set")],
 )
 def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's system namespace loses its network label: what runs goes on, for its pods have the label still."""
     mutations.remove_label(watched(mesh).kube, "Namespace", watched(mesh).system_namespace, None, NETWORK_LABEL, undo)
 
 
-@fault("test_every_proxy_is_synced", cause=causes.ENVOY_REFUSED_CONFIG)
+@fault(
+    "test_every_proxy_is_synced",
+    cause=causes.ENVOY_REFUSED_CONFIG,
+    root_cause=causes.ENVOY_REFUSED_CONFIG,
+    cites=[("EnvoyFilter primary/sample/cluster-refused", ".patch.value.name", "cluster-refused")],
+)
 def cluster_refused(mesh: Mesh, undo: ExitStack) -> None:
     """The clients' sidecars are sent a cluster that Envoy refuses; those that they have go on."""
     mesh.apply_rules(_FAULTS / "cluster-refused.yaml", undo)
 
 
-@fault("test_gateway_weighs_as_much_as_its_pods", cause=causes.POD_WITHOUT_SIDECAR)
+@fault(
+    "test_gateway_weighs_as_much_as_its_pods",
+    cause=causes.POD_WITHOUT_SIDECAR,
+    root_cause=causes.POD_REFUSES_SIDECAR,
+    cites=[("Pod remote/sample/helloworld-v2-bare", "sidecar.istio.io/inject", "false")],
+)
 def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     """A second pod of the remote's helloworld has no sidecar: no other network reaches it, and nothing tells."""
     kube, namespace = watched(mesh).kube, mesh.info.namespace
@@ -56,13 +68,23 @@ def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     mutations.apply(kube, [deployment], namespace, undo)
 
 
-@fault("test_answers_follow_the_weights", cause=causes.BALANCED_WITHOUT_WEIGHTS)
+@fault(
+    "test_answers_follow_the_weights",
+    cause=causes.BALANCED_WITHOUT_WEIGHTS,
+    root_cause=causes.BALANCED_WITHOUT_WEIGHTS,
+    cites=[("DestinationRule primary/sample/balanced-without-weights", "loadBalancer.simple", "RANDOM")],
+)
 def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule has sidecars choose at random, where every endpoint counts for one."""
     mesh.apply_rules(_FAULTS / "balanced-without-weights.yaml", undo)
 
 
-@fault("test_remote_finds_istiod_behind_the_gateway", cause=causes.ISTIOD_ADDRESS_STALE)
+@fault(
+    "test_remote_finds_istiod_behind_the_gateway",
+    cause=causes.ISTIOD_ADDRESS_STALE,
+    root_cause=causes.ISTIOD_ADDRESS_STALE,
+    cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
+)
 def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service for istiod leads to an address that nobody has; connections that there are go on."""
     service, _, _ = Discovery(mesh).istiod_address(watched(mesh).name).partition(".")
@@ -70,7 +92,12 @@ def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     mutations.patch(watched(mesh).kube, "EndpointSlice", service, watched(mesh).system_namespace, endpoints, undo)
 
 
-@fault("test_every_cluster_is_watched", cause=causes.REMOTE_SECRET_AT_LOOPBACK)
+@fault(
+    "test_every_cluster_is_watched",
+    cause=causes.REMOTE_SECRET_AT_LOOPBACK,
+    root_cause=causes.REMOTE_SECRET_AT_LOOPBACK,
+    cites=[("Secret primary/istio-system/istio-remote-secret-remote", "data.remote", "https://127.0.0.1:6443")],
+)
 def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret's kubeconfig leads to 127.0.0.1, as kind writes it for the machine that it runs on."""
     kube, cluster_id = watching(mesh).kube, watched(mesh).info.cluster_id
@@ -84,7 +111,15 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
     mutations.patch(kube, "Secret", name, namespace, {"data": {cluster_id: looped}}, undo)
 
 
-@fault("test_webhooks_trust_the_mesh_root", cause=causes.ISTIOD_MAY_NOT_WRITE)
+@fault(
+    "test_webhooks_trust_the_mesh_root",
+    cause=causes.ISTIOD_MAY_NOT_WRITE,
+    root_cause=causes.ISTIOD_MAY_NOT_WRITE,
+    cites=[
+        ("MutatingWebhookConfiguration remote/", "caBundle", "empty"),
+        ("ClusterRole remote/istio-reader-clusterrole", "rules", "mutatingwebhookconfigurations: [get, list, watch]"),
+    ],
+)
 def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
     kube = watched(mesh).kube
@@ -95,7 +130,15 @@ def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
         mutations.patch(kube, kind, found["metadata"]["name"], None, {"webhooks": webhooks}, undo)
 
 
-@fault("test_root_certificate_is_the_same", cause=causes.ISTIOD_MAY_NOT_WRITE)
+@fault(
+    "test_root_certificate_is_the_same",
+    cause=causes.ISTIOD_MAY_NOT_WRITE,
+    root_cause=causes.ISTIOD_MAY_NOT_WRITE,
+    cites=[
+        ("ConfigMap remote/sample/istio-ca-root-cert", "data.root-cert.pem", "not there"),
+        ("ClusterRole remote/istio-reader-clusterrole", "rules", "configmaps: [get, list, watch]"),
+    ],
+)
 def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""
     forbid_writing("configmaps", mesh, undo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,13 +15,33 @@ Inject = Callable[[Mesh, ExitStack], None]
 
 
 @dataclass(frozen=True)
+class Cite:
+    """What the evidence of a diagnosis must cite of a fault: parts of an object, of a field of it and of its value."""
+
+    object: str
+    field: str
+    value: str
+
+    def is_met_by(self, object: str, field: str, value: str) -> bool:  # noqa: A002  # the field's name
+        """Whether one fact of the evidence cites it."""
+        return self.object in object and self.field in field and self.value in value
+
+    def __str__(self) -> str:
+        """As a sentence has it."""
+        return f"{self.object}: {self.field}: {self.value}"
+
+
+@dataclass(frozen=True)
 class Fault:
     """One way to break a mesh. ``breaks`` names modules of the suites; one of their tests each must say ``verdict``.
 
-    ``causes`` has for each the id of the cause that its failure must carry. ``spares_local`` tells whether traffic
-    within each cluster must stay sound meanwhile, ``modes`` in which network modes there is such a thing to break, and
-    ``hangs`` whether requests then wait for nobody, or a log is read for lines that never come, each until its time is
-    up.
+    ``causes`` has for each the id of the cause that its failure must carry; it is empty where the check cannot tell,
+    and the diagnosis of the run alone decides. ``root_cause`` is the id of the one root cause that the run must then
+    report, with evidence that ``cites`` what the fault changed; without it ``undecided`` says why it cannot be told
+    yet. A ``sound`` one is a control: nothing may fail, and there is no diagnosis. ``spares_local`` tells whether
+    traffic within each cluster must stay sound meanwhile, ``modes`` in which network modes there is such a thing to
+    break, and ``hangs`` whether requests then wait for nobody, or a log is read for lines that never come, each until
+    its time is up.
     """
 
     name: str
@@ -32,6 +52,10 @@ class Fault:
     spares_local: bool = True
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode)
     hangs: bool = False
+    root_cause: str = ""
+    cites: tuple[Cite, ...] = ()
+    undecided: str = ""
+    sound: bool = False
 
     @property
     def breaks(self) -> tuple[str, ...]:
@@ -40,6 +64,8 @@ class Fault:
 
 
 FAULTS: list[Fault] = []
+UNSEEN: dict[str, str] = {}
+"""Ways to break a mesh that no behaviour sees yet, by name, each with the reason: they are counted, not proven."""
 
 
 def fault(
@@ -50,22 +76,37 @@ def fault(
     spares_local: bool = True,
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode),
     hangs: bool = False,
+    root_cause: Cause | None = None,
+    cites: Sequence[tuple[str, str, str]] = (),
+    undecided: str = "",
+    sound: bool = False,
 ) -> Callable[[Inject], Inject]:
     """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
 
-    The failures of those in ``breaks`` must all carry ``cause``; ``causes`` is for behaviours with another one.
-    Raises ValueError where ``breaks`` are named and no cause.
+    The failures of those in ``breaks`` must all carry ``cause``; ``causes`` is for behaviours with another one. The
+    run's diagnosis must be ``root_cause``, with evidence that cites each of ``cites``: object, field and value.
+    Raises ValueError where ``breaks`` are named and neither kind of cause is, or a root cause without what it cites.
     """
     demanded = {name: given.id for name, given in (causes or {}).items()}
     if breaks:
-        if cause is None:
+        if cause is None and root_cause is None:
             raise ValueError(f"{', '.join(breaks)}: the cause is missing that their failures must carry")
-        demanded = dict.fromkeys(breaks, cause.id) | demanded
+        demanded = dict.fromkeys(breaks, cause.id if cause else "") | demanded
+    if root_cause is not None and not cites:
+        raise ValueError(f"{root_cause.id}: what the evidence must cite is missing")
 
     def register(inject: Inject) -> Inject:
         name = inject.__name__.replace("_", "-")
         story = " ".join((inject.__doc__ or "").split())
-        FAULTS.append(Fault(name, story, demanded, inject, verdict, spares_local, modes, hangs))
+        FAULTS.append(
+            Fault(
+                name, story, demanded, inject, verdict, spares_local, modes, hangs,
+                root_cause=root_cause.id if root_cause else "",
+                cites=tuple(Cite(*one) for one in cites),
+                undecided=undecided,
+                sound=sound,
+            )
+        )  # fmt: skip
         return inject
 
     return register

@@ -26,6 +26,8 @@ _PINNED = "splithorizon/pinned"
     "test_a_removed_remote_secret_is_forgotten_and_found_again",
     "test_a_bad_remote_secret_harms_nothing_near",
     cause=causes.REMOTE_NAMED_TWICE,
+    root_cause=causes.REMOTE_NAMED_TWICE,
+    cites=[("Secret primary/istio-system/istio-remote-secret-remote-before", "data.remote-before", "leads to")],
 )
 def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second remote secret leads to the remote too, under a name from before."""
@@ -46,6 +48,11 @@ def remote_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     "test_a_rotated_remote_secret_loses_nothing",
     "test_an_exchanged_remote_secret_is_followed",
     cause=causes.REMOTE_SECRET_REFUSED,
+    root_cause=causes.REMOTE_SECRET_REFUSED,
+    cites=[
+        ("Secret primary/istio-system/istio-remote-secret-remote", "data.remote", "HTTP 403"),
+        ("ClusterRoleBinding remote/istio-reader-clusterrole", "subjects", "not there"),
+    ],
 )
 def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     """The remote takes Istio's reader account its rights: watches that run go on, and no new one begins."""
@@ -59,6 +66,8 @@ def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     "test_a_restarted_istiod_loses_nothing",
     "test_all_gateway_pods_may_go_and_come_back",
     cause=causes.ISTIOD_UNREACHABLE,
+    root_cause=causes.ISTIOD_ADDRESS_STALE,
+    cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
 )
 def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service of istiod leads to an address that nobody has: proxies that are connected stay so."""
@@ -68,7 +77,12 @@ def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
         mutations.patch(kube, "EndpointSlice", slice_["metadata"]["name"], namespace, nowhere, undo)
 
 
-@fault("test_one_of_two_gateway_pods_may_go", cause=causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD)
+@fault(
+    "test_one_of_two_gateway_pods_may_go",
+    cause=causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD,
+    root_cause=causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD,
+    cites=[("Service remote/istio-system/istio-eastwestgateway", "spec.selector", "splithorizon/pinned=true")],
+)
 def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service selects one pod, by a label that no other will get."""
     kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
@@ -78,13 +92,23 @@ def gateway_is_one_pod(mesh: Mesh, undo: ExitStack) -> None:
     mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"selector": {_PINNED: "true"}}}, undo)
 
 
-@fault("test_clients_fail_over_to_the_other_network", cause=causes.OLDER_RULE)
+@fault(
+    "test_clients_fail_over_to_the_other_network",
+    cause=causes.OLDER_RULE,
+    root_cause=causes.OLDER_RULE,
+    cites=[("DestinationRule primary/sample/without-outlier-detection", "spec.trafficPolicy", "http2MaxRequests=1000")],
+)
 def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
     """A DestinationRule that was there before has a traffic policy without outlier detection: the older one counts."""
     mesh.apply_rules(_FAULTS / "rule-without-outlier-detection.yaml", undo)
 
 
-@fault("test_a_corrected_gateway_address_heals", cause=causes.GATEWAY_ADDRESS_NAMED_TWICE)
+@fault(
+    "test_a_corrected_gateway_address_heals",
+    cause=causes.GATEWAY_ADDRESS_NAMED_TWICE,
+    root_cause=causes.GATEWAY_ADDRESS_NAMED_TWICE,
+    cites=[("Service remote/istio-system/second-gateway", "spec.externalIPs", "[")],
+)
 def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
     info = watched(mesh).info
@@ -94,7 +118,12 @@ def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
     mutations.apply(watched(mesh).kube, [service], watched(mesh).system_namespace, undo)
 
 
-@fault("test_istiod_starts_without_the_remotes_api_server", cause=causes.REMOTE_CLUSTER_TIMEOUT_LONG)
+@fault(
+    "test_istiod_starts_without_the_remotes_api_server",
+    cause=causes.REMOTE_CLUSTER_TIMEOUT_LONG,
+    root_cause=causes.REMOTE_CLUSTER_TIMEOUT_LONG,
+    cites=[("Deployment primary/istio-system/istiod", "PILOT_REMOTE_CLUSTER_TIMEOUT", "30m")],
+)
 def istiod_waits_for_every_remote(mesh: Mesh, undo: ExitStack) -> None:
     """Istiod gives a remote that does not answer half an hour before it gets ready without it."""
     _istiod_with(mesh, {"PILOT_REMOTE_CLUSTER_TIMEOUT": "30m"}, undo)

@@ -31,6 +31,8 @@ _FAULTS = MANIFESTS / "faults"
     "test_networks_are_named_alike_everywhere",
     cause=causes.REMOTE_SECRET_MISSING,
     spares_local=False,
+    root_cause=causes.REMOTE_SECRET_MISSING,
+    cites=[("Secret primary/istio-system/istio-remote-secret-remote", "data", "not there")],
 )
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret is deleted: istiod forgets the remote's endpoints, for the clients of both clusters."""
@@ -48,6 +50,8 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
     hangs=True,
+    root_cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+    cites=[("Service remote/istio-system/istio-eastwestgateway", "topology.istio.io/network", "not set")],
 )
 def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service loses its network label: istiod knows no gateway and hands out pod addresses."""
@@ -61,6 +65,8 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     "test_networks_are_named_alike_everywhere",
     cause=causes.MESH_NETWORKS_REGISTRY_WRONG,
     modes=(NetworkMode.MESH_NETWORKS,),
+    root_cause=causes.MESH_NETWORKS_REGISTRY_WRONG,
+    cites=[("ConfigMap primary/istio-system/istio", ".endpoints", "Kubernetes")],
 )
 def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's fromRegistry says Kubernetes, not its cluster's id; pods that tell their network go on."""
@@ -73,6 +79,8 @@ def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     modes=(NetworkMode.MESH_NETWORKS,),
     hangs=True,
+    root_cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+    cites=[("ConfigMap primary/istio-system/istio", ".gateways", "[]")],
 )
 def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's network has no gateway in meshNetworks: istiod hands out pod addresses."""
@@ -83,6 +91,8 @@ def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
     "test_each_version_takes_its_own_path",
     cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
+    root_cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+    cites=[("Service remote/istio-system/istio-eastwestgateway", "topology.istio.io/network", "not set")],
 )
 def pods_dialled_past_the_unlabelled_gateway(mesh: Mesh, undo: ExitStack) -> None:
     """The networks are joined, and the remote gateway's Service has no network label: only the paths are wrong."""
@@ -94,6 +104,8 @@ def pods_dialled_past_the_unlabelled_gateway(mesh: Mesh, undo: ExitStack) -> Non
     "test_each_version_takes_its_own_path",
     cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     modes=(NetworkMode.MESH_NETWORKS,),
+    root_cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+    cites=[("ConfigMap primary/istio-system/istio", ".gateways", "[]")],
 )
 def pods_dialled_past_the_unnamed_gateway(mesh: Mesh, undo: ExitStack) -> None:
     """The networks are joined, and meshNetworks names no gateway of the remote: only the paths are wrong."""
@@ -101,7 +113,12 @@ def pods_dialled_past_the_unnamed_gateway(mesh: Mesh, undo: ExitStack) -> None:
     gateway_not_told(mesh, undo)
 
 
-@fault("test_both_versions_answer", cause=causes.SERVICES_NOT_EXPOSED)
+@fault(
+    "test_both_versions_answer",
+    cause=causes.SERVICES_NOT_EXPOSED,
+    root_cause=causes.SERVICES_NOT_EXPOSED,
+    cites=[("Gateways primary/istio-system", "tls.mode", "none is AUTO_PASSTHROUGH")],
+)
 def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     """The AUTO_PASSTHROUGH gateway is deleted: port 15443 has no filter chain for any service."""
     kube, namespace = watching(mesh).kube, watching(mesh).system_namespace
@@ -113,6 +130,8 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     "test_endpoints_are_near_pods_and_the_far_gateway",
     cause=causes.GATEWAY_ADDRESS_WRONG,
     hangs=True,
+    root_cause=causes.GATEWAY_ADDRESS_WRONG,
+    cites=[("/istio-system/istio", "", "192.0.2.1")],
 )
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service, or meshNetworks, tells an address that nobody has."""
@@ -127,7 +146,15 @@ def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
     )
 
 
-@fault("test_gateway_passes_to_its_own_pods", cause=causes.SERVICE_NOT_EXPORTED)
+@fault(
+    "test_gateway_passes_to_its_own_pods",
+    cause=causes.SERVICE_NOT_EXPORTED,
+    root_cause=causes.SERVICE_NOT_EXPORTED,
+    cites=[
+        ("Service primary/sample/helloworld", "networking.istio.io/exportTo", "."),
+        ("Service remote/sample/helloworld", "networking.istio.io/exportTo", "."),
+    ],
+)
 def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
     """The Service may be seen by its own namespace only; the gateways are in another, and open connections go on."""
     private = {"metadata": {"annotations": {"networking.istio.io/exportTo": "."}}}
@@ -135,7 +162,12 @@ def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
         mutations.patch(cluster.kube, "Service", workloads.SERVICE, mesh.info.namespace, private, undo)
 
 
-@fault("test_each_hop_of_a_far_answer_is_logged", cause=causes.GATEWAY_BYPASSED)
+@fault(
+    "test_each_hop_of_a_far_answer_is_logged",
+    cause=causes.GATEWAY_BYPASSED,
+    root_cause=causes.GATEWAY_BYPASSED,
+    cites=[("Service remote/istio-system/istio-eastwestgateway", "spec.selector", "app=gateway-bypassed")],
+)
 def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
     """A relay at the remote gateway's address leads straight to helloworld: TLS, answers, clients' logs stay whole."""
     kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
@@ -150,25 +182,48 @@ def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
     mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"selector": selector}}, undo)
 
 
-@fault("test_cluster_local_service_stays_at_home", cause=causes.MESH_CONFIG_UNREADABLE)
+@fault(
+    "test_cluster_local_service_stays_at_home",
+    cause=causes.MESH_CONFIG_UNREADABLE,
+    root_cause=causes.MESH_CONFIG_UNREADABLE,
+    cites=[("ConfigMap primary/istio-system/istio", "data.mesh.enablePrometheusMerge", "perhaps")],
+)
 def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
     """A field of the mesh configuration has a value of another kind: istiod goes on with what it had, and logs it."""
     mesh.change_mesh_config({"enablePrometheusMerge": "perhaps"}, undo)
 
 
-@fault("test_subsets_keep_clients_in_their_cluster", cause=causes.OLDER_RULE)
+@fault(
+    "test_subsets_keep_clients_in_their_cluster",
+    cause=causes.OLDER_RULE,
+    root_cause=causes.OLDER_RULE,
+    cites=[("VirtualService primary/sample/helloworld-everywhere", "spec.hosts", "helloworld")],
+)
 def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
     """Another VirtualService for helloworld was there first: of two for one host, sidecars get the older."""
     mesh.apply_rules(_FAULTS / "older-virtual-service.yaml", undo)
 
 
-@fault("test_headless_service_stays_at_home", cause=causes.RULE_SENDS_ELSEWHERE)
+@fault(
+    "test_headless_service_stays_at_home",
+    cause=causes.RULE_SENDS_ELSEWHERE,
+    root_cause=causes.RULE_SENDS_ELSEWHERE,
+    cites=[("VirtualService primary/sample/", "destination.host", "helloworld")],
+)
 def headless_sent_on(mesh: Mesh, undo: ExitStack) -> None:
     """A VirtualService sends the headless service's requests on to helloworld, whose endpoints are in both clusters."""
     mesh.apply_rules(_FAULTS / "headless-sent-on.yaml", undo)
 
 
-@fault("test_each_version_runs_in_one_cluster", cause=causes.BOTH_VERSIONS_EVERYWHERE)
+@fault(
+    "test_each_version_runs_in_one_cluster",
+    cause=causes.BOTH_VERSIONS_EVERYWHERE,
+    root_cause=causes.BOTH_VERSIONS_EVERYWHERE,
+    cites=[
+        ("Deployment primary/sample/helloworld-v2", "version", "v2"),
+        ("Deployment remote/sample/helloworld-v1", "version", "v1"),
+    ],
+)
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""
     for cluster, other in ((mesh[route.near], mesh[route.far]) for route in mesh.routes):
@@ -184,7 +239,13 @@ def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
         mutations.apply(cluster.kube, [deployment], mesh.info.namespace, undo)
 
 
-@fault("test_local_traffic_stays_local", cause=causes.POLICY_DENIES, spares_local=False)
+@fault(
+    "test_local_traffic_stays_local",
+    cause=causes.POLICY_DENIES,
+    spares_local=False,
+    root_cause=causes.POLICY_DENIES,
+    cites=[("AuthorizationPolicy primary/sample/near-pods-refuse", "spec.action", "DENY")],
+)
 def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     """An authorization policy denies every request to helloworld, in both clusters."""
     mesh.apply_rules(_FAULTS / "near-pods-refuse.yaml", undo)
@@ -195,6 +256,11 @@ def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.ACCESS_LOG_FORMAT_UNKNOWN,
     verdict=Verdict.INCONCLUSIVE,
     spares_local=False,
+    root_cause=causes.ACCESS_LOG_FORMAT_UNKNOWN,
+    cites=[
+        ("Telemetry primary/sample/access-log-reformatted", "providers", "access-log-reformatted"),
+        ("ConfigMap primary/istio-system/istio", "logFormat", "X-REQUEST-ID"),
+    ],
 )
 def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said.
@@ -215,13 +281,20 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     verdict=Verdict.INCONCLUSIVE,
     spares_local=False,
     hangs=True,
+    root_cause=causes.ACCESS_LOG_OFF,
+    cites=[("ConfigMap primary/istio-system/istio", "data.mesh.accessLogFile", '""')],
 )
 def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: no access log is written at all, so that no path can be proven or refuted."""
     mesh.change_mesh_config({"accessLogFile": ""}, undo)
 
 
-@fault("test_each_version_takes_its_own_path", cause=causes.POD_FORWARDS)
+@fault(
+    "test_each_version_takes_its_own_path",
+    cause=causes.POD_FORWARDS,
+    root_cause=causes.POD_FORWARDS,
+    cites=[("Pod primary/sample/helloworld-forwarder", "metadata.labels", "app=helloworld")],
+)
 def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
     """A trap: a pod of the primary answers as the far version, for it asks the other network itself."""
     documents = manifests.load(_FAULTS / "forwarder.yaml")

@@ -22,7 +22,12 @@ from splithorizon.undo import mutations
 _FAULTS = MANIFESTS / "faults"
 
 
-@fault("test_one_root_is_served_by_both_gateways", cause=causes.ROOTS_DIFFER)
+@fault(
+    "test_one_root_is_served_by_both_gateways",
+    cause=causes.ROOTS_DIFFER,
+    root_cause=causes.ROOTS_DIFFER,
+    cites=[("ConfigMap remote/sample/istio-ca-root-cert", "data.root-cert.pem", "SHA-256")],
+)
 def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's workloads are told to trust another root, and istiod may not correct it; what runs goes on."""
     forbid_writing("configmaps", mesh, undo)
@@ -31,43 +36,78 @@ def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     mutations.patch(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, told, undo)
 
 
-@fault("test_one_root_is_served_by_both_gateways", cause=causes.NO_MUTUAL_TLS)
+@fault(
+    "test_one_root_is_served_by_both_gateways",
+    cause=causes.NO_MUTUAL_TLS,
+    root_cause=causes.NO_MUTUAL_TLS,
+    cites=[("PeerAuthentication primary/sample/no-mutual-tls", "spec.mtls.mode", "DISABLE")],
+)
 def no_mutual_tls(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's sidecars speak no TLS: no gateway passes anything on to them, and within a cluster all goes on."""
     mesh.apply_rules(_FAULTS / "no-mutual-tls.yaml", undo)
 
 
-@fault("test_strangers_are_refused", cause=causes.NO_CLIENT_CERTIFICATE_DEMANDED)
+@fault(
+    "test_strangers_are_refused",
+    cause=causes.NO_CLIENT_CERTIFICATE_DEMANDED,
+    root_cause=causes.NO_CLIENT_CERTIFICATE_DEMANDED,
+    cites=[("EnvoyFilter primary/sample/no-certificate-demanded", ".patch.value", "no-certificate-demanded")],
+)
 def no_certificate_demanded(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's sidecars answer clients that have no certificate; those of the mesh notice nothing."""
     mesh.apply_rules(_FAULTS / "no-certificate-demanded.yaml", undo)
 
 
-@fault("test_strangers_are_refused", cause=causes.ANY_ROOT_TRUSTED)
+@fault(
+    "test_strangers_are_refused",
+    cause=causes.ANY_ROOT_TRUSTED,
+    root_cause=causes.ANY_ROOT_TRUSTED,
+    cites=[("EnvoyFilter primary/sample/any-root-taken", "trust_chain_verification", "ACCEPT_UNTRUSTED")],
+)
 def any_root_taken(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's sidecars answer clients with a certificate of any root; those of the mesh notice nothing."""
     mesh.apply_rules(_FAULTS / "any-root-taken.yaml", undo)
 
 
-@fault("test_gateway_knows_only_its_services", cause=causes.ANY_NAME_PASSED)
+@fault(
+    "test_gateway_knows_only_its_services",
+    cause=causes.ANY_NAME_PASSED,
+    root_cause=causes.ANY_NAME_PASSED,
+    cites=[("EnvoyFilter primary/istio-system/any-name-passed", "default_filter_chain", "any-name")],
+)
 def any_name_passed(mesh: Mesh, undo: ExitStack) -> None:
     """Both gateways pass on to helloworld whatever comes to 15443, by any name or none."""
     mesh.apply_rules(_FAULTS / "any-name-passed.yaml", undo, system=True)
 
 
-@fault("test_identity_crosses_the_gateway", cause=causes.ADMITTED_BY_ANOTHER_POLICY)
+@fault(
+    "test_identity_crosses_the_gateway",
+    cause=causes.ADMITTED_BY_ANOTHER_POLICY,
+    root_cause=causes.ADMITTED_BY_ANOTHER_POLICY,
+    cites=[("AuthorizationPolicy primary/sample/everyone-admitted", "spec.action", "ALLOW")],
+)
 def everyone_admitted(mesh: Mesh, undo: ExitStack) -> None:
     """A second policy lets everyone ask helloworld: that of whoever named an account is worth nothing then."""
     mesh.apply_rules(_FAULTS / "everyone-admitted.yaml", undo)
 
 
-@fault("test_plain_text_is_refused", cause=causes.PLAIN_TEXT_ADMITTED)
+@fault(
+    "test_plain_text_is_refused",
+    cause=causes.PLAIN_TEXT_ADMITTED,
+    root_cause=causes.PLAIN_TEXT_ADMITTED,
+    cites=[("PeerAuthentication primary/sample/plain-text-admitted", "spec.mtls.mode", "PERMISSIVE")],
+)
 def plain_text_admitted(mesh: Mesh, undo: ExitStack) -> None:
     """Helloworld's own PeerAuthentication is PERMISSIVE, in a mesh that is STRICT; those of the mesh notice nothing."""
     mesh.apply_rules(_FAULTS / "plain-text-admitted.yaml", undo)
 
 
-@fault("test_workloads_are_known_by_their_own_certificates", cause=causes.CERTIFICATE_SHORT_LIVED)
+@fault(
+    "test_workloads_are_known_by_their_own_certificates",
+    cause=causes.CERTIFICATE_SHORT_LIVED,
+    root_cause=causes.CERTIFICATE_SHORT_LIVED,
+    cites=[("Pod primary/sample/short-lived", "proxy.istio.io/config", "SECRET_TTL")],
+)
 def certificate_short_lived(mesh: Mesh, undo: ExitStack) -> None:
     """A workload of the primary is certified for half an hour."""
     (pod,) = manifests.load(_FAULTS / "short-lived-certificate.yaml")

@@ -61,13 +61,14 @@ class Timeouts:
     traffic_watched: float = 5  # a loss that a recovery still causes comes with the next push
     certificate_still_valid: float = 3600  # workload certificates live a day and are renewed long before the last hour
     dial: float = 3  # a refused connection fails at once; a dropped packet takes the whole time
+    diagnosis_read: float = 10  # one reading of a mesh of 500 services; a dead cluster is not waited for longer
     heartbeat: float = 8  # a line of progress at least every 10 s
     poll: float = 0.5  # between two attempts of a long wait; the first attempts follow each other sooner
 
     def scaled(self, factor: float) -> Timeouts:
         """Multiply the deadlines by ``factor``; leave progress output, Leases, expiry and intervals as they are."""
         fixed = {
-            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid",
+            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid", "diagnosis_read",
             "lease_renewed", "lease_expires", "namespace_expires",
         }  # fmt: skip
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}

@@ -21,9 +21,10 @@ _API_OF = {
         "discovery.k8s.io/v1": "EndpointSlice",
         "networking.istio.io/v1": ("DestinationRule Gateway ServiceEntry Sidecar VirtualService WorkloadEntry"),
         "networking.istio.io/v1alpha3": "EnvoyFilter",
+        "networking.istio.io/v1beta1": "ProxyConfig",
         "networking.k8s.io/v1": "NetworkPolicy",
         "rbac.authorization.k8s.io/v1": "ClusterRole ClusterRoleBinding Role RoleBinding",
-        "security.istio.io/v1": "AuthorizationPolicy PeerAuthentication",
+        "security.istio.io/v1": "AuthorizationPolicy PeerAuthentication RequestAuthentication",
         "telemetry.istio.io/v1": "Telemetry",
     }.items()
     for kind in kinds.split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from splithorizon.kube import credentials
 
 # Seconds to connect, and to wait for the next bytes of an answer; a healthy API server needs milliseconds.
 REQUEST_TIMEOUT = (3, 30)
+_PIECE = 64 * 1024
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # The client library keeps one table per process of the files that it has written, without a lock.
 _CONNECTING = threading.Lock()
@@ -24,6 +26,10 @@ _CONNECTING = threading.Lock()
 
 class NoAnswer(EnvironmentBroke):
     """The API server did not answer. It may have carried out the request."""
+
+
+class TooLarge(EnvironmentBroke):
+    """The answer is larger than its reader allows, or takes longer: nothing of it is used."""
 
 
 class Refused(EnvironmentBroke):
@@ -108,6 +114,65 @@ class ApiServer:
             # After the request: the library may have got a new token from an exec plug-in.
             self._keep_tokens(client.configuration)
         return Answer(content, _date(answer.headers))
+
+    def read(self, path: str, *, query: Sequence[tuple[str, str]] = (), limit: int, within: float) -> bytes:
+        """Read a path, at most ``limit`` bytes of it and for at most ``within`` seconds.
+
+        Raises TooLarge where the answer is larger or takes longer, and as ``send`` does.
+        """
+        deadline = time.monotonic() + within
+        connect, _ = REQUEST_TIMEOUT
+        client = self._connected()
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        content = bytearray()
+        try:
+            answer = client.request(
+                "GET", path, query_params=list(query), header_params={"Accept": "application/json, */*"},
+                serialize=False, _request_timeout=(min(connect, within), within),
+            )  # fmt: skip
+            try:
+                for piece in answer.stream(_PIECE):
+                    content += piece
+                    if len(content) > limit or time.monotonic() > deadline:
+                        said = f"more than {limit} bytes" if len(content) > limit else f"not read within {within:.1f} s"
+                        raise TooLarge(f"the answer of the {self._role} cluster to {path} is too large", seen=said)
+            except BaseException:
+                # A connection with half an answer in it is of no use to the next request.
+                answer.close()
+                raise
+        except ApiException as error:
+            if not error.status:
+                raise self._no_answer(error.reason) from None
+            what = f"the {self._role} cluster's API server refused GET {path}"
+            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
+        except (HTTPError, OSError) as error:
+            raise self._no_answer(error) from None
+        finally:
+            self._keep_tokens(client.configuration)
+        return bytes(content)
+
+    def status_for(self, token: str, path: str, *, within: float) -> int:
+        """The HTTP status by which the server answers another bearer token; 0 where there is no answer.
+
+        It is asked at our own kubeconfig's address, and not through a proxy. The token is in a header alone.
+        """
+        from urllib3 import PoolManager
+        from urllib3.exceptions import HTTPError
+
+        configuration = self.configuration
+        if configuration.proxy:
+            return 0
+        trust = {"ca_certs": configuration.ssl_ca_cert, "cert_reqs": "CERT_REQUIRED"}
+        if not configuration.verify_ssl:
+            trust = {"cert_reqs": "CERT_NONE"}
+        with PoolManager(retries=False, timeout=within, **trust) as pool:
+            try:
+                url = f"{configuration.host.rstrip('/')}{path}?limit=1"
+                return int(pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}).status)
+            except HTTPError:
+                return 0
 
     def _connected(self) -> Any:
         with _CONNECTING:

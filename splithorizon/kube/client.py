@@ -167,16 +167,17 @@ class Kube:
             raise EnvironmentBroke(f"the log of {namespace}/{pod} ({container}) cannot be read", seen=first) from None
 
     def execute(
-        self, pod: str, namespace: str, container: str, argv: Sequence[str], *, within: float
+        self, pod: str, namespace: str, container: str, argv: Sequence[str], *, within: float, limit: int | None = None
     ) -> tuple[str, str, int]:
         """Run a command in a container; return its standard output, standard error and exit status.
 
-        Raises EnvironmentBroke if it cannot be run or does not end within ``within`` seconds.
+        Raises EnvironmentBroke if it cannot be run, prints more than ``limit`` bytes or does not end within ``within``
+        seconds.
         """
         path = f"{path_of('Pod', namespace, pod)}/exec"
         what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.role} cluster"
         query = [("container", container), *(("command", argument) for argument in argv)]
-        return pod_exec.run(self._server.configuration, path, query, what=what, within=within)
+        return pod_exec.run(self._server.configuration, path, query, what=what, within=within, limit=limit)
 
     def port_forward(
         self, pod: str, namespace: str, port: int, *, within: float
@@ -198,6 +199,14 @@ class Kube:
     def request(self, path: str) -> str:
         """Read any path of the API server, such as ``/readyz``."""
         return self._server.send("GET", path).decode(errors="replace")
+
+    def read(self, path: str, query: Sequence[tuple[str, str]] = (), *, limit: int, within: float) -> bytes:
+        """Read any path, at most ``limit`` bytes and for at most ``within`` seconds; raises TooLarge beyond that."""
+        return self._server.read(path, query=query, limit=limit, within=within)
+
+    def status_for(self, token: str, path: str, *, within: float) -> int:
+        """The HTTP status by which the API server answers a bearer token that asks for a path; 0 for no answer."""
+        return self._server.status_for(token, path, within=within)
 
     def _apply(self, document: Object, namespace: str | None, *, dry_run: bool = False) -> Object:
         space, name = namespace_of(document, namespace), document["metadata"]["name"]

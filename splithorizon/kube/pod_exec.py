@@ -15,12 +15,19 @@ _STREAMS = (("stdout", "true"), ("stderr", "true"))
 
 
 def run(
-    configuration: Any, path: str, query: Sequence[tuple[str, str]], *, what: str, within: float
+    configuration: Any,
+    path: str,
+    query: Sequence[tuple[str, str]],
+    *,
+    what: str,
+    within: float,
+    limit: int | None = None,
 ) -> tuple[str, str, int]:
     """Run the command in ``query``; return its standard output, standard error and exit status.
 
-    ``what`` names the command in errors. Raises EnvironmentBroke if it cannot be run, the stream is cut off, or it does
-    not end within ``within`` seconds. It then goes on in the container, because Kubernetes cannot stop it.
+    ``what`` names the command in errors. Raises EnvironmentBroke if it cannot be run, the stream is cut off, it prints
+    more than ``limit`` bytes, or it does not end within ``within`` seconds. It then goes on in the container, because
+    Kubernetes cannot stop it.
     """
     import websocket
 
@@ -35,6 +42,8 @@ def run(
                     break
                 if data:
                     channels[data[0]] += data[1:]
+                if limit is not None and sum(map(len, channels.values())) > limit:
+                    raise EnvironmentBroke(f"{what} printed more than {limit} bytes")
     except websocket.WebSocketTimeoutException:
         seen = (channels[_STDERR] or channels[_STDOUT])[-300:].decode(errors="replace")
         raise EnvironmentBroke(f"{what} did not end within {within:g} s", seen=seen) from None

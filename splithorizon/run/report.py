@@ -281,7 +281,19 @@ class Diagnosis:
     fix: str = ""
     """The command or change that fixes it."""
     consequences: tuple[str, ...] = ()
-    """The behaviours that failed because of it, by the names of their modules."""
+    """The behaviours that failed because of it, by the stems of their modules."""
+    witness: str = ""
+    """What shows that it has an effect: a proxy's state, traffic, or a failed check."""
+
+
+@dataclass(frozen=True, config=_config())
+class Note:
+    """Something in the configuration that would be a cause, and that nothing shows to have an effect."""
+
+    cause_id: Text
+    """The cause that it would be, by id."""
+    evidence: tuple[Fact, ...] = ()
+    """What was read of it."""
 
 
 @dataclass(frozen=True, config=_config())
@@ -361,6 +373,12 @@ class RunReport:
     """A command that shows more about the reason; empty if the results have commands."""
     diagnosis: Diagnosis | None = None
     """The cause that explains the failures; null if there is none."""
+    other_causes: tuple[Diagnosis, ...] = ()
+    """Causes that stand beside it and do not follow from it."""
+    undiagnosed: str = ""
+    """Why failures have no diagnosis: no known cause fits, or the mesh could not be read; empty where they have one."""
+    notes: tuple[Note, ...] = ()
+    """What the diagnosis found in the configuration and nothing shows to have an effect."""
     conditions: tuple[Condition, ...] = ()
     """The conditions under which the verdict was reached."""
     not_restored: tuple[NotRestored, ...] = ()

@@ -143,9 +143,14 @@ def markdown(report: RunReport) -> str:
         title = "Not restored" if change.pending else "Left alone"
         lines += [f"**{title}**: {_cell(change.object)}: {_cell(change.reason)}", ""]
         lines += [*_fenced(change.command, "sh"), ""] if change.command else []
-    if (cause := report.diagnosis) is not None:
-        lines += [f"**Root cause**: {_cell(cause.text)} ({_cell(cause.cause_id)})", ""]
-        lines += [*_fenced(cause.fix, "sh"), ""] if cause.fix else []
+    for title, cause in _causes(report):
+        lines += [f"**{title.capitalize()}**: {_cell(cause.text)} ({_cell(cause.cause_id)})", ""]
+        lines += [f"- {_cell(f'{fact.object}: {fact.field}: {fact.value}')}" for fact in cause.evidence]
+        lines += [f"- seen: {_cell(cause.witness)}"] if cause.witness else []
+        lines += [f"- explains: {_cell(', '.join(cause.consequences))}"] if cause.consequences else []
+        lines += ["", *_fenced(cause.fix, "sh"), ""] if cause.fix else [""]
+    if report.undiagnosed:
+        lines += [f"**Root cause**: {_cell(report.undiagnosed)}", ""]
     lines += _lines(_counts(report))
     if report.inconclusive_reason:
         lines += ["", f"Because: {_cell(_reason(report))}"]
@@ -213,15 +218,25 @@ def _pending_first(report: RunReport) -> list[NotRestored]:
 
 
 def _root_cause(page: _Page) -> None:
-    if (cause := page.report.diagnosis) is None:
-        return
-    page.prose(f"ROOT CAUSE: {cause.text} ({cause.cause_id})", style="bold red")
-    for fact in cause.evidence:
-        page.prose(f"{fact.object}: {fact.field} is {fact.value}", indent=4)
-    if cause.consequences:
-        page.prose(f"explains: {', '.join(cause.consequences)}", indent=4)
-    if cause.fix:
-        page.command(cause.fix)
+    for title, cause in _causes(page.report):
+        page.prose(f"{title.upper()}: {cause.text} ({cause.cause_id})", style="bold red")
+        for fact in cause.evidence:
+            page.prose(f"{fact.object}: {fact.field}: {fact.value}", indent=4)
+        if cause.witness:
+            page.prose(f"seen: {cause.witness}", indent=4)
+        if cause.consequences:
+            page.prose(f"explains: {', '.join(cause.consequences)}", indent=4)
+        if cause.fix:
+            page.command(cause.fix)
+    if page.report.undiagnosed:
+        page.prose(f"ROOT CAUSE: {page.report.undiagnosed}", style="bold yellow")
+
+
+def _causes(report: RunReport) -> Iterator[tuple[str, reports.Diagnosis]]:
+    if report.diagnosis is not None:
+        yield "root cause", report.diagnosis
+    for cause in report.other_causes:
+        yield "and, apart from it, root cause", cause
 
 
 def _tested(page: _Page) -> None:

@@ -111,6 +111,7 @@ def test_nothing_is_said_between_steps_or_after_the_end(progress: Progress, line
 
 def test_the_heartbeat_beats_by_itself_also_after_closing(lines: list[str]) -> None:
     """On the real clock, for as long as it takes."""
+    before = set(threading.enumerate())
     progress = Progress(lines.append, heartbeat=0.01, encoding="utf-8")
 
     def one_more(than: int) -> None:

@@ -276,7 +276,7 @@ def test_what_was_not_restored_comes_first_and_then_the_root_cause() -> None:
         "    kubectl get it",
         "",
         "ROOT CAUSE: a namespace lacks its network (network-label-missing)",
-        "    remote Namespace istio-system: metadata.labels is {}",
+        "    remote Namespace istio-system: metadata.labels: {}",
         "    explains: test_each_version_takes_its_own_path",
         "    kubectl label namespace istio-system topology.istio.io/network=remote-network",
         "",

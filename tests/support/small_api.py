@@ -204,17 +204,20 @@ class _Handler(BaseHTTPRequestHandler):
         return 201, content
 
     def _listed(self, path: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
-        wanted, fields = (
-            dict(part.split("=", 1) for part in query.get(name, [""])[0].split(",") if part)
+        labels, fields = (
+            [part for part in query.get(name, [""])[0].split(",") if part]
             for name in ("labelSelector", "fieldSelector")
         )
+        wanted, named = dict(part.split("=", 1) for part in labels if "=" in part), {p for p in labels if "=" not in p}
+        selected = dict(part.split("=", 1) for part in fields)
         found = []
         for key, kept in self.server.objects.items():
             namespaced = key.replace(f"/namespaces/{kept['metadata'].get('namespace', '')}", "", 1)
             if (
                 f"{path}/{kept['metadata']['name']}" in (key, namespaced)
                 and wanted.items() <= (kept["metadata"].get("labels") or {}).items()
-                and all(_field(kept, field) == value for field, value in fields.items())
+                and named <= (kept["metadata"].get("labels") or {}).keys()
+                and all(_field(kept, field) == value for field, value in selected.items())
             ):
                 found.append(kept)
         return found

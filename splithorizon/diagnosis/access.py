@@ -1,0 +1,69 @@
+"""What a reading needs to know of a mesh before it reads: plain records, built from any model of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from splithorizon.kube.client import Kube
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic import workloads
+
+
+@dataclass(frozen=True)
+class ClusterAccess:
+    """One cluster: how it is reached, and what it is in the mesh.
+
+    ``control_plane`` is the name of the cluster whose istiod manages it, its own where one runs there. ``gateways``
+    are the addresses of its east-west gateway that are known to be right, as host:port; empty where none are.
+    """
+
+    name: str
+    kube: Kube
+    network: str
+    cluster_id: str
+    system_namespace: str
+    control_plane: str
+    gateways: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The Service that a diagnosis is about, with others of its namespace that matter as well.
+
+    ``client`` is a label selector for the pods that send; any pod with a sidecar in the namespace where it is empty.
+    """
+
+    namespace: str
+    service: str
+    others: tuple[str, ...] = ()
+    client: str = ""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The Service itself first."""
+        return (self.service, *self.others)
+
+
+def of_mesh(mesh: Mesh) -> tuple[tuple[ClusterAccess, ...], Target, str]:
+    """The records of a mesh that the suite knows, the Service that it tests, and the mesh's revision."""
+    clusters = tuple(
+        ClusterAccess(
+            name=cluster.info.name,
+            kube=cluster.kube,
+            network=cluster.info.network,
+            cluster_id=cluster.info.cluster_id,
+            system_namespace=cluster.info.system_namespace,
+            control_plane=cluster.info.control_plane,
+            gateways=tuple(str(address) for address in cluster.info.gateways if not address.is_name),
+        )
+        for cluster in mesh
+    )
+    others = ("echo", workloads.HEADLESS, *(workloads.helloworld_of(cluster.info.version) for cluster in mesh))
+    target = Target(mesh.info.namespace, workloads.SERVICE, others, f"app={workloads.CLIENT}")
+    return clusters, target, mesh.info.revision
+
+
+def control_planes(clusters: Iterable[ClusterAccess]) -> tuple[str, ...]:
+    """The names of the clusters in which an istiod runs."""
+    return tuple(dict.fromkeys(one.control_plane for one in clusters))

@@ -1,0 +1,1 @@
+"""Reads a mesh once: objects, control planes and proxies, as plain data."""

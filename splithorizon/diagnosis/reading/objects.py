@@ -1,0 +1,169 @@
+"""Reads the objects of one cluster, page by page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import yaml
+
+from splithorizon.diagnosis.access import ClusterAccess, Target
+from splithorizon.diagnosis.reading.budget import Budget, Spent
+from splithorizon.diagnosis.reading.model import Object, RemoteSecret
+from splithorizon.istio.names import ROOT_CONFIG_MAP, config_map_of
+from splithorizon.kube.api_resources import path_of
+from splithorizon.kube.api_server import Refused
+from splithorizon.kube.client import Kube
+
+_PAGE = "250"
+# Of one kind; what lies behind it is reported as unread.
+_PAGES = 8
+_NOT_SERVED = 404
+
+ISTIO_KINDS = (
+    "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter", "Gateway", "ServiceEntry", "WorkloadEntry",
+    "ProxyConfig", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Telemetry",
+)  # fmt: skip
+_OF_NAMESPACES = ("Pod", "Service", "EndpointSlice", "Deployment")
+_OF_CLUSTER = ("Namespace", "Node", "MutatingWebhookConfiguration", "NetworkPolicy", "ClusterRoleBinding")
+# Containers' environment and probes matter; what a kubelet adds for everyone does not.
+_USELESS = ("managedFields", "ownerReferences", "generateName", "selfLink")
+_USELESS_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration", "sidecar.istio.io/status")
+
+
+def kinds(access: ClusterAccess, target: Target) -> Iterator[tuple[str, str | None, str]]:
+    """What is listed of a cluster: kind, namespace, label selector. Some kinds come more than once."""
+    for kind in _OF_NAMESPACES:
+        for namespace in dict.fromkeys((target.namespace, access.system_namespace)):
+            yield kind, namespace, ""
+    # Gateways may be in a namespace of their own; these Services are few.
+    yield "Service", None, "topology.istio.io/network"
+    for kind in _OF_CLUSTER:
+        yield kind, None, ""
+    yield "ClusterRole", None, "app=istio-reader"
+    if access.control_plane == access.name:
+        for kind in ISTIO_KINDS:
+            yield kind, None, ""
+
+
+def listed(kube: Kube, kind: str, namespace: str | None, labels: str, budget: Budget) -> list[Object]:
+    """Every object of a kind, in pages; none where the API server does not serve the kind."""
+    found: list[Object] = []
+    token = ""
+    for _ in range(_PAGES):
+        query = [("limit", _PAGE), *([("labelSelector", labels)] if labels else [])]
+        query += [("continue", token)] if token else []
+        try:
+            answer = kube.read(path_of(kind, namespace), query, limit=budget.limit, within=budget.seconds)
+        except Refused as refused:
+            if refused.status == _NOT_SERVED:
+                return found
+            raise
+        budget.spend(len(answer))
+        page = json.loads(answer)
+        found += (trimmed(one, kind) for one in page.get("items") or [])
+        if not (token := str((page.get("metadata") or {}).get("continue", ""))):
+            return found
+    raise Spent(f"more than {len(found)} of them: the rest is not read")
+
+
+def config_maps(access: ClusterAccess, target: Target, revision: str, budget: Budget) -> list[Object]:
+    """The mesh configuration, and the root that the pods of the Service trust; without those that are not there."""
+    wanted = [(access.system_namespace, config_map_of(revision)), (target.namespace, ROOT_CONFIG_MAP)]
+    found = []
+    for namespace, name in wanted:
+        with suppress(_NotThere):
+            found.append(trimmed(_one(access.kube, "ConfigMap", namespace, name, budget), "ConfigMap"))
+    return found
+
+
+class _NotThere(Exception):
+    pass
+
+
+def _one(kube: Kube, kind: str, namespace: str, name: str, budget: Budget) -> Object:
+    try:
+        answer = kube.read(path_of(kind, namespace, name), limit=budget.limit, within=budget.seconds)
+    except Refused as refused:
+        if refused.status == _NOT_SERVED:
+            raise _NotThere from None
+        raise
+    budget.spend(len(answer))
+    one: Object = json.loads(answer)
+    return one
+
+
+def trimmed(one: Object, kind: str) -> Object:
+    """An object without what no rule looks at, and with the kind that a list leaves out."""
+    metadata = {key: value for key, value in one.get("metadata", {}).items() if key not in _USELESS}
+    if annotations := metadata.get("annotations"):
+        kept = {key: value for key, value in annotations.items() if key not in _USELESS_ANNOTATIONS}
+        metadata["annotations"] = kept
+    trimmed_one = {**one, "kind": kind, "metadata": metadata}
+    if kind == "Node":
+        trimmed_one = {"kind": kind, "metadata": metadata}
+    if kind == "MutatingWebhookConfiguration":
+        trimmed_one["webhooks"] = [_without_bundle(webhook) for webhook in one.get("webhooks") or []]
+    return trimmed_one
+
+
+def _without_bundle(webhook: Mapping[str, Any]) -> Object:
+    """A CA bundle by its length and hash: nobody reads more of it."""
+    client = dict(webhook.get("clientConfig") or {})
+    if bundle := str(client.pop("caBundle", "")):
+        client["caBundle"] = f"{len(bundle)} characters, SHA-256 {hashlib.sha256(bundle.encode()).hexdigest()[:16]}"
+    return {**webhook, "clientConfig": client}
+
+
+def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], budget: Budget) -> list[RemoteSecret]:
+    """The data keys of the remote secrets of one control plane, and how each cluster answers its token."""
+    found = listed_secrets(access.kube, access.system_namespace, budget)
+    authorities = {one.name: _authority(one, budget) for one in others}
+    secrets = []
+    for secret in found:
+        for cluster_id, encoded in (secret.get("data") or {}).items():
+            metadata = secret["metadata"]
+            server, authority, token = _kubeconfig(str(encoded))
+            known = [name for name, own in authorities.items() if own and own == authority]
+            leads_to = (
+                known[0] if len(known) == 1 else next((one.name for one in others if one.cluster_id == cluster_id), "")
+            )
+            reached = next((one for one in others if one.name == leads_to), None)
+            answer = (
+                reached.kube.status_for(token, path_of("Pod", None), within=budget.seconds) if reached and token else 0
+            )
+            secrets.append(
+                RemoteSecret(metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, answer)
+            )
+    return secrets
+
+
+def listed_secrets(kube: Kube, namespace: str, budget: Budget) -> list[Object]:
+    """The remote secrets as they are; they hold credentials, so nothing of them is kept."""
+    query = [("limit", _PAGE), ("labelSelector", "istio/multiCluster=true")]
+    answer = kube.read(path_of("Secret", namespace), query, limit=budget.limit, within=budget.seconds)
+    budget.spend(len(answer))
+    items: list[Object] = json.loads(answer).get("items") or []
+    return items
+
+
+def _authority(access: ClusterAccess, budget: Budget) -> str:
+    with suppress(Exception):
+        found = _one(access.kube, "ConfigMap", "kube-system", "kube-root-ca.crt", budget)
+        return str(found["data"]["ca.crt"]).strip()
+    return ""
+
+
+def _kubeconfig(encoded: str) -> tuple[str, str, str]:
+    """Server, CA and token; what cannot be read is empty."""
+    with suppress(ValueError, yaml.YAMLError, KeyError, TypeError, IndexError):
+        content = yaml.safe_load(base64.b64decode(encoded))
+        cluster = content["clusters"][0]["cluster"]
+        user = content["users"][0]["user"]
+        authority = base64.b64decode(cluster.get("certificate-authority-data", "")).decode().strip()
+        return str(cluster.get("server", "")), authority, str(user.get("token", ""))
+    return "", "", ""

@@ -1,0 +1,250 @@
+"""Reads what an Envoy holds of the Services that are diagnosed, and what it logged of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from splithorizon.diagnosis.reading.budget import Budget
+from splithorizon.diagnosis.reading.control_plane import PROXY_CONTAINER, Attempt, asked, envoy
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, LogCount, Object, Proxy
+from splithorizon.kube.api_resources import path_of
+from splithorizon.kube.client import Kube
+from splithorizon.traffic import access_log
+
+_LINES = "6000"
+_LOG_BYTES = 4 * 1024 * 1024
+_HEALTHY = {"eds_health_status": "HEALTHY"}
+# A sentence of Envoy's holds addresses and ids; so much of it tells one kind from another.
+_FAILURE = 90
+_METADATA = ("NETWORK", "CLUSTER_ID", "LABELS", "ISTIO_VERSION", "REQUESTED_NETWORK_VIEW", "UNPRIVILEGED_POD")
+
+
+def read(
+    kube: Kube,
+    kind: str,
+    namespace: str,
+    pod: str,
+    *,
+    hosts: tuple[str, ...],
+    ports: tuple[int, ...],
+    since: datetime | None,
+    budget: Budget,
+    attempt: Attempt,
+) -> Proxy:
+    """The pages of one Envoy, cut down to ``hosts`` and their ports, and its log since a moment; all of it if None."""
+    got: list[str] = []
+
+    def page(name: str, path: str) -> Any:
+        found = attempt(
+            f"{name} of {namespace}/{pod}",
+            lambda: asked(kube, envoy(namespace, pod), path, budget),
+        )
+        if found is not None:
+            got.append(name)
+        return found or {}
+
+    either = "|".join(re.escape(host) for host in hosts)
+    wanted = re.compile(rf"(^|[|_.])({either})(:|$)")
+    numbers = "|".join(map(str, ports)) or "0"
+    listeners = "^virtualInbound$" if kind == SERVER else "15443$" if kind == GATEWAY else rf"_({numbers})$"
+    statuses = page(
+        "clusters", f"/clusters?format=json&filter={quote('inbound|' + either if kind == SERVER else either)}"
+    )
+    dumped = page("config", _dump("dynamic_active_clusters", f".*({either}).*"))
+    warming = page("warming", _dump("dynamic_warming_clusters", ".*"))
+    routed = page("routes", _dump("dynamic_route_configs", f".*({numbers}|{either}).*")) if kind == CLIENT else {}
+    listened = page("listeners", _dump("dynamic_listeners", f".*{listeners.removeprefix('^')}"))
+    open_ports = page("listening", "/listeners?format=json") if kind == GATEWAY else {}
+    identity = page("identity", "/server_info")
+    log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, since, budget))
+    if log is not None:
+        got.append("log")
+    configs = [one for one in _configs(dumped) if wanted.search(str(one.get("cluster", {}).get("name", "")))]
+    return Proxy(
+        kind,
+        pod,
+        namespace,
+        metadata={key: value for key, value in _metadata(identity).items() if key in _METADATA},
+        endpoints={
+            one["name"]: tuple(map(_host, one.get("host_statuses", [])))
+            for one in statuses.get("cluster_statuses", [])
+            if wanted.search(one["name"]) or (kind == SERVER and one["name"].startswith("inbound"))
+        },
+        clusters={one["cluster"]["name"]: _cluster(one["cluster"]) for one in configs},
+        hosts=tuple(
+            virtual
+            for one in _configs(routed)
+            for virtual in one.get("route_config", {}).get("virtual_hosts", [])
+            if any(wanted.search(domain) for domain in virtual.get("domains", []))
+        ),
+        listeners=tuple(_listener(one, wanted) for one in _configs(listened) if "active_state" in one),
+        listening={
+            int(one["local_address"]["socket_address"]["port_value"]): str(one.get("name", ""))
+            for one in open_ports.get("listener_statuses", [])
+            if "socket_address" in one.get("local_address", {})
+        },
+        rejected=tuple(_rejected((*_configs(warming), *_configs(dumped), *_configs(listened), *_configs(routed)))),
+        log=log or (),
+        read=tuple(got),
+    )
+
+
+def _dump(resource: str, name: str) -> str:
+    return f"/config_dump?resource={resource}&name_regex={quote(name)}"
+
+
+def _configs(page: Mapping[str, Any]) -> list[Object]:
+    return list(page.get("configs") or [])
+
+
+def _metadata(identity: Mapping[str, Any]) -> Object:
+    found: Object = (identity.get("node") or {}).get("metadata") or {}
+    return found
+
+
+def _rejected(configs: Iterable[Object]) -> Iterable[Object]:
+    """What Envoy refused when it was last sent, with its reason."""
+    for one in configs:
+        if state := one.get("error_state"):
+            failed = state.get("failed_configuration") or {}
+            name = one.get("name") or failed.get("name") or one.get("cluster", {}).get("name") or ""
+            yield {"name": name, "details": str(state.get("details", ""))[:500]}
+
+
+def _host(one: Mapping[str, Any]) -> Host:
+    place = one["address"].get("socket_address") or {"address": "", "port_value": 0}
+    counts = {stat["name"]: int(stat.get("value", 0)) for stat in one.get("stats", [])}
+    health = one.get("health_status", {})
+    locality = one.get("locality") or {}
+    host = f"[{place['address']}]" if ":" in place["address"] else place["address"]
+    return Host(
+        f"{host}:{place['port_value']}",
+        weight=int(one.get("weight", 1)),
+        priority=int(one.get("priority", 0)),
+        locality="/".join(str(locality[key]) for key in ("region", "zone", "sub_zone") if locality.get(key)),
+        health=()
+        if health == _HEALTHY
+        else tuple(sorted(name if value is True else f"{name} {value}" for name, value in health.items())),
+        requests=counts.get("rq_total", 0),
+        successes=counts.get("rq_success", 0),
+        errors=counts.get("rq_error", 0),
+        connect_failures=counts.get("cx_connect_fail", 0),
+    )
+
+
+def _cluster(config: Mapping[str, Any]) -> Object:
+    """A cluster's configuration without its certificates' sources, which are long and all alike."""
+    kept = {
+        key: value
+        for key, value in config.items()
+        if key not in ("transport_socket_matches", "transport_socket", "@type")
+    }
+    sockets = [match.get("transport_socket", {}).get("name") for match in config.get("transport_socket_matches", [])]
+    one = config.get("transport_socket", {}).get("name")
+    return {**kept, "transport_sockets": [*sockets, *([one] if one else [])]}
+
+
+def _listener(one: Mapping[str, Any], wanted: re.Pattern[str]) -> Object:
+    """A listener by its chains: what they match, which filters they have, and what is special about these."""
+    listener = one["active_state"].get("listener") or {}
+    chains = list(listener.get("filter_chains", []))
+    default = listener.get("default_filter_chain")
+    return {
+        "name": one.get("name", ""),
+        "chains": [
+            _chain(chain)
+            for chain in chains
+            if not (names := chain.get("filter_chain_match", {}).get("server_names"))
+            or any(wanted.search(name) for name in names)
+        ],
+        "all_chains": len(chains),
+        "default": _chain(default) if default else None,
+    }
+
+
+def _chain(chain: Mapping[str, Any]) -> Object:
+    socket = chain.get("transport_socket") or {}
+    tls = socket.get("typed_config") or {}
+    return {
+        "match": chain.get("filter_chain_match", {}),
+        "filters": [one.get("name", "") for one in chain.get("filters", [])],
+        "settings": {
+            one["name"]: one["typed_config"]
+            for one in (*_nested(chain), *chain.get("filters", []))
+            if one.get("name") not in _ORDINARY and one.get("typed_config")
+        },
+        "http_filters": [one.get("name", "") for one in _nested(chain)],
+        "routes": [_route_name(one) for one in chain.get("filters", []) if _route_name(one)],
+        "access_log": [_log_format(one) for one in _access_logs(chain)],
+        "tls": {
+            "socket": socket.get("name", ""),
+            "client_certificate": tls.get("require_client_certificate"),
+            "verification": (
+                ((tls.get("common_tls_context") or {}).get("combined_validation_context") or {}).get(
+                    "default_validation_context"
+                )
+                or {}
+            ).get("trust_chain_verification"),
+        },
+    }
+
+
+_ORDINARY = frozenset(
+    {
+        "envoy.filters.network.http_connection_manager", "envoy.filters.network.tcp_proxy", "envoy.filters.http.router",
+        "envoy.filters.http.grpc_stats", "envoy.filters.http.cors", "istio.stats", "istio.metadata_exchange",
+        "envoy.filters.http.alpn", "istio.alpn",
+    }
+)  # fmt: skip
+
+
+def _nested(chain: Mapping[str, Any]) -> list[Object]:
+    return [
+        http for one in chain.get("filters", []) for http in (one.get("typed_config") or {}).get("http_filters", [])
+    ]
+
+
+def _route_name(one: Mapping[str, Any]) -> str:
+    return str(((one.get("typed_config") or {}).get("rds") or {}).get("route_config_name", ""))
+
+
+def _access_logs(chain: Mapping[str, Any]) -> list[Object]:
+    return [log for one in chain.get("filters", []) for log in (one.get("typed_config") or {}).get("access_log", [])]
+
+
+def _log_format(log: Mapping[str, Any]) -> Object:
+    config = log.get("typed_config") or {}
+    text = ((config.get("log_format") or {}).get("text_format_source") or {}).get("inline_string", "")
+    return {"name": log.get("name", ""), "path": config.get("path", ""), "format": text or config.get("log_format", {})}
+
+
+def _log(kube: Kube, namespace: str, pod: str, since: datetime | None, budget: Budget) -> tuple[LogCount, ...]:
+    query = [("container", PROXY_CONTAINER), ("tailLines", _LINES)]
+    query += [("sinceTime", since.isoformat(timespec="seconds"))] if since else []
+    limit = min(_LOG_BYTES, budget.limit)
+    text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=limit, within=budget.seconds)
+    budget.spend(len(text))
+    return counted(access_log.parse(text.decode(errors="replace")).lines)
+
+
+def counted(lines: Iterable[access_log.AccessLogLine]) -> tuple[LogCount, ...]:
+    """The lines of an access log, those that are alike counted; the most frequent first."""
+    counts = Counter(
+        (
+            line.response_code or 0,
+            line.response_flags or "",
+            line.response_code_details or "",
+            line.upstream_cluster or "",
+            line.upstream_host or "",
+            line.authority or "",
+            re.sub(r"\d+\.\d+\.\d+\.\d+(:\d+)?", "…", line.transport_failure or "")[:_FAILURE],
+            line.route_name or "",
+        )
+        for line in lines
+    )
+    return tuple(LogCount(count, *kind) for kind, count in counts.most_common())

@@ -1,0 +1,249 @@
+"""One reading of a whole mesh: all clusters side by side, bounded in time and size, with what could not be read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime
+from typing import TypeVar
+
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.diagnosis import scope
+from splithorizon.diagnosis.access import ClusterAccess, Target
+from splithorizon.diagnosis.reading import control_plane, objects, proxies
+from splithorizon.diagnosis.reading.budget import READING_BYTES, Budget
+from splithorizon.diagnosis.reading.model import (
+    CLIENT,
+    GATEWAY,
+    SERVER,
+    Cluster,
+    Istiod,
+    Object,
+    Proxy,
+    Reading,
+    RemoteSecret,
+    Unread,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL
+from splithorizon.kube.api_server import Refused
+
+T = TypeVar("T")
+
+# Requests to one API server at a time: no burden, and fewer than the client library keeps connections.
+_AT_ONCE = 8
+_PODS_OF_A_KIND = 2
+# What a rule stumbles over in a page of an unknown form is the page's fault.
+_UNREADABLE = (EnvironmentBroke, ValueError, KeyError, TypeError, AttributeError, OSError)
+
+
+def read(
+    clusters: Sequence[ClusterAccess],
+    target: Target,
+    revision: str = "",
+    *,
+    since: datetime | None = None,
+    seconds: float | None = None,
+    size: int = READING_BYTES,
+) -> Reading:
+    """Read everything that decides between causes, once; access logs only ``since`` a moment.
+
+    What cannot be read is listed in the reading. Nothing is raised for it, nothing is created and nothing changed.
+    """
+    begun = time.monotonic()
+    budget = Budget(timeouts().diagnosis_read if seconds is None else seconds, size)
+    reader = _Reader(tuple(clusters), target, revision or "default", since, budget)
+    found = reader.clusters()
+    return Reading(
+        clusters=found,
+        namespace=target.namespace,
+        service=target.service,
+        others=target.others,
+        revision=revision or "default",
+        domain="cluster.local",
+        unread=tuple(sorted(reader.unread, key=str)),
+        seconds=round(time.monotonic() - begun, 2),
+        size=budget.spent,
+    )
+
+
+class _Reader:
+    """Reads in two rounds: the objects, then the programs in the pods that the objects name."""
+
+    def __init__(
+        self,
+        clusters: tuple[ClusterAccess, ...],
+        target: Target,
+        revision: str,
+        since: datetime | None,
+        budget: Budget,
+    ) -> None:
+        self._clusters = clusters
+        self._target = target
+        self._revision = revision
+        self._since = since
+        self._budget = budget
+        self._mutex = threading.Lock()
+        self.unread: list[Unread] = []
+
+    def clusters(self) -> tuple[Cluster, ...]:
+        with ExitStack() as stack:
+            pools = {one.name: stack.enter_context(ThreadPoolExecutor(_AT_ONCE)) for one in self._clusters}
+            listed = {one.name: list(self._objects(pools[one.name], one)) for one in self._clusters}
+            secrets = {
+                one.name: pools[one.name].submit(self._secrets, one)
+                for one in self._clusters
+                if one.control_plane == one.name
+            }
+            known = {name: _joined(futures) for name, futures in listed.items()}
+            inside = {one.name: list(self._proxies(pools[one.name], one, known[one.name])) for one in self._clusters}
+            istiods = {one.name: list(self._istiods(pools[one.name], one, known[one.name])) for one in self._clusters}
+            return tuple(
+                Cluster(
+                    one.name,
+                    one.network,
+                    one.cluster_id,
+                    one.system_namespace,
+                    one.control_plane,
+                    one.gateways,
+                    objects=known[one.name],
+                    secrets=tuple(secrets[one.name].result() or ()) if one.name in secrets else (),
+                    istiods=tuple(future.result() for future in istiods[one.name]),
+                    proxies=tuple(future.result() for future in inside[one.name]),
+                )
+                for one in self._clusters
+            )
+
+    def _attempt(self, cluster: str, what: str, step: Callable[[], T]) -> T | None:
+        try:
+            return step()
+        except _UNREADABLE as error:
+            with self._mutex:
+                self.unread.append(Unread(cluster, what, _reason(error)))
+            return None
+
+    def _objects(
+        self, pool: ThreadPoolExecutor, access: ClusterAccess
+    ) -> Iterator[tuple[str, Future[list[Object] | None]]]:
+        for kind, namespace, labels in objects.kinds(access, self._target):
+            where = (
+                f"{kind} objects" + (f" in {namespace}" if namespace else "") + (f" with {labels}" if labels else "")
+            )
+
+            def step(kind: str = kind, namespace: str | None = namespace, labels: str = labels) -> list[Object]:
+                return objects.listed(access.kube, kind, namespace, labels, self._budget)
+
+            yield kind, pool.submit(self._attempt, access.name, where, step)
+
+        def maps() -> list[Object]:
+            return objects.config_maps(access, self._target, self._revision, self._budget)
+
+        yield "ConfigMap", pool.submit(self._attempt, access.name, "ConfigMaps", maps)
+
+    def _secrets(self, access: ClusterAccess) -> list[RemoteSecret] | None:
+        def step() -> list[RemoteSecret]:
+            return objects.remote_secrets(access, self._clusters, self._budget)
+
+        return self._attempt(access.name, "remote secrets", step)
+
+    def _istiods(
+        self, pool: ThreadPoolExecutor, access: ClusterAccess, known: dict[str, tuple[Object, ...]]
+    ) -> Iterator[Future[Istiod]]:
+        hosts = self._hosts()
+        for pod in known.get("Pod", ()):
+            labels = labels_of(pod)
+            if labels.get("app") == "istiod" and labels.get(REVISION_LABEL, "default") == self._revision and _runs(pod):
+                yield pool.submit(
+                    control_plane.read, access.kube, namespace_of(pod), name_of(pod), hosts, self._budget,
+                    lambda what, step: self._attempt(access.name, what, step),
+                )  # fmt: skip
+
+    def _proxies(
+        self, pool: ThreadPoolExecutor, access: ClusterAccess, known: dict[str, tuple[Object, ...]]
+    ) -> Iterator[Future[Proxy]]:
+        ports = tuple(
+            int(port["port"])
+            for service in known.get("Service", ())
+            if name_of(service) in self._target.services and namespace_of(service) == self._target.namespace
+            for port in spec_of(service).get("ports") or []
+        )
+        for kind, pod in chosen(known, self._target):
+            yield pool.submit(
+                proxies.read, access.kube, kind, namespace_of(pod), name_of(pod), hosts=self._hosts(),
+                ports=tuple(dict.fromkeys(ports)), since=self._since, budget=self._budget,
+                attempt=lambda what, step: self._attempt(access.name, what, step),
+            )  # fmt: skip
+
+    def _hosts(self) -> tuple[str, ...]:
+        return tuple(f"{service}.{self._target.namespace}.svc.cluster.local" for service in self._target.services)
+
+
+def chosen(known: dict[str, tuple[Object, ...]], target: Target) -> Iterator[tuple[str, Object]]:
+    """The pods whose Envoys are read: two clients, two pods of the Service and two of each gateway, at most."""
+    pods = [pod for pod in known.get("Pod", ()) if _runs(pod) and scope.has_sidecar(pod)]
+    ours = [pod for pod in pods if namespace_of(pod) == target.namespace]
+    service = next(
+        (
+            one
+            for one in known.get("Service", ())
+            if name_of(one) == target.service and namespace_of(one) == target.namespace
+        ),
+        None,
+    )
+    behind = [pod for pod in ours if service and scope.selects(spec_of(service).get("selector"), labels_of(pod))]
+    # One that is named as the Service's others are serves too, whatever the selector says now.
+    behind = behind or [pod for pod in ours if labels_of(pod).get("app") == target.service]
+    wanted = dict(part.split("=", 1) for part in target.client.split(",") if part)
+    clients = [pod for pod in ours if (wanted.items() <= labels_of(pod).items() if wanted else pod not in behind)]
+    for pod in (clients or behind)[:_PODS_OF_A_KIND]:
+        yield CLIENT, pod
+    for pod in behind[:_PODS_OF_A_KIND]:
+        yield SERVER, pod
+    gateways = [pod for pod in pods if is_gateway(pod, known.get("Service", ()))]
+    for pod in gateways[:_PODS_OF_A_KIND]:
+        yield GATEWAY, pod
+
+
+def is_gateway(pod: Object, services: Sequence[Object]) -> bool:
+    """Whether a pod is of an east-west gateway: by Istio's own label, or because such a Service selects it."""
+    if labels_of(pod).get("istio") == "eastwestgateway":
+        return True
+    return any(
+        scope.selects(spec_of(service).get("selector"), labels_of(pod))
+        for service in services
+        if namespace_of(service) == namespace_of(pod)
+        and (
+            NETWORK_LABEL in labels_of(service)
+            or any(port.get("port") == GATEWAY_PORT for port in scope.ports(service))
+        )
+        and labels_of(pod).get("app") != "istiod"
+    )
+
+
+def _runs(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _joined(futures: Sequence[tuple[str, Future[list[Object] | None]]]) -> dict[str, tuple[Object, ...]]:
+    """Objects by kind, each once; a kind of which nothing could be read is absent."""
+    found: dict[str, dict[tuple[str, str], Object]] = {}
+    for kind, future in futures:
+        if (listed := future.result()) is not None:
+            known = found.setdefault(kind, {})
+            known.update({(namespace_of(one), name_of(one)): one for one in listed})
+    return {kind: tuple(known.values()) for kind, known in found.items()}
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, Refused):
+        return f"HTTP {error.status}: {error.message}"[:200]
+    if isinstance(error, EnvironmentBroke):
+        return f"{error.what}{f': {error.seen}' if error.seen else ''}"[:200]
+    return f"{type(error).__name__}: {error}"[:200]

@@ -1,0 +1,134 @@
+"""Decides: of all that the rules find, what everything else follows from, with its evidence and its consequences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from splithorizon.diagnosis import causes as c
+from splithorizon.diagnosis import root_causes as r
+from splithorizon.diagnosis import rules as _  # noqa: F401  # they register themselves
+from splithorizon.diagnosis.finding import RULES, Case, Fact, Finding
+from splithorizon.diagnosis.reading.model import Reading, Unread
+
+NO_KNOWN_CAUSE = "no known cause fits"
+
+# What a cause makes follow, where both are found: the second is no cause of its own then.
+_MAKES_FOLLOW = {
+    c.REMOTE_SECRET_AT_LOOPBACK.id: {c.API_SERVER_UNREACHABLE.id, c.REMOTE_SECRET_MISSING.id},
+    c.REMOTE_SECRET_KEY_WRONG.id: {
+        c.REMOTE_SECRET_MISSING.id,
+        c.API_SERVER_UNREACHABLE.id,
+        c.PROXY_CLUSTER_ID_WRONG.id,
+    },
+    c.REMOTE_SECRET_WITHOUT_KUBECONFIG.id: {c.REMOTE_SECRET_MISSING.id, c.API_SERVER_UNREACHABLE.id},
+    c.REMOTE_SECRET_REFUSED.id: {c.API_SERVER_UNREACHABLE.id, c.ISTIOD_MAY_NOT_WRITE.id},
+    r.ISTIOD_NOT_READY.id: {one.id for one in (*r.READ, *c.REGISTRY)} - {r.ISTIOD_NOT_READY.id},
+    c.SERVICES_NOT_EXPOSED.id: {c.GATEWAY_NOT_LISTENING.id, r.GATEWAY_PORT_LEADS_ELSEWHERE.id},
+    c.GATEWAY_NOT_SERVING.id: {c.GATEWAY_SERVICE_SELECTS_ABSENT_POD.id, c.SERVICES_NOT_EXPOSED.id},
+    c.SYSTEM_NAMESPACE_WITHOUT_NETWORK.id: {c.POD_WITHOUT_NETWORK.id},
+    r.SELECTOR_MISSES_PODS.id: {c.POD_NOT_READY.id},
+    r.WEBHOOK_LEADS_NOWHERE.id: {c.WEBHOOK_NOT_CALLED.id},
+    c.NAMESPACE_NOT_INJECTED.id: {c.WEBHOOK_NOT_CALLED.id},
+    r.RULE_PICKS_SUBSET.id: {c.OLDER_RULE.id},
+    c.RULE_SENDS_ELSEWHERE.id: {c.OLDER_RULE.id},
+    c.REQUEST_TIME_LIMITED.id: {c.OLDER_RULE.id},
+    r.FAULT_INJECTED.id: {c.OLDER_RULE.id},
+}
+# Readiness of istiod says why it is not ready: the pod's reason is the cause, and that none is ready follows.
+_EXPLAINS_ISTIOD = frozenset(
+    one.id for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED)
+)
+
+
+@dataclass(frozen=True)
+class RootCause:
+    """One cause that nothing else found explains: its evidence, what mends it, and the checks that failed by it."""
+
+    finding: Finding
+    consequences: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The cause's id."""
+        return self.finding.cause.id
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a reading shows: root causes, the first of them first, and what is only noted.
+
+    ``tie`` says that the first two stand in the same place and that the reading does not show which came first.
+    ``unexplained`` are failed checks that follow from none of them.
+    """
+
+    root_causes: tuple[RootCause, ...]
+    notes: tuple[Finding, ...] = ()
+    unexplained: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    tie: bool = False
+
+    @property
+    def text(self) -> str:
+        """One sentence: the root causes, or that none is known, and what could not be read."""
+        if self.root_causes:
+            said = "; and ".join(one.finding.cause.text for one in self.root_causes)
+            return f"{said} (none of them shows to be the first)" if self.tie else said
+        unread = f"; not read: {'; '.join(map(str, self.unread[:_SHOWN]))}" if self.unread else ""
+        more = f" and {len(self.unread) - _SHOWN} more" if len(self.unread) > _SHOWN else ""
+        return f"{NO_KNOWN_CAUSE}{unread}{more}"
+
+
+_SHOWN = 3
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Ask every rule; what bears no witness is a note, and what follows from another finding is left out."""
+    found = _joined([finding for rule in RULES for finding in rule(case)])
+    borne_out = [one for one in found if one.witness]
+    notes = tuple(one for one in found if not one.witness)
+    roots = sorted(_roots(borne_out), key=lambda one: one.layer)
+    causes = tuple(RootCause(one, _consequences(case, one)) for one in roots)
+    explained = {name for one in causes for name in one.consequences}
+    return Diagnosis(
+        causes,
+        notes,
+        tuple(dict.fromkeys(one.behaviour for one in case.symptoms if one.behaviour not in explained)),
+        case.reading.unread,
+        tie=len(roots) > 1 and roots[0].layer == roots[1].layer,
+    )
+
+
+def of_reading(reading: Reading) -> Diagnosis:
+    """What a reading shows by itself, where no check was run."""
+    return diagnose(Case(reading))
+
+
+def _roots(found: Sequence[Finding]) -> list[Finding]:
+    ids = {one.cause.id for one in found}
+    explained: set[str] = set()
+    for one in ids:
+        explained |= _MAKES_FOLLOW.get(one, set()) - {one}
+    if r.ISTIOD_NOT_READY.id in ids and ids & _EXPLAINS_ISTIOD:
+        explained = (explained - _EXPLAINS_ISTIOD) | {r.ISTIOD_NOT_READY.id}
+    return [one for one in found if one.cause.id not in explained]
+
+
+def _joined(found: Sequence[Finding]) -> list[Finding]:
+    """One finding for each cause: the evidence of all that bear witness, or of all where none does."""
+    joined: dict[str, list[Finding]] = {}
+    for one in found:
+        joined.setdefault(one.cause.id, []).append(one)
+    result = []
+    for ones in joined.values():
+        strong = [one for one in ones if one.witness] or ones
+        facts: tuple[Fact, ...] = tuple(dict.fromkeys(fact for one in strong for fact in one.evidence))
+        first = strong[0]
+        follows = frozenset().union(*(one.explains for one in strong))
+        result.append(Finding(first.cause, first.layer, facts, first.fix, first.witness, follows))
+    return result
+
+
+def _consequences(case: Case, finding: Finding) -> tuple[str, ...]:
+    known = finding.explains | {finding.cause.id}
+    return tuple(dict.fromkeys(one.behaviour for one in case.symptoms if known & {*one.cause_ids}))

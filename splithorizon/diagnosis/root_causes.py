@@ -1,0 +1,143 @@
+"""Root causes that no single check can name: it takes a reading of the mesh to tell them.
+
+With those of ``splithorizon.diagnosis.causes`` they are what a diagnosis names; ids are unique over both.
+"""
+
+from __future__ import annotations
+
+from splithorizon.diagnosis.causes import REGISTRY, Cause, Registry
+
+READ = Registry()
+_new = READ.add
+
+# The mesh configuration.
+
+NAMESPACE_NOT_DISCOVERED = _new(
+    "namespace-not-discovered",
+    "discoverySelectors leave out the service's namespace: istiod does not see its Service and pods there",
+)
+SERVICE_CLUSTER_LOCAL = _new(
+    "service-cluster-local",
+    "serviceSettings make the service local to each cluster: no client gets endpoints of another",
+)
+
+# Gateways.
+
+GATEWAY_PORT_LEADS_ELSEWHERE = _new(
+    "gateway-port-leads-elsewhere",
+    "the gateway's Service sends port 15443 to a port at which something else listens, or nothing",
+)
+GATEWAY_SELECTS_NO_GATEWAY = _new(
+    "gateway-selects-no-gateway",
+    "the gateway's Service selects none of the gateway's pods",
+)
+
+# The Service.
+
+SERVICE_ABSENT = _new(
+    "service-absent",
+    "a cluster has no Service of that name: its pods are in nobody's list, or its clients know no such name",
+)
+SELECTOR_MISSES_PODS = _new(
+    "selector-misses-pods",
+    "the Service's selector does not fit the labels of its pods",
+)
+PORTS_DIFFER = _new(
+    "ports-differ",
+    "the Service's ports differ between clusters: istiod matches the ports of clusters by name",
+)
+TARGET_PORT_WRONG = _new(
+    "target-port-wrong",
+    "the Service's target port is one at which its pods do not listen",
+)
+SERVICE_KIND_DIFFERS = _new(
+    "service-kind-differs",
+    "the Service is of another kind in one cluster: without an address, or a name for something outside",
+)
+TRAFFIC_KEPT_NEAR = _new(
+    "traffic-kept-near",
+    "the Service asks to be reached as near as possible (trafficDistribution): other networks are a last resort",
+)
+TRAFFIC_KEPT_ON_NODE = _new(
+    "traffic-kept-on-node",
+    "the Service's internalTrafficPolicy is Local: a client gets endpoints of its own node alone",
+)
+NO_PODS_WANTED = _new(
+    "no-pods-wanted",
+    "the service's Deployment asks for no pods in one cluster",
+)
+POD_WITHOUT_TLS_MODE = _new(
+    "pod-without-tls-mode",
+    "a pod's label security.istio.io/tlsMode says that it speaks no mutual TLS: other networks do not get it",
+)
+WORKLOAD_ENTRY_UNREACHABLE = _new(
+    "workload-entry-unreachable",
+    "a WorkloadEntry counts among the service's pods, and nothing answers at its address",
+)
+SERVICE_ENTRY_ADDS_ENDPOINTS = _new(
+    "service-entry-adds-endpoints",
+    "a ServiceEntry for the service's own host gives clients other endpoints",
+)
+
+# Rules for clients.
+
+SIDECAR_HIDES_SERVICE = _new(
+    "sidecar-hides-service",
+    "a Sidecar resource binds the client, and its egress leaves out the service",
+)
+SIDECAR_HIDES_PORT = _new(
+    "sidecar-hides-port",
+    "a Sidecar resource binds the service's pods, and its ingress leaves out their port",
+)
+RULE_CHANGES_TLS = _new(
+    "rule-changes-tls",
+    "a DestinationRule has clients speak no mutual TLS to the service: a gateway passes nothing else on",
+)
+CONNECTIONS_LIMITED = _new(
+    "connections-limited",
+    "a rule limits the client's connections or pending requests, and what exceeds that is refused",
+)
+RULE_PICKS_SUBSET = _new(
+    "rule-picks-subset",
+    "a VirtualService sends requests to a subset that leaves out pods, or has none",
+)
+RULE_ANSWERS_ITSELF = _new(
+    "rule-answers-itself",
+    "a VirtualService has the client's sidecar answer itself, or sends the client elsewhere",
+)
+RULE_MATCHES_NOTHING = _new(
+    "rule-matches-nothing",
+    "a VirtualService matches only some requests for the service, and has no route for the others",
+)
+FAULT_INJECTED = _new(
+    "fault-injected",
+    "a rule or filter injects faults: a sidecar aborts or delays requests itself",
+)
+RATE_LIMITED = _new(
+    "rate-limited",
+    "a filter limits the rate of requests and answers 429",
+)
+FILTER_ANSWERS = _new(
+    "filter-answers",
+    "an EnvoyFilter has a proxy answer or change requests itself",
+)
+TOKEN_DEMANDED = _new(
+    "token-demanded",
+    "a RequestAuthentication refuses the requests' tokens (401)",
+)
+
+# What breaks the next pod.
+
+WEBHOOK_LEADS_NOWHERE = _new(
+    "webhook-leads-nowhere",
+    "the injection webhook names a Service or port that is not there: new pods get no sidecar, or are refused",
+)
+ISTIOD_NOT_READY = _new(
+    "istiod-not-ready",
+    "no istiod is ready: nothing is pushed, and no pod is injected",
+)
+
+
+def cause_of(id: str) -> Cause:  # noqa: A002  # the field's name
+    """The cause of an id, a check's or a reading's; raises KeyError for one that is neither."""
+    return READ[id] if id in READ else REGISTRY[id]

@@ -1,0 +1,17 @@
+"""The rules of a diagnosis, by what they look at. Each registers itself; importing this package imports all."""
+
+from __future__ import annotations
+
+from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themselves
+    control_plane,
+    filters,
+    gateways,
+    logs,
+    mesh_config,
+    networks,
+    pods,
+    policies,
+    services,
+    traffic,
+    trust,
+)

@@ -1,0 +1,390 @@
+"""What keeps istiod from knowing a cluster, or a cluster from its istiod."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Reading,
+    RemoteSecret,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import WATCH
+from splithorizon.istio.names import REVISION_LABEL
+
+_SYNCED = "synced"
+_REFUSED = (401, 403)
+_READER = "istio-reader-service-account"
+_WRITING = frozenset({"create", "update", "patch", "*"})
+# Istio's own default.
+_REMOTE_TIMEOUT_SECONDS = 30
+_SECONDS = {"h": 3600, "m": 60, "s": 1}
+
+
+@rule
+def remote_secrets(case: Case) -> Iterator[Finding]:
+    """A remote secret is missing, named wrong, leads nowhere, or its token is refused."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        if cluster.runs_istiod or any(
+            one.what == "remote secrets" and one.cluster == plane.name for one in reading.unread
+        ):
+            continue
+        watched = _watched(plane)
+        own = [one for one in plane.secrets if cluster.name == one.leads_to or cluster.cluster_id == one.cluster_id]
+        yield from _missing(cluster, plane, own, watched)
+        for secret in own:
+            yield from _wrong(case, cluster, plane, secret, watched)
+        if len(own) > 1 and len({one.cluster_id for one in own}) > 1:
+            yield _finding(
+                causes.REMOTE_NAMED_TWICE,
+                tuple(_fact(plane, one, f"leads to {one.server}") for one in own),
+                witness=_watch(plane, watched),
+                fix="delete the remote secret of the name that is not the cluster's id",
+            )
+
+
+def _missing(
+    cluster: Cluster, plane: Cluster, own: list[RemoteSecret], watched: dict[str, str] | None
+) -> Iterator[Finding]:
+    if own or (watched is not None and cluster.cluster_id and cluster.cluster_id in watched):
+        return
+    wanted = cluster.cluster_id or cluster.name
+    keys = ", ".join(f"{one.name}: {one.cluster_id}" for one in plane.secrets) or "none is there"
+    yield _finding(
+        causes.REMOTE_SECRET_MISSING,
+        (
+            Fact(
+                f"Secret {plane.name}/{plane.system_namespace}/istio-remote-secret-{wanted}",
+                "data",
+                f"not there; secrets with istio/multiCluster=true: {keys}",
+            ),
+            *_clusterz(plane, watched),
+        ),
+        witness=_watch(plane, watched) if watched is not None else "",
+        fix=f"istioctl <{cluster.name}> create-remote-secret --name {wanted} | kubectl <{plane.name}> apply -f -",
+    )
+
+
+def _wrong(
+    case: Case, cluster: Cluster, plane: Cluster, secret: RemoteSecret, watched: dict[str, str] | None
+) -> Iterator[Finding]:
+    status = (watched or {}).get(secret.cluster_id, "not watched")
+    unsynced = _watch(plane, watched) if watched is not None and status != _SYNCED else ""
+    evidence = _clusterz(plane, watched)
+    if not secret.server:
+        yield _finding(
+            causes.REMOTE_SECRET_WITHOUT_KUBECONFIG,
+            (_fact(plane, secret, "holds no kubeconfig with a server"), *evidence),
+            witness=unsynced or case.suspected(causes.REMOTE_SECRET_WITHOUT_KUBECONFIG),
+            fix="write the remote secret again with istioctl create-remote-secret",
+        )
+        return
+    if cluster.cluster_id and secret.cluster_id != cluster.cluster_id and secret.leads_to == cluster.name:
+        known = [one.cluster_id for one in plane.secrets]
+        if cluster.cluster_id not in known:
+            yield _finding(
+                causes.REMOTE_SECRET_KEY_WRONG,
+                (_fact(plane, secret, f"leads to {cluster.name}, whose id is {cluster.cluster_id}"), *evidence),
+                witness=_watch(plane, watched) if watched is not None else "",
+                fix=f"name the data key {cluster.cluster_id}",
+            )
+    if _is_loopback(secret.server):
+        yield _finding(
+            causes.REMOTE_SECRET_AT_LOOPBACK,
+            (_fact(plane, secret, f"server is {secret.server}"), *evidence),
+            witness=unsynced or case.suspected(causes.REMOTE_SECRET_AT_LOOPBACK),
+            fix=f"write the secret again with an address that {plane.name}'s istiod reaches (--server)",
+        )
+    elif secret.answer in _REFUSED:
+        yield _finding(
+            causes.REMOTE_SECRET_REFUSED,
+            (
+                _fact(plane, secret, f"{cluster.name} answers its token with HTTP {secret.answer}"),
+                *(_bindings(cluster) if secret.answer == 403 else ()),
+            ),
+            witness=f"{cluster.name}'s API server answers HTTP {secret.answer}",
+            fix="give Istio's reader account its rights again, or write the secret with a token that is valid",
+        )
+    elif unsynced and secret.answer == 200:
+        yield _finding(
+            causes.API_SERVER_UNREACHABLE,
+            (_fact(plane, secret, f"server is {secret.server}"), *evidence),
+            witness=unsynced,
+            fix=f"make {secret.server} reachable from {plane.name}'s istiod, or correct the address",
+        )
+
+
+def _finding(cause: causes.Cause, evidence: tuple[Fact, ...], *, witness: str, fix: str) -> Finding:
+    return Finding(cause, Layer.CONTROL_PLANE, evidence, fix, witness, WATCH)
+
+
+def _fact(plane: Cluster, secret: RemoteSecret, value: str) -> Fact:
+    return Fact(f"Secret {plane.name}/{secret.namespace}/{secret.name}", f"data.{secret.cluster_id}", value)
+
+
+def _watched(plane: Cluster) -> dict[str, str] | None:
+    pages = [one.clusters for one in plane.istiods if one.clusters is not None]
+    if not pages:
+        return None
+    return {str(one.get("id", "")): str(one.get("syncStatus", "")) for page in pages for one in page}
+
+
+def _clusterz(plane: Cluster, watched: dict[str, str] | None) -> tuple[Fact, ...]:
+    if watched is None:
+        return ()
+    return (Fact(f"istiod of {plane.name}", "/debug/clusterz", shown(watched)),)
+
+
+def _watch(plane: Cluster, watched: dict[str, str] | None) -> str:
+    return f"istiod of {plane.name} watches {shown(watched or {})}"
+
+
+def _bindings(cluster: Cluster) -> tuple[Fact, ...]:
+    """Whether a binding gives Istio's reader account its rights."""
+    if not cluster.read("ClusterRoleBinding"):
+        return ()
+    bound = [
+        one
+        for one in cluster.all("ClusterRoleBinding")
+        if any(subject.get("name") == _READER for subject in one.get("subjects") or [])
+    ]
+    if not bound:
+        name = f"ClusterRoleBinding {cluster.name}/istio-reader-clusterrole-{cluster.system_namespace}"
+        return (Fact(name, "subjects", f"not there: nothing binds {_READER}"),)
+    return tuple(Fact(of(cluster, one), "roleRef", shown(one.get("roleRef") or {})) for one in bound)
+
+
+def _is_loopback(server: str) -> bool:
+    host = urlsplit(server).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@rule
+def istiod_address(case: Case) -> Iterator[Finding]:
+    """The remote's Service for istiod does not lead to the primary's gateway."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        if cluster.runs_istiod or not cluster.read("EndpointSlice") or not plane.gateways:
+            continue
+        wanted = {address.rpartition(":")[0].strip("[]") for address in plane.gateways}
+        for service, slices in _istiod_slices(cluster):
+            found = sorted(
+                {str(ip) for one in slices for point in one.get("endpoints") or [] for ip in point["addresses"]}
+            )
+            if wanted & {*found} and {*found} <= wanted:
+                continue
+            absent = _absent(cluster, plane)
+            asked = case.suspected(
+                causes.ISTIOD_ADDRESS_STALE, causes.ISTIOD_UNREACHABLE, causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT
+            )
+            where = slices[0] if slices else service
+            yield Finding(
+                causes.ISTIOD_ADDRESS_STALE if found else causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,
+                Layer.CONTROL_PLANE,
+                (
+                    Fact(of(cluster, where), "endpoints", shown(found)),
+                    Fact(f"the gateway of {plane.name}", "addresses", shown(sorted(wanted))),
+                ),
+                f"let Service {name_of(service)} of {cluster.name} lead to {', '.join(sorted(wanted))} "
+                "(remotePilotAddress)",
+                absent or asked,
+                WATCH,
+            )
+
+
+def _istiod_slices(cluster: Cluster) -> Iterator[tuple[Object, list[Object]]]:
+    for service in cluster.all("Service", cluster.system_namespace):
+        name = name_of(service)
+        if name != "istiod" and not name.startswith("istiod-"):
+            continue
+        if name.startswith("istiod-revision-tag") or spec_of(service).get("selector"):
+            continue
+        slices = [
+            one
+            for one in cluster.all("EndpointSlice", cluster.system_namespace)
+            if labels_of(one).get("kubernetes.io/service-name") == name or name_of(one) == name
+        ]
+        yield service, slices
+
+
+def _absent(cluster: Cluster, plane: Cluster) -> str:
+    pages = [one.proxies for one in plane.istiods if one.proxies is not None]
+    if not pages:
+        return ""
+    connected = {str(one.get("proxy")) for page in pages for one in page}
+    absent = [f"{one.pod}.{one.namespace}" for one in cluster.proxies if f"{one.pod}.{one.namespace}" not in connected]
+    return f"not connected to an istiod of {plane.name}: {', '.join(absent)}" if absent else ""
+
+
+@rule
+def istiod_is_there(case: Case) -> Iterator[Finding]:
+    """No istiod of a control plane is ready."""
+    for plane in case.reading.config_clusters:
+        if not plane.read("Pod"):
+            continue
+        pods = [
+            pod
+            for pod in plane.all("Pod", plane.system_namespace)
+            if labels_of(pod).get("app") == "istiod"
+            and labels_of(pod).get(REVISION_LABEL, "default") == case.reading.revision
+        ]
+        if any(scope.is_ready(pod) for pod in pods):
+            continue
+        deployments = [
+            one for one in plane.all("Deployment", plane.system_namespace) if labels_of(one).get("app") == "istiod"
+        ]
+        facts = [Fact(of(plane, pod), "status.conditions Ready", "False") for pod in pods]
+        facts += [Fact(of(plane, one), "spec.replicas", shown(spec_of(one).get("replicas"))) for one in deployments]
+        yield Finding(
+            root_causes.ISTIOD_NOT_READY,
+            Layer.CONTROL_PLANE,
+            tuple(facts) or (Fact(f"Namespace {plane.name}/{plane.system_namespace}", "pods with app=istiod", "none"),),
+            f"kubectl <{plane.name}> -n {plane.system_namespace} describe pods -l app=istiod",
+            f"{len(pods)} pods of istiod in {plane.name}, none ready",
+            WATCH,
+        )
+
+
+@rule
+def reader_may_not_write(case: Case) -> Iterator[Finding]:
+    """Istiod may not write its root or its webhooks' bundle into a remote cluster, and one of them is missing."""
+    for cluster in case.reading.clusters:
+        if cluster.runs_istiod or not cluster.read("ClusterRole"):
+            continue
+        for role in cluster.all("ClusterRole"):
+            if not name_of(role).startswith("istio-reader-clusterrole"):
+                continue
+            for resource, lacking in (
+                ("configmaps", _no_root(case.reading, cluster)),
+                ("mutatingwebhookconfigurations", _no_bundle(cluster)),
+            ):
+                rules = [
+                    (number, one)
+                    for number, one in enumerate(role.get("rules") or [])
+                    if resource in (one.get("resources") or [])
+                ]
+                verbs = {verb for _, one in rules for verb in one.get("verbs") or []}
+                if not lacking or verbs & _WRITING:
+                    continue
+                field = f"rules[{rules[0][0]}]" if rules else "rules"
+                yield Finding(
+                    causes.ISTIOD_MAY_NOT_WRITE,
+                    Layer.CONTROL_PLANE,
+                    (Fact(of(cluster, role), field, f"{resource}: {shown(sorted(verbs))}"), lacking),
+                    f"give {name_of(role)} of {cluster.name} the verbs create, update and patch on {resource} again",
+                    str(lacking),
+                    frozenset({causes.CLUSTER_NOT_SYNCED.id, causes.WEBHOOK_ORPHANED.id}),
+                )
+
+
+def _no_root(reading: Reading, cluster: Cluster) -> Fact | None:
+    if not cluster.read("ConfigMap"):
+        return None
+    found = cluster.get("ConfigMap", "istio-ca-root-cert", reading.namespace)
+    if found and (found.get("data") or {}).get("root-cert.pem"):
+        return None
+    return Fact(f"ConfigMap {cluster.name}/{reading.namespace}/istio-ca-root-cert", "data.root-cert.pem", "not there")
+
+
+def _no_bundle(cluster: Cluster) -> Fact | None:
+    for one in cluster.all("MutatingWebhookConfiguration"):
+        if labels_of(one).get("app") != "sidecar-injector":
+            continue
+        for number, webhook in enumerate(one.get("webhooks") or []):
+            if not (webhook.get("clientConfig") or {}).get("caBundle"):
+                return Fact(of(cluster, one), f"webhooks[{number}].clientConfig.caBundle", "empty")
+    return None
+
+
+@rule
+def patient_istiod(case: Case) -> Iterator[Finding]:
+    """Istiod gives a remote cluster that does not answer too long before it gets ready."""
+    for plane in case.reading.config_clusters:
+        for one in plane.all("Deployment", plane.system_namespace):
+            if labels_of(one).get("app") != "istiod":
+                continue
+            for container in spec_of(one).get("template", {}).get("spec", {}).get("containers") or []:
+                for variable in container.get("env") or []:
+                    if variable.get("name") != "PILOT_REMOTE_CLUSTER_TIMEOUT":
+                        continue
+                    value = str(variable.get("value", ""))
+                    if _seconds(value) > _REMOTE_TIMEOUT_SECONDS:
+                        yield Finding(
+                            causes.REMOTE_CLUSTER_TIMEOUT_LONG,
+                            Layer.CONTROL_PLANE,
+                            (Fact(of(plane, one), "env PILOT_REMOTE_CLUSTER_TIMEOUT", value),),
+                            "take PILOT_REMOTE_CLUSTER_TIMEOUT out of istiod's environment, or lower it",
+                            case.suspected(causes.REMOTE_CLUSTER_TIMEOUT_LONG),
+                        )
+
+
+def _seconds(text: str) -> float:
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(h|m|s)(?![a-z])", text))
+
+
+@rule
+def webhooks(case: Case) -> Iterator[Finding]:
+    """An injection webhook names a Service or a port that is not there."""
+    for cluster in case.reading.clusters:
+        if not cluster.read("Service"):
+            continue
+        for one in cluster.all("MutatingWebhookConfiguration"):
+            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, case.reading.revision):
+                continue
+            facts = [
+                fact
+                for number, webhook in enumerate(one.get("webhooks") or [])
+                if (fact := _nowhere(cluster, one, number, webhook))
+            ]
+            if facts:
+                known = ", ".join(
+                    name_of(service)
+                    for service in cluster.all("Service", cluster.system_namespace)
+                    if name_of(service).startswith("istiod")
+                )
+                yield Finding(
+                    root_causes.WEBHOOK_LEADS_NOWHERE,
+                    Layer.LATENT,
+                    (facts[0], Fact(f"Services {cluster.name}/{cluster.system_namespace}", "metadata.name", known)),
+                    f"let the webhooks of {name_of(one)} name a Service that is there: {known or 'none is'}",
+                    f"{cluster.name}'s API server has no such Service or port to call",
+                )
+
+
+def _of_revision(one: Object, revision: str) -> bool:
+    labels = labels_of(one)
+    return labels.get(REVISION_LABEL, "default") == revision or "istio.io/tag" in labels
+
+
+def _nowhere(cluster: Cluster, one: Object, number: int, webhook: Object) -> Fact | None:
+    service = (webhook.get("clientConfig") or {}).get("service")
+    # Such a webhook is switched off: it is called for no object at all.
+    off = "istio.io/deactivated" in shown(webhook.get("namespaceSelector") or {})
+    if not service or off:
+        return None
+    namespace, name, port = service["namespace"], service["name"], int(service.get("port", 443))
+    if namespace != cluster.system_namespace:
+        return None
+    found = cluster.get("Service", name, namespace)
+    place = f"webhooks[{number}].clientConfig.service"
+    if found is None:
+        return Fact(of(cluster, one), f"{place}.name", f"{name}; there is no Service {namespace}/{name}")
+    if port not in [int(known["port"]) for known in scope.ports(found)]:
+        return Fact(of(cluster, one), f"{place}.port", f"{port}; Service {namespace_of(found)}/{name} has no such port")
+    return None

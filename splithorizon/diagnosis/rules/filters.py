@@ -1,0 +1,254 @@
+"""EnvoyFilters: what they patch into the proxies of clients, pods and gateways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, paths, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    CLIENT,
+    GATEWAY,
+    SERVER,
+    Cluster,
+    Object,
+    Proxy,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import REFUSED
+
+_CONTEXTS = {
+    "SIDECAR_OUTBOUND": (CLIENT, SERVER),
+    "SIDECAR_INBOUND": (SERVER, CLIENT),
+    "GATEWAY": (GATEWAY,),
+    "ANY": (CLIENT, SERVER, GATEWAY),
+}
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """One patch of a filter, with the proxies that it is for."""
+
+    plane: Cluster
+    filter: Object
+    place: str
+    body: Object
+    bound: tuple[tuple[Cluster, Proxy], ...]
+
+    @property
+    def value(self) -> Any:
+        return (self.body.get("patch") or {}).get("value") or {}
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        return frozenset(proxy.kind for _, proxy in self.bound)
+
+    def finding(self, cause: Cause, field: str, value: Any, witness: str) -> Finding:
+        facts = [Fact(of(self.plane, self.filter), f"{self.place}.patch.value{field}", shown(value))]
+        selector = scope.selector_of(self.filter)
+        pods = ", ".join(f"{cluster.name}/{proxy.pod}" for cluster, proxy in self.bound[:2])
+        facts.append(
+            Fact(
+                of(self.plane, self.filter),
+                "spec.workloadSelector.labels",
+                f"{shown(dict(selector)) or 'none'}, binds {pods}",
+            )
+        )
+        fix = f"kubectl <{self.plane.name}> -n {namespace_of(self.filter)} delete envoyfilter {name_of(self.filter)}"
+        return Finding(cause, Layer.RULE, tuple(facts), fix, witness, REFUSED | {cause.id})
+
+
+def _patches(reading: Reading) -> Iterator[_Patch]:
+    for plane, one in reading.configs("EnvoyFilter"):
+        root = state.root_namespace(reading, plane)
+        bound = [
+            (cluster, proxy)
+            for cluster in reading.clusters
+            if cluster.control_plane == plane.name
+            for proxy in cluster.proxies
+            if (pod := cluster.get("Pod", proxy.pod, proxy.namespace))
+            and scope.binds(one, root, proxy.namespace, labels_of(pod))
+        ]
+        for number, patch in enumerate(spec_of(one).get("configPatches") or []):
+            context = str((patch.get("match") or {}).get("context") or "ANY")
+            chosen = tuple(pair for pair in bound if pair[1].kind in _CONTEXTS.get(context, ()))
+            if chosen:
+                yield _Patch(plane, one, f"spec.configPatches[{number}]", patch, chosen)
+
+
+@rule
+def refused(case: Case) -> Iterator[Finding]:
+    """Envoy refuses what an EnvoyFilter made of its configuration."""
+    reading = case.reading
+    rejected = [
+        (cluster, proxy, one) for cluster in reading.clusters for proxy in cluster.proxies for one in proxy.rejected
+    ]
+    stuck = _unacknowledged(reading)
+    asked = case.suspected(causes.ENVOY_REFUSED_CONFIG)
+    for patch in _patches(reading):
+        text = f"{patch.value}"
+        for cluster, proxy in patch.bound:
+            said = next(
+                (
+                    f"Envoy of {cluster.name}'s {proxy.pod} refused {one['name'] or 'it'}: {one['details']}"
+                    for _, other, one in rejected
+                    if other is proxy and _speaks_of(one, patch.value)
+                ),
+                "",
+            )
+            late = stuck.get(f"{proxy.pod}.{proxy.namespace}", "")
+            if said or (late and asked):
+                field, value = _named(patch.value, text)
+                yield patch.finding(causes.ENVOY_REFUSED_CONFIG, field, value, said or f"{late}; {asked}")
+                break
+
+
+def _speaks_of(rejected: Object, value: Any) -> bool:
+    names = [str(one) for path, one in paths(value) if path.endswith(("name", "address")) and isinstance(one, str)]
+    return any(name and (name == rejected["name"] or name in rejected["details"]) for name in names)
+
+
+def _named(value: Any, text: str) -> tuple[str, str]:
+    for path, one in paths(value):
+        if path == "name":
+            return ".name", str(one)
+    return "", text
+
+
+def _unacknowledged(reading: Reading) -> dict[str, str]:
+    """What each proxy has been sent and has not accepted, as a sentence."""
+    found = {}
+    for plane in reading.config_clusters:
+        for istiod in plane.istiods:
+            for one in istiod.proxies or ():
+                late = [
+                    kind
+                    for kind in ("cluster", "listener", "route", "endpoint")
+                    if one.get(f"{kind}_sent", "") != one.get(f"{kind}_acked", "")
+                ]
+                if late and "cluster_id" in one:
+                    found[str(one["proxy"])] = f"{one['proxy']} has not accepted its {', '.join(late)} (/debug/syncz)"
+    return found
+
+
+@rule
+def effects(case: Case) -> Iterator[Finding]:
+    """An EnvoyFilter makes a proxy inject faults, limit, answer or trust otherwise."""
+    for patch in _patches(case.reading):
+        yield from _effect(case, patch)
+
+
+def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
+    found = dict(paths(patch.value))
+    kinds = {str(one) for path, one in found.items() if path.endswith("@type")}
+    names = {str(one) for path, one in found.items() if path.endswith("name")} | kinds
+
+    def has(word: str) -> bool:
+        return any(word in name for name in names)
+
+    def at(*suffixes: str) -> tuple[str, Any] | None:
+        return next(((f".{path}", one) for path, one in found.items() if path.rpartition(".")[2] in suffixes), None)
+
+    if has("HTTPFault") or has("filters.http.fault"):
+        for word, flag in (("abort", "FI"), ("delay", "DI")):
+            if place := at(word):
+                yield patch.finding(
+                    root_causes.FAULT_INJECTED, *place, _flagged(case.reading, patch, (flag,)) or _injected(patch)
+                )
+    if has("Buffer"):
+        place = at("max_request_bytes") or ("", patch.value)
+        yield patch.finding(causes.BODY_LIMITED, *place, case.suspected(causes.BODY_LIMITED))
+    if has("RateLimit") or has("ratelimit"):
+        place = at("token_bucket", "max_tokens", "domain") or ("", patch.value)
+        yield patch.finding(
+            root_causes.RATE_LIMITED, *place, _answers(case.reading, 429) or _flagged(case.reading, patch, ("RL",))
+        )
+    if place := at("trust_chain_verification"):
+        yield patch.finding(causes.ANY_ROOT_TRUSTED, *place, case.suspected(causes.ANY_ROOT_TRUSTED))
+    elif has("DownstreamTlsContext"):
+        place = at("name") or ("", patch.value)
+        yield patch.finding(
+            causes.NO_CLIENT_CERTIFICATE_DEMANDED, *place, case.suspected(causes.NO_CLIENT_CERTIFICATE_DEMANDED)
+        )
+    if place := at("default_filter_chain"):
+        field, chain = place
+        place = (f"{field}.name", chain["name"]) if isinstance(chain, dict) and chain.get("name") else place
+        yield patch.finding(causes.ANY_NAME_PASSED, *place, case.suspected(causes.ANY_NAME_PASSED))
+    if place := at("stream_idle_timeout", "idle_timeout"):
+        yield patch.finding(causes.SILENCE_LIMITED, *place, case.suspected(causes.SILENCE_LIMITED))
+    if place := at("timeout", "request_timeout", "max_stream_duration"):
+        witness = case.suspected(causes.REQUEST_TIME_LIMITED) or _flagged(case.reading, patch, ("UT",))
+        yield patch.finding(causes.REQUEST_TIME_LIMITED, *place, witness)
+    if place := at("max_connection_duration"):
+        yield patch.finding(causes.CONNECTION_CUT, *place, case.suspected(causes.CONNECTION_CUT))
+    if place := at("circuit_breakers"):
+        yield patch.finding(root_causes.CONNECTIONS_LIMITED, *place, _flagged(case.reading, patch, ("UO",)))
+    if place := at("lb_policy"):
+        witness = case.suspected(causes.BALANCED_WITHOUT_WEIGHTS, causes.ENDPOINTS_WEIGHTED)
+        yield patch.finding(causes.BALANCED_WITHOUT_WEIGHTS, *place, witness)
+    for word, details in _ANSWERING.items():
+        if has(word):
+            yield patch.finding(
+                root_causes.FILTER_ANSWERS, *(at("name") or ("", patch.value)), _detailed(patch, details)
+            )
+    operation = str((patch.body.get("patch") or {}).get("operation", ""))
+    if operation in ("REMOVE", "REPLACE") or at("direct_response", "redirect"):
+        where: tuple[str, Any] = at("direct_response", "redirect") or ("", operation)
+        witness = _detailed(patch, "direct_response") or _flagged(case.reading, patch, ("NR", "NC", "UF", "UC", "UH"))
+        yield patch.finding(root_causes.FILTER_ANSWERS, *where, witness)
+
+
+_ANSWERING = {
+    "Lua": "lua", "filters.http.lua": "lua", "ExtAuthz": "ext_authz", "Wasm": "wasm", "filters.http.rbac": "rbac",
+}  # fmt: skip
+
+
+def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...]) -> str:
+    """A sentence on requests that a bound proxy logged with one of the flags; empty without any."""
+    for cluster, proxy in patch.bound:
+        for line in state.logged(proxy, flags=flags):
+            if (
+                proxy.kind != CLIENT
+                or line.cluster.endswith(tuple(map(reading.host_of, reading.services)))
+                or not line.cluster
+            ):
+                return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.flags}"
+    return ""
+
+
+def _answers(reading: Reading, code: int) -> str:
+    for cluster in reading.clusters:
+        for proxy in cluster.proxies:
+            for line in proxy.log:
+                if line.code == code:
+                    return (
+                        f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {code} "
+                        f"{line.flags} {line.details}"
+                    )
+    return ""
+
+
+def _detailed(patch: _Patch, word: str) -> str:
+    for cluster, proxy in patch.bound:
+        for line in proxy.log:
+            if word in line.details and (line.code >= 400 or not line.upstream):
+                return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
+    return ""
+
+
+def _injected(patch: _Patch) -> str:
+    """A sentence on a proxy whose fault filter aborts or delays; the one that Istio puts there does neither."""
+    for cluster, proxy in patch.bound:
+        for listener in proxy.listeners:
+            for chain in listener["chains"]:
+                for setting in chain["settings"].values():
+                    if "HTTPFault" in str(setting.get("@type")) and (setting.get("abort") or setting.get("delay")):
+                        return f"Envoy of {cluster.name}'s {proxy.pod} has a fault filter in {listener['name']}"
+    return ""

@@ -1,0 +1,273 @@
+"""What the gateway's Service leads to, what listens there, and what it passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    GATEWAY,
+    Cluster,
+    Object,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio.names import GATEWAY_PORT
+
+_UNREACHABLE = ("UF", "UC", "URX", "UH", "UT", "UR")
+_PASSTHROUGH = "AUTO_PASSTHROUGH"
+_FOLLOWS = UNREACHED | {
+    causes.GATEWAY_BYPASSED.id,
+    causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD.id,
+    causes.GATEWAY_LOG_INCOMPLETE.id,
+    causes.ISTIOD_ADDRESS_STALE.id,
+    causes.ISTIOD_UNREACHABLE.id,
+    causes.GATEWAY_DROPS_PACKETS.id,
+    causes.NO_CLIENT_CERTIFICATE_DEMANDED.id,
+}
+
+
+def _failed(reading: Reading, cluster: Cluster) -> str:
+    addresses = state.gateway_addresses(reading, cluster)
+    return state.trouble(reading, addresses, flags=_UNREACHABLE) or state.failing_hosts(reading, addresses)
+
+
+@rule
+def target_port(case: Case) -> Iterator[Finding]:
+    """The gateway's Service sends the port for other networks where no listener for them is."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        pods = state.gateway_pods(cluster)
+        listening = [proxy for proxy in cluster.of(GATEWAY) if "listening" in proxy.read]
+        for service in state.gateway_services(cluster):
+            for port in scope.ports(service):
+                if port.get("port") != state.gateway_port(service):
+                    continue
+                target = _target(port, pods)
+                for proxy in listening:
+                    name = proxy.listening.get(target, "") if target else ""
+                    if name and not _is_agents(name, target):
+                        continue
+                    what = f"listens there as {name}" if name else "does not listen there"
+                    number = scope.ports(service).index(port)
+                    yield Finding(
+                        root_causes.GATEWAY_PORT_LEADS_ELSEWHERE
+                        if port.get("targetPort") not in (None, port.get("port"))
+                        else causes.GATEWAY_NOT_LISTENING,
+                        Layer.GATEWAY,
+                        (
+                            Fact(
+                                of(cluster, service, "Service"),
+                                f"spec.ports[{number}].targetPort",
+                                f"{shown(port.get('targetPort', port.get('port')))} for port {port.get('port')}",
+                            ),
+                            Fact(
+                                f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}",
+                                "listeners",
+                                f"{shown(sorted(proxy.listening))}; {what}",
+                            ),
+                        ),
+                        f"let port {port.get('port')} of the gateway's Service lead to target port {GATEWAY_PORT}",
+                        _failed(reading, cluster) or case.suspected(*_SUSPECTS),
+                        _FOLLOWS,
+                    )
+                    break
+
+
+_SUSPECTS = (causes.GATEWAY_NOT_LISTENING, causes.GATEWAY_NOT_SERVING, causes.GATEWAY_WITHOUT_TLS)
+
+
+def _is_agents(name: str, port: int) -> bool:
+    """Whether a listener is one that every proxy has for its own readiness and statistics."""
+    return name in ("readiness", "statistics") or port in (15000, 15004, 15020, 15021, 15090)
+
+
+def _target(port: Mapping[str, Any], pods: list[Object]) -> int:
+    """The number of a port's target; 0 for a name that no container has."""
+    target = port.get("targetPort", port.get("port"))
+    if isinstance(target, int):
+        return target
+    for pod in pods:
+        for container in spec_of(pod).get("containers") or []:
+            for one in container.get("ports") or []:
+                if one.get("name") == target:
+                    return int(one["containerPort"])
+    return 0
+
+
+@rule
+def selector(case: Case) -> Iterator[Finding]:
+    """The gateway's Service selects no gateway, not all of them, or something that is none."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        pods = state.gateway_pods(cluster)
+        for service in state.gateway_services(cluster):
+            own = spec_of(service).get("selector")
+            everyone = [pod for pod in cluster.all("Pod", namespace_of(service)) if scope.selects(own, labels_of(pod))]
+            chosen = [pod for pod in everyone if pod in pods]
+            strangers = [pod for pod in everyone if pod not in pods and not scope.has_sidecar(pod)]
+            if not own or not pods or (len(chosen) == len(pods) and not strangers and not _pins(own)):
+                continue
+            fact = Fact(
+                of(cluster, service, "Service"),
+                "spec.selector",
+                f"{shown(own)} selects {len(chosen)} of {len(pods)} pods of the gateway"
+                + (f", and {shown([name_of(pod) for pod in strangers])}" if strangers else ""),
+            )
+            labels = Fact(of(cluster, pods[0], "Pod"), "metadata.labels", shown(_short(pods[0])))
+            fix = f"let the Service {name_of(service)} of {cluster.name} select istio=eastwestgateway"
+            if strangers:
+                cause, witness = causes.GATEWAY_BYPASSED, case.suspected(causes.GATEWAY_BYPASSED)
+            elif chosen:
+                cause = causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
+                witness = case.suspected(causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD, causes.GATEWAY_NOT_SERVING)
+            else:
+                cause = root_causes.GATEWAY_SELECTS_NO_GATEWAY
+                witness = _failed(reading, cluster) or case.suspected(
+                    *_SUSPECTS, causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
+                )
+                if case.suspected(causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD):
+                    cause = causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
+            yield Finding(cause, Layer.GATEWAY, (fact, labels), fix, witness or _failed(reading, cluster), _FOLLOWS)
+
+
+def _pins(selector: object) -> bool:
+    """Whether a selector has a label that the pods' own Deployment does not give them."""
+    keys = {*selector} if isinstance(selector, dict) else set()
+    given = {"app", "istio", "release", "istio.io/rev", "service.istio.io/canonical-name"}
+    return not (keys & given)
+
+
+def _short(pod: Object) -> dict[str, str]:
+    return {key: value for key, value in labels_of(pod).items() if key in ("app", "istio", "version", "release")}
+
+
+@rule
+def no_pods(case: Case) -> Iterator[Finding]:
+    """A cluster has no gateway pod that runs."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        if not cluster.read("Pod") or any(scope.is_ready(pod) for pod in state.gateway_pods(cluster)):
+            continue
+        deployments = [one for one in cluster.all("Deployment") if labels_of(one).get("istio") == "eastwestgateway"]
+        wanting = [one for one in deployments if spec_of(one).get("replicas") == 0]
+        if not wanting:
+            continue
+        yield Finding(
+            causes.GATEWAY_NOT_SERVING,
+            Layer.GATEWAY,
+            tuple(Fact(of(cluster, one, "Deployment"), "spec.replicas", "0") for one in wanting),
+            f"kubectl <{cluster.name}> -n {namespace_of(wanting[0])} scale deployment {name_of(wanting[0])} "
+            "--replicas 1",
+            _failed(reading, cluster) or case.suspected(*_SUSPECTS) or case.failed("gateways_are_ready"),
+            _FOLLOWS,
+        )
+
+
+@rule
+def exposed(case: Case) -> Iterator[Finding]:
+    """No Gateway exposes the service at the port for other networks."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        pods = state.gateway_pods(cluster)
+        if not plane.read("Gateway") or not pods:
+            continue
+        passing = [
+            (gateway, number, server)
+            for gateway in plane.all("Gateway")
+            for number, server in enumerate(spec_of(gateway).get("servers") or [])
+            if (server.get("tls") or {}).get("mode") == _PASSTHROUGH
+        ]
+        good = [
+            one
+            for one in passing
+            if any(_selects(one[0], pod) for pod in pods)
+            and any(_means(host, reading.host) for host in one[2].get("hosts") or [])
+            and (one[2].get("port") or {}).get("number") == GATEWAY_PORT
+        ]
+        if good:
+            continue
+        facts = [_unfit(plane, gateway, number, server, pods) for gateway, number, server in passing] or [
+            Fact(
+                f"Gateways {plane.name}/{plane.system_namespace}",
+                "spec.servers[].tls.mode",
+                f"none is {_PASSTHROUGH}; {len(plane.all('Gateway'))} Gateways: "
+                f"{shown([name_of(one) for one in plane.all('Gateway')])}",
+            )
+        ]
+        yield Finding(
+            causes.SERVICES_NOT_EXPOSED,
+            Layer.GATEWAY,
+            tuple(facts),
+            f"kubectl <{plane.name}> -n {plane.system_namespace} apply -f expose-services.yaml: a Gateway for "
+            f"istio=eastwestgateway with a {_PASSTHROUGH} server at {GATEWAY_PORT} for *.local",
+            unexposed(reading, cluster),
+            _FOLLOWS | {causes.ANY_NAME_PASSED.id, causes.PLAIN_TEXT_AT_GATEWAY.id},
+        )
+
+
+def unexposed(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on a gateway whose listener has no filter chain for the service; empty where each has one."""
+    for proxy in cluster.of(GATEWAY):
+        if "listeners" not in proxy.read:
+            continue
+        names = {
+            name
+            for one in proxy.listeners
+            for chain in one["chains"]
+            for name in chain["match"].get("server_names", [])
+        }
+        if not any(name.endswith(f"_.{reading.host}") for name in names):
+            return f"the gateway {proxy.pod} of {cluster.name} has no filter chain for {reading.host}"
+    return ""
+
+
+def _selects(gateway: Object, pod: Object) -> bool:
+    wanted = spec_of(gateway).get("selector") or {}
+    return wanted.items() <= labels_of(pod).items()
+
+
+def _means(host: str, service: str) -> bool:
+    return scope.host_matches(host.rpartition("/")[2], service)
+
+
+def _unfit(plane: Cluster, gateway: Object, number: int, server: Object, pods: list[Object]) -> Fact:
+    if not any(_selects(gateway, pod) for pod in pods):
+        value = f"{shown(spec_of(gateway).get('selector'))} selects none of {len(pods)} pods of the gateway"
+        return Fact(of(plane, gateway, "Gateway"), "spec.selector", value)
+    if (server.get("port") or {}).get("number") != GATEWAY_PORT:
+        return Fact(of(plane, gateway, "Gateway"), f"spec.servers[{number}].port", shown(server.get("port")))
+    return Fact(of(plane, gateway, "Gateway"), f"spec.servers[{number}].hosts", shown(server.get("hosts")))
+
+
+@rule
+def hairpin(case: Case) -> Iterator[Finding]:
+    """A gateway passes the service's requests on to another network."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for proxy in cluster.of(GATEWAY):
+            for name, hosts in proxy.endpoints.items():
+                if not name.startswith("outbound_.") or not name.endswith(f"_.{reading.host}"):
+                    continue
+                for other in reading.clusters:
+                    passed = [one for one in hosts if one.address in state.gateway_addresses(reading, other)]
+                    if other.network != cluster.network and passed:
+                        view = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
+                        yield Finding(
+                            causes.GATEWAY_HAIRPIN, Layer.GATEWAY,
+                            (
+                                Fact(f"Pod {cluster.name}/{proxy.namespace}/{proxy.pod}",
+                                     "env ISTIO_META_REQUESTED_NETWORK_VIEW", shown(view or None)),
+                                Fact(f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}", name, passed[0].address),
+                            ),
+                            "set ISTIO_META_REQUESTED_NETWORK_VIEW of the gateway to its own network",
+                            f"Envoy of {proxy.pod} passes {reading.host} on to {passed[0].address} of {other.name}",
+                            UNREACHED | {causes.GATEWAY_HAIRPIN.id, causes.BOTH_VERSIONS_EVERYWHERE.id},
+                        )  # fmt: skip

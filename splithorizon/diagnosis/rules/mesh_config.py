@@ -1,0 +1,165 @@
+"""Settings of the mesh configuration that hide a service, and one that istiod cannot read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import yaml
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of
+from splithorizon.diagnosis.rules.follows import UNREACHED
+
+
+@rule
+def discovery_selectors(case: Case) -> Iterator[Finding]:
+    """DiscoverySelectors leave out the namespace of the service in a cluster."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        selectors = state.mesh_config(reading, plane).get("discoverySelectors") or []
+        namespace = cluster.get("Namespace", reading.namespace)
+        if not selectors or namespace is None:
+            continue
+        if any(scope.matches_labels(one, labels_of(namespace)) for one in selectors):
+            continue
+        yield Finding(
+            root_causes.NAMESPACE_NOT_DISCOVERED,
+            Layer.MESH_CONFIG,
+            (
+                _config(reading, plane, "discoverySelectors", selectors),
+                Fact(of(cluster, namespace), "metadata.labels", shown(dict(labels_of(namespace)))),
+            ),
+            f"label the namespace {reading.namespace} of {cluster.name} as the selectors demand",
+            state.lacking(reading, cluster),
+            UNREACHED,
+        )
+
+
+@rule
+def cluster_local(case: Case) -> Iterator[Finding]:
+    """ServiceSettings make the service cluster-local."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        settings = state.mesh_config(reading, plane).get("serviceSettings") or []
+        best: tuple[int, bool, int, str] = (-1, False, 0, "")
+        for number, one in enumerate(settings):
+            for host in one.get("hosts") or []:
+                # The most specific host decides, as in Istio.
+                if scope.host_matches(host, reading.host) and len(host.lstrip("*")) >= best[0]:
+                    best = (len(host.lstrip("*")), bool((one.get("settings") or {}).get("clusterLocal")), number, host)
+        if not best[1]:
+            continue
+        lacking = [
+            said
+            for cluster in reading.clusters
+            if cluster.control_plane == plane.name and (said := state.lacking(reading, cluster, far_only=True))
+        ]
+        value = f"clusterLocal=true for hosts {best[3]}"
+        yield Finding(
+            root_causes.SERVICE_CLUSTER_LOCAL,
+            Layer.MESH_CONFIG,
+            (_config(reading, plane, f"serviceSettings[{best[2]}]", value),),
+            f"take {reading.host} out of serviceSettings",
+            lacking[0] if lacking else "",
+            UNREACHED,
+        )
+
+
+@rule
+def exports(case: Case) -> Iterator[Finding]:
+    """The service is not exported to the clients' namespace, or to that of a gateway."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        service = state.service_of(reading, cluster)
+        if service is None:
+            continue
+        own = state.export_of(service)
+        default = state.mesh_config(reading, plane).get("defaultServiceExportTo") or []
+        chosen = own or default
+        if not chosen:
+            continue
+        fact = (
+            Fact(of(cluster, service), "metadata.annotations networking.istio.io/exportTo", ",".join(own))
+            if own
+            else _config(reading, plane, "defaultServiceExportTo", default)
+        )
+        hidden = "~" in chosen or not scope.exported_to(chosen, reading.namespace, reading.namespace)
+        from_gateway = not scope.exported_to(chosen, reading.namespace, cluster.system_namespace)
+        if not hidden and not from_gateway:
+            continue
+        witness = next(
+            (said for one in reading.clusters if hidden and (said := state.lacking_service(one, reading.host))), ""
+        )
+        witness = witness or (_gateway_without(reading, cluster) if from_gateway else "")
+        yield Finding(
+            causes.SERVICE_NOT_EXPORTED,
+            Layer.MESH_CONFIG,
+            (fact,),
+            f"export the service to {cluster.system_namespace} and to its clients' namespaces",
+            witness,
+            UNREACHED,
+        )
+
+
+def _gateway_without(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on a gateway that has no filter chain for the service; empty where each has one."""
+    for proxy in cluster.of("gateway"):
+        if "listeners" not in proxy.read:
+            continue
+        names = {
+            name
+            for one in proxy.listeners
+            for chain in one["chains"]
+            for name in chain["match"].get("server_names", [])
+        }
+        if not any(name.endswith(f"_.{reading.host}") for name in names):
+            return f"the gateway {proxy.pod} of {cluster.name} has no filter chain for {reading.host}"
+    return ""
+
+
+@rule
+def unreadable(case: Case) -> Iterator[Finding]:
+    """A field of the mesh configuration has a value that istiod cannot take: it goes on with the former text."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        found = state.config_map(reading, plane)
+        known = next((one.mesh for one in plane.istiods if one.mesh), None)
+        text = ((found or {}).get("data") or {}).get("mesh", "")
+        if not found or known is None or not text:
+            continue
+        asked = case.suspected(causes.MESH_CONFIG_UNREADABLE)
+        for field, value, is_value in _not_taken(text, known):
+            yield Finding(
+                causes.MESH_CONFIG_UNREADABLE,
+                Layer.MESH_CONFIG,
+                (
+                    Fact(of(plane, found), f"data.{field}", value),
+                    Fact(f"istiod of {plane.name}", f"/debug/{field}", is_value),
+                ),
+                f"correct {field} in the ConfigMap, and look whether istiod of {plane.name} takes it (/debug/mesh)",
+                asked,
+                UNREACHED,
+            )
+
+
+def _not_taken(text: str, known: Object) -> Iterator[tuple[str, str, str]]:
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        yield "mesh", f"no YAML: {error}".splitlines()[0], "the former text"
+        return
+    for field, value in (config or {}).items():
+        held = known.get(field)
+        if held is None or isinstance(value, dict | list) != isinstance(held, dict | list):
+            continue
+        # A duration or an enumeration may be written in several ways; another type is never the same.
+        if isinstance(held, bool) and not isinstance(value, bool):
+            yield f"mesh.{field}", shown(value), shown(held)
+
+
+def _config(reading: Reading, plane: Cluster, field: str, value: object) -> Fact:
+    found = state.config_map(reading, plane) or {"kind": "ConfigMap", "metadata": {"name": "istio"}}
+    return Fact(of(plane, found), f"data.mesh.{field}", shown(value))

@@ -1,0 +1,303 @@
+"""How istiod learns of networks and their gateways: labels, addresses, meshNetworks, and what pods say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from splithorizon.diagnosis import causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
+from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio.names import NETWORK_LABEL
+
+_LABEL = f"metadata.labels {NETWORK_LABEL}"
+
+
+def _by_labels(reading: Reading, cluster: Cluster) -> bool:
+    """Whether a cluster's network is told by labels and not by meshNetworks."""
+    return cluster.network not in state.mesh_networks(reading, state.control_plane_of(reading, cluster))
+
+
+def _unknown(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on an istiod that knows no gateway of a cluster's network; empty where it does."""
+    if state.networks_known(reading, cluster) == frozenset():
+        return f"istiod of {cluster.control_plane} knows no gateway of {cluster.network} (/debug/networkz)"
+    return state.direct(reading, cluster)
+
+
+@rule
+def system_namespace(case: Case) -> Iterator[Finding]:
+    """The system namespace lacks the network's label, or has another's."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        found = cluster.get("Namespace", cluster.system_namespace)
+        if found is None or not cluster.network or not _by_labels(reading, cluster):
+            continue
+        if (label := labels_of(found).get(NETWORK_LABEL)) != cluster.network:
+            yield Finding(
+                causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,
+                Layer.NETWORK,
+                (Fact(of(cluster, found), _LABEL, f"{shown(label)}; the network is {cluster.network}"),),
+                f"kubectl <{cluster.name}> label --overwrite namespace {cluster.system_namespace} "
+                f"{NETWORK_LABEL}={cluster.network}",
+                case.suspected(causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK),
+                UNREACHED - {causes.GATEWAY_SERVICE_WITHOUT_NETWORK.id},
+            )
+
+
+@rule
+def gateway_service(case: Case) -> Iterator[Finding]:
+    """The gateway's Service lacks the network's label, the port for other networks, or an address."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        if not cluster.read("Service") or not cluster.network or not _by_labels(reading, cluster):
+            continue
+        services = state.gateway_services(cluster)
+        labelled = [one for one in services if labels_of(one).get(NETWORK_LABEL) == cluster.network]
+        serving = [
+            one for one in labelled if any(port.get("port") == state.gateway_port(one) for port in scope.ports(one))
+        ]
+        if not serving:
+            facts = [_without(cluster, one) for one in services] or [
+                Fact(f"Services {cluster.name}", _LABEL, f"none is {cluster.network}")
+            ]
+            yield Finding(
+                causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+                Layer.NETWORK,
+                tuple(facts),
+                f"kubectl <{cluster.name}> -n {cluster.system_namespace} label --overwrite service "
+                f"{name_of(services[0]) if services else 'istio-eastwestgateway'} {NETWORK_LABEL}={cluster.network}",
+                _unknown(reading, cluster),
+                UNREACHED,
+            )
+        elif not any(state.addresses_of(one) for one in serving):
+            yield Finding(
+                causes.GATEWAY_SERVICE_WITHOUT_ADDRESS,
+                Layer.NETWORK,
+                tuple(
+                    Fact(
+                        of(cluster, one),
+                        "status.loadBalancer.ingress",
+                        f"none; spec.type is {spec_of(one).get('type')}",
+                    )
+                    for one in serving
+                ),
+                f"give the gateway's Service of {cluster.name} an external address",
+                _unknown(reading, cluster),
+                UNREACHED,
+            )
+        else:
+            yield from _addresses(case, cluster, serving)
+
+
+def _without(cluster: Cluster, service: Object) -> Fact:
+    label = labels_of(service).get(NETWORK_LABEL)
+    if label == cluster.network:
+        ports = [port.get("port") for port in scope.ports(service)]
+        return Fact(of(cluster, service), "spec.ports", f"{shown(ports)}, without {state.gateway_port(service)}")
+    return Fact(of(cluster, service), _LABEL, f"{shown(label)}; the network is {cluster.network}")
+
+
+def _addresses(case: Case, cluster: Cluster, services: list[Object]) -> Iterator[Finding]:
+    reading = case.reading
+    if not cluster.gateways:
+        return
+    for service in services:
+        wrong = [
+            host
+            for host in state.addresses_of(service)
+            if f"{host}:{state.gateway_port(service)}" not in cluster.gateways
+        ]
+        if wrong:
+            addresses = frozenset(f"{host}:{state.gateway_port(service)}" for host in wrong)
+            known = state.networks_known(reading, cluster) or frozenset()
+            took = (
+                f"istiod of {cluster.control_plane} has {', '.join(sorted(addresses & known))}"
+                if addresses & known
+                else ""
+            )
+            yield Finding(
+                causes.GATEWAY_ADDRESS_WRONG,
+                Layer.NETWORK,
+                (
+                    Fact(of(cluster, service), "status.loadBalancer.ingress", shown(wrong)),
+                    Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+                ),
+                f"let the gateway's Service of {cluster.name} have the address at which the gateway is",
+                state.trouble(reading, addresses, flags=("UF", "UH", "URX", "UT")) or took,
+                UNREACHED,
+            )
+
+
+@rule
+def named_twice(case: Case) -> Iterator[Finding]:
+    """More than the gateway's own Service tells istiod of a gateway in a network."""
+    for cluster in case.reading.clusters:
+        services = [
+            one for one in state.gateway_services(cluster) if labels_of(one).get(NETWORK_LABEL) == cluster.network
+        ]
+        extra = [one for one in services if labels_of(one).get("istio") != "eastwestgateway"]
+        if not extra or len(state.gateway_services(cluster)) < 2:
+            continue
+        yield Finding(
+            causes.GATEWAY_ADDRESS_NAMED_TWICE,
+            Layer.NETWORK,
+            tuple(fact for one in extra for fact in _tells(cluster, one)),
+            f"take the label {NETWORK_LABEL} from the Service that is not the gateway's",
+            case.suspected(causes.GATEWAY_ADDRESS_NAMED_TWICE),
+            UNREACHED,
+        )
+
+
+def _tells(cluster: Cluster, service: Object) -> Iterator[Fact]:
+    yield Fact(of(cluster, service, "Service"), _LABEL, str(labels_of(service).get(NETWORK_LABEL)))
+    if outside := spec_of(service).get("externalIPs"):
+        yield Fact(of(cluster, service, "Service"), "spec.externalIPs", shown(outside))
+
+
+@rule
+def mesh_networks(case: Case) -> Iterator[Finding]:
+    """MeshNetworks names no gateway of a network, a wrong address, or no registry of the cluster."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        networks = state.mesh_networks(reading, plane)
+        if not networks or any(
+            labels_of(one).get(NETWORK_LABEL) == cluster.network for one in state.gateway_services(cluster)
+        ):
+            continue
+        found = state.config_map(reading, plane)
+        if found is None:
+            continue
+        network = networks.get(cluster.network) or {}
+        place = f"data.meshNetworks.networks.{cluster.network}"
+        gateways = network.get("gateways") or []
+        registries = [str(one.get("fromRegistry")) for one in network.get("endpoints") or [] if one.get("fromRegistry")]
+        if not gateways:
+            yield Finding(
+                causes.MESH_NETWORKS_WITHOUT_GATEWAY, Layer.NETWORK,
+                (Fact(of(plane, found), f"{place}.gateways", shown(gateways)),),
+                f"name the gateway of {cluster.network} in meshNetworks",
+                _unknown(reading, cluster), UNREACHED,
+            )  # fmt: skip
+        elif cluster.gateways:
+            named = {f"{one['address']}:{one.get('port', 15443)}" for one in gateways if one.get("address")}
+            if named and not named & {*cluster.gateways}:
+                known = state.networks_known(reading, cluster) or frozenset()
+                yield Finding(
+                    causes.GATEWAY_ADDRESS_WRONG, Layer.NETWORK,
+                    (
+                        Fact(of(plane, found), f"{place}.gateways", shown(sorted(named))),
+                        Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+                    ),
+                    f"name the address of {cluster.name}'s gateway in meshNetworks",
+                    state.trouble(reading, frozenset(named), flags=("UF", "UH", "URX", "UT"))
+                    or (f"istiod of {plane.name} has {', '.join(sorted(known & named))}" if known & named else ""),
+                    UNREACHED,
+                )  # fmt: skip
+        if cluster.cluster_id and cluster.cluster_id not in registries:
+            yield Finding(
+                causes.MESH_NETWORKS_REGISTRY_WRONG, Layer.NETWORK,
+                (
+                    Fact(
+                        of(plane, found), f"{place}.endpoints",
+                        f"fromRegistry {shown(registries)}; the id is {cluster.cluster_id}",
+                    ),
+                ),
+                f"let fromRegistry of {cluster.network} be {cluster.cluster_id}",
+                state.direct(reading, cluster) or case.suspected(causes.MESH_NETWORKS_REGISTRY_WRONG),
+                UNREACHED,
+            )  # fmt: skip
+
+
+@rule
+def pods_network(case: Case) -> Iterator[Finding]:
+    """A pod, or its proxy, has no network, or another one than its cluster."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        if not cluster.network:
+            continue
+        for pod in state.pods_of(reading, cluster):
+            label = labels_of(pod).get(NETWORK_LABEL)
+            if not scope.has_sidecar(pod) or label == cluster.network or not _by_labels(reading, cluster):
+                continue
+            yield Finding(
+                causes.POD_WITHOUT_NETWORK, Layer.NETWORK,
+                (Fact(of(cluster, pod, "Pod"), _LABEL, f"{shown(label)}; the network is {cluster.network}"),),
+                f"label the namespace {cluster.system_namespace} and restart the pod, or take its own label away",
+                state.direct(reading, cluster) or state.lacking(reading, cluster)
+                or case.suspected(causes.POD_WITHOUT_NETWORK),
+                UNREACHED,
+            )  # fmt: skip
+        for proxy in cluster.proxies:
+            yield from _identity(cluster, proxy.pod, proxy.namespace, proxy.metadata)
+
+
+def _identity(cluster: Cluster, pod: str, namespace: str, metadata: Object) -> Iterator[Finding]:
+    name = f"Pod {cluster.name}/{namespace}/{pod}"
+    for key, variable, wanted, cause in (
+        ("NETWORK", "ISTIO_META_NETWORK", cluster.network, causes.PROXY_NETWORK_WRONG),
+        ("CLUSTER_ID", "ISTIO_META_CLUSTER_ID", cluster.cluster_id, causes.PROXY_CLUSTER_ID_WRONG),
+    ):
+        said = str(metadata.get(key, ""))
+        if metadata and wanted and said and said != wanted:
+            yield Finding(
+                cause, Layer.NETWORK,
+                (Fact(name, f"env {variable}", f"{said}; the cluster's is {wanted}"),),
+                "correct the injection webhook's path (net, cluster) and restart the pod",
+                f"Envoy of {namespace}/{pod} says {key} {said} (server_info)",
+                UNREACHED,
+            )  # fmt: skip
+
+
+@rule
+def network_policies(case: Case) -> Iterator[Finding]:
+    """A NetworkPolicy selects a pod on the way, and connections to it are not made."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for policy in cluster.all("NetworkPolicy"):
+            spec = spec_of(policy)
+            selector = spec.get("podSelector") or {}
+            kinds = spec.get("policyTypes") or ["Ingress"]
+            pods = [
+                pod
+                for pod in cluster.all("Pod", namespace_of(policy))
+                if scope.matches_labels(selector, labels_of(pod))
+            ]
+            if not pods or namespace_of(policy) not in (reading.namespace, cluster.system_namespace):
+                continue
+            yield Finding(
+                causes.NETWORK_POLICY_DROPS, Layer.PATH,
+                (
+                    Fact(
+                        of(cluster, policy), "spec.podSelector",
+                        f"{shown(selector)}, selects {name_of(pods[0])}; {shown(kinds)}",
+                    ),
+                ),
+                f"let {name_of(policy)} of {cluster.name} admit the mesh's traffic: 15443 and 15012 at "
+                "the gateway, the service's ports at its pods",
+                _dropped(reading, cluster, pods, [str(one) for one in kinds]),
+                UNREACHED | {causes.NETWORK_POLICY_DROPS.id},
+            )  # fmt: skip
+
+
+def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list[str]) -> str:
+    """A sentence on connections that time out from or to these pods, by the logs of proxies; empty without any."""
+    names = {name_of(pod) for pod in pods}
+    ips = {str((pod.get("status") or {}).get("podIP")) for pod in pods}
+    gateways = any(labels_of(pod).get("istio") == "eastwestgateway" for pod in pods)
+    for home in reading.clusters:
+        for proxy in home.proxies:
+            for line in state.logged(proxy, flags=("UF", "URX")):
+                target = line.upstream.rpartition(":")[0]
+                inbound = "Ingress" in kinds and home.name == cluster.name and target in ips
+                inbound |= (
+                    "Ingress" in kinds and gateways and line.upstream in state.gateway_addresses(reading, cluster)
+                )
+                outbound = "Egress" in kinds and home.name == cluster.name and proxy.pod in names
+                if (inbound or outbound) and "refused" not in line.failure and "TLS" not in line.failure:
+                    return (
+                        f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed "
+                        f"({line.flags})"
+                    )
+    return ""

@@ -1,0 +1,278 @@
+"""Pods that are not there, not ready, without a sidecar, or not what they should be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Reading,
+    annotations_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED
+
+_INJECT = "sidecar.istio.io/inject"
+_TLS_MODE = "security.istio.io/tlsMode"
+_WAITING = {
+    "ErrImagePull": causes.IMAGE_NOT_PULLED, "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
+    "ErrImageNeverPull": causes.IMAGE_NOT_PULLED, "InvalidImageName": causes.IMAGE_NOT_PULLED,
+    "CrashLoopBackOff": causes.CONTAINER_CRASHES, "RunContainerError": causes.CONTAINER_CRASHES,
+}  # fmt: skip
+_READINESS = frozenset(
+    one.id
+    for one in (
+        causes.READINESS_GATE_UNMET, causes.IMAGE_NOT_PULLED, causes.CONTAINER_CRASHES, causes.POD_NOT_SCHEDULED,
+        causes.POD_NOT_READY, causes.VOLUME_NOT_MOUNTED, causes.ISTIOD_CRASHED, causes.ISTIOD_REPLACED,
+    )
+)  # fmt: skip
+
+
+def _watched(reading: Reading, cluster: Cluster) -> Iterator[Object]:
+    """The pods that the mesh needs: istiod's, the gateways', the service's and its clients'."""
+    service = state.pods_of(reading, cluster)
+    clients = {proxy.pod for proxy in cluster.of("client")}
+    for pod in cluster.all("Pod"):
+        labels = labels_of(pod)
+        ours = namespace_of(pod) == reading.namespace and (pod in service or name_of(pod) in clients)
+        system = labels.get("app") == "istiod" or labels.get("istio") == "eastwestgateway"
+        if (ours or system) and "deletionTimestamp" not in pod["metadata"]:
+            yield pod
+
+
+@rule
+def readiness(case: Case) -> Iterator[Finding]:
+    """A pod that the mesh needs is not ready, and says why."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for pod in _watched(reading, cluster):
+            if scope.is_ready(pod) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+                continue
+            cause, facts = _why(cluster, pod)
+            yield Finding(
+                cause,
+                Layer.POD,
+                facts,
+                f"kubectl <{cluster.name}> -n {namespace_of(pod)} describe pod {name_of(pod)}",
+                f"{name_of(pod)} of {cluster.name} is not ready",
+                UNREACHED | _READINESS if pod in state.pods_of(reading, cluster) else _READINESS,
+            )
+
+
+def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
+    status, name = pod.get("status") or {}, of(cluster, pod, "Pod")
+    conditions = {str(one.get("type")): one for one in status.get("conditions") or []}
+    for one in spec_of(pod).get("readinessGates") or []:
+        kind = str(one.get("conditionType"))
+        if (conditions.get(kind) or {}).get("status") != "True":
+            return causes.READINESS_GATE_UNMET, (
+                Fact(name, "spec.readinessGates", kind),
+                Fact(name, f"status.conditions {kind}", str((conditions.get(kind) or {}).get("status", "not set"))),
+            )
+    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if cause := _WAITING.get(str(waiting.get("reason"))):
+            field = f"status.containerStatuses {container.get('name')}.state.waiting"
+            value = f"{waiting.get('reason')}: {str(waiting.get('message', ''))[:120]} (image {container.get('image')})"
+            return cause, (Fact(name, field, value),)
+    if (conditions.get("PodScheduled") or {}).get("status") == "False":
+        said = conditions["PodScheduled"]
+        return causes.POD_NOT_SCHEDULED, (Fact(name, "status.conditions PodScheduled", shown(said.get("message"))),)
+    said = conditions.get("Ready") or {}
+    facts = [Fact(name, "status.conditions Ready", f"{said.get('status', 'not set')}: {said.get('message', '')}"[:160])]
+    facts += [
+        Fact(name, f"spec.containers {one.get('name')}.readinessProbe", shown(one["readinessProbe"]))
+        for one in spec_of(pod).get("containers") or []
+        if one.get("readinessProbe") and _unready(status, str(one.get("name")))
+    ]
+    return causes.POD_NOT_READY, tuple(facts)
+
+
+def _unready(status: Object, name: str) -> bool:
+    return any(one.get("name") == name and not one.get("ready") for one in status.get("containerStatuses") or [])
+
+
+@rule
+def no_pods(case: Case) -> Iterator[Finding]:
+    """A Deployment of the service asks for no pods in a cluster that has none."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        if not cluster.read("Pod") or state.pods_of(reading, cluster):
+            continue
+        selectors = [
+            spec_of(one).get("selector") for other in reading.clusters if (one := state.service_of(reading, other))
+        ]
+        for one in cluster.all("Deployment", reading.namespace):
+            labels = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
+            if any(scope.selects(selector, labels) for selector in selectors):
+                yield Finding(
+                    root_causes.NO_PODS_WANTED,
+                    Layer.POD,
+                    (Fact(of(cluster, one, "Deployment"), "spec.replicas", shown(spec_of(one).get("replicas"))),),
+                    f"kubectl <{cluster.name}> -n {reading.namespace} scale deployment {name_of(one)} --replicas 1",
+                    state.lacking(reading, cluster),
+                    UNREACHED | {causes.VERSION_MISPLACED.id},
+                )
+
+
+@rule
+def sidecars(case: Case) -> Iterator[Finding]:
+    """A pod of the service has no sidecar: it refuses one, its namespace asks for none, or no webhook was called."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        namespace = cluster.get("Namespace", reading.namespace)
+        for pod in state.pods_of(reading, cluster):
+            if scope.has_sidecar(pod) or "deletionTimestamp" in pod["metadata"]:
+                continue
+            refusal = labels_of(pod).get(_INJECT) or annotations_of(pod).get(_INJECT)
+            where = "labels" if _INJECT in labels_of(pod) else "annotations"
+            asking = labels_of(namespace or {})
+            if refusal == "false":
+                cause = causes.POD_REFUSES_SIDECAR
+                fact = Fact(of(cluster, pod, "Pod"), f"metadata.{where} {_INJECT}", "false")
+            elif namespace and not _asks(asking):
+                cause = causes.NAMESPACE_NOT_INJECTED
+                fact = Fact(of(cluster, namespace), "metadata.labels", shown(dict(asking)))
+            else:
+                cause = causes.WEBHOOK_NOT_CALLED
+                fact = Fact(of(cluster, pod, "Pod"), "spec.containers", shown(_names(pod)))
+            yield Finding(
+                cause,
+                Layer.POD,
+                (fact, Fact(of(cluster, pod, "Pod"), "spec.containers", f"{shown(_names(pod))}, no istio-proxy")),
+                "ask for a sidecar and restart the pod",
+                _without_tls(reading, cluster, pod)
+                or case.suspected(causes.POD_WITHOUT_SIDECAR, causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED)
+                or state.lacking(reading, cluster),
+                UNREACHED | INJECTION,
+            )
+
+
+def _asks(labels: object) -> bool:
+    known = labels if isinstance(labels, dict) else {}
+    return known.get("istio-injection") == "enabled" or bool(known.get("istio.io/rev"))
+
+
+def _names(pod: Object) -> list[str]:
+    return [str(one.get("name")) for one in spec_of(pod).get("containers") or []]
+
+
+@rule
+def strangers(case: Case) -> Iterator[Finding]:
+    """A pod that the Service selects runs another program than the others: it answers, or forwards, in their place."""
+    reading = case.reading
+    pods = [(cluster, pod) for cluster in reading.clusters for pod in state.pods_of(reading, cluster)]
+    programs = Counter(name for _, pod in pods for name in _programs(pod))
+    if len(programs) < 2:
+        return
+    (usual, _), *_ = programs.most_common(1)
+    for cluster, pod in pods:
+        if usual in _programs(pod):
+            continue
+        images = [
+            str(one.get("image")) for one in spec_of(pod).get("containers") or [] if one.get("name") != "istio-proxy"
+        ]
+        yield Finding(
+            causes.POD_FORWARDS if case.suspected(causes.POD_FORWARDS) else causes.STRANGE_POD,
+            Layer.POD,
+            (
+                Fact(of(cluster, pod, "Pod"), "metadata.labels", shown(_chosen(pod))),
+                Fact(of(cluster, pod, "Pod"), "spec.containers[].image", f"{shown(images)}; the others run {usual}"),
+            ),
+            f"let {name_of(pod)} of {cluster.name} not carry the service's labels",
+            case.suspected(causes.POD_FORWARDS, causes.STRANGE_POD),
+            UNREACHED | {causes.POD_FORWARDS.id, causes.STRANGE_POD.id},
+        )
+
+
+def _programs(pod: Object) -> list[str]:
+    return [name for name in _names(pod) if name != "istio-proxy"]
+
+
+def _chosen(pod: Object) -> dict[str, str]:
+    return {key: value for key, value in labels_of(pod).items() if key in ("app", "version")}
+
+
+def _without_tls(reading: Reading, cluster: Cluster, pod: Object) -> str:
+    """A sentence on an istiod that knows a pod's endpoint without mutual TLS; empty where it does not."""
+    ip = str((pod.get("status") or {}).get("podIP", ""))
+    for istiod in state.control_plane_of(reading, cluster).istiods:
+        for endpoints in ((istiod.shards or {}).get(reading.host) or {}).values():
+            for one in endpoints:
+                if ip and ip in (one.get("Addresses") or []) and one.get("TLSMode") != "istio":
+                    mode = one.get("TLSMode") or "disabled"
+                    return f"istiod {istiod.pod} has {ip} with TLS mode {mode}: no other network gets it"
+    return ""
+
+
+@rule
+def tls_mode(case: Case) -> Iterator[Finding]:
+    """A pod with a sidecar is labelled as one that speaks no mutual TLS."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for pod in state.pods_of(reading, cluster):
+            label = labels_of(pod).get(_TLS_MODE)
+            if not scope.has_sidecar(pod) or label == "istio":
+                continue
+            yield Finding(
+                root_causes.POD_WITHOUT_TLS_MODE,
+                Layer.POD,
+                (Fact(of(cluster, pod, "Pod"), f"metadata.labels {_TLS_MODE}", shown(label)),),
+                f"label the pod {_TLS_MODE}=istio, or restart it",
+                _without_tls(reading, cluster, pod) or state.lacking(reading, cluster, far_only=True),
+                UNREACHED,
+            )
+
+
+@rule
+def placement(case: Case) -> Iterator[Finding]:
+    """A version of the service runs in several clusters, where a failed check wants it in one."""
+    reading = case.reading
+    asked = case.suspected(causes.BOTH_VERSIONS_EVERYWHERE)
+    if not asked:
+        return
+    homes: dict[str, list[Fact]] = {}
+    for cluster in reading.clusters:
+        for one in cluster.all("Deployment", reading.namespace):
+            labels = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
+            service = state.service_of(reading, cluster)
+            if service and scope.selects(spec_of(service).get("selector"), labels) and labels.get("version"):
+                fact = Fact(of(cluster, one, "Deployment"), "spec.template.metadata.labels version", labels["version"])
+                homes.setdefault(labels["version"], []).append(fact)
+    facts = [fact for found in homes.values() if len(found) > 1 for fact in found]
+    if facts and len(Counter(fact.value for fact in facts)) > 1:
+        yield Finding(
+            causes.BOTH_VERSIONS_EVERYWHERE,
+            Layer.POD,
+            tuple(facts),
+            "delete each version's Deployment from the cluster where it does not belong",
+            asked,
+            UNREACHED
+            | {causes.BOTH_VERSIONS_EVERYWHERE.id, causes.VERSION_MISPLACED.id, causes.FAR_VERSION_RUNS_NEAR.id},
+        )
+
+
+@rule
+def short_certificates(case: Case) -> Iterator[Finding]:
+    """A pod's proxy asks for certificates of a short life."""
+    for cluster in case.reading.clusters:
+        for pod in cluster.all("Pod", case.reading.namespace):
+            config = annotations_of(pod).get("proxy.istio.io/config", "")
+            if "SECRET_TTL" in config:
+                line = next(one.strip() for one in config.splitlines() if "SECRET_TTL" in one)
+                yield Finding(
+                    causes.CERTIFICATE_SHORT_LIVED,
+                    Layer.TRUST,
+                    (Fact(of(cluster, pod, "Pod"), "metadata.annotations proxy.istio.io/config", line),),
+                    f"take SECRET_TTL out of the configuration of {name_of(pod)}",
+                    case.suspected(causes.CERTIFICATE_SHORT_LIVED),
+                    frozenset(),
+                )

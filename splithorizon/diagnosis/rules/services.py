@@ -1,0 +1,453 @@
+"""The Service itself, compared across clusters: selector, ports, kind and policies, and what adds to its endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    SERVER,
+    Cluster,
+    Object,
+    Reading,
+    annotations_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import UNREACHED
+
+_NEAR = ("PreferClose", "PreferSameZone", "PreferSameNode")
+_DISTRIBUTION = "networking.istio.io/traffic-distribution"
+
+
+@rule
+def absent(case: Case) -> Iterator[Finding]:
+    """A cluster has no such Service, though its pods, or clients for it, are there."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        if not cluster.read("Service") or state.service_of(reading, cluster):
+            continue
+        pods = state.pods_of(reading, cluster)
+        witness = state.lacking(reading, cluster) if pods else ""
+        yield Finding(
+            root_causes.SERVICE_ABSENT,
+            Layer.SERVICE,
+            (
+                Fact(
+                    f"Service {cluster.name}/{reading.namespace}/{reading.service}",
+                    "metadata.name",
+                    f"not there; {len(pods)} pods of it are",
+                ),
+            ),
+            f"apply the Service {reading.service} to {cluster.name} as well",
+            witness or case.failed("both_versions", "own_path"),
+            UNREACHED,
+        )
+
+
+@rule
+def selector(case: Case) -> Iterator[Finding]:
+    """The Service's selector leaves out pods that another cluster's selector means."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster)
+        if service is None or not spec_of(service).get("selector"):
+            continue
+        meant = state.pods_of(reading, cluster)
+        candidates = meant or [pod for pod in cluster.all("Pod", reading.namespace) if not _is_client(pod, reading)]
+        own = state.selected(service, candidates)
+        if not candidates or len(own) == len(candidates) or (own and not _differs(reading, cluster, service)):
+            continue
+        left_out = next(pod for pod in candidates if pod not in own)
+        yield Finding(
+            root_causes.SELECTOR_MISSES_PODS,
+            Layer.SERVICE,
+            (
+                Fact(
+                    of(cluster, service, "Service"),
+                    "spec.selector",
+                    f"{_typed(spec_of(service)['selector'])} selects {len(own)} of {len(candidates)} pods",
+                ),
+                Fact(of(cluster, left_out, "Pod"), "metadata.labels", shown(_own(left_out))),
+            ),
+            f"let the selector of Service {reading.service} in {cluster.name} fit its pods: "
+            f"{_typed(_wanted(reading, cluster))}",
+            _left_out(reading, cluster, left_out) or ("" if own else state.lacking(reading, cluster)),
+            UNREACHED,
+        )
+
+
+def _left_out(reading: Reading, cluster: Cluster, pod: Object) -> str:
+    """A sentence on an istiod that knows no endpoint at a pod; empty where one does or was not asked."""
+    ip = str((pod.get("status") or {}).get("podIP", ""))
+    for istiod in state.control_plane_of(reading, cluster).istiods:
+        if istiod.shards is not None:
+            known = [
+                address
+                for endpoints in (istiod.shards.get(reading.host) or {}).values()
+                for one in endpoints
+                for address in one.get("Addresses") or []
+            ]
+            if ip and ip not in known:
+                return f"istiod {istiod.pod} has no endpoint of {reading.host} at {ip}, which is {name_of(pod)}"
+    return ""
+
+
+def _differs(reading: Reading, cluster: Cluster, service: Object) -> bool:
+    return any(
+        other is not None and spec_of(other).get("selector") != spec_of(service).get("selector")
+        for one in reading.clusters
+        if one.name != cluster.name
+        for other in [state.service_of(reading, one)]
+    )
+
+
+def _wanted(reading: Reading, cluster: Cluster) -> dict[str, str]:
+    for one in reading.clusters:
+        other = state.service_of(reading, one)
+        if one.name != cluster.name and other:
+            return dict(spec_of(other).get("selector") or {})
+    return {}
+
+
+def _typed(labels: dict[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _own(pod: Object) -> dict[str, str]:
+    """A pod's labels without those that Istio and its Deployment give it."""
+    return {
+        key: value
+        for key, value in labels_of(pod).items()
+        if "istio.io" not in key and key not in ("pod-template-hash",)
+    }
+
+
+def _is_client(pod: Object, reading: Reading) -> bool:
+    return any(name_of(pod) == proxy.pod for one in reading.clusters for proxy in one.of("client"))
+
+
+@rule
+def ports(case: Case) -> Iterator[Finding]:
+    """A port has another name in another cluster, or is not there: istiod matches ports by name."""
+    reading = case.reading
+    seen: set[tuple[str, ...]] = set()
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster)
+        for other in reading.clusters:
+            far = state.service_of(reading, other)
+            if service is None or far is None or cluster.name == other.name:
+                continue
+            for number, port in enumerate(scope.ports(service)):
+                match = next((one for one in scope.ports(far) if one.get("port") == port.get("port")), None)
+                pair = (*sorted((cluster.name, other.name)), str(port.get("port")))
+                if (match and match.get("name") == port.get("name")) or pair in seen:
+                    continue
+                seen.add(pair)
+                place = f"spec.ports[{number}]"
+                yield Finding(
+                    root_causes.PORTS_DIFFER,
+                    Layer.SERVICE,
+                    (
+                        Fact(
+                            of(cluster, service, "Service"),
+                            f"{place}.name",
+                            f"{port.get('name')} (port {port.get('port')})",
+                        ),
+                        Fact(
+                            of(other, far, "Service"),
+                            f"{place}.name",
+                            f"{match.get('name')} (port {match.get('port')})",
+                        )
+                        if match
+                        else Fact(of(other, far, "Service"), "spec.ports", shown(_named(far))),
+                    ),
+                    f"give port {port.get('port')} of Service {reading.service} the same name in every cluster",
+                    state.lacking(reading, other, far_only=True) or state.lacking(reading, cluster, far_only=True),
+                    UNREACHED,
+                )
+
+
+def _named(service: Object) -> dict[str, object]:
+    return {str(one.get("name")): one.get("port") for one in scope.ports(service)}
+
+
+@rule
+def target_port(case: Case) -> Iterator[Finding]:
+    """The Service's target port is one at which its pods do not listen."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster)
+        if service is None:
+            continue
+        pods = [pod for pod in state.selected(service, state.pods_of(reading, cluster)) if scope.is_ready(pod)]
+        for number, port in enumerate(scope.ports(service)):
+            target = port.get("targetPort", port.get("port"))
+            declared = {
+                value
+                for pod in pods
+                for container in spec_of(pod).get("containers") or []
+                if container.get("name") != "istio-proxy"
+                for one in container.get("ports") or []
+                for value in (one.get("containerPort"), one.get("name"))
+                if value
+            }
+            if not pods or not declared or target in declared:
+                continue
+            witness = (
+                _refused_inside(cluster, int(target)) or _refused_at(reading, cluster, int(target))
+                if isinstance(target, int)
+                else state.lacking(reading, cluster)
+            )
+            yield Finding(
+                root_causes.TARGET_PORT_WRONG,
+                Layer.SERVICE,
+                (
+                    Fact(of(cluster, service, "Service"), f"spec.ports[{number}].targetPort", shown(target)),
+                    Fact(of(cluster, pods[0], "Pod"), "spec.containers[].ports", shown(sorted(map(str, declared)))),
+                ),
+                f"let targetPort of Service {reading.service} in {cluster.name} be the port at which its pods listen",
+                witness,
+                UNREACHED,
+            )
+
+
+def _refused_inside(cluster: Cluster, port: int) -> str:
+    """A sentence on a sidecar that cannot reach its own application at a port; empty without any."""
+    for proxy in cluster.of(SERVER):
+        for line in state.logged(proxy, flags=("UF", "URX", "UC")):
+            if line.cluster.startswith(f"inbound|{port}|"):
+                return (
+                    f"{line.count} requests failed in {proxy.pod} of {cluster.name} at its own port "
+                    f"{port} ({line.flags})"
+                )
+        for host in proxy.endpoints.get(f"inbound|{port}||", ()):
+            if host.connect_failures and not host.successes:
+                return (
+                    f"the sidecar of {proxy.pod} failed {host.connect_failures} times to connect to its own port {port}"
+                )
+    return ""
+
+
+def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
+    ips = state.pod_addresses(reading, cluster)
+    addresses = frozenset(f"{ip}:{port}" for ip in ips) | state.gateway_addresses(reading, cluster)
+    for client, proxy in state.clients(reading):
+        for line in proxy.log:
+            if line.upstream in addresses and (line.code >= 500 or {*line.flags.split(",")} & {"UF", "URX", "UC"}):
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} failed at {line.upstream} "
+                    f"({line.code} {line.flags})"
+                )
+    return ""
+
+
+@rule
+def kind(case: Case) -> Iterator[Finding]:
+    """The Service is headless or a name for something outside in one cluster alone."""
+    reading = case.reading
+    kinds = {
+        cluster.name: (cluster, service, _kind(service))
+        for cluster in reading.clusters
+        if (service := state.service_of(reading, cluster))
+    }
+    if len({one[2] for one in kinds.values()}) < 2:
+        return
+    lacking = [said for cluster in reading.clusters if (said := state.lacking(reading, cluster))]
+    yield Finding(
+        root_causes.SERVICE_KIND_DIFFERS,
+        Layer.SERVICE,
+        tuple(
+            Fact(
+                of(cluster, service, "Service"),
+                "spec.clusterIP" if found != "ExternalName" else "spec.type",
+                "None" if found == "headless" else found,
+            )
+            for cluster, service, found in kinds.values()
+        ),
+        f"make Service {reading.service} of one kind in every cluster",
+        (lacking[0] if lacking else "") or case.failed("both_versions", "own_path", "endpoints_are"),
+        UNREACHED,
+    )
+
+
+def _kind(service: Object) -> str:
+    if spec_of(service).get("type") == "ExternalName":
+        return "ExternalName"
+    return "headless" if spec_of(service).get("clusterIP") == "None" else "with an address"
+
+
+@rule
+def kept_near(case: Case) -> Iterator[Finding]:
+    """TrafficDistribution or internalTrafficPolicy of the Service keeps requests in a locality or on a node."""
+    reading = case.reading
+    near: list[Fact] = []
+    local: list[Fact] = []
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster)
+        if service is None:
+            continue
+        field, value = "spec.trafficDistribution", spec_of(service).get("trafficDistribution")
+        if not value:
+            field, value = f"metadata.annotations {_DISTRIBUTION}", annotations_of(service).get(_DISTRIBUTION)
+        if value in _NEAR:
+            near.append(Fact(of(cluster, service, "Service"), field, str(value)))
+        if spec_of(service).get("internalTrafficPolicy") == "Local":
+            local.append(Fact(of(cluster, service, "Service"), "spec.internalTrafficPolicy", "Local"))
+    if near:
+        yield Finding(
+            root_causes.TRAFFIC_KEPT_NEAR, Layer.SERVICE, tuple(near),
+            f"take trafficDistribution out of Service {reading.service} in every cluster",
+            prioritised(reading), UNREACHED,
+        )  # fmt: skip
+    if local:
+        lacking = [said for one in reading.clusters if (said := state.lacking(reading, one))]
+        yield Finding(
+            root_causes.TRAFFIC_KEPT_ON_NODE, Layer.SERVICE, tuple(local),
+            f"set internalTrafficPolicy of Service {reading.service} to Cluster",
+            lacking[0] if lacking else "", UNREACHED,
+        )  # fmt: skip
+
+
+def prioritised(reading: Reading) -> str:
+    """A sentence on a client that holds the service's endpoints in several priorities; empty without any."""
+    for client, proxy in state.clients(reading):
+        for port, hosts in state.held(proxy, reading.host).items():
+            priorities = sorted({host.priority for host in hosts})
+            if len(priorities) > 1:
+                last = next(host for host in hosts if host.priority == priorities[-1])
+                return (
+                    f"the sidecar of {client.name}'s {proxy.pod} holds {last.address} in priority {last.priority} of "
+                    f"outbound|{port}||{reading.host}"
+                )
+    return ""
+
+
+@rule
+def workload_entries(case: Case) -> Iterator[Finding]:
+    """A WorkloadEntry counts among the pods of the Service, and nothing answers at its address."""
+    reading = case.reading
+    selectors = [
+        spec_of(one).get("selector") for other in reading.clusters if (one := state.service_of(reading, other))
+    ]
+    for plane, entry in reading.configs("WorkloadEntry"):
+        spec = spec_of(entry)
+        labels = spec.get("labels") or {}
+        if namespace_of(entry) != reading.namespace or not any(scope.selects(one, labels) for one in selectors):
+            continue
+        address = str(spec.get("address", ""))
+        if any(address in state.pod_addresses(reading, cluster) for cluster in reading.clusters):
+            continue
+        yield Finding(
+            root_causes.WORKLOAD_ENTRY_UNREACHABLE,
+            Layer.SERVICE,
+            (
+                Fact(of(plane, entry), "spec.address", f"{address}; no pod has it"),
+                Fact(of(plane, entry), "spec.labels", shown(labels)),
+                *([Fact(of(plane, entry), "spec.network", str(spec["network"]))] if spec.get("network") else []),
+            ),
+            f"kubectl <{plane.name}> -n {reading.namespace} delete workloadentry {name_of(entry)}",
+            _dead_address(reading, address),
+            UNREACHED | {causes.POD_WITHOUT_SIDECAR.id},
+        )
+
+
+def _dead_address(reading: Reading, address: str) -> str:
+    """A sentence on a proxy that holds an endpoint at an address and never got an answer there; empty without any."""
+    for cluster in reading.clusters:
+        for proxy in cluster.proxies:
+            for line in state.logged(proxy, flags=("UF", "URX", "UT", "UC")):
+                if line.upstream.rpartition(":")[0].strip("[]") == address:
+                    return (
+                        f"{line.count} requests of {cluster.name}'s {proxy.pod} failed at {line.upstream} "
+                        f"({line.flags})"
+                    )
+            for hosts in proxy.endpoints.values():
+                for host in hosts:
+                    here = host.address.rpartition(":")[0].strip("[]") == address
+                    if here and host.connect_failures and not host.successes:
+                        return (
+                            f"Envoy of {cluster.name}'s {proxy.pod} failed {host.connect_failures} times to connect to "
+                            f"{host.address}"
+                        )
+    return ""
+
+
+@rule
+def service_entries(case: Case) -> Iterator[Finding]:
+    """A ServiceEntry names the service's own host."""
+    reading = case.reading
+    for plane, entry in reading.configs("ServiceEntry"):
+        spec = spec_of(entry)
+        if reading.host not in (spec.get("hosts") or []):
+            continue
+        if not scope.exported_to(spec.get("exportTo"), namespace_of(entry), reading.namespace):
+            continue
+        addresses = [str(one.get("address")) for one in spec.get("endpoints") or []]
+        yield Finding(
+            root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
+            Layer.SERVICE,
+            (
+                Fact(of(plane, entry), "spec.hosts", shown(spec.get("hosts"))),
+                Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
+            ),
+            f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
+            next((said for one in addresses if (said := _held_at(reading, one))), "") or _other_kind(reading),
+            UNREACHED,
+        )
+
+
+def _held_at(reading: Reading, address: str) -> str:
+    for client, proxy in state.clients(reading):
+        for hosts in state.held(proxy, reading.host).values():
+            for host in hosts:
+                if host.address.rpartition(":")[0].strip("[]") == address:
+                    return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address} for {reading.host}"
+    return ""
+
+
+def _other_kind(reading: Reading) -> str:
+    for client, proxy in state.clients(reading):
+        for name, config in proxy.clusters.items():
+            if name.endswith(f"|{reading.host}") and config.get("type", "EDS") != "EDS":
+                return f"the sidecar of {client.name}'s {proxy.pod} has {name} as {config.get('type')}"
+    return ""
+
+
+@rule
+def protocols(case: Case) -> Iterator[Finding]:
+    """A port's name or appProtocol says another protocol than what its clients speak, as failed checks show."""
+    reading = case.reading
+    asked = case.suspected(causes.PORT_MISNAMED)
+    facts = [
+        fact
+        for cluster in reading.clusters
+        for name in reading.services
+        if (service := state.service_of(reading, cluster, name))
+        for fact in _misnamed(cluster, service)
+    ]
+    if facts:
+        yield Finding(
+            causes.PORT_MISNAMED, Layer.SERVICE, tuple(facts[:4]),
+            "name the ports by what is spoken there: <protocol>-<suffix>, or appProtocol", asked,
+            UNREACHED | {causes.PORT_MISNAMED.id},
+        )  # fmt: skip
+
+
+# The ports of the suite's own echo Service, which its programs serve by these protocols whatever they are named.
+_SPOKEN = {5003: "grpc", 5012: "http2", 5022: "tcp"}
+
+
+def _misnamed(cluster: Cluster, service: Object) -> Iterator[Fact]:
+    for number, port in enumerate(scope.ports(service)):
+        spoken = _SPOKEN.get(int(port.get("port", 0)))
+        said = str(port.get("appProtocol") or str(port.get("name", "")).partition("-")[0])
+        if spoken and said != spoken and name_of(service) == "echo":
+            field = "appProtocol" if port.get("appProtocol") else "name"
+            yield Fact(
+                of(cluster, service, "Service"), f"spec.ports[{number}].{field}",
+                f"{port.get(field)} (port {port.get('port')}, where {spoken} is spoken)",
+            )  # fmt: skip

@@ -1,0 +1,464 @@
+"""DestinationRules, VirtualServices and Sidecars: what clients' proxies are told to do with the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Proxy,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
+from splithorizon.diagnosis.rules.services import prioritised
+
+_UNWEIGHTED = ("RANDOM", "PASSTHROUGH")
+_UNWEIGHTED_POLICIES = ("RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
+_WEIGHTS = (
+    causes.BALANCED_WITHOUT_WEIGHTS, causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED, causes.REMOTE_SECRET_MISSING,
+)  # fmt: skip
+_LIMITS = (
+    "tcp.maxConnections", "http.http1MaxPendingRequests", "http.http2MaxRequests", "http.maxRequestsPerConnection",
+    "http.maxRetries", "http.maxConcurrentStreams",
+)  # fmt: skip
+
+
+def _rules(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Object]]:
+    """The rules of a kind that are in force for clients of the namespace and mean a host."""
+    for plane, one in reading.configs(kind):
+        spec = spec_of(one)
+        own = namespace_of(one)
+        hosts = (
+            [str(spec.get("host", ""))]
+            if kind == "DestinationRule"
+            else [str(name) for name in spec.get("hosts") or []]
+        )
+        if not any(scope.rule_means(one, name, host) for name in hosts):
+            continue
+        default = state.mesh_config(reading, plane).get(f"default{kind}ExportTo")
+        if not scope.exported_to(spec.get("exportTo") or default, own, reading.namespace):
+            continue
+        if kind == "DestinationRule" and own not in (reading.namespace, state.root_namespace(reading, plane)):
+            continue
+        if kind == "VirtualService" and "mesh" not in (spec.get("gateways") or ["mesh"]):
+            continue
+        yield plane, one
+
+
+def _name(reading: Reading, host: str) -> str:
+    return next((name for name in reading.services if reading.host_of(name) == host), host)
+
+
+@rule
+def destination_rules(case: Case) -> Iterator[Finding]:
+    """A DestinationRule prefers localities, balances without weights, changes TLS, limits or closes connections."""
+    reading = case.reading
+    for host in map(reading.host_of, reading.services):
+        for plane, one in _rules(reading, "DestinationRule", host):
+            for place, policy in _policies(one):
+                yield from _of_policy(case, plane, one, host, place, policy)
+
+
+def _policies(one: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    spec = spec_of(one)
+    if policy := spec.get("trafficPolicy"):
+        yield "spec.trafficPolicy", policy
+        for number, level in enumerate(policy.get("portLevelSettings") or []):
+            yield f"spec.trafficPolicy.portLevelSettings[{number}]", level
+    for number, subset in enumerate(spec.get("subsets") or []):
+        if policy := subset.get("trafficPolicy"):
+            yield f"spec.subsets[{number}].trafficPolicy", policy
+
+
+def _of_policy(
+    case: Case, plane: Cluster, one: Object, host: str, place: str, policy: Mapping[str, Any]
+) -> Iterator[Finding]:
+    reading = case.reading
+    balancer = policy.get("loadBalancer") or {}
+    locality = balancer.get("localityLbSetting") or {}
+    mesh_locality = state.mesh_config(reading, plane).get("localityLbSetting") or {}
+    delete = f"kubectl <{plane.name}> -n {namespace_of(one)} edit destinationrule {name_of(one)}"
+    ours = host == reading.host
+
+    def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED) -> Finding:
+        facts = (Fact(of(plane, one), f"{place}.{field}" if field else place, shown(value)),)
+        return Finding(cause, Layer.RULE, facts, f"{delete}: take {field or 'it'} out", witness, follows | {cause.id})
+
+    if ours and locality and locality.get("enabled") is not False:
+        yield finding(
+            causes.LOCALITY_PREFERRED,
+            "loadBalancer.localityLbSetting",
+            locality,
+            prioritised(reading) or _weighted(reading),
+        )
+    elif ours and policy.get("outlierDetection") and locality.get("enabled") is not False and not locality:
+        # Outlier detection alone switches on the mesh's own preference.
+        witness = prioritised(reading) if mesh_locality.get("enabled") is not False else ""
+        yield finding(causes.LOCALITY_PREFERRED, "outlierDetection", policy["outlierDetection"], witness)
+    simple = balancer.get("simple")
+    if simple in _UNWEIGHTED or balancer.get("consistentHash"):
+        field, value = (
+            ("loadBalancer.simple", simple) if simple else ("loadBalancer.consistentHash", balancer["consistentHash"])
+        )
+        witness = _balanced(reading, host)
+        asked = case.suspected(*_WEIGHTS)
+        yield finding(
+            causes.BALANCED_WITHOUT_WEIGHTS, field, value, f"{witness}; {asked}" if witness and asked else "",
+            UNREACHED | {causes.BALANCED_WITHOUT_WEIGHTS.id},
+        )  # fmt: skip
+    tls = (policy.get("tls") or {}).get("mode")
+    if tls and tls != "ISTIO_MUTUAL":
+        lost = [said for cluster in reading.clusters if (said := state.lacking(reading, cluster, far_only=True))]
+        yield finding(
+            root_causes.RULE_CHANGES_TLS, "tls.mode", tls,
+            (lost[0] if lost and ours else "") or _failing(reading, host, ("UF", "UC", "URX", "UH", "NR")), REFUSED,
+        )  # fmt: skip
+    pool = policy.get("connectionPool") or {}
+    for field in _LIMITS:
+        if (value := _at(pool, field)) is not None:
+            yield finding(
+                root_causes.CONNECTIONS_LIMITED,
+                f"connectionPool.{field}",
+                value,
+                _failing(reading, host, ("UO",)),
+                REFUSED,
+            )
+    for field in ("tcp.idleTimeout", "http.idleTimeout"):
+        if (value := _at(pool, field)) is not None:
+            yield finding(
+                causes.SILENCE_LIMITED,
+                f"connectionPool.{field}",
+                value,
+                case.suspected(causes.SILENCE_LIMITED),
+                frozenset(),
+            )
+    for field in ("tcp.maxConnectionDuration", "tcp.connectTimeout"):
+        if (value := _at(pool, field)) is not None:
+            witness = case.suspected(causes.CONNECTION_CUT) or (
+                _failing(reading, host, ("UF", "UT")) if field.endswith("connectTimeout") else ""
+            )
+            yield finding(causes.CONNECTION_CUT, f"connectionPool.{field}", value, witness, REFUSED)
+    if not place.startswith("spec.subsets") and not policy.get("outlierDetection") and place == "spec.trafficPolicy":
+        yield finding(causes.OLDER_RULE, "", dict(policy), case.suspected(causes.OLDER_RULE), frozenset())
+    if ours and (ejected := _ejected(reading)) and policy.get("outlierDetection"):
+        yield finding(causes.ENDPOINT_EJECTED, "outlierDetection", policy["outlierDetection"], ejected)
+
+
+def _at(value: Mapping[str, Any], path: str) -> Any:
+    for key in path.split("."):
+        value = value.get(key) or {}
+    return value or None
+
+
+def _weighted(reading: Reading) -> str:
+    """A sentence on a client that holds endpoints of the service in localities that weigh differently."""
+    for client, proxy in state.clients(reading):
+        for port, hosts in state.held(proxy, reading.host).items():
+            places = {host.locality for host in hosts}
+            if len(places) > 1:
+                return (
+                    f"the sidecar of {client.name}'s {proxy.pod} holds outbound|{port}||{reading.host} in "
+                    f"{sorted(places)}"
+                )
+    return ""
+
+
+def _balanced(reading: Reading, host: str) -> str:
+    for client, proxy in state.clients(reading):
+        for name, config in proxy.clusters.items():
+            if name.startswith("outbound|") and name.endswith(f"|{host}"):
+                policy = str(config.get("lb_policy", ""))
+                if policy in _UNWEIGHTED_POLICIES:
+                    return f"the sidecar of {client.name}'s {proxy.pod} balances {name} by {policy}"
+    return ""
+
+
+def _ejected(reading: Reading) -> str:
+    for client, proxy in state.clients(reading):
+        for hosts in state.held(proxy, reading.host).values():
+            for host in hosts:
+                if "failed_outlier_check" in host.health:
+                    return f"the sidecar of {client.name}'s {proxy.pod} has ejected {host.address}"
+    return ""
+
+
+def _failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:
+    """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, flags=flags, host=host):
+            return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.flags}"
+    return ""
+
+
+@rule
+def virtual_services(case: Case) -> Iterator[Finding]:
+    """A VirtualService injects faults, limits time, or sends requests where they should not go."""
+    reading = case.reading
+    for host in map(reading.host_of, reading.services):
+        for plane, one in _rules(reading, "VirtualService", host):
+            for number, route in enumerate(spec_of(one).get("http") or []):
+                yield from _of_route(case, plane, one, host, f"spec.http[{number}]", route)
+            for kind in ("tcp", "tls"):
+                for number, route in enumerate(spec_of(one).get(kind) or []):
+                    yield from _destinations(case, plane, one, host, f"spec.{kind}[{number}]", route)
+            yield from _unmatched(case, plane, one, host)
+            yield Finding(
+                causes.OLDER_RULE, Layer.RULE,
+                (Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts"))),
+                 Fact(of(plane, one), "metadata.creationTimestamp", str(one["metadata"].get("creationTimestamp", "")))),
+                f"kubectl <{plane.name}> -n {namespace_of(one)} delete virtualservice {name_of(one)}",
+                case.suspected(causes.OLDER_RULE) if host == reading.host else "",
+                frozenset({causes.OLDER_RULE.id}),
+            )  # fmt: skip
+
+
+def _of_route(
+    case: Case, plane: Cluster, one: Object, host: str, place: str, route: Mapping[str, Any]
+) -> Iterator[Finding]:
+    reading = case.reading
+    edit = f"kubectl <{plane.name}> -n {namespace_of(one)} edit virtualservice {name_of(one)}"
+
+    def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str]) -> Finding:
+        facts = (Fact(of(plane, one), f"{place}.{field}", shown(value)),)
+        return Finding(cause, Layer.RULE, facts, f"{edit}: take {field} out", witness, follows | {cause.id})
+
+    fault = route.get("fault") or {}
+    if abort := fault.get("abort"):
+        yield finding(root_causes.FAULT_INJECTED, "fault.abort", abort, _failing(reading, host, ("FI",)), REFUSED)
+    if delay := fault.get("delay"):
+        witness = _failing(reading, host, ("DI",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
+        yield finding(root_causes.FAULT_INJECTED, "fault.delay", delay, witness, REFUSED)
+    if timeout := route.get("timeout"):
+        witness = _failing(reading, host, ("UT",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
+        yield finding(causes.REQUEST_TIME_LIMITED, "timeout", timeout, witness, REFUSED)
+    if "retries" in route and (route["retries"] or {}).get("attempts") in (0, None):
+        yield finding(
+            causes.RETRIES_CHANGED, "retries", route["retries"], case.suspected(causes.RETRIES_CHANGED), frozenset()
+        )
+    for field in ("directResponse", "redirect"):
+        if value := route.get(field):
+            yield finding(root_causes.RULE_ANSWERS_ITSELF, field, value, _answered_itself(reading, host, one), REFUSED)
+    if rewrite := route.get("rewrite"):
+        yield finding(
+            root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite,
+            _failing_code(reading, host) or case.failed("both_versions", "own_path", "local_traffic"), REFUSED,
+        )  # fmt: skip
+    headers = (route.get("headers") or {}).get("request") or {}
+    if any(str(key).lower() == "x-request-id" for part in headers.values() for key in part):
+        yield finding(
+            causes.REQUEST_ID_CHANGED,
+            "headers.request",
+            headers,
+            case.suspected(causes.REQUEST_ID_CHANGED),
+            frozenset(),
+        )
+    yield from _destinations(case, plane, one, host, place, route)
+
+
+def _answered_itself(reading: Reading, host: str, one: Object) -> str:
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, host=host):
+            if line.details in ("direct_response",) or (line.code in (301, 302, 303, 307, 308) and not line.upstream):
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} got {line.code} {line.details} "
+                    f"from the sidecar"
+                )
+        for virtual, route in _routes(proxy, host):
+            if ("direct_response" in route or "redirect" in route) and state.in_force(route, one):
+                return f"the sidecar of {client.name}'s {proxy.pod} answers {virtual} itself"
+    return ""
+
+
+def _failing_code(reading: Reading, host: str) -> str:
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, host=host):
+            if line.code >= 400:
+                return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.details}"
+    return ""
+
+
+def _routes(proxy: Proxy, host: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for virtual in proxy.hosts:
+        if host in virtual.get("domains", []):
+            for route in virtual.get("routes", []):
+                yield str(virtual.get("name")), route
+
+
+def _destinations(
+    case: Case, plane: Cluster, one: Object, host: str, place: str, route: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Where a route sends requests: to another host, or to a subset that leaves out pods."""
+    reading = case.reading
+    edit = f"kubectl <{plane.name}> -n {namespace_of(one)} edit virtualservice {name_of(one)}"
+    for number, choice in enumerate(route.get("route") or []):
+        destination = choice.get("destination") or {}
+        field = f"{place}.route[{number}].destination"
+        target = scope.full_host(str(destination.get("host", "")), namespace_of(one), reading.domain)
+        if target != host:
+            yield Finding(
+                causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.host", str(destination.get("host"))),
+                 Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts")))),
+                edit, _sent_elsewhere(case, host, target),
+                REFUSED | {causes.RULE_SENDS_ELSEWHERE.id, causes.SERVICE_IN_BOTH_CLUSTERS.id,
+                           causes.GATEWAY_USED_FOR_NEAR.id},
+            )  # fmt: skip
+        elif subset := destination.get("subset"):
+            known = _subset(reading, host, str(subset))
+            yield Finding(
+                root_causes.RULE_PICKS_SUBSET, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.subset", str(subset)), *known),
+                edit, _short_subset(reading, host, str(subset)), REFUSED,
+            )  # fmt: skip
+        wanted = destination.get("port") or {}
+        service = state.service_of(reading, plane, _name(reading, host))
+        if (
+            service
+            and wanted.get("number")
+            and wanted["number"] not in [one.get("port") for one in scope.ports(service)]
+        ):
+            yield Finding(
+                causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.port.number", str(wanted["number"])),),
+                edit, _failing(reading, host, ("NC", "UH", "NR", "UF")), REFUSED,
+            )  # fmt: skip
+
+
+def _sent_elsewhere(case: Case, host: str, target: str) -> str:
+    for client, proxy in state.clients(case.reading):
+        for line in state.logged(proxy, host=host):
+            if line.cluster.endswith(f"|{target}") and line.authority.partition(":")[0] in _names(host):
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} for {line.authority} went to {line.cluster}"
+                )
+        for name, route in _routes(proxy, host):
+            chosen = [str((route.get("route") or {}).get("cluster", ""))]
+            chosen += [
+                str(one.get("name"))
+                for one in ((route.get("route") or {}).get("weighted_clusters") or {}).get("clusters", [])
+            ]
+            if any(one.endswith(f"|{target}") for one in chosen):
+                return f"the sidecar of {client.name}'s {proxy.pod} routes {name} to {target}"
+    return case.suspected(causes.RULE_SENDS_ELSEWHERE)
+
+
+def _names(host: str) -> tuple[str, ...]:
+    name, namespace, *_ = host.split(".")
+    return (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", host)
+
+
+def _subset(reading: Reading, host: str, subset: str) -> tuple[Fact, ...]:
+    """What a subset selects, by the DestinationRules that define it."""
+    found = [
+        Fact(of(plane, one), f"spec.subsets {subset}.labels", shown(known.get("labels")))
+        for plane, one in _rules(reading, "DestinationRule", host)
+        for known in spec_of(one).get("subsets") or []
+        if known.get("name") == subset
+    ]
+    return tuple(found) or (Fact(f"DestinationRules for {host}", "spec.subsets", f"none is named {subset}"),)
+
+
+def _short_subset(reading: Reading, host: str, subset: str) -> str:
+    """A sentence on a client whose subset lacks endpoints that the service has; empty where none does."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, flags=("NC", "UH"), host=host):
+            return (
+                f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} "
+                f"{line.flags}: {line.cluster}"
+            )
+        whole, part = state.held(proxy, host), state.held(proxy, host, subset)
+        used = [name for name, route in _routes(proxy, host) if f"|{subset}|" in str(route)]
+        for port, hosts in whole.items():
+            missing = {one.address for one in hosts} - {one.address for one in part.get(port, ())}
+            if used and missing:
+                return (
+                    f"the sidecar of {client.name}'s {proxy.pod} lacks {', '.join(sorted(missing))} in subset {subset}"
+                )
+    return ""
+
+
+def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[Finding]:
+    routes = spec_of(one).get("http") or []
+    if not routes or any(not route.get("match") for route in routes):
+        return
+    yield Finding(
+        root_causes.RULE_MATCHES_NOTHING, Layer.RULE,
+        (Fact(of(plane, one), "spec.http[].match", shown([route.get("match") for route in routes])),),
+        f"give {name_of(one)} a route without a match as its last",
+        _failing(case.reading, host, ("NR",)), REFUSED,
+    )  # fmt: skip
+
+
+@rule
+def sidecar_resources(case: Case) -> Iterator[Finding]:
+    """A Sidecar resource hides the service from its clients, or the port from its pods."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        root = state.root_namespace(reading, plane)
+        for cluster in reading.clusters:
+            if cluster.control_plane != plane.name:
+                continue
+            for proxy in cluster.of("client"):
+                pod = cluster.get("Pod", proxy.pod, proxy.namespace)
+                one = _sidecar_of(plane, root, reading.namespace, labels_of(pod or {}))
+                if one is None or _shows(reading, one):
+                    continue
+                egress = spec_of(one).get("egress") or []
+                yield Finding(
+                    root_causes.SIDECAR_HIDES_SERVICE, Layer.RULE,
+                    (
+                        Fact(of(plane, one), "spec.egress[].hosts", shown([entry.get("hosts") for entry in egress])),
+                        Fact(of(plane, one), "spec.workloadSelector.labels",
+                             f"{shown(dict(scope.selector_of(one)))}, binds {cluster.name}/{proxy.pod}"),
+                    ),
+                    f"add ./{reading.host} to the egress of Sidecar {namespace_of(one)}/{name_of(one)} "
+                    f"(in {plane.name})",
+                    state.lacking_service(cluster, reading.host), REFUSED,
+                )  # fmt: skip
+            for pod in state.pods_of(reading, cluster):
+                one = _sidecar_of(plane, root, reading.namespace, labels_of(pod))
+                service = state.service_of(reading, cluster)
+                if one is None or service is None or not (ingress := spec_of(one).get("ingress")):
+                    continue
+                numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
+                targets = {port.get("targetPort", port.get("port")) for port in scope.ports(service)}
+                if targets <= numbers:
+                    continue
+                yield Finding(
+                    root_causes.SIDECAR_HIDES_PORT, Layer.RULE,
+                    (Fact(of(plane, one), "spec.ingress[].port.number", f"{shown(sorted(map(str, numbers)))}, binds "
+                          f"{cluster.name}/{name_of(pod)}, whose port is {shown(sorted(map(str, targets)))}"),),
+                    f"add the port to the ingress of Sidecar {name_of(one)}",
+                    _failing(reading, reading.host, ("UF", "URX", "NR", "UC")) or _failing_code(reading, reading.host),
+                    REFUSED,
+                )  # fmt: skip
+
+
+def _sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:
+    """The Sidecar in force for a pod: with a selector before the namespace's own, and that before the mesh's."""
+    found = [one for one in plane.all("Sidecar") if scope.binds(one, root, namespace, labels)]
+    mine = [one for one in found if namespace_of(one) == namespace]
+    for choice in ([one for one in mine if scope.selector_of(one)], mine, found):
+        if choice:
+            return min(choice, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
+    return None
+
+
+def _shows(reading: Reading, one: Object) -> bool:
+    egress = spec_of(one).get("egress")
+    if not egress:
+        return True
+    return any(
+        scope.egress_shows(str(entry), reading.namespace, reading.namespace, reading.host)
+        for listener in egress
+        for entry in listener.get("hosts") or []
+    )

@@ -1,0 +1,120 @@
+"""Roots that differ, and mutual TLS that is switched off or not demanded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from splithorizon.diagnosis import causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
+from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio.names import ROOT_CONFIG_MAP
+
+_ROOT = "root-cert.pem"
+
+
+@rule
+def roots(case: Case) -> Iterator[Finding]:
+    """The pods of two clusters are given different roots to trust."""
+    reading = case.reading
+    found: list[tuple[Cluster, Object, str]] = []
+    for cluster in reading.clusters:
+        one = cluster.get("ConfigMap", ROOT_CONFIG_MAP, reading.namespace)
+        if one and (text := (one.get("data") or {}).get(_ROOT, "").strip()):
+            found.append((cluster, one, hashlib.sha256(text.encode()).hexdigest()[:16]))
+    if len({one[2] for one in found}) < 2:
+        return
+    yield Finding(
+        causes.ROOTS_DIFFER,
+        Layer.TRUST,
+        tuple(
+            Fact(of(cluster, one, "ConfigMap"), f"data.{_ROOT}", f"SHA-256 {digest}") for cluster, one, digest in found
+        ),
+        "give every cluster the same root (cacerts), or trust both until the change is over",
+        _unverified(reading) or case.suspected(causes.ROOTS_DIFFER),
+        UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
+    )
+
+
+def _unverified(reading: Reading) -> str:
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, flags=("UF", "URX")):
+            if "CERTIFICATE_VERIFY_FAILED" in line.failure or "UNKNOWN_CA" in line.failure:
+                return f"{line.count} connections of {client.name}'s {proxy.pod} to {line.upstream}: {line.failure}"
+    return ""
+
+
+@rule
+def peer_authentication(case: Case) -> Iterator[Finding]:
+    """A PeerAuthentication switches mutual TLS off for the service's pods, or lets plain text in."""
+    reading = case.reading
+    for plane, policy in reading.configs("PeerAuthentication"):
+        spec = spec_of(policy)
+        modes = {"spec.mtls.mode": str((spec.get("mtls") or {}).get("mode", ""))}
+        modes |= {
+            f"spec.portLevelMtls.{port}.mode": str(one.get("mode", ""))
+            for port, one in (spec.get("portLevelMtls") or {}).items()
+        }
+        bound = [
+            (cluster, pod)
+            for cluster in reading.clusters
+            if cluster.control_plane == plane.name
+            for pod in state.pods_of(reading, cluster)
+            if scope.binds(policy, state.root_namespace(reading, plane), reading.namespace, labels_of(pod))
+            and not _narrower(reading, plane, policy, pod)
+        ]
+        if not bound:
+            continue
+        for field, mode in modes.items():
+            if mode == "DISABLE":
+                lost = [said for cluster, _ in bound if (said := state.lacking(reading, cluster, far_only=True))]
+                yield Finding(
+                    causes.NO_MUTUAL_TLS,
+                    Layer.TRUST,
+                    (
+                        Fact(of(plane, policy), field, mode),
+                        Fact(of(plane, policy), "spec.selector", _binds(policy, bound)),
+                    ),
+                    f"kubectl <{plane.name}> -n {namespace_of(policy)} delete peerauthentication {name_of(policy)}, "
+                    "or let it be PERMISSIVE",
+                    lost[0] if lost else case.suspected(causes.NO_MUTUAL_TLS),
+                    UNREACHED | {causes.PLAIN_TEXT_ADMITTED.id, causes.NO_CLIENT_CERTIFICATE_DEMANDED.id,
+                                 causes.CLIENT_NOT_IDENTIFIED.id, causes.POLICY_DENIES.id},
+                )  # fmt: skip
+            elif mode == "PERMISSIVE":
+                yield Finding(
+                    causes.PLAIN_TEXT_ADMITTED,
+                    Layer.TRUST,
+                    (
+                        Fact(of(plane, policy), field, mode),
+                        Fact(of(plane, policy), "spec.selector", _binds(policy, bound)),
+                    ),
+                    f"let {name_of(policy)} be STRICT, or delete it",
+                    case.suspected(causes.PLAIN_TEXT_ADMITTED),
+                    frozenset({causes.PLAIN_TEXT_ADMITTED.id}),
+                )
+
+
+def _narrower(reading: Reading, plane: Cluster, policy: Object, pod: Object) -> bool:
+    """Whether another policy is in force for a pod: of a workload before the namespace's, before the mesh's."""
+    mine = _rank(reading, plane, policy)
+    return any(
+        _rank(reading, plane, other) < mine
+        for other in plane.all("PeerAuthentication")
+        if other is not policy
+        and scope.binds(other, state.root_namespace(reading, plane), reading.namespace, labels_of(pod))
+        and str((spec_of(other).get("mtls") or {}).get("mode", "UNSET")) != "UNSET"
+    )
+
+
+def _rank(reading: Reading, plane: Cluster, policy: Object) -> int:
+    if scope.selector_of(policy):
+        return 0
+    return 2 if namespace_of(policy) == state.root_namespace(reading, plane) != reading.namespace else 1
+
+
+def _binds(policy: Object, bound: list[tuple[Cluster, Object]]) -> str:
+    selector = scope.selector_of(policy)
+    pods = ", ".join(f"{cluster.name}/{name_of(pod)}" for cluster, pod in bound)
+    return f"{shown(dict(selector)) if selector else 'none'}, binds {pods}"

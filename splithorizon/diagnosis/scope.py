@@ -1,0 +1,136 @@
+"""Istio's own scoping: which pods a rule binds, which hosts it means, which namespaces may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from splithorizon.istio.names import NETWORK_LABEL
+
+Labels = Mapping[str, str]
+Object = Mapping[str, Any]
+
+
+def selects(selector: Labels | None, labels: Labels) -> bool:
+    """Whether a Service's selector fits a pod; one without a selector selects nothing."""
+    return bool(selector) and (selector or {}).items() <= labels.items()
+
+
+def binds(policy: Object, root: str, namespace: str, labels: Labels) -> bool:
+    """Whether a policy, filter, Sidecar or Telemetry binds a pod: by namespace, or the root one's, and its selector."""
+    own = policy.get("metadata", {}).get("namespace", "")
+    if own not in (namespace, root):
+        return False
+    spec = policy.get("spec") or {}
+    if spec.get("targetRefs") or spec.get("targetRef"):
+        return False
+    wanted = selector_of(policy)
+    return not wanted or wanted.items() <= labels.items()
+
+
+def selector_of(policy: Object) -> Labels:
+    """The labels that a policy selects pods by; empty where it binds all of its namespace."""
+    spec = policy.get("spec") or {}
+    selector = spec.get("selector") or {}
+    found: Labels = selector.get("matchLabels") or (spec.get("workloadSelector") or {}).get("labels") or {}
+    if not found and policy.get("kind") == "Gateway":
+        found = selector
+    return found
+
+
+def exported_to(export_to: Sequence[str] | None, own: str, namespace: str) -> bool:
+    """Whether a rule or Service of namespace ``own`` is seen in another; without exportTo it is seen everywhere."""
+    if not export_to:
+        return True
+    return any(one in ("*", namespace) or (one == "." and own == namespace) for one in export_to)
+
+
+def full_host(name: str, namespace: str, domain: str = "cluster.local") -> str:
+    """A host as Istio reads it in a rule: a short name is of the rule's own namespace."""
+    if "." in name or name == "*":
+        return name
+    return f"{name}.{namespace}.svc.{domain}"
+
+
+def host_matches(pattern: str, host: str) -> bool:
+    """Whether a host of a rule, in full and perhaps with a wildcard in front, means a service."""
+    if pattern == "*" or pattern == host:
+        return True
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:])
+    # helloworld.sample, and helloworld.sample.svc, are not resolved by Istio in rules, but in the mesh configuration.
+    return False
+
+
+def rule_means(rule: Object, name: str, host: str, domain: str = "cluster.local") -> bool:
+    """Whether a host of a rule means a service."""
+    return host_matches(full_host(name, rule.get("metadata", {}).get("namespace", ""), domain), host)
+
+
+def egress_shows(entry: str, own: str, namespace: str, host: str) -> bool:
+    """Whether an entry ``namespace/host`` of a Sidecar's egress lets a service be seen."""
+    where, _, name = entry.partition("/")
+    if not name:
+        return False
+    seen = where == "*" or where == namespace or (where == "." and own == namespace)
+    return seen and where != "~" and host_matches(name, host)
+
+
+def matches_labels(selector: Object, labels: Labels) -> bool:
+    """Whether a Kubernetes label selector fits: matchLabels and matchExpressions."""
+    if not (selector.get("matchLabels") or {}).items() <= labels.items():
+        return False
+    return all(_fits(one, labels) for one in selector.get("matchExpressions") or [])
+
+
+def _fits(expression: Object, labels: Labels) -> bool:
+    key, values = expression.get("key", ""), expression.get("values") or []
+    match expression.get("operator"):
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    return False
+
+
+def ports(service: Object) -> Sequence[Object]:
+    """The ports of a Service."""
+    found: Sequence[Object] = (service.get("spec") or {}).get("ports") or []
+    return found
+
+
+def has_sidecar(pod: Object) -> bool:
+    """Whether a pod has Istio's proxy, as a container or as an init container that goes on."""
+    spec = pod.get("spec") or {}
+    return any(
+        one.get("name") == "istio-proxy" for part in ("containers", "initContainers") for one in spec.get(part) or []
+    )
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod counts among the endpoints of a Service."""
+    status = pod.get("status") or {}
+    return "deletionTimestamp" not in pod.get("metadata", {}) and any(
+        one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or []
+    )
+
+
+def environment(pod: Object, name: str) -> str:
+    """A variable of a pod's proxy; empty where it has none of that name."""
+    spec = pod.get("spec") or {}
+    for part in ("containers", "initContainers"):
+        for container in spec.get(part) or []:
+            if container.get("name") in ("istio-proxy", "discovery"):
+                for one in container.get("env") or []:
+                    if one.get("name") == name:
+                        return str(one.get("value", ""))
+    return ""
+
+
+def network_of(pod: Object) -> str:
+    """The network that a pod's label names."""
+    return str((pod.get("metadata", {}).get("labels") or {}).get(NETWORK_LABEL, ""))

@@ -1,0 +1,287 @@
+"""What proxies and istiods hold, against what objects say: the witnesses of a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from splithorizon.diagnosis import scope
+from splithorizon.diagnosis.reading.model import (
+    CLIENT,
+    GATEWAY,
+    SERVER,
+    Cluster,
+    Host,
+    LogCount,
+    Object,
+    Proxy,
+    Reading,
+    annotations_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
+
+
+def control_plane_of(reading: Reading, cluster: Cluster) -> Cluster:
+    """The cluster whose istiod manages one."""
+    return reading[cluster.control_plane]
+
+
+def mesh_config(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:
+    """The mesh configuration as the ConfigMap of a control plane has it; empty where it cannot be read as YAML."""
+    return _yaml(_map(reading, cluster).get("mesh", ""))
+
+
+def mesh_networks(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:
+    """The networks of meshNetworks in the ConfigMap of a control plane."""
+    return _yaml(_map(reading, cluster).get("meshNetworks", "")).get("networks") or {}
+
+
+def config_map(reading: Reading, cluster: Cluster) -> Object | None:
+    """The ConfigMap that a control plane reads."""
+    return cluster.get("ConfigMap", config_map_of(reading.revision), cluster.system_namespace)
+
+
+def _map(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:
+    return (config_map(reading, cluster) or {}).get("data") or {}
+
+
+@cache
+def _yaml(text: str) -> Mapping[str, Any]:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def root_namespace(reading: Reading, cluster: Cluster) -> str:
+    """Whose policies bind the whole mesh."""
+    return str(mesh_config(reading, cluster).get("rootNamespace") or cluster.system_namespace)
+
+
+def service_of(reading: Reading, cluster: Cluster, name: str = "") -> Object | None:
+    """The diagnosed Service in a cluster, or another of its namespace."""
+    return cluster.get("Service", name or reading.service, reading.namespace)
+
+
+def pods_of(reading: Reading, cluster: Cluster) -> list[Object]:
+    """The pods in a cluster that the Service means, by its selector in any cluster: one of them may be wrong."""
+    selectors = [spec_of(one).get("selector") for other in reading.clusters if (one := service_of(reading, other))]
+    return [
+        pod
+        for pod in cluster.all("Pod", reading.namespace)
+        if any(scope.selects(selector, labels_of(pod)) for selector in selectors)
+    ]
+
+
+def selected(service: Object | None, pods: list[Object]) -> list[Object]:
+    """Those pods that a Service selects."""
+    selector = spec_of(service).get("selector") if service else None
+    return [pod for pod in pods if scope.selects(selector, labels_of(pod))]
+
+
+def gateway_services(cluster: Cluster) -> list[Object]:
+    """The Services of a cluster's east-west gateway: by the network's label, the gateway port, or Istio's own label."""
+    return [
+        one
+        for one in cluster.all("Service")
+        if labels_of(one).get("istio") == "eastwestgateway"
+        or NETWORK_LABEL in labels_of(one)
+        or (
+            any(port.get("port") == GATEWAY_PORT for port in scope.ports(one))
+            and namespace_of(one) == cluster.system_namespace
+        )
+    ]
+
+
+def gateway_pods(cluster: Cluster) -> list[Object]:
+    """The pods of a cluster's east-west gateway that run."""
+    return [
+        pod
+        for pod in cluster.all("Pod")
+        if labels_of(pod).get("istio") == "eastwestgateway" and (pod.get("status") or {}).get("phase") == "Running"
+    ]
+
+
+def gateway_port(service: Object) -> int:
+    """The port for other networks of a gateway's Service."""
+    return int(labels_of(service).get("networking.istio.io/gatewayPort") or GATEWAY_PORT)
+
+
+def addresses_of(service: Object) -> list[str]:
+    """The addresses that other networks get of a gateway's Service, without the port."""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    found = [str(one.get("ip") or one.get("hostname")) for one in ingress]
+    return [*found, *(spec_of(service).get("externalIPs") or [])]
+
+
+def gateway_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
+    """Every address, as host:port, by which clients may know a cluster's gateway, right or wrong."""
+    found = {*cluster.gateways}
+    for service in gateway_services(cluster):
+        found |= {f"{host}:{gateway_port(service)}" for host in addresses_of(service)}
+    for plane in reading.config_clusters:
+        for istiod in plane.istiods:
+            found |= {
+                f"{one['Addr']}:{one['Port']}" for one in istiod.networks or () if one.get("Network") == cluster.network
+            }
+    return frozenset(found)
+
+
+def pod_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
+    """The IP addresses of a cluster's pods in the Service's namespace."""
+    return frozenset(
+        str(address.get("ip"))
+        for pod in cluster.all("Pod", reading.namespace)
+        for address in (pod.get("status") or {}).get("podIPs") or [{"ip": (pod.get("status") or {}).get("podIP")}]
+        if address.get("ip")
+    )
+
+
+def clients(reading: Reading) -> Iterator[tuple[Cluster, Proxy]]:
+    """Every client whose endpoints were read."""
+    for cluster in reading.clusters:
+        for proxy in cluster.of(CLIENT):
+            if "clusters" in proxy.read:
+                yield cluster, proxy
+
+
+def servers(reading: Reading) -> Iterator[tuple[Cluster, Proxy]]:
+    """Every proxy of the Service's pods that was read."""
+    for cluster in reading.clusters:
+        for proxy in cluster.of(SERVER):
+            yield cluster, proxy
+
+
+def gateways(reading: Reading) -> Iterator[tuple[Cluster, Proxy]]:
+    """Every proxy of a gateway that was read."""
+    for cluster in reading.clusters:
+        for proxy in cluster.of(GATEWAY):
+            yield cluster, proxy
+
+
+def held(proxy: Proxy, host: str, subset: str = "") -> dict[int, tuple[Host, ...]]:
+    """The endpoints that a proxy holds of a host, by port; a port that it does not know is absent."""
+    found = {}
+    for name, hosts in proxy.endpoints.items():
+        parts = name.split("|")
+        if len(parts) == 4 and parts[0] == "outbound" and parts[2] == subset and parts[3] == host:
+            found[int(parts[1])] = hosts
+    return found
+
+
+def is_of(reading: Reading, client: Cluster, cluster: Cluster, host: Host) -> bool:
+    """Whether an endpoint of a client leads to a cluster: its pods within a network, else its gateway."""
+    ip = host.address.rpartition(":")[0].strip("[]")
+    if client.network == cluster.network:
+        return ip in pod_addresses(reading, cluster)
+    return host.address in gateway_addresses(reading, cluster)
+
+
+def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False) -> str:
+    """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do."""
+    for client, proxy in clients(reading):
+        if far_only and client.network == cluster.network:
+            continue
+        known = held(proxy, reading.host)
+        service = service_of(reading, client)
+        wanted = [int(port["port"]) for port in scope.ports(service)] if service else sorted(known)
+        for port in wanted or [0]:
+            if not any(is_of(reading, client, cluster, host) for host in known.get(port, ())):
+                what = f"outbound|{port}||{reading.host}"
+                return f"the sidecar of {client.name}'s {proxy.pod} holds no endpoint of {cluster.name} in {what}"
+    return ""
+
+
+def lacking_service(client: Cluster, host: str) -> str:
+    """A sentence on a client in a cluster that knows nothing of a host; empty where each does."""
+    for proxy in client.of(CLIENT):
+        if "clusters" in proxy.read and not held(proxy, host):
+            return f"the sidecar of {client.name}'s {proxy.pod} has no cluster for {host}"
+    return ""
+
+
+def direct(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on a client of another network that holds pod addresses of a cluster; empty where none does."""
+    pods = pod_addresses(reading, cluster)
+    for client, proxy in clients(reading):
+        if client.network == cluster.network:
+            continue
+        own = pod_addresses(reading, client)
+        for hosts in held(proxy, reading.host).values():
+            for host in hosts:
+                if (ip := host.address.rpartition(":")[0].strip("[]")) in pods and ip not in own:
+                    return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address}, a pod of {cluster.name}"
+    return ""
+
+
+def networks_known(reading: Reading, cluster: Cluster) -> frozenset[str] | None:
+    """The gateway addresses that istiod has for a cluster's network, as host:port; None where it was not asked."""
+    plane = control_plane_of(reading, cluster)
+    pages = [one.networks for one in plane.istiods if one.networks is not None]
+    if not pages:
+        return None
+    return frozenset(
+        f"{one['Addr']}:{one['Port']}" for page in pages for one in page if one.get("Network") == cluster.network
+    )
+
+
+def logged(proxy: Proxy, *, flags: tuple[str, ...] = (), host: str = "") -> Iterator[LogCount]:
+    """The lines of a proxy's log with one of the flags, and about a host, by authority or upstream cluster."""
+    for line in proxy.log:
+        known = {*line.flags.split(",")} if line.flags else set()
+        if flags and not known & {*flags}:
+            continue
+        short = host.removesuffix(".svc.cluster.local")
+        if host and not (line.cluster.endswith(f"|{host}") or host in line.cluster or line.authority.startswith(short)):
+            continue
+        yield line
+
+
+def trouble(reading: Reading, addresses: frozenset[str], *, flags: tuple[str, ...]) -> str:
+    """A sentence on requests of clients that failed at one of the addresses, by their logs; empty without any."""
+    for client, proxy in clients(reading):
+        for line in logged(proxy, flags=flags):
+            if line.upstream in addresses:
+                reason = f", {line.failure}" if line.failure else ""
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} failed at {line.upstream} "
+                    f"({line.flags}{reason})"
+                )
+    return ""
+
+
+def failing_hosts(reading: Reading, addresses: frozenset[str]) -> str:
+    """A sentence on an endpoint at which clients failed to connect and never succeeded; empty where there is none."""
+    for client, proxy in clients(reading):
+        for hosts in held(proxy, reading.host).values():
+            for host in hosts:
+                if host.address in addresses and host.connect_failures and not host.successes:
+                    return (
+                        f"the sidecar of {client.name}'s {proxy.pod} failed {host.connect_failures} times to connect "
+                        f"to {host.address}"
+                    )
+    return ""
+
+
+def export_of(service: Object) -> list[str]:
+    """The namespaces that a Service's annotation exports it to; empty where it does not say."""
+    text = annotations_of(service).get("networking.istio.io/exportTo", "")
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def in_force(config: Mapping[str, Any], one: Object) -> bool:
+    """Whether Envoy's configuration names a rule as the one that made it."""
+    named = ((config.get("metadata") or {}).get("filter_metadata") or {}).get("istio") or {}
+    path = str(named.get("config", ""))
+    return path.endswith(f"/namespaces/{namespace_of(one)}/{_DASHED.get(one.get('kind', ''), '')}/{name_of(one)}")
+
+
+_DASHED = {"DestinationRule": "destination-rule", "VirtualService": "virtual-service"}

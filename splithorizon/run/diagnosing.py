@@ -1,0 +1,69 @@
+"""Asks for the root cause once a run has refuted something, and puts the answer into the report's form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from splithorizon.checks import next_steps
+from splithorizon.diagnosis import access, root_cause
+from splithorizon.diagnosis.finding import Case, Symptom
+from splithorizon.diagnosis.reading import read
+from splithorizon.diagnosis.root_cause import RootCause
+from splithorizon.istio.info import MeshInfo
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.run import report
+from splithorizon.run.report import BehaviourResult
+from splithorizon.run.verdict import Verdict
+
+_FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
+# A kubelet takes whole seconds, and its clock need not be ours.
+_CLOCKS_DIFFER = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What a report takes: the root causes, the first of them first; why there is none; and what was only noted."""
+
+    causes: tuple[report.Diagnosis, ...] = ()
+    reason: str = ""
+    notes: tuple[report.Note, ...] = ()
+
+
+def failed(results: Iterable[BehaviourResult]) -> list[BehaviourResult]:
+    """The results that ask for a cause."""
+    return [one for one in results if one.verdict in _FAILED]
+
+
+def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetime) -> Diagnosed:
+    """Read the mesh once and decide what the failed results follow from; logs are read ``since`` the run began.
+
+    It takes as long as a reading may, and raises nothing: a reading that fails changes no verdict, and says so here.
+    """
+    try:
+        clusters, target, revision = access.of_mesh(Mesh(mesh))
+        reading = read.read(clusters, target, revision, since=since - _CLOCKS_DIFFER)
+        symptoms = tuple(Symptom(one.behaviour, one.route, one.failure, one.cause_ids) for one in failed(results))
+        found = root_cause.diagnose(Case(reading, symptoms))
+    except Exception as error:
+        return Diagnosed(reason=f"the mesh could not be diagnosed: {type(error).__name__}: {error}"[:500])
+    notes = tuple(
+        report.Note(one.cause.id, tuple(report.Fact(fact.object, fact.field, fact.value) for fact in one.evidence))
+        for one in found.notes
+    )
+    if not found.root_causes:
+        return Diagnosed(reason=found.text, notes=notes)
+    return Diagnosed(tuple(_for_report(one, mesh) for one in found.root_causes), notes=notes)
+
+
+def _for_report(cause: RootCause, mesh: MeshInfo) -> report.Diagnosis:
+    finding = cause.finding
+    return report.Diagnosis(
+        cause_id=cause.id,
+        text=finding.cause.text,
+        evidence=tuple(report.Fact(fact.object, fact.field, fact.value) for fact in finding.evidence),
+        witness=finding.witness,
+        fix=next_steps.render(finding.fix, mesh),
+        consequences=cause.consequences,
+    )

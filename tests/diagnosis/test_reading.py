@@ -1,0 +1,185 @@
+"""One reading of a mesh, from real loopback API servers: what it holds, what it leaves unread, and its bounds."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from splithorizon.diagnosis.access import ClusterAccess, Target
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Reading, RemoteSecret
+from splithorizon.diagnosis.reading.read import read
+from splithorizon.kube.api_resources import path_of
+from splithorizon.kube.client import Kube
+from tests.support.small_api import SmallApi, small_api
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.the-reader.token"
+PORT = b"\x98\x3a"
+TARGET = Target("sample", "helloworld", ("echo",), "app=sleep")
+
+
+@dataclass
+class Two:
+    """Two API servers, and what a reading needs to know of them."""
+
+    apis: dict[str, SmallApi]
+    access: tuple[ClusterAccess, ...]
+
+    def read(self, **bounds: float) -> Reading:
+        return read(self.access, TARGET, **{"seconds": 20, **bounds})  # type: ignore[arg-type]  # two kinds of numbers
+
+
+def answer(api: SmallApi, body: bytes, *, status: str = "200 OK") -> None:
+    """Every port of every pod answers so."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    api.frames = [(0, PORT), (1, PORT), (0, head.encode() + body)]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Two]:
+    with ExitStack() as stack:
+        apis, access = {}, []
+        for name in ("primary", "remote"):
+            path = tmp_path / name / "kubeconfig"
+            path.parent.mkdir()
+            apis[name] = api = stack.enter_context(small_api(path))
+            api.versioned = True
+            labels = {"topology.istio.io/network": f"{name}-network"}
+            api.put("Namespace", "istio-system", labels=labels)
+            api.put("Namespace", "sample", labels={"istio-injection": "enabled"})
+            ports = [{"name": "http", "port": 5000}]
+            api.put("Service", "helloworld", "sample", spec={"selector": {"app": "helloworld"}, "ports": ports})
+            for pod, app in (("sleep-1", "sleep"), ("helloworld-1", "helloworld")):
+                put_pod(api, pod, "sample", {"app": app})
+            put_pod(api, "gateway-1", "istio-system", {"istio": "eastwestgateway"})
+            answer(api, b"{}")
+            cluster = ClusterAccess(name, Kube(path, name), f"{name}-network", name, "istio-system", "primary")
+            access.append(cluster)
+        primary = apis["primary"]
+        put_pod(primary, "istiod-1", "istio-system", {"app": "istiod"})
+        kubeconfig = {
+            "clusters": [{"cluster": {"server": "https://192.0.2.7:6443"}}],
+            "users": [{"user": {"token": TOKEN}}],
+        }
+        data = {"remote": base64.b64encode(json.dumps(kubeconfig).encode()).decode()}
+        primary.put(
+            "Secret", "istio-remote-secret-remote", "istio-system", labels={"istio/multiCluster": "true"}, data=data
+        )
+        yield Two(apis, tuple(access))
+
+
+def put_pod(api: SmallApi, name: str, namespace: str, labels: dict[str, str]) -> None:
+    containers = [{"name": "istio-proxy"}]
+    api.put("Pod", name, namespace, labels=labels, spec={"containers": containers}, status={"phase": "Running"})
+    api.answers[f"{path_of('Pod', namespace, name)}/log"] = (200, b"")
+
+
+def test_both_clusters_are_read_with_the_proxies_that_matter(two: Two) -> None:
+    reading = two.read()
+    assert [one.name for one in reading.clusters] == ["primary", "remote"]
+    for cluster in reading.clusters:
+        assert {proxy.kind: proxy.pod for proxy in cluster.proxies} == {
+            CLIENT: "sleep-1", SERVER: "helloworld-1", GATEWAY: "gateway-1",
+        }  # fmt: skip
+        assert cluster.get("Service", "helloworld", "sample")
+        assert cluster.get("Namespace", "sample")
+    assert [one.pod for one in reading["primary"].istiods] == ["istiod-1"]
+    assert reading["remote"].istiods == ()
+    assert reading["primary"].read("DestinationRule")
+    assert not reading["remote"].read("DestinationRule"), "no istiod reads rules there"
+    assert reading.unread == ()
+    assert 0 < reading.size < 100_000
+
+
+def test_a_proxys_pages_are_asked_for_the_services_alone(two: Two) -> None:
+    two.read()
+    sent = [path for method, path, *_ in two.apis["primary"].asked if path.endswith("/portforward") and method == "GET"]
+    assert any("/pods/sleep-1/" in path for path in sent)
+    assert not any(path.endswith("/exec") for _, path, *_ in two.apis["primary"].asked)
+
+
+def test_where_no_port_is_forwarded_the_programs_own_command_asks(two: Two) -> None:
+    for api in two.apis.values():
+        # A channel that no port-forward has: what a kubelet says that does not reach the port.
+        api.frames = [(0, PORT), (1, PORT + b"error forwarding port"), (1, b"{}"), (3, b'{"status":"Success"}')]
+    two.read()
+    commands = [query["command"] for _, path, query, *_ in two.apis["remote"].asked if path.endswith("/exec")]
+    assert ["pilot-agent", "request", "GET", "server_info"] in commands
+
+
+def test_a_remote_secret_is_read_without_its_credential(two: Two) -> None:
+    reading = two.read()
+    (secret,) = reading["primary"].secrets
+    assert secret == RemoteSecret(
+        "istio-system", "istio-remote-secret-remote", "remote", "https://192.0.2.7:6443", "remote", answer=200
+    )
+    assert TOKEN.encode() not in reading.to_json()
+    asked = [headers["Authorization"] for *_, headers, _ in two.apis["remote"].asked if "Authorization" in headers]
+    assert f"Bearer {TOKEN}" in asked, "the far API server was asked with it"
+
+
+def test_what_is_forbidden_is_listed_and_the_rest_is_read(two: Two) -> None:
+    forbidden = json.dumps({"message": "no, not for you"}).encode()
+    two.apis["primary"].answers[path_of("Secret", "istio-system")] = (403, forbidden)
+    two.apis["remote"].answers[path_of("NetworkPolicy", None)] = (403, forbidden)
+    reading = two.read()
+    assert [str(one) for one in reading.unread] == [
+        "NetworkPolicy objects of remote: HTTP 403: no, not for you",
+        "remote secrets of primary: HTTP 403: no, not for you",
+    ]
+    assert not reading["remote"].read("NetworkPolicy")
+    assert reading["remote"].read("Service")
+
+
+def test_a_kind_that_is_not_served_is_empty_and_not_unread(two: Two) -> None:
+    two.apis["primary"].answers[path_of("ProxyConfig", None)] = (404, b"{}")
+    reading = two.read()
+    assert reading["primary"].all("ProxyConfig") == ()
+    assert reading.unread == ()
+
+
+def test_a_list_is_read_page_by_page_and_not_without_end(two: Two) -> None:
+    page = {"items": [{"metadata": {"name": "one"}}], "metadata": {"continue": "more"}}
+    path = path_of("DestinationRule", None)
+    two.apis["primary"].answers[path] = (200, json.dumps(page).encode())
+    reading = two.read()
+    (unread,) = reading.unread
+    assert "more than 8 of them" in unread.reason
+    pages = [query for _, asked, query, *_ in two.apis["primary"].asked if asked == path]
+    assert [query.get("continue") for query in pages] == [None, *[["more"]] * 7]
+
+
+def test_a_program_that_answers_something_else_is_unread(two: Two) -> None:
+    answer(two.apis["remote"], b"no JSON")
+    reading = two.read()
+    assert reading.unread
+    assert {one.cluster for one in reading.unread} == {"remote"}
+    assert reading["remote"].of(CLIENT)[0].read == ("log",)
+
+
+def test_without_time_nothing_is_read_and_nothing_is_raised(two: Two) -> None:
+    reading = two.read(seconds=0)
+    assert reading.size == 0
+    assert all("not read within" in one.reason for one in reading.unread)
+    assert [one.objects for one in reading.clusters] == [{}, {}]
+
+
+def test_no_more_bytes_are_read_than_allowed(two: Two) -> None:
+    two.apis["primary"].put("ConfigMap", "istio", "istio-system", data={"mesh": "x" * 50_000})
+    reading = two.read(size=20_000)
+    assert any("more than" in one.reason or "share of bytes" in one.reason for one in reading.unread)
+    assert reading["primary"].get("ConfigMap", "istio", "istio-system") is None
+
+
+def test_a_cluster_that_is_gone_leaves_the_other_readable(two: Two) -> None:
+    two.apis["remote"].shutdown()
+    two.apis["remote"].server_close()
+    reading = two.read()
+    assert reading["primary"].read("Service")
+    assert reading["remote"].objects == {}
+    assert {one.cluster for one in reading.unread} == {"remote"}

@@ -1,0 +1,867 @@
+"""Which root cause a reading shows, with which evidence; and that none is found without a witness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from splithorizon.diagnosis import causes, root_causes
+from splithorizon.diagnosis.causes import REGISTRY, Cause
+from splithorizon.diagnosis.finding import Case, Symptom
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, Reading, RemoteSecret, Unread
+from splithorizon.diagnosis.root_cause import NO_KNOWN_CAUSE, diagnose, of_reading
+from splithorizon.diagnosis.root_causes import READ, cause_of
+from tests.support.made_reading import (
+    FAR_LOST,
+    GATEWAYS,
+    HOST,
+    MESH,
+    OUTBOUND,
+    Change,
+    Object,
+    adds,
+    also,
+    change,
+    edits,
+    holds,
+    istiod,
+    logs,
+    made,
+    near,
+    pod,
+    proxies,
+    removes,
+    sound,
+)
+
+HELLOWORLD = "helloworld"
+FAR = Host(GATEWAYS["remote"], successes=9, requests=9)
+STALE = Host(GATEWAYS["remote"], connect_failures=7, requests=7)
+
+
+def rule(kind: str, name: str = "h", **spec: Any) -> Change:
+    """A rule of the service's namespace, in the primary."""
+    return adds("primary", made(kind, name, "sample", spec=spec))
+
+
+def mesh(text: str) -> Change:
+    """The mesh configuration has lines more."""
+    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
+
+
+def service(name: str, **spec: Any) -> Change:
+    """Fields of the Service in a cluster."""
+    return edits(name, "Service", HELLOWORLD, lambda one: one["spec"].update(spec))
+
+
+def gateway_service(name: str, **spec: Any) -> Change:
+    return edits(name, "Service", "istio-eastwestgateway", lambda one: one["spec"].update(spec))
+
+
+def labels(name: str, kind: str, object_name: str, **changed: str | None) -> Change:
+    def edit(one: Object) -> None:
+        for key, value in changed.items():
+            full = {"network": "topology.istio.io/network", "tls": "security.istio.io/tlsMode"}.get(key, key)
+            one["metadata"]["labels"].pop(full, None)
+            if value is not None:
+                one["metadata"]["labels"][full] = value
+
+    return edits(name, kind, object_name, edit)
+
+
+def secrets(*known: RemoteSecret) -> Change:
+    return change("primary", lambda cluster: replace(cluster, secrets=known))
+
+
+def watches(**status: str) -> Change:
+    return istiod(clusters=tuple({"id": name, "syncStatus": one} for name, one in status.items()))
+
+
+def secret(**fields: Any) -> RemoteSecret:
+    known = {"server": "https://10.89.0.2:6443", "leads_to": "remote", "answer": 200}
+    return RemoteSecret("istio-system", "istio-remote-secret-remote", **{"cluster_id": "remote", **known, **fields})
+
+
+ELECTED = {"metadata": {"filter_metadata": {"istio": {"config": "…/namespaces/sample/destination-rule/h"}}}}
+FAULT_FILTER = {
+    "name": "envoy.filters.http.fault",
+    "typed_config": {"@type": "x/HTTPFault", "abort": {"http_status": 503, "percentage": {"numerator": 2}}},
+}
+TWO_PRIORITIES = holds("primary", near("primary"), replace(FAR, priority=1))
+ROUTED = {"virtual": [{"domains": [HOST], "name": HOST}]}
+
+
+def routed(**route: Any) -> Change:
+    return proxies("primary", CLIENT, hosts=({"domains": [HOST], "name": HOST, "routes": [route]},))
+
+
+CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
+    (
+        "no remote secret",
+        also(secrets(), watches(primary="synced"), FAR_LOST),
+        causes.REMOTE_SECRET_MISSING,
+        ("Secret primary/istio-system/istio-remote-secret-remote", "data", "not there"),
+    ),
+    (
+        "another data key",
+        also(secrets(secret(cluster_id="c2")), watches(primary="synced", c2="synced")),
+        causes.REMOTE_SECRET_KEY_WRONG,
+        ("istio-remote-secret-remote", "data.c2", "whose id is remote"),
+    ),
+    (
+        "a loopback address",
+        also(secrets(secret(server="https://127.0.0.1:6443")), watches(primary="synced", remote="timeout")),
+        causes.REMOTE_SECRET_AT_LOOPBACK,
+        ("istio-remote-secret-remote", "data.remote", "https://127.0.0.1:6443"),
+    ),
+    (
+        "a dead token",
+        also(secrets(secret(answer=401)), watches(primary="synced", remote="timeout")),
+        causes.REMOTE_SECRET_REFUSED,
+        ("istio-remote-secret-remote", "data.remote", "HTTP 401"),
+    ),
+    (
+        "no binding",
+        also(secrets(secret(answer=403)), removes("remote", "ClusterRoleBinding", "reader")),
+        causes.REMOTE_SECRET_REFUSED,
+        ("ClusterRoleBinding remote/", "subjects", "not there"),
+    ),
+    (
+        "an API server out of reach",
+        watches(primary="synced", remote="timeout"),
+        causes.API_SERVER_UNREACHABLE,
+        ("istio-remote-secret-remote", "data.remote", "https://10.89.0.2:6443"),
+    ),
+    (
+        "two names",
+        also(
+            secrets(secret(), secret(cluster_id="before")), watches(primary="synced", remote="synced", before="synced")
+        ),
+        causes.REMOTE_NAMED_TWICE,
+        ("istio-remote-secret-remote", "data.before", "leads to"),
+    ),
+    (
+        "istiod not ready",
+        edits("primary", "Pod", "istiod-1", lambda one: one["status"].update(conditions=[])),
+        root_causes.ISTIOD_NOT_READY,
+        ("Pod primary/istio-system/istiod-1", "Ready", "False"),
+    ),
+    (
+        "istiod's address",
+        also(
+            edits(
+                "remote", "EndpointSlice", "istiod", lambda one: one.update(endpoints=[{"addresses": ["192.0.2.1"]}])
+            ),
+            istiod(proxies=({"proxy": "sleep-1.sample"},)),
+        ),
+        causes.ISTIOD_ADDRESS_STALE,
+        ("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1"),
+    ),
+    (
+        "a webhook's Service",
+        edits(
+            "remote",
+            "MutatingWebhookConfiguration",
+            "istio-sidecar-injector",
+            lambda one: one["webhooks"][0]["clientConfig"]["service"].update(name="istiod-1-7-0"),
+        ),
+        root_causes.WEBHOOK_LEADS_NOWHERE,
+        ("MutatingWebhookConfiguration remote/", "clientConfig.service.name", "istiod-1-7-0"),
+    ),
+    (
+        "discoverySelectors",
+        also(
+            mesh('discoverySelectors: [{matchLabels: {mesh: "yes"}}]'),
+            labels("primary", "Namespace", "sample", mesh="yes"),
+            FAR_LOST,
+        ),
+        root_causes.NAMESPACE_NOT_DISCOVERED,
+        ("ConfigMap primary/istio-system/istio", "discoverySelectors", "mesh=yes"),
+    ),
+    (
+        "clusterLocal",
+        also(
+            mesh('serviceSettings: [{settings: {clusterLocal: true}, hosts: ["*.sample.svc.cluster.local"]}]'), FAR_LOST
+        ),
+        root_causes.SERVICE_CLUSTER_LOCAL,
+        ("ConfigMap primary", "serviceSettings[0]", "*.sample.svc.cluster.local"),
+    ),
+    (
+        "exported to its own namespace",
+        also(
+            edits(
+                "remote",
+                "Service",
+                HELLOWORLD,
+                lambda one: one["metadata"].update(annotations={"networking.istio.io/exportTo": "."}),
+            ),
+            proxies("remote", GATEWAY, listeners=()),
+        ),
+        causes.SERVICE_NOT_EXPORTED,
+        ("Service remote/sample/helloworld", "networking.istio.io/exportTo", "."),
+    ),
+    (
+        "exported to nobody",
+        also(mesh('defaultServiceExportTo: ["~"]'), proxies("primary", CLIENT, endpoints={})),
+        causes.SERVICE_NOT_EXPORTED,
+        ("ConfigMap primary", "defaultServiceExportTo", "~"),
+    ),
+    (
+        "no network on the gateway's Service",
+        also(labels("remote", "Service", "istio-eastwestgateway", network=None), istiod(networks=()), FAR_LOST),
+        causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+        ("Service remote/istio-system/istio-eastwestgateway", "topology.istio.io/network", "not set"),
+    ),
+    (
+        "no address",
+        also(
+            edits("remote", "Service", "istio-eastwestgateway", lambda one: one.update(status={})), istiod(networks=())
+        ),
+        causes.GATEWAY_SERVICE_WITHOUT_ADDRESS,
+        ("istio-eastwestgateway", "status.loadBalancer.ingress", "none"),
+    ),
+    (
+        "another address",
+        also(
+            edits(
+                "remote",
+                "Service",
+                "istio-eastwestgateway",
+                lambda one: one.update(status={"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
+            ),
+            logs("primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream="192.0.2.1:15443"),
+        ),
+        causes.GATEWAY_ADDRESS_WRONG,
+        ("istio-eastwestgateway", "status.loadBalancer.ingress", "192.0.2.1"),
+    ),
+    (
+        "a pod without network",
+        also(labels("remote", "Pod", "helloworld-1", network=None), holds("primary", near("primary"), near("remote"))),
+        causes.POD_WITHOUT_NETWORK,
+        ("Pod remote/sample/helloworld-1", "topology.istio.io/network", "not set"),
+    ),
+    (
+        "a proxy of another network",
+        proxies("remote", SERVER, metadata={"NETWORK": "elsewhere"}),
+        causes.PROXY_NETWORK_WRONG,
+        ("Pod remote/sample/helloworld-1", "ISTIO_META_NETWORK", "elsewhere"),
+    ),
+    (
+        "a NetworkPolicy",
+        also(
+            adds(
+                "remote",
+                made(
+                    "NetworkPolicy",
+                    "deny",
+                    "istio-system",
+                    spec={"podSelector": {"matchLabels": {"istio": "eastwestgateway"}}, "policyTypes": ["Ingress"]},
+                ),
+            ),
+            logs("primary", code=503, flags="UF,URX", upstream=GATEWAYS["remote"], failure="connection timeout"),
+        ),
+        causes.NETWORK_POLICY_DROPS,
+        ("NetworkPolicy remote/istio-system/deny", "spec.podSelector", "istio=eastwestgateway"),
+    ),
+    (
+        "a port of the gateway",
+        also(
+            gateway_service("remote", ports=[{"port": 15443, "targetPort": 15021}]),
+            logs(
+                "primary",
+                code=503,
+                flags="UF,URX",
+                upstream=GATEWAYS["remote"],
+                failure="TLS_error:WRONG_VERSION_NUMBER",
+            ),
+        ),
+        root_causes.GATEWAY_PORT_LEADS_ELSEWHERE,
+        ("Service remote/istio-system/istio-eastwestgateway", "spec.ports[0].targetPort", "15021 for port 15443"),
+    ),
+    (
+        "no gateway selected",
+        also(gateway_service("remote", selector={"app": "gone"}), holds("primary", near("primary"), STALE)),
+        root_causes.GATEWAY_SELECTS_NO_GATEWAY,
+        ("istio-eastwestgateway", "spec.selector", "app=gone selects 0 of 1"),
+    ),
+    (
+        "not exposed",
+        also(removes("primary", "Gateway", "cross-network-gateway"), proxies("remote", GATEWAY, listeners=())),
+        causes.SERVICES_NOT_EXPOSED,
+        ("Gateways primary/istio-system", "tls.mode", "none is AUTO_PASSTHROUGH"),
+    ),
+    (
+        "exposed to other hosts",
+        also(
+            edits(
+                "primary",
+                "Gateway",
+                "cross-network-gateway",
+                lambda one: one["spec"]["servers"][0].update(hosts=["*.shop.svc.cluster.local"]),
+            ),
+            proxies("remote", GATEWAY, listeners=()),
+        ),
+        causes.SERVICES_NOT_EXPOSED,
+        ("Gateway primary/istio-system/cross-network-gateway", "servers[0].hosts", "*.shop"),
+    ),
+    (
+        "a selector",
+        also(service("remote", selector={"app": "hello"}), istiod(shards={HOST: {"primary": []}}), FAR_LOST),
+        root_causes.SELECTOR_MISSES_PODS,
+        ("Service remote/sample/helloworld", "spec.selector", "app=hello selects 0 of 1 pods"),
+    ),
+    (
+        "no Service",
+        also(removes("remote", "Service", HELLOWORLD), FAR_LOST),
+        root_causes.SERVICE_ABSENT,
+        ("Service remote/sample/helloworld", "metadata.name", "not there"),
+    ),
+    (
+        "port names",
+        also(service("remote", ports=[{"name": "http-web", "port": 5000}]), FAR_LOST),
+        root_causes.PORTS_DIFFER,
+        ("Service remote/sample/helloworld", "spec.ports[0].name", "http-web (port 5000)"),
+    ),
+    (
+        "a target port",
+        also(
+            service("remote", ports=[{"name": "http", "port": 5000, "targetPort": 5999}]),
+            logs("remote", SERVER, code=503, flags="UF", cluster="inbound|5999||"),
+        ),
+        root_causes.TARGET_PORT_WRONG,
+        ("Service remote/sample/helloworld", "spec.ports[0].targetPort", "5999"),
+    ),
+    (
+        "headless in one cluster",
+        also(service("remote", clusterIP="None"), FAR_LOST),
+        root_causes.SERVICE_KIND_DIFFERS,
+        ("Service remote/sample/helloworld", "spec.clusterIP", "None"),
+    ),
+    (
+        "trafficDistribution",
+        also(service("primary", trafficDistribution="PreferClose"), TWO_PRIORITIES),
+        root_causes.TRAFFIC_KEPT_NEAR,
+        ("Service primary/sample/helloworld", "spec.trafficDistribution", "PreferClose"),
+    ),
+    (
+        "internalTrafficPolicy",
+        also(service("primary", internalTrafficPolicy="Local"), FAR_LOST),
+        root_causes.TRAFFIC_KEPT_ON_NODE,
+        ("Service primary/sample/helloworld", "spec.internalTrafficPolicy", "Local"),
+    ),
+    (
+        "a WorkloadEntry",
+        also(
+            rule("WorkloadEntry", address="192.0.2.20", network="remote-network", labels={"app": "helloworld"}),
+            holds("remote", near("remote"), Host("192.0.2.20:5000", connect_failures=9)),
+        ),
+        root_causes.WORKLOAD_ENTRY_UNREACHABLE,
+        ("WorkloadEntry primary/sample/h", "spec.address", "192.0.2.20"),
+    ),
+    (
+        "a ServiceEntry",
+        also(
+            rule("ServiceEntry", hosts=[HOST], resolution="STATIC", endpoints=[{"address": "192.0.2.9"}]),
+            holds("primary", near("primary"), FAR, Host("192.0.2.9:5000")),
+        ),
+        root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
+        ("ServiceEntry primary/sample/h", "spec.endpoints", "192.0.2.9"),
+    ),
+    (
+        "no pods wanted",
+        also(
+            removes("remote", "Pod", "helloworld-1"),
+            FAR_LOST,
+            adds(
+                "remote",
+                made(
+                    "Deployment",
+                    "helloworld-v2",
+                    "sample",
+                    spec={"replicas": 0, "template": {"metadata": {"labels": {"app": "helloworld"}}}},
+                ),
+            ),
+        ),
+        root_causes.NO_PODS_WANTED,
+        ("Deployment remote/sample/helloworld-v2", "spec.replicas", "0"),
+    ),
+    (
+        "a readiness probe",
+        also(
+            edits(
+                "remote",
+                "Pod",
+                "helloworld-1",
+                lambda one: one["status"].update(
+                    conditions=[{"type": "Ready", "status": "False", "message": "probe failed"}]
+                ),
+            ),
+            FAR_LOST,
+        ),
+        causes.POD_NOT_READY,
+        ("Pod remote/sample/helloworld-1", "Ready", "probe failed"),
+    ),
+    (
+        "a readiness gate",
+        edits(
+            "remote",
+            "Pod",
+            "istio-eastwestgateway-1",
+            lambda one: (
+                one["spec"].update(readinessGates=[{"conditionType": "x/never"}]),
+                one["status"].update(conditions=[]),
+            ),
+        ),
+        causes.READINESS_GATE_UNMET,
+        ("Pod remote/istio-system/istio-eastwestgateway-1", "spec.readinessGates", "x/never"),
+    ),
+    (
+        "an image",
+        edits(
+            "remote",
+            "Pod",
+            "helloworld-1",
+            lambda one: one["status"].update(
+                conditions=[],
+                containerStatuses=[
+                    {"name": "helloworld", "image": "nowhere/x:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+                ],
+            ),
+        ),
+        causes.IMAGE_NOT_PULLED,
+        ("Pod remote/sample/helloworld-1", "state.waiting", "nowhere/x:1"),
+    ),
+    (
+        "a pod without sidecar",
+        also(
+            adds(
+                "remote",
+                pod(
+                    "helloworld-bare",
+                    "sample",
+                    "10.20.0.9",
+                    {"app": "helloworld", "sidecar.istio.io/inject": "false"},
+                    sidecar=False,
+                ),
+            ),
+            istiod(shards={HOST: {"remote": [{"Addresses": ["10.20.0.9"], "TLSMode": ""}]}}),
+        ),
+        causes.POD_REFUSES_SIDECAR,
+        ("Pod remote/sample/helloworld-bare", "sidecar.istio.io/inject", "false"),
+    ),
+    (
+        "a namespace without injection",
+        also(
+            labels("remote", "Namespace", "sample", **{"istio-injection": None}),
+            edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(containers=[{"name": "helloworld"}])),
+            FAR_LOST,
+        ),
+        causes.NAMESPACE_NOT_INJECTED,
+        ("Namespace remote/sample", "metadata.labels", "{}"),
+    ),
+    (
+        "a TLS label",
+        also(labels("remote", "Pod", "helloworld-1", tls="disabled"), FAR_LOST),
+        root_causes.POD_WITHOUT_TLS_MODE,
+        ("Pod remote/sample/helloworld-1", "tlsMode", "disabled"),
+    ),
+    (
+        "no mutual TLS",
+        also(
+            rule("PeerAuthentication", selector={"matchLabels": {"version": "v2"}}, mtls={"mode": "DISABLE"}), FAR_LOST
+        ),
+        causes.NO_MUTUAL_TLS,
+        ("PeerAuthentication primary/sample/h", "spec.mtls.mode", "DISABLE"),
+    ),
+    (
+        "roots",
+        also(
+            edits(
+                "remote",
+                "ConfigMap",
+                "istio-ca-root-cert",
+                lambda one: one["data"].update({"root-cert.pem": "another"}),
+            ),
+            logs(
+                "primary",
+                code=503,
+                flags="UF",
+                upstream=GATEWAYS["remote"],
+                failure="TLS_error:CERTIFICATE_VERIFY_FAILED",
+            ),
+        ),
+        causes.ROOTS_DIFFER,
+        ("ConfigMap remote/sample/istio-ca-root-cert", "root-cert.pem", "SHA-256"),
+    ),
+    (
+        "locality",
+        also(
+            rule(
+                "DestinationRule",
+                host="helloworld",
+                trafficPolicy={
+                    "loadBalancer": {"localityLbSetting": {"failoverPriority": ["topology.istio.io/network"]}},
+                    "outlierDetection": {"interval": "10s"},
+                },
+            ),
+            TWO_PRIORITIES,
+        ),
+        causes.LOCALITY_PREFERRED,
+        ("DestinationRule primary/sample/h", "loadBalancer.localityLbSetting", "failoverPriority"),
+    ),
+    (
+        "locality by outlier detection",
+        also(
+            rule("DestinationRule", host=HOST, trafficPolicy={"outlierDetection": {"interval": "10s"}}), TWO_PRIORITIES
+        ),
+        causes.LOCALITY_PREFERRED,
+        ("DestinationRule primary/sample/h", "trafficPolicy.outlierDetection", "interval=10s"),
+    ),
+    (
+        "plain text by a rule",
+        also(
+            rule("DestinationRule", host="*.sample.svc.cluster.local", trafficPolicy={"tls": {"mode": "DISABLE"}}),
+            FAR_LOST,
+        ),
+        root_causes.RULE_CHANGES_TLS,
+        ("DestinationRule primary/sample/h", "trafficPolicy.tls.mode", "DISABLE"),
+    ),
+    (
+        "a full pool",
+        also(
+            rule(
+                "DestinationRule",
+                host="helloworld",
+                trafficPolicy={"connectionPool": {"http": {"http2MaxRequests": 1}}},
+            ),
+            logs("primary", code=503, flags="UO", cluster=OUTBOUND),
+        ),
+        root_causes.CONNECTIONS_LIMITED,
+        ("DestinationRule primary/sample/h", "connectionPool.http.http2MaxRequests", "1"),
+    ),
+    (
+        "an injected fault",
+        also(
+            rule(
+                "VirtualService",
+                hosts=["helloworld"],
+                http=[{"fault": {"abort": {"httpStatus": 500}}, "route": [{"destination": {"host": "helloworld"}}]}],
+            ),
+            logs("primary", code=500, flags="FI", cluster=OUTBOUND),
+        ),
+        root_causes.FAULT_INJECTED,
+        ("VirtualService primary/sample/h", "spec.http[0].fault.abort", "httpStatus=500"),
+    ),
+    (
+        "a timeout",
+        also(
+            rule(
+                "VirtualService", hosts=[HOST], http=[{"timeout": "0.001s", "route": [{"destination": {"host": HOST}}]}]
+            ),
+            logs("primary", code=504, flags="UT", cluster=OUTBOUND),
+        ),
+        causes.REQUEST_TIME_LIMITED,
+        ("VirtualService primary/sample/h", "spec.http[0].timeout", "0.001s"),
+    ),
+    (
+        "an empty subset",
+        also(
+            rule(
+                "VirtualService",
+                hosts=["helloworld"],
+                http=[{"route": [{"destination": {"host": "helloworld", "subset": "v9"}}]}],
+            ),
+            rule("DestinationRule", "d", host="helloworld", subsets=[{"name": "v9", "labels": {"version": "v9"}}]),
+            logs("primary", code=503, flags="UH", cluster=f"outbound|5000|v9|{HOST}"),
+        ),
+        root_causes.RULE_PICKS_SUBSET,
+        ("VirtualService primary/sample/h", "destination.subset", "v9"),
+    ),
+    (
+        "another host",
+        also(
+            rule("VirtualService", hosts=["helloworld"], http=[{"route": [{"destination": {"host": "echo"}}]}]),
+            routed(route={"cluster": "outbound|5000||echo.sample.svc.cluster.local"}),
+        ),
+        causes.RULE_SENDS_ELSEWHERE,
+        ("VirtualService primary/sample/h", "destination.host", "echo"),
+    ),
+    (
+        "no route",
+        also(
+            rule(
+                "VirtualService",
+                hosts=["helloworld"],
+                http=[
+                    {"match": [{"headers": {"x": {"exact": "y"}}}], "route": [{"destination": {"host": "helloworld"}}]}
+                ],
+            ),
+            logs("primary", code=404, flags="NR", authority="helloworld.sample:5000"),
+        ),
+        root_causes.RULE_MATCHES_NOTHING,
+        ("VirtualService primary/sample/h", "spec.http[].match", "exact=y"),
+    ),
+    (
+        "a Sidecar",
+        also(
+            rule("Sidecar", workloadSelector={"labels": {"app": "sleep"}}, egress=[{"hosts": ["istio-system/*"]}]),
+            proxies("primary", CLIENT, endpoints={}),
+        ),
+        root_causes.SIDECAR_HIDES_SERVICE,
+        ("Sidecar primary/sample/h", "spec.egress", "istio-system/*"),
+    ),
+    (
+        "a Sidecar of the mesh",
+        also(
+            adds(
+                "primary", made("Sidecar", "default", "istio-system", spec={"egress": [{"hosts": ["istio-system/*"]}]})
+            ),
+            proxies("primary", CLIENT, endpoints={}),
+        ),
+        root_causes.SIDECAR_HIDES_SERVICE,
+        ("Sidecar primary/istio-system/default", "spec.egress", "istio-system/*"),
+    ),
+    (
+        "a fault filter",
+        also(
+            rule(
+                "EnvoyFilter",
+                workloadSelector={"labels": {"app": "sleep"}},
+                configPatches=[{"match": {"context": "SIDECAR_OUTBOUND"}, "patch": {"value": FAULT_FILTER}}],
+            ),
+            logs("primary", code=503, flags="FI", details="fault_filter_abort", cluster=OUTBOUND),
+        ),
+        root_causes.FAULT_INJECTED,
+        ("EnvoyFilter primary/sample/h", "patch.value.typed_config.abort", "numerator=2"),
+    ),
+    (
+        "a refused cluster",
+        also(
+            rule(
+                "EnvoyFilter",
+                workloadSelector={"labels": {"app": "sleep"}},
+                configPatches=[{"applyTo": "CLUSTER", "patch": {"value": {"name": "broken", "type": "STATIC"}}}],
+            ),
+            proxies("primary", CLIENT, rejected=({"name": "broken", "details": "malformed IP address"},)),
+        ),
+        causes.ENVOY_REFUSED_CONFIG,
+        ("EnvoyFilter primary/sample/h", "patch.value.name", "broken"),
+    ),
+    (
+        "a denial",
+        also(
+            rule("AuthorizationPolicy", action="DENY", rules=[{}]),
+            logs("remote", SERVER, code=403, details="rbac_access_denied_matched_policy[ns[sample]-policy[h]-rule[0]]"),
+        ),
+        causes.POLICY_DENIES,
+        ("AuthorizationPolicy primary/sample/h", "spec.action", "DENY"),
+    ),
+    (
+        "an ALLOW that means others",
+        also(
+            rule("AuthorizationPolicy", rules=[{"from": [{"source": {"namespaces": ["shop"]}}]}]),
+            logs("remote", SERVER, code=403, details="rbac_access_denied_matched_policy[none]"),
+        ),
+        causes.POLICY_DENIES,
+        ("AuthorizationPolicy primary/sample/h", "spec.rules", "shop"),
+    ),
+    (
+        "tokens",
+        also(
+            rule("RequestAuthentication", jwtRules=[{"issuer": "x"}]),
+            logs("remote", SERVER, code=401, details="jwt_authn_access_denied{Jwt_is_expired}"),
+        ),
+        root_causes.TOKEN_DEMANDED,
+        ("RequestAuthentication primary/sample/h", "spec.jwtRules", "issuer=x"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("broken", "cause", "cite"), [one[1:] for one in CASES], ids=[one[0] for one in CASES])
+def test_a_fault_is_the_one_root_cause_with_what_it_changed(
+    broken: Change, cause: Cause, cite: tuple[str, str, str]
+) -> None:
+    found = of_reading(broken(sound()))
+    assert [one.id for one in found.root_causes] == [cause.id]
+    (root,) = found.root_causes
+    assert root.finding.witness
+    assert root.finding.fix
+    facts = [(fact.object, fact.field, fact.value) for fact in root.finding.evidence]
+    assert any(all(part in text for part, text in zip(cite, fact, strict=True)) for fact in facts), facts
+
+
+def test_a_sound_mesh_has_no_root_cause() -> None:
+    found = of_reading(sound())
+    assert (found.root_causes, found.notes) == ((), ())
+    assert found.text == NO_KNOWN_CAUSE
+
+
+# What is only configured: the same settings as above, and every endpoint is held and answers.
+UNUSUAL: list[tuple[str, Change, Cause]] = [
+    (
+        "locality",
+        rule(
+            "DestinationRule",
+            host="helloworld",
+            trafficPolicy={"loadBalancer": {"localityLbSetting": {"enabled": True}}},
+        ),
+        causes.LOCALITY_PREFERRED,
+    ),
+    (
+        "a generous pool",
+        rule(
+            "DestinationRule", host="helloworld", trafficPolicy={"connectionPool": {"tcp": {"maxConnections": 10000}}}
+        ),
+        root_causes.CONNECTIONS_LIMITED,
+    ),
+    (
+        "a generous timeout",
+        rule("VirtualService", hosts=[HOST], http=[{"timeout": "60s", "route": [{"destination": {"host": HOST}}]}]),
+        causes.REQUEST_TIME_LIMITED,
+    ),
+    ("PERMISSIVE", rule("PeerAuthentication", mtls={"mode": "PERMISSIVE"}), causes.PLAIN_TEXT_ADMITTED),
+    ("a policy that lets us in", rule("AuthorizationPolicy", rules=[{}]), causes.POLICY_DENIES),
+    (
+        "a WorkloadEntry that answers",
+        also(
+            rule("WorkloadEntry", address="192.0.2.20", labels={"app": "helloworld"}),
+            holds("primary", near("primary"), FAR, Host("192.0.2.20:5000", successes=3, requests=3)),
+        ),
+        root_causes.WORKLOAD_ENTRY_UNREACHABLE,
+    ),
+    (
+        "a NetworkPolicy that admits",
+        adds("remote", made("NetworkPolicy", "n", "sample", spec={"podSelector": {}})),
+        causes.NETWORK_POLICY_DROPS,
+    ),
+    (
+        "a namespace without label, that runs",
+        labels("remote", "Namespace", "istio-system", network=None),
+        causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK,
+    ),
+]
+
+
+@pytest.mark.parametrize(("unusual", "cause"), [one[1:] for one in UNUSUAL], ids=[one[0] for one in UNUSUAL])
+def test_what_nothing_bears_witness_to_is_a_note(unusual: Change, cause: Cause) -> None:
+    found = of_reading(unusual(sound()))
+    assert found.root_causes == ()
+    assert cause.id in {note.cause.id for note in found.notes}
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        mesh("outboundTrafficPolicy: {mode: REGISTRY_ONLY}"),
+        mesh('serviceSettings: [{settings: {clusterLocal: true}, hosts: ["*.shop.svc.cluster.local"]}]'),
+        mesh("discoverySelectors: [{matchExpressions: [{key: istio-injection, operator: Exists}]}]"),
+        adds(
+            "primary",
+            made("DestinationRule", "h", "shop", spec={"host": HOST, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}),
+        ),
+        adds("primary", made("AuthorizationPolicy", "h", "shop", spec={"action": "DENY", "rules": [{}]})),
+        adds("primary", made("Sidecar", "h", "shop", spec={"egress": [{"hosts": ["./*"]}]})),
+        rule("Sidecar", egress=[{"hosts": ["./*"]}]),
+        rule("VirtualService", hosts=["helloworld"], gateways=["ingress"], http=[{"timeout": "1s"}]),
+        rule(
+            "EnvoyFilter",
+            workloadSelector={"labels": {"app": "another"}},
+            configPatches=[{"patch": {"value": FAULT_FILTER}}],
+        ),
+    ],
+    ids=range(9),
+)
+def test_what_is_not_meant_for_this_service_is_not_even_noted(harmless: Change) -> None:
+    found = of_reading(also(harmless, FAR_LOST)(sound()))
+    assert (found.root_causes, found.notes) == ((), ())
+
+
+def test_two_independent_faults_give_both_and_the_lower_comes_first() -> None:
+    both = also(
+        service("remote", ports=[{"name": "http-web", "port": 5000}]),
+        FAR_LOST,
+        rule("AuthorizationPolicy", action="DENY", rules=[{}]),
+        logs("primary", SERVER, code=403, details="rbac_access_denied_matched_policy[ns[sample]-policy[h]-rule[0]]"),
+    )
+    found = of_reading(both(sound()))
+    assert [one.id for one in found.root_causes] == [root_causes.PORTS_DIFFER.id, causes.POLICY_DENIES.id]
+    assert not found.tie
+    assert found.text == f"{root_causes.PORTS_DIFFER.text}; and {causes.POLICY_DENIES.text}"
+
+
+def test_a_tie_is_said() -> None:
+    both = also(
+        service("remote", ports=[{"name": "http-web", "port": 5000}]),
+        service("primary", internalTrafficPolicy="Local"),
+        FAR_LOST,
+    )  # fmt: skip
+    found = of_reading(both(sound()))
+    assert len(found.root_causes) == 2
+    assert found.tie
+    assert "none of them shows to be the first" in found.text
+
+
+def test_what_follows_from_a_cause_is_no_cause_of_its_own() -> None:
+    looped = also(
+        secrets(secret(server="https://127.0.0.1:6443", cluster_id="c2")),
+        watches(primary="synced", c2="timeout"),
+        FAR_LOST,
+    )
+    found = of_reading(looped(sound()))
+    assert causes.API_SERVER_UNREACHABLE.id not in [one.id for one in found.root_causes]
+    assert causes.REMOTE_SECRET_MISSING.id not in [one.id for one in found.root_causes]
+
+
+def test_failed_checks_follow_from_the_cause_that_explains_them() -> None:
+    case = Case(
+        also(service("remote", ports=[{"name": "http-web", "port": 5000}]), FAR_LOST)(sound()),
+        (
+            Symptom("test_both_versions_answer", "primary→remote", "v2 is missing", (causes.REMOTE_SECRET_MISSING.id,)),
+            Symptom("test_both_versions_answer", "remote→primary", "v1 is missing", (causes.REMOTE_SECRET_MISSING.id,)),
+            Symptom("test_root_certificate_is_the_same", "", "they differ", (causes.ROOTS_DIFFER.id,)),
+        ),
+    )
+    found = diagnose(case)
+    assert found.root_causes[0].consequences == ("test_both_versions_answer",)
+    assert found.unexplained == ("test_root_certificate_is_the_same",)
+
+
+def test_a_failed_check_can_be_the_witness() -> None:
+    unlabelled = labels("remote", "Namespace", "istio-system", network=None)(sound())
+    cause = causes.SYSTEM_NAMESPACE_WITHOUT_NETWORK
+    symptom = Symptom("test_networks_are_named_alike_everywhere", "", "not set", (cause.id,))
+    assert [one.id for one in diagnose(Case(unlabelled, (symptom,))).root_causes] == [cause.id]
+
+
+def test_what_could_not_be_read_is_told_where_no_cause_fits() -> None:
+    blind = replace(sound(), unread=(Unread("remote", "Secrets", "HTTP 403: forbidden"),))
+    assert of_reading(blind).text == f"{NO_KNOWN_CAUSE}; not read: Secrets of remote: HTTP 403: forbidden"
+
+
+def test_a_reading_of_nothing_has_no_root_cause() -> None:
+    empty = sound()
+    blind = replace(
+        empty,
+        clusters=tuple(
+            replace(one, objects={}, secrets=(), istiods=(), proxies=()) for one in empty.clusters
+        ),
+        unread=(Unread("primary", "remote secrets", "HTTP 403"),),
+    )  # fmt: skip
+    assert of_reading(blind).root_causes == ()
+
+
+def test_ids_are_unique_over_checks_and_readings() -> None:
+    assert not {one.id for one in READ} & {one.id for one in REGISTRY}
+    assert cause_of("selector-misses-pods") is root_causes.SELECTOR_MISSES_PODS
+    assert cause_of("roots-differ") is causes.ROOTS_DIFFER
+    constants = {name: one for name, one in vars(root_causes).items() if isinstance(one, Cause)}
+    assert {name.lower().replace("_", "-") for name in constants} == {one.id for one in READ}
+
+
+def test_a_reading_can_be_saved() -> None:
+    reading = also(FAR_LOST, logs("primary", code=503, flags="UF"))(sound())
+    assert Reading.from_json(reading.to_json()) == reading
+    with pytest.raises(ValueError, match="clusters"):
+        Reading.from_json("{}")

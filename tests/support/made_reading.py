@@ -1,0 +1,347 @@
+"""A reading of a sound mesh on two networks, made up, and helpers that break it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from splithorizon.diagnosis.reading.model import (
+    CLIENT,
+    GATEWAY,
+    SERVER,
+    Cluster,
+    Host,
+    Istiod,
+    LogCount,
+    Proxy,
+    Reading,
+    RemoteSecret,
+)
+
+HOST = "helloworld.sample.svc.cluster.local"
+OUTBOUND = f"outbound|5000||{HOST}"
+SNI = f"outbound_.5000_._.{HOST}"
+GATEWAYS = {"primary": "10.89.0.3:15443", "remote": "10.89.0.2:15443"}
+PODS = {"primary": "10.10.0.4", "remote": "10.20.0.3"}
+VERSIONS = {"primary": "v1", "remote": "v2"}
+NAMES = ("primary", "remote")
+PAGES = ("clusters", "config", "warming", "routes", "listeners", "listening", "identity", "log")
+
+Object = dict[str, Any]
+Change = Callable[[Reading], Reading]
+
+
+def made(kind: str, name: str, namespace: str = "", labels: dict[str, str] | None = None, **content: Any) -> Object:
+    """An object as an API server gives it."""
+    metadata: Object = {"name": name, **({"namespace": namespace} if namespace else {}), "labels": labels or {}}
+    metadata["creationTimestamp"] = "2026-11-27T04:00:00Z"
+    return {"kind": kind, "metadata": metadata, **content}
+
+
+def pod(name: str, namespace: str, ip: str, labels: dict[str, str], *, sidecar: bool = True) -> Object:
+    containers = [{"name": name.partition("-")[0], "ports": [{"containerPort": 5000}]}]
+    containers += [{"name": "istio-proxy"}] if sidecar else []
+    status = {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]}
+    return made("Pod", name, namespace, labels, spec={"containers": containers}, status=status)
+
+
+def sound() -> Reading:
+    """Both clusters complete: every rule is content."""
+    return Reading(tuple(_cluster(name) for name in NAMES), "sample", "helloworld", ("echo",))
+
+
+def _cluster(name: str) -> Cluster:
+    network = f"{name}-network"
+    mesh = {"topology.istio.io/network": network, "security.istio.io/tlsMode": "istio"}
+    other = NAMES[1 - NAMES.index(name)]
+    objects: dict[str, tuple[Object, ...]] = {
+        "Namespace": (
+            made("Namespace", "istio-system", labels={"topology.istio.io/network": network}),
+            made("Namespace", "sample", labels={"istio-injection": "enabled"}),
+        ),
+        "Service": (
+            made(
+                "Service",
+                "helloworld",
+                "sample",
+                spec={
+                    "selector": {"app": "helloworld"},
+                    "clusterIP": "10.96.0.9",
+                    "ports": [{"name": "http", "port": 5000}],
+                },
+            ),
+            made(
+                "Service",
+                "istio-eastwestgateway",
+                "istio-system",
+                {"istio": "eastwestgateway", "topology.istio.io/network": network},
+                spec={
+                    "type": "LoadBalancer",
+                    "selector": {"app": "istio-eastwestgateway", "istio": "eastwestgateway"},
+                    "ports": [{"name": "tls", "port": 15443, "targetPort": 15443}],
+                },
+                status={"loadBalancer": {"ingress": [{"ip": GATEWAYS[name].partition(":")[0]}]}},
+            ),
+            made("Service", "istiod", "istio-system", spec={"ports": [{"port": 15012}, {"port": 443}]}),
+        ),
+        "Pod": (
+            pod("sleep-1", "sample", f"{PODS[name]}0", {"app": "sleep", **mesh}),
+            pod("helloworld-1", "sample", PODS[name], {"app": "helloworld", "version": VERSIONS[name], **mesh}),
+            pod(
+                "istio-eastwestgateway-1",
+                "istio-system",
+                f"{PODS[name]}1",
+                {"app": "istio-eastwestgateway", "istio": "eastwestgateway", "topology.istio.io/network": network},
+            ),
+        ),
+        "EndpointSlice": (
+            made(
+                "EndpointSlice",
+                "istiod",
+                "istio-system",
+                {"kubernetes.io/service-name": "istiod"},
+                endpoints=[{"addresses": [GATEWAYS["primary"].partition(":")[0]]}],
+            ),
+        ),
+        "MutatingWebhookConfiguration": (
+            made(
+                "MutatingWebhookConfiguration",
+                "istio-sidecar-injector",
+                labels={"app": "sidecar-injector"},
+                webhooks=[
+                    {
+                        "name": "namespace.sidecar-injector.istio.io",
+                        "clientConfig": {
+                            "service": {"name": "istiod", "namespace": "istio-system", "port": 443},
+                            "caBundle": "3 characters",
+                        },
+                    }
+                ],
+            ),
+        ),
+        "ConfigMap": (made("ConfigMap", "istio-ca-root-cert", "sample", data={"root-cert.pem": "the root"}),),
+        "ClusterRoleBinding": (
+            made(
+                "ClusterRoleBinding",
+                "reader",
+                subjects=[{"name": "istio-reader-service-account"}],
+                roleRef={"name": "r"},
+            ),
+        ),
+        "ClusterRole": (
+            made(
+                "ClusterRole",
+                "istio-reader-clusterrole-istio-system",
+                rules=[
+                    {"resources": ["configmaps"], "verbs": ["get", "create", "update"]},
+                    {"resources": ["mutatingwebhookconfigurations"], "verbs": ["get", "patch"]},
+                ],
+            ),
+        ),
+        "NetworkPolicy": (),
+        "Deployment": (),
+    }
+    istiods: tuple[Istiod, ...] = ()
+    secrets: tuple[RemoteSecret, ...] = ()
+    if name == "primary":
+        objects["Pod"] += (
+            pod("istiod-1", "istio-system", "10.10.0.2", {"app": "istiod", "istio.io/rev": "default"}, sidecar=False),
+        )
+        objects["ConfigMap"] += (
+            made("ConfigMap", "istio", "istio-system", data={"mesh": MESH, "meshNetworks": "networks: {}"}),
+        )
+        objects |= {
+            "Gateway": (
+                made(
+                    "Gateway", "cross-network-gateway", "istio-system",
+                    spec={
+                        "selector": {"istio": "eastwestgateway"},
+                        "servers": [
+                            {"port": {"number": 15443}, "tls": {"mode": "AUTO_PASSTHROUGH"}, "hosts": ["*.local"]}
+                        ],
+                    },
+                ),
+            ),
+        }  # fmt: skip
+        kinds = "DestinationRule VirtualService Sidecar EnvoyFilter ServiceEntry WorkloadEntry ProxyConfig Telemetry"
+        for kind in f"{kinds} AuthorizationPolicy PeerAuthentication RequestAuthentication".split():
+            objects.setdefault(kind, ())
+        secrets = (
+            RemoteSecret(
+                "istio-system", "istio-remote-secret-remote", "remote", "https://10.89.0.2:6443", "remote", answer=200
+            ),
+        )
+        istiods = (
+            Istiod(
+                "istiod-1",
+                clusters=tuple({"id": one, "syncStatus": "synced"} for one in NAMES),
+                networks=tuple(
+                    {"Network": f"{one}-network", "Addr": GATEWAYS[one].partition(":")[0], "Port": 15443}
+                    for one in NAMES
+                ),
+                proxies=(),
+                mesh={"enablePrometheusMerge": True, "accessLogFile": "/dev/stdout"},
+                shards={
+                    HOST: {
+                        one: [{"Addresses": [PODS[one]], "TLSMode": "istio", "Network": f"{one}-network", "Labels": {}}]
+                        for one in NAMES
+                    }
+                },
+            ),
+        )
+    identity = {"NETWORK": network, "CLUSTER_ID": name}
+    log = (LogCount(500, 200, "", "via_upstream", OUTBOUND, f"{PODS[name]}:5000", "helloworld.sample:5000"),)
+    listener = {
+        "name": "0.0.0.0_5000",
+        "all_chains": 1,
+        "default": None,
+        "chains": [
+            {
+                "match": {},
+                "filters": [],
+                "settings": {},
+                "http_filters": [],
+                "routes": ["5000"],
+                "access_log": [{"path": "/dev/stdout", "format": "…"}],
+                "tls": {},
+            }
+        ],
+    }
+    passing = {
+        "name": "0.0.0.0_15443",
+        "all_chains": 9,
+        "default": None,
+        "chains": [{"match": {"server_names": [SNI]}, "filters": ["envoy.filters.network.tcp_proxy"], "settings": {}}],
+    }
+    hosts = (
+        Host(f"{PODS[name]}:5000", successes=500, requests=500),
+        Host(GATEWAYS[other], successes=500, requests=500),
+    )
+    return Cluster(
+        name,
+        network,
+        name,
+        "istio-system",
+        "primary",
+        (GATEWAYS[name],),
+        objects,
+        secrets,
+        istiods,
+        (
+            Proxy(
+                CLIENT,
+                "sleep-1",
+                "sample",
+                identity,
+                {OUTBOUND: hosts},
+                {OUTBOUND: {"name": OUTBOUND, "type": "EDS", "lb_policy": "LEAST_REQUEST"}},
+                listeners=(listener,),
+                log=log,
+                read=PAGES,
+            ),
+            Proxy(SERVER, "helloworld-1", "sample", identity, read=PAGES),
+            Proxy(
+                GATEWAY,
+                "istio-eastwestgateway-1",
+                "istio-system",
+                identity,
+                {SNI: (Host(f"{PODS[name]}:5000"),)},
+                listeners=(passing,),
+                listening={15443: "0.0.0.0_15443", 15021: "readiness"},
+                read=PAGES,
+            ),
+        ),
+    )
+
+
+MESH = "accessLogFile: /dev/stdout\nenablePrometheusMerge: true\nrootNamespace: istio-system\n"
+
+
+def change(name: str, alter: Callable[[Cluster], Cluster]) -> Change:
+    """A change of one cluster of a reading."""
+    return lambda reading: replace(
+        reading, clusters=tuple(alter(one) if one.name == name else one for one in reading.clusters)
+    )
+
+
+def also(*changes: Change) -> Change:
+    """Several changes as one."""
+
+    def apply(reading: Reading) -> Reading:
+        for one in changes:
+            reading = one(reading)
+        return reading
+
+    return apply
+
+
+def adds(name: str, one: Object) -> Change:
+    """A cluster has one object more."""
+    return change(
+        name,
+        lambda cluster: replace(
+            cluster, objects={**cluster.objects, one["kind"]: (*cluster.objects.get(one["kind"], ()), one)}
+        ),
+    )
+
+
+def edits(name: str, kind: str, object_name: str, edit: Callable[[Object], object]) -> Change:
+    """An object of a cluster is edited in place."""
+
+    def alter(cluster: Cluster) -> Cluster:
+        found = copy.deepcopy(cluster.objects[kind])
+        (one,) = (each for each in found if each["metadata"]["name"] == object_name)
+        edit(one)
+        return replace(cluster, objects={**cluster.objects, kind: found})
+
+    return change(name, alter)
+
+
+def removes(name: str, kind: str, object_name: str) -> Change:
+    """An object of a cluster is gone."""
+    return change(
+        name,
+        lambda cluster: replace(
+            cluster,
+            objects={
+                **cluster.objects,
+                kind: tuple(one for one in cluster.objects[kind] if one["metadata"]["name"] != object_name),
+            },
+        ),
+    )
+
+
+def proxies(name: str, kind: str, **fields: Any) -> Change:
+    """The proxies of one kind in a cluster say something else."""
+    return change(
+        name,
+        lambda cluster: replace(
+            cluster, proxies=tuple(replace(one, **fields) if one.kind == kind else one for one in cluster.proxies)
+        ),
+    )
+
+
+def istiod(**fields: Any) -> Change:
+    """The istiod says something else."""
+    return change("primary", lambda cluster: replace(cluster, istiods=(replace(cluster.istiods[0], **fields),)))
+
+
+def holds(name: str, *hosts: Host) -> Change:
+    """The client of a cluster holds these endpoints of the service."""
+    return proxies(name, CLIENT, endpoints={OUTBOUND: hosts})
+
+
+def near(name: str) -> Host:
+    """The endpoint of a cluster's own pod."""
+    return Host(f"{PODS[name]}:5000", successes=1000, requests=1000)
+
+
+def logs(name: str, kind: str = CLIENT, *, count: int = 20, **fields: Any) -> Change:
+    """The proxies of one kind in a cluster logged these lines."""
+    return proxies(name, kind, log=(LogCount(count, **fields),))
+
+
+FAR_LOST = holds("primary", near("primary"))
+"""The primary's client holds no endpoint of the remote any more."""
