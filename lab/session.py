@@ -82,16 +82,16 @@ class LabSession(Session):
             progress=self.progress,
         )
         try:
-            self.facts = Provisioning(self._ground, self._undo, self.secrets).provision()
+            self.info = Provisioning(self._ground, self._undo, self.secrets).provision()
         finally:
             # Now: kind takes them out of the file when it deletes the cluster.
             self.secrets += known_secrets.of_run(journal.folder)
         if self.options.outlived:
             self._undo.callback(self._restore, journal)
         if self.options.reuse:
-            for cluster in self.facts.clusters.values():
+            for cluster in self.info.clusters.values():
                 self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
-        return self.facts
+        return self.info
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
         if self._ground and self.options.keep and not self.outcome.is_misuse:
@@ -120,7 +120,7 @@ class LabSession(Session):
             return
         environment = shlex.join(f"{name}={value}" for name, value in ground.engine.environment.items())
         names = " ".join(cluster.kind_name for cluster in kept)
-        attach = "attach again with --reuse; " if self.facts else ""
+        attach = "attach again with --reuse; " if self.info else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
 
 

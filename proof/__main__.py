@@ -61,10 +61,10 @@ class Prover:
 
     def __init__(self, session: LabSession) -> None:
         """Describe the session's mesh to the runs to come."""
-        facts = session.provision()
-        self._facts = facts.clusters[next(iter(facts.clusters))].kubeconfig.with_name("mesh.json")
-        self._facts.write_text(facts.to_json())
-        self._mesh = Mesh(facts)
+        info = session.provision()
+        self._mesh_file = info.clusters[next(iter(info.clusters))].kubeconfig.with_name("mesh.json")
+        self._mesh_file.write_text(info.to_json())
+        self._mesh = Mesh(info)
         self._reports = session.report_folder
         self._progress = session.progress
         self._runs = 0
@@ -128,7 +128,7 @@ class Prover:
         self._runs += 1
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
-        command += ["--mesh", str(self._facts), "--requests", _REQUESTS]
+        command += ["--mesh", str(self._mesh_file), "--requests", _REQUESTS]
         command += [f"--report-dir={folder}", *(_DISRUPTED if disrupted else _HANGING if hangs else ())]
         command += ["--fault-stays"] if disrupted else []
         within = timeouts().disruptive_test if disrupted else timeouts().suite_run

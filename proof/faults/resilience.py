@@ -111,10 +111,10 @@ def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
 )
 def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
-    facts = watched(mesh).info
+    info = watched(mesh).info
     (service,) = manifests.load(_FAULTS / "second-gateway-service.yaml")
-    service["metadata"]["labels"][NETWORK_LABEL] = facts.network
-    service["spec"]["externalIPs"] = [address.host for address in facts.gateways]
+    service["metadata"]["labels"][NETWORK_LABEL] = info.network
+    service["spec"]["externalIPs"] = [address.host for address in info.gateways]
     mutations.apply(watched(mesh).kube, [service], watched(mesh).system_namespace, undo)
 
 

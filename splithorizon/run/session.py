@@ -39,7 +39,7 @@ class Session:
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     outcome: Outcome = field(default_factory=Outcome)
-    facts: MeshInfo | None = None
+    info: MeshInfo | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -55,12 +55,12 @@ class Session:
         """
         if self.options.mesh:
             self._require_report_folder()
-            self.facts = MeshInfo.from_json(self.options.mesh.read_text())
-            return self.facts
-        facts = self._set_up()
+            self.info = MeshInfo.from_json(self.options.mesh.read_text())
+            return self.info
+        info = self._set_up()
         with self.progress.step("both clients know both versions"):
-            health.wait_until_healthy(Mesh(facts))
-        return facts
+            health.wait_until_healthy(Mesh(info))
+        return info
 
     def close(self) -> None:
         """Undo everything that was created, newest first; a second call finds nothing to do.
@@ -84,15 +84,15 @@ class Session:
             self.progress.say(f"a dead run: {line}")
         journal = self._open_journal()
         try:
-            self.facts = prepare(self.options, journal, self._undo, self.progress, run_id=self.run_id)
-            for cluster in self.facts.control_planes:
+            self.info = prepare(self.options, journal, self._undo, self.progress, run_id=self.run_id)
+            for cluster in self.info.control_planes:
                 kube = Kube(cluster.kubeconfig, cluster.name, kubectl=cluster.kubectl)
                 self.secrets += known_secrets.of_remote_secrets(kube, cluster.system_namespace)
         finally:
             self.secrets += known_secrets.of_run(journal.folder)
         # Last on the stack: before our namespaces go, and while the mesh's Lease is held.
         self._undo.callback(self._restore, journal)
-        return self.facts
+        return self.info
 
     def _open_journal(self) -> Journal:
         journal = Journal.open(self.run_id)
@@ -113,8 +113,8 @@ class Session:
         if undo_log.is_pending(journal.folder):
             with self.progress.step("changes of the mesh undone"):
                 left = undo_log.restore(journal.folder)
-        if self.facts:
-            watching.settle_remarks(Mesh(self.facts))
+        if self.info:
+            watching.settle_remarks(Mesh(self.info))
         changes = [*left, *undo_log.remarks(journal.folder)]
         for change in changes:
             self.outcome.could_not_restore(change)

@@ -48,7 +48,7 @@ def told(ground: ProvisioningContext, found: MeshInfo | None) -> list[str]:
     """What a run that kept its clusters says at its end."""
     lines: list[str] = []
     session = LabSession(Options(cluster_name="lab", keep=True), Progress(lines.append))
-    session.facts = found
+    session.info = found
     session._tell_kept(ground)
     return [line.split("s    ", 1)[1] for line in lines]
 

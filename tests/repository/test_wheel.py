@@ -42,8 +42,8 @@ def pytest_configure(config):
     class Described(Session):
         def provision(self):
             self._require_report_folder()
-            self.facts = MeshInfo.from_json(Path("facts.json").read_text())
-            return self.facts
+            self.info = MeshInfo.from_json(Path("facts.json").read_text())
+            return self.info
 
     if SESSION in config.stash:
         made = config.stash[SESSION]
