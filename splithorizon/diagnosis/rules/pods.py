@@ -171,9 +171,10 @@ def strangers(case: Case) -> Iterator[Finding]:
     reading = case.reading
     pods = [(cluster, pod) for cluster in reading.clusters for pod in state.pods_of(reading, cluster)]
     programs = Counter(name for _, pod in pods for name in _programs(pod))
-    if len(programs) < 2:
+    ranked = programs.most_common(2)
+    if len(ranked) < 2 or ranked[0][1] == ranked[1][1]:
         return
-    (usual, _), *_ = programs.most_common(1)
+    usual = ranked[0][0]
     for cluster, pod in pods:
         if usual in _programs(pod):
             continue
