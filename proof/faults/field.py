@@ -171,7 +171,7 @@ def discovery_selectors(mesh: Mesh, undo: ExitStack) -> None:
 
 
 @fault(
-    "test_both_versions_answer",
+    "test_endpoints_are_near_pods_and_the_far_gateway",
     root_cause=root_causes.WORKLOAD_ENTRY_UNREACHABLE,
     cites=[("WorkloadEntry primary/sample/workload-entry-counts", "spec.address", "192.0.2.20")],
     spares_local=False,

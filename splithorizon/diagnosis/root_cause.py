@@ -30,10 +30,6 @@ _MAKES_FOLLOW = {
     r.SELECTOR_MISSES_PODS.id: {c.POD_NOT_READY.id},
     r.WEBHOOK_LEADS_NOWHERE.id: {c.WEBHOOK_NOT_CALLED.id},
     c.NAMESPACE_NOT_INJECTED.id: {c.WEBHOOK_NOT_CALLED.id},
-    r.RULE_PICKS_SUBSET.id: {c.OLDER_RULE.id},
-    c.RULE_SENDS_ELSEWHERE.id: {c.OLDER_RULE.id},
-    c.REQUEST_TIME_LIMITED.id: {c.OLDER_RULE.id},
-    r.FAULT_INJECTED.id: {c.OLDER_RULE.id},
 }
 # Readiness of istiod says why it is not ready: the pod's reason is the cause, and that none is ready follows.
 _EXPLAINS_ISTIOD = frozenset(
@@ -111,7 +107,15 @@ def _roots(found: Sequence[Finding]) -> list[Finding]:
         explained |= _MAKES_FOLLOW.get(one, set()) - {one}
     if r.ISTIOD_NOT_READY.id in ids and ids & _EXPLAINS_ISTIOD:
         explained = (explained - _EXPLAINS_ISTIOD) | {r.ISTIOD_NOT_READY.id}
-    return [one for one in found if one.cause.id not in explained]
+    return [one for one in found if one.cause.id not in explained and not _is_general(one, found)]
+
+
+def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether a finding says of a rule only that it is there, where another says what is wrong with that rule."""
+    if finding.cause is not c.OLDER_RULE:
+        return False
+    told = {fact.object for other in found if other.cause is not c.OLDER_RULE for fact in other.evidence}
+    return all(fact.object in told for fact in finding.evidence)
 
 
 def _joined(found: Sequence[Finding]) -> list[Finding]:

@@ -16,6 +16,10 @@ NAMESPACE_NOT_DISCOVERED = _new(
     "namespace-not-discovered",
     "discoverySelectors leave out the service's namespace: istiod does not see its Service and pods there",
 )
+AUTO_MTLS_OFF = _new(
+    "auto-mtls-off",
+    "enableAutoMtls is off: clients speak plain text, and other networks' endpoints are for mutual TLS alone",
+)
 SERVICE_CLUSTER_LOCAL = _new(
     "service-cluster-local",
     "serviceSettings make the service local to each cluster: no client gets endpoints of another",
@@ -30,6 +34,11 @@ GATEWAY_PORT_LEADS_ELSEWHERE = _new(
 GATEWAY_SELECTS_NO_GATEWAY = _new(
     "gateway-selects-no-gateway",
     "the gateway's Service selects none of the gateway's pods",
+)
+
+GATEWAY_SOURCES_LIMITED = _new(
+    "gateway-sources-limited",
+    "the gateway's Service admits some source addresses only (loadBalancerSourceRanges)",
 )
 
 # The Service.
@@ -69,6 +78,10 @@ NO_PODS_WANTED = _new(
 POD_WITHOUT_TLS_MODE = _new(
     "pod-without-tls-mode",
     "a pod's label security.istio.io/tlsMode says that it speaks no mutual TLS: other networks do not get it",
+)
+TRAFFIC_NOT_CAPTURED = _new(
+    "traffic-not-captured",
+    "an annotation keeps a pod's port or addresses away from its sidecar",
 )
 WORKLOAD_ENTRY_UNREACHABLE = _new(
     "workload-entry-unreachable",

@@ -209,6 +209,50 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         ("ConfigMap primary", "defaultServiceExportTo", "~"),
     ),
     (
+        "automatic mutual TLS off",
+        also(mesh("enableAutoMtls: false"), FAR_LOST),
+        root_causes.AUTO_MTLS_OFF,
+        ("ConfigMap primary/istio-system/istio", "data.mesh.enableAutoMtls", "false"),
+    ),
+    (
+        "source ranges",
+        also(
+            gateway_service("remote", loadBalancerSourceRanges=["192.0.2.0/24"]),
+            logs("primary", code=503, flags="UF,URX", upstream=GATEWAYS["remote"], failure="connection timeout"),
+        ),
+        root_causes.GATEWAY_SOURCES_LIMITED,
+        ("istio-eastwestgateway", "spec.loadBalancerSourceRanges", "192.0.2.0/24"),
+    ),
+    (
+        "a port that is not captured",
+        also(
+            edits(
+                "remote",
+                "Pod",
+                "helloworld-1",
+                lambda one: one["metadata"].update(
+                    annotations={"traffic.sidecar.istio.io/excludeInboundPorts": "9000,5000"}
+                ),
+            ),
+            logs("remote", GATEWAY, flags="UF", upstream="10.20.0.3:5000"),
+        ),
+        root_causes.TRAFFIC_NOT_CAPTURED,
+        ("Pod remote/sample/helloworld-1", "excludeInboundPorts", "5000"),
+    ),
+    (
+        "a filter's own answer",
+        also(
+            rule(
+                "EnvoyFilter",
+                workloadSelector={"labels": {"app": "helloworld"}},
+                configPatches=[{"applyTo": "HTTP_FILTER", "patch": {"value": {"name": "csrf"}}}],
+            ),
+            logs("remote", SERVER, code=403, details="csrf_origin_mismatch"),
+        ),
+        root_causes.FILTER_ANSWERS,
+        ("EnvoyFilter primary/sample/h", "patch.value.name", "csrf"),
+    ),
+    (
         "no network on the gateway's Service",
         also(labels("remote", "Service", "istio-eastwestgateway", network=None), istiod(networks=()), FAR_LOST),
         causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
@@ -789,6 +833,18 @@ def test_two_independent_faults_give_both_and_the_lower_comes_first() -> None:
     assert [one.id for one in found.root_causes] == [root_causes.PORTS_DIFFER.id, causes.POLICY_DENIES.id]
     assert not found.tie
     assert found.text == f"{root_causes.PORTS_DIFFER.text}; and {causes.POLICY_DENIES.text}"
+
+
+def test_that_a_rule_is_there_is_no_cause_beside_what_is_wrong_with_it() -> None:
+    aborting = also(
+        rule("VirtualService", hosts=["helloworld"], http=[{"fault": {"abort": {"httpStatus": 500}}}]),
+        logs("primary", code=500, flags="FI", cluster=OUTBOUND),
+    )
+    symptom = Symptom("test_subsets_keep_clients_in_their_cluster", "", "strayed", (causes.OLDER_RULE.id,))
+    found = diagnose(Case(aborting(sound()), (symptom,)))
+    assert [one.id for one in found.root_causes] == [root_causes.FAULT_INJECTED.id]
+    plain = rule("VirtualService", hosts=["helloworld"], http=[{"route": [{"destination": {"host": "helloworld"}}]}])
+    assert [one.id for one in diagnose(Case(plain(sound()), (symptom,))).root_causes] == [causes.OLDER_RULE.id]
 
 
 def test_a_tie_is_said() -> None:

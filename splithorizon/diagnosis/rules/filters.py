@@ -186,7 +186,7 @@ def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
     if place := at("timeout", "request_timeout", "max_stream_duration"):
         witness = case.suspected(causes.REQUEST_TIME_LIMITED) or _flagged(case.reading, patch, ("UT",))
         yield patch.finding(causes.REQUEST_TIME_LIMITED, *place, witness)
-    if place := at("max_connection_duration"):
+    if place := at("max_connection_duration", "max_downstream_connection_duration"):
         yield patch.finding(causes.CONNECTION_CUT, *place, case.suspected(causes.CONNECTION_CUT))
     if place := at("circuit_breakers"):
         yield patch.finding(root_causes.CONNECTIONS_LIMITED, *place, _flagged(case.reading, patch, ("UO",)))
@@ -198,11 +198,35 @@ def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
             yield patch.finding(
                 root_causes.FILTER_ANSWERS, *(at("name") or ("", patch.value)), _detailed(patch, details)
             )
+    if not any(
+        has(word) for word in (*_ANSWERING, "HTTPFault", "filters.http.fault", "RateLimit", "ratelimit", "Buffer")
+    ):
+        named: tuple[str, Any] = at("name") or ("", patch.value)
+        yield patch.finding(root_causes.FILTER_ANSWERS, *named, _local_reply(patch))
     operation = str((patch.body.get("patch") or {}).get("operation", ""))
     if operation in ("REMOVE", "REPLACE") or at("direct_response", "redirect"):
         where: tuple[str, Any] = at("direct_response", "redirect") or ("", operation)
         witness = _detailed(patch, "direct_response") or _flagged(case.reading, patch, ("NR", "NC", "UF", "UC", "UH"))
         yield patch.finding(root_causes.FILTER_ANSWERS, *where, witness)
+
+
+# What Envoy itself gives for a reason, whatever filters there are.
+_ENVOYS_OWN = (
+    "via_upstream", "no_healthy_upstream", "cluster_not_found", "route_not_found", "upstream_", "response_timeout",
+    "downstream_", "connection_", "overload", "rbac_", "jwt_", "fault_filter", "direct_response", "maintenance_mode",
+    "filter_chain_not_found", "stream_idle_timeout", "request_overall_timeout", "max_duration", "internal_redirect",
+)  # fmt: skip
+
+
+def _local_reply(patch: _Patch) -> str:
+    """A sentence on requests that a bound proxy answered itself, for a reason that is none of Envoy's own."""
+    if str(patch.body.get("applyTo")) != "HTTP_FILTER":
+        return ""
+    for cluster, proxy in patch.bound:
+        for line in proxy.log:
+            if line.code >= 400 and not line.upstream and line.details and not line.details.startswith(_ENVOYS_OWN):
+                return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
+    return ""
 
 
 _ANSWERING = {

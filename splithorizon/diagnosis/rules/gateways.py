@@ -149,6 +149,23 @@ def _short(pod: Object) -> dict[str, str]:
 
 
 @rule
+def sources(case: Case) -> Iterator[Finding]:
+    """The gateway's Service admits some source addresses only."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for service in state.gateway_services(cluster):
+            if ranges := spec_of(service).get("loadBalancerSourceRanges"):
+                yield Finding(
+                    root_causes.GATEWAY_SOURCES_LIMITED,
+                    Layer.GATEWAY,
+                    (Fact(of(cluster, service, "Service"), "spec.loadBalancerSourceRanges", shown(ranges)),),
+                    f"admit the other networks' addresses in Service {name_of(service)} of {cluster.name}",
+                    _failed(reading, cluster),
+                    _FOLLOWS,
+                )
+
+
+@rule
 def no_pods(case: Case) -> Iterator[Finding]:
     """A cluster has no gateway pod that runs."""
     reading = case.reading

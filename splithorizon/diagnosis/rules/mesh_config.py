@@ -68,6 +68,29 @@ def cluster_local(case: Case) -> Iterator[Finding]:
 
 
 @rule
+def auto_mtls(case: Case) -> Iterator[Finding]:
+    """The mesh configuration switches automatic mutual TLS off."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        if state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
+            continue
+        lost = [said for one in reading.clusters if (said := state.lacking(reading, one, far_only=True))]
+        failed = [
+            said
+            for one in reading.clusters
+            if (said := state.trouble(reading, state.gateway_addresses(reading, one), flags=("UF", "UC", "URX")))
+        ]
+        yield Finding(
+            root_causes.AUTO_MTLS_OFF,
+            Layer.MESH_CONFIG,
+            (_config(reading, plane, "enableAutoMtls", False),),
+            f"take enableAutoMtls out of the mesh configuration of {plane.name}",
+            next(iter((*lost, *failed)), ""),
+            UNREACHED,
+        )
+
+
+@rule
 def exports(case: Case) -> Iterator[Finding]:
     """The service is not exported to the clients' namespace, or to that of a gateway."""
     reading = case.reading

@@ -171,9 +171,10 @@ def strangers(case: Case) -> Iterator[Finding]:
     reading = case.reading
     pods = [(cluster, pod) for cluster in reading.clusters for pod in state.pods_of(reading, cluster)]
     programs = Counter(name for _, pod in pods for name in _programs(pod))
-    if len(programs) < 2:
+    ranked = programs.most_common(2)
+    if len(ranked) < 2 or ranked[0][1] == ranked[1][1]:
         return
-    (usual, _), *_ = programs.most_common(1)
+    usual = ranked[0][0]
     for cluster, pod in pods:
         if usual in _programs(pod):
             continue
@@ -230,6 +231,63 @@ def tls_mode(case: Case) -> Iterator[Finding]:
                 _without_tls(reading, cluster, pod) or state.lacking(reading, cluster, far_only=True),
                 UNREACHED,
             )
+
+
+@rule
+def capture(case: Case) -> Iterator[Finding]:
+    """An annotation keeps the service's port, or a client's requests for it, away from the sidecar."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster)
+        numbers = {str(port.get("port")) for port in scope.ports(service or {})}
+        targets = {str(port.get("targetPort", port.get("port"))) for port in scope.ports(service or {})}
+        clients = [pod for pod in cluster.all("Pod", reading.namespace) if name_of(pod) in _clients(cluster)]
+        for pods, ports, names in (
+            (state.pods_of(reading, cluster), targets, ("excludeInboundPorts", "includeInboundPorts")),
+            (clients, numbers, ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")),
+        ):
+            for pod in pods:
+                for name in names:
+                    value = annotations_of(pod).get(f"traffic.sidecar.istio.io/{name}")
+                    if value is None or not _kept_away(name, value, ports):
+                        continue
+                    yield Finding(
+                        root_causes.TRAFFIC_NOT_CAPTURED,
+                        Layer.POD,
+                        (
+                            Fact(
+                                of(cluster, pod, "Pod"), f"metadata.annotations traffic.sidecar.istio.io/{name}", value
+                            ),
+                        ),
+                        f"take the annotation from the pods of {name_of(pod)} in {cluster.name}",
+                        _plain(case, cluster, pod),
+                        UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
+                    )
+
+
+def _clients(cluster: Cluster) -> set[str]:
+    return {proxy.pod for proxy in cluster.of("client")}
+
+
+def _kept_away(name: str, value: str, ports: set[str]) -> bool:
+    listed = {one.strip() for one in value.split(",") if one.strip()}
+    if name.startswith("exclude"):
+        return bool(listed & ports) or (name.endswith("IPRanges") and bool(listed))
+    return "*" not in listed and not ports <= listed
+
+
+def _plain(case: Case, cluster: Cluster, pod: Object) -> str:
+    """A sentence on connections that fail at a pod, or on a client that logs nothing; empty without either."""
+    reading = case.reading
+    ip = str((pod.get("status") or {}).get("podIP"))
+    for home in reading.clusters:
+        for proxy in home.proxies:
+            for line in state.logged(proxy, flags=("UF", "UC", "URX", "UR")):
+                if line.upstream.rpartition(":")[0] == ip:
+                    return f"{line.count} connections of {home.name}'s {proxy.pod} to {ip} failed ({line.flags})"
+    if name_of(pod) in _clients(cluster):
+        return case.suspected(causes.ACCESS_LOG_OFF)
+    return case.suspected(causes.NO_MUTUAL_TLS)
 
 
 @rule

@@ -457,8 +457,11 @@ def _shows(reading: Reading, one: Object) -> bool:
     egress = spec_of(one).get("egress")
     if not egress:
         return True
+    ports = {port.get("port") for cluster in reading.clusters if (found := state.service_of(reading, cluster))
+             for port in scope.ports(found)}  # fmt: skip
     return any(
         scope.egress_shows(str(entry), reading.namespace, reading.namespace, reading.host)
         for listener in egress
+        if not (number := (listener.get("port") or {}).get("number")) or number in ports
         for entry in listener.get("hosts") or []
     )
