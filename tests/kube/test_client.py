@@ -16,7 +16,7 @@ import pytest
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.waiting import NotYet
 from splithorizon.kube.api_resources import path_of
-from splithorizon.kube.api_server import NoAnswer, Refused
+from splithorizon.kube.api_server import NoAnswer, Refused, TooLarge
 from splithorizon.kube.client import Kube, NotAdmitted
 from splithorizon.undo import mutations
 from tests.support.manual_clock import ManualClock
@@ -310,3 +310,37 @@ def test_admission_is_a_dry_run(api: SmallApi, kube: Kube) -> None:
     assert (path, query["dryRun"]) == (SERVICE_PATH, ["All"])
     kube.apply(SERVICE)
     assert "dryRun" not in api.asked[1][2]
+
+
+def test_no_more_of_an_answer_is_read_than_is_allowed(api: SmallApi, kube: Kube) -> None:
+    api.answers["/big"] = (200, b"x" * 300_000)
+    assert len(kube.read("/big", limit=300_000, within=10)) == 300_000
+    with pytest.raises(TooLarge, match="too large") as broken:
+        kube.read("/big", limit=299_999, within=10)
+    assert broken.value.seen == "more than 299999 bytes"
+    assert kube.request("/big"), "the connection with half an answer in it is not used again"
+
+
+def test_a_bounded_read_says_no_as_any_other(api: SmallApi, kube: Kube) -> None:
+    api.answers["/secret"] = (403, b'{"message": "not for you"}')
+    with pytest.raises(Refused, match="not for you") as refused:
+        kube.read("/secret", limit=10, within=10)
+    assert refused.value.status == 403
+    api.failures.append(Failure(1, "GET", "/lost"))
+    with pytest.raises(NoAnswer):
+        kube.read("/lost", limit=10, within=10)
+
+
+def test_a_command_that_prints_more_than_is_allowed_is_cut_off(api: SmallApi, kube: Kube) -> None:
+    api.frames = [(1, b"x" * 600), (1, b"x" * 600), SUCCESS]
+    with pytest.raises(EnvironmentBroke, match="printed more than 1000 bytes"):
+        kube.execute("sleep-1", "sample", "sleep", ["yes"], within=10, limit=1000)
+
+
+def test_another_token_is_asked_with_and_answered_by_its_status(api: SmallApi, kube: Kube) -> None:
+    api.answers["/api/v1/pods"] = (403, b"{}")
+    assert kube.status_for("another", "/api/v1/pods", within=10) == 403
+    *_, headers, _ = api.asked[-1]
+    assert headers["Authorization"] == "Bearer another"
+    api.failures.append(Failure(1, "GET", "/api/v1/pods"))
+    assert kube.status_for("another", "/api/v1/pods", within=10) == 0
