@@ -33,7 +33,8 @@ def pytest_in(
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("PYTEST", "DOCKER", "CONTAINER", "KIND_", "XDG_", "CTX_"))
+        # With CI set, pytest's own account of a failure is longer.
+        if name != "CI" and not name.startswith(("PYTEST", "DOCKER", "CONTAINER", "KIND_", "XDG_", "CTX_"))
     }
     environment = {
         **inherited,
