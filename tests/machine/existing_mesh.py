@@ -239,11 +239,11 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
                 cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False,
             )  # fmt: skip
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        contexts = (f"kind-{plan.primary.name}", f"kind-{plan.remote.name}")
+        contexts = (f"kind-{plan.primary.kind_name}", f"kind-{plan.remote.kind_name}")
         yield ExistingMesh(str(images.kubectl), folder / "kubeconfig", contexts, shape)
     finally:
         for cluster in plan:
-            engine.remove_container(topology.node_of(cluster.name))
+            engine.remove_container(topology.node_of(cluster.kind_name))
         network.remove(engine, engine.network)
 
 
