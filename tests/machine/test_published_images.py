@@ -133,7 +133,7 @@ def test_published_images_and_node_ports(kept: Kept) -> None:
     report = kept.run.report
     require_conformant(report, kept.run.output)
     assert report["versions"]["images"] == "published"
-    gateways = [cluster["gateway_addresses"] for cluster in report["topology"]["clusters"]]
+    gateways = [cluster["gateway_addresses"] for cluster in report["clusters"]]
     assert all(not address.endswith(":15443") for (address,) in gateways), gateways
 
 
