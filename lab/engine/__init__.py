@@ -200,22 +200,18 @@ class Engine:
             return
         create = ["network", "create", "--driver", "bridge", "--label", _NETWORK_LABEL]
         dual_stack = ["--ipv6", "--subnet", _unique_local_subnet(name)]
-        # Creating it also fails while another process creates it: docker reserves the name before it lists the network.
-        for command in ([*create, *dual_stack, name], [*create, name]):
-            done = self._small(*command, check=False)
-            if not done.status or self.has_network(name):
-                return
-            if "exists" in done.stderr:
-                self._await_network(name)
-                return
-        raise CommandFailed(done.argv, done.status, done.stdout, done.stderr)
 
-    def _await_network(self, name: str) -> None:
-        def exists() -> None:
-            if not self.has_network(name):
-                raise NotYet("its name is in use, and the engine does not list it")
+        def created() -> None:
+            for command in ([*create, *dual_stack, name], [*create, name]):
+                done = self._small(*command, check=False)
+                if not done.status or self.has_network(name):
+                    return
+                # Another process creates it. docker reserves the name before it lists the network, and may then fail.
+                if "exists" in done.stderr:
+                    raise NotYet("its name is in use, and the engine does not list it")
+            raise CommandFailed(done.argv, done.status, done.stdout, done.stderr)
 
-        eventually(f"the network {name} exists", exists, within=timeouts().engine_network_unlocked)
+        eventually(f"the network {name} exists", created, within=timeouts().engine_network_unlocked)
 
     def remove_network(self, name: str) -> None:
         """Remove a network that ``make_network`` created, unless a container uses it, running or not."""
