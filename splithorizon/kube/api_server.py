@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -92,27 +93,13 @@ class ApiServer:
         content_type: str = "application/json",
     ) -> Answer:
         """Send one request as ``send`` does, and return the time by the server's clock as well."""
-        client = self._connected()
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
-        try:
+        with self._requesting(method, path) as client:
             answer = client.request(
                 method, path, body=body, query_params=list(query), content_type=content_type,
                 header_params={"Accept": "application/json, */*"},
                 serialize=False, _request_timeout=REQUEST_TIMEOUT,
             )  # fmt: skip
             content: bytes = answer.data
-        except ApiException as error:
-            if not error.status:
-                raise self._no_answer(error.reason) from None
-            what = f"the {self._role} cluster's API server refused {method} {path}"
-            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
-        except (HTTPError, OSError) as error:
-            raise self._no_answer(error) from None
-        finally:
-            # After the request: the library may have got a new token from an exec plug-in.
-            self._keep_tokens(client.configuration)
         return Answer(content, _date(answer.headers))
 
     def read(self, path: str, *, query: Sequence[tuple[str, str]] = (), limit: int, within: float) -> bytes:
@@ -122,12 +109,8 @@ class ApiServer:
         """
         deadline = time.monotonic() + within
         connect, _ = REQUEST_TIMEOUT
-        client = self._connected()
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
         content = bytearray()
-        try:
+        with self._requesting("GET", path) as client:
             answer = client.request(
                 "GET", path, query_params=list(query), header_params={"Accept": "application/json, */*"},
                 serialize=False, _request_timeout=(min(connect, within), within),
@@ -136,21 +119,12 @@ class ApiServer:
                 for piece in answer.stream(_PIECE):
                     content += piece
                     if len(content) > limit or time.monotonic() > deadline:
-                        said = f"more than {limit} bytes" if len(content) > limit else f"not read within {within:.1f} s"
-                        raise TooLarge(f"the answer of the {self._role} cluster to {path} is too large", seen=said)
+                        seen = f"more than {limit} bytes" if len(content) > limit else f"not read within {within:.1f} s"
+                        raise TooLarge(f"the answer of the {self._role} cluster to {path} is too large", seen=seen)
             except BaseException:
                 # A connection with half an answer in it is of no use to the next request.
                 answer.close()
                 raise
-        except ApiException as error:
-            if not error.status:
-                raise self._no_answer(error.reason) from None
-            what = f"the {self._role} cluster's API server refused GET {path}"
-            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
-        except (HTTPError, OSError) as error:
-            raise self._no_answer(error) from None
-        finally:
-            self._keep_tokens(client.configuration)
         return bytes(content)
 
     def status_for(self, token: str, path: str, *, within: float) -> int:
@@ -173,6 +147,26 @@ class ApiServer:
                 return int(pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}).status)
             except HTTPError:
                 return 0
+
+    @contextmanager
+    def _requesting(self, method: str, path: str) -> Iterator[Any]:
+        """The library's client for one request, whose errors become Refused and NoAnswer."""
+        client = self._connected()
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield client
+        except ApiException as error:
+            if not error.status:
+                raise self._no_answer(error.reason) from None
+            what = f"the {self._role} cluster's API server refused {method} {path}"
+            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
+        except (HTTPError, OSError) as error:
+            raise self._no_answer(error) from None
+        finally:
+            # After the request: the library may have got a new token from an exec plug-in.
+            self._keep_tokens(client.configuration)
 
     def _connected(self) -> Any:
         with _CONNECTING:
