@@ -144,5 +144,5 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return f"{name:<15}" + "".join(f"{cell:>10}" for cell in cells)
 
 
-def _label(name: str, role: str | None) -> str:
-    return f"{name}, {role}" if role else name
+def _label(name: str, cluster: str | None) -> str:
+    return f"{name}, {cluster}" if cluster else name

@@ -60,7 +60,7 @@ class Installation:
 
     def prepare(self, name: str) -> None:
         """Make the system namespace with its network, and the cluster's own CA below the common root."""
-        with self._progress.step("system namespace and CA", role=name):
+        with self._progress.step("system namespace and CA", cluster=name):
             self._kubes[name].apply(self._for_mode(_ISTIO / f"{name}-namespace.yaml", "namespace"))
             self._kubes[name].apply(self._trust.cacerts(name))
 
@@ -72,18 +72,18 @@ class Installation:
             _ISTIO / "primary.yaml",
             *(_ISTIO / "overlays" / f"{name}.yaml" for name in overlays),
         ]
-        with self._progress.step("istioctl installs istiod", role=PRIMARY):
+        with self._progress.step("istioctl installs istiod", cluster=PRIMARY):
             self._istioctl(PRIMARY, files)
 
     def await_control_plane(self) -> None:
         """Wait until istiod is ready; istioctl would say so seconds later."""
-        with self._progress.step("istiod ready", role=PRIMARY):
+        with self._progress.step("istiod ready", cluster=PRIMARY):
             self._await_rollout(PRIMARY, "istiod")
             eventually("istiod answers at its Service", self._dial_istiod, within=timeouts().object_appears, every=0.2)
 
     def expose(self) -> None:
         """Let the remote reach istiod, and both networks each other's services, under strict mTLS."""
-        with self._progress.step("istiod and services exposed, mTLS strict", role=PRIMARY):
+        with self._progress.step("istiod and services exposed, mTLS strict", cluster=PRIMARY):
             for file in ("expose-istiod", "cross-network-gateway", "strict-mtls"):
                 self._kubes[PRIMARY].apply(manifests.load(_ISTIO / f"{file}.yaml"))
 
@@ -100,7 +100,7 @@ class Installation:
 
     def gateway(self, name: str) -> None:
         """Install a network's east-west gateway."""
-        with self._progress.step("istioctl installs the gateway", role=name):
+        with self._progress.step("istioctl installs the gateway", cluster=name):
             operator = self._for_mode(_ISTIO / f"{name}-eastwest-gateway.yaml", "eastwest-gateway")
             file = self._folder / f"{name}-eastwest-gateway.yaml"
             private_file.write(file, yaml.safe_dump(operator))
@@ -108,7 +108,7 @@ class Installation:
 
     def await_gateway(self, name: str) -> Address:
         """Wait until a network's gateway is ready, and return the address it is reached at."""
-        with self._progress.step("east-west gateway ready", role=name):
+        with self._progress.step("east-west gateway ready", cluster=name):
             address = gateway_address.give_address(self._kubes[name], self._clusters[name].address, self._addressing)
             self._await_rollout(name, names.EASTWEST_GATEWAY)
             return address
@@ -117,7 +117,7 @@ class Installation:
         """Write both gateways' addresses into istiod's ConfigMap, where that is how it learns of networks."""
         if self._mode is not NetworkMode.MESH_NETWORKS:
             return
-        with self._progress.step("networks told in istiod's ConfigMap", role=PRIMARY):
+        with self._progress.step("networks told in istiod's ConfigMap", cluster=PRIMARY):
             (document,) = manifests.load(_ISTIO / "mesh-networks.yaml")
             networks = yaml.safe_load(document["data"]["meshNetworks"])
             for name, address in gateways.items():
@@ -128,14 +128,14 @@ class Installation:
 
     def remote(self, primary_address: str) -> None:
         """Install the remote's part: its injection webhook, and the address of the primary's istiod."""
-        with self._progress.step("istioctl installs webhook and istiod's address", role=REMOTE):
+        with self._progress.step("istioctl installs webhook and istiod's address", cluster=REMOTE):
             values = {"values.global.remotePilotAddress": primary_address}
             self._istioctl(REMOTE, [_ISTIO / "remote.yaml"], values)
 
     def remote_secret(self) -> None:
         """Let the primary's istiod watch the remote's API server, as soon as the remote has Istio's reader account."""
         remote = self._clusters[REMOTE]
-        with self._progress.step("remote secret", role=PRIMARY):
+        with self._progress.step("remote secret", cluster=PRIMARY):
             secret = remote_secret.build(
                 self._kubes[REMOTE],
                 cluster_id=remote.plan.cluster_id,
@@ -153,7 +153,7 @@ class Installation:
             if not bundles or not all(bundles):
                 raise NotYet(f"{sum(map(bool, bundles))} of {len(bundles)} webhooks carry istiod's CA bundle")
 
-        with self._progress.step("injection enabled by the primary's istiod", role=name):
+        with self._progress.step("injection enabled by the primary's istiod", cluster=name):
             claim = f"the {name}'s injection webhooks carry istiod's CA bundle"
             eventually(claim, enabled, within=timeouts().webhook_ready)
 
@@ -169,7 +169,7 @@ class Installation:
             if without:
                 raise NotYet(f"no ConfigMap {ROOT_CONFIG_MAP} in {', '.join(without)}")
 
-        with self._progress.step("istiod's root told to the namespaces", role=name):
+        with self._progress.step("istiod's root told to the namespaces", cluster=name):
             claim = f"istiod's root is told to the {name}'s namespaces"
             eventually(claim, told, within=timeouts().object_appears, every=0.2)
 

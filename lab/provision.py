@@ -100,7 +100,7 @@ class Provisioning:
     def _attach(self) -> dict[str, Address]:
         found = {}
         for name, cluster in self._clusters.items():
-            with self._ground.progress.step("attached to the kept cluster", role=name):
+            with self._ground.progress.step("attached to the kept cluster", cluster=name):
                 cluster.attach()
                 # A node that was begun anew has its way out again.
                 network_isolation.apply(cluster)
@@ -157,20 +157,20 @@ class Provisioning:
 
     def _create_cluster(self, cluster: MeshCluster) -> None:
         progress, name = self._ground.progress, cluster.plan.name
-        with progress.step("kind cluster", role=name):
+        with progress.step("kind cluster", cluster=name):
             with network.approached(self._ground.engine):
                 cluster.create()
             network_isolation.apply(cluster)
         archive = self._ground.journal.folder / "images.tar"
         if archive.exists():
-            with progress.step("images loaded into the node", role=name):
+            with progress.step("images loaded into the node", cluster=name):
                 cluster.load_archive(archive)
 
     def _snapshot(self, name: str) -> None:
         """Record what the new cluster holds, to compare it with what an installation leaves."""
         if not self._ground.options.snapshot_before_install:
             return
-        with self._ground.progress.step("new cluster recorded", role=name):
+        with self._ground.progress.step("new cluster recorded", cluster=name):
             found = snapshot.before_install(self._kubes[name], within=timeouts().bare_cluster_settled)
             private_file.write(self._snapshot_file(name), json.dumps(found))
 
@@ -184,19 +184,19 @@ class Provisioning:
             parallel.for_each(self._clusters, lambda name: self._clusters[name].delete())
 
     def _make_namespace(self, name: str) -> None:
-        with self._ground.progress.step("workloads' namespace", role=name):
+        with self._ground.progress.step("workloads' namespace", cluster=name):
             workloads.make_namespace(self._kubes[name], self._clusters[name].plan.version)
 
     def _await_root(self, name: str) -> None:
         self._installation.await_root(name, names.SYSTEM_NAMESPACE, workloads.NAMESPACE)
 
     def _deploy(self, name: str) -> None:
-        with self._ground.progress.step("workloads applied", role=name):
+        with self._ground.progress.step("workloads applied", cluster=name):
             workloads.deploy(self._kubes[name], self._clusters[name].plan.version, self._ground.images.samples)
 
     def _await_workloads(self, name: str) -> None:
         """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""
-        with self._ground.progress.step("workloads ready", role=name):
+        with self._ground.progress.step("workloads ready", cluster=name):
             for deployment in (workloads.CLIENT, workloads.helloworld_of(self._clusters[name].plan.version)):
                 await_rollout(self._kubes[name], deployment, workloads.NAMESPACE, within=timeouts().workload_ready)
 

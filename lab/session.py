@@ -114,7 +114,7 @@ class LabSession(Session):
         for cluster in kept:
             kubeconfig = ground.journal.folder / f"{cluster.name}.kubeconfig"
             found = f"export KUBECONFIG={kubeconfig}" if kubeconfig.exists() else "a cluster without kubeconfig"
-            self.progress.say(f"kept: {found}", role=cluster.name)
+            self.progress.say(f"kept: {found}", cluster=cluster.name)
         if not kept:
             self.progress.say("nothing was kept: no cluster had been made yet")
             return

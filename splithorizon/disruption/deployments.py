@@ -46,7 +46,7 @@ class DisruptedDeployment:
     def measure_ready(self, *, within: float) -> Recovery:
         """How long after the last change it is rolled out."""
         probe = partial(rollout.require_rolled_out, self.kube, self.name, self.namespace)
-        return self.experiment.measure(f"{self.name} is ready", probe, within=within, cluster=self.kube.role)
+        return self.experiment.measure(f"{self.name} is ready", probe, within=within, cluster=self.kube.cluster)
 
     def scale(self, replicas: int) -> Recovery:
         """Run ``replicas`` pods; how long until exactly these are there and ready."""
@@ -64,13 +64,13 @@ class DisruptedDeployment:
                 reasons = sorted({pod_status.of_pod(pod, events).reason for pod in pods} - {""})
                 raise NotYet(f"{len(ready)} of {len(pods)} pods ready; {' '.join(reasons) or 'others do not come'}")
 
-        cluster = self.kube.role
+        cluster = self.kube.cluster
         state = f"the {cluster}'s {self.name} has {replicas} ready pods"
         return self.experiment.measure(state, scaled, within=timeouts().pod_replaced, cluster=cluster)
 
     def await_at_the_end(self) -> None:
         """Wait for its rollout once all changes of it are undone, and not after each of them."""
-        changed = (self.kube.role, self.name, self.namespace)
+        changed = (self.kube.cluster, self.name, self.namespace)
         if changed not in self.experiment.rollouts:
             self.experiment.rollouts.add(changed)
             self.experiment.undo.callback(self._await_rollout)
@@ -93,5 +93,5 @@ class DisruptedDeployment:
     def _object(self) -> Object:
         found = self.kube.get("Deployment", self.name, self.namespace)
         if found is None:
-            raise EnvironmentBroke(f"there is no Deployment {self.namespace}/{self.name} in the {self.kube.role}")
+            raise EnvironmentBroke(f"there is no Deployment {self.namespace}/{self.name} in the {self.kube.cluster}")
         return found

@@ -24,9 +24,9 @@ def build(kube: Kube, *, cluster_id: str, server: str) -> Object:
     """
     soon = timeouts().object_appears
     # Kubernetes deletes a token Secret at once whose account is not there yet.
-    eventually(f"the {kube.role} has Istio's reader account", partial(_reader, kube), within=soon)
+    eventually(f"the {kube.cluster} has Istio's reader account", partial(_reader, kube), within=soon)
     kube.apply(token_request())
-    claim = f"the {kube.role}'s reader account has a token"
+    claim = f"the {kube.cluster}'s reader account has a token"
     authority, bearer = eventually(claim, partial(token, kube), within=soon, every=0.1)
     kubeconfig = yaml.safe_dump(_kubeconfig(cluster_id, server, authority, bearer))
     return {

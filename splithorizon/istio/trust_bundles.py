@@ -73,7 +73,7 @@ def _idle(webhook: Object) -> bool:
 
 def of_namespace(kube: Kube, namespace: str) -> CABundle:
     """The bundle by which the pods of a namespace know their istiod."""
-    place = f"ConfigMap {namespace}/{ROOT_CONFIG_MAP} of the {kube.role}"
+    place = f"ConfigMap {namespace}/{ROOT_CONFIG_MAP} of the {kube.cluster}"
     found = kube.get("ConfigMap", ROOT_CONFIG_MAP, namespace)
     if found is None:
         return CABundle(place, problem="not there")

@@ -55,10 +55,10 @@ class Answer:
 class ApiServer:
     """The API server that a kubeconfig names. Threads can share it."""
 
-    def __init__(self, kubeconfig: Path, role: str, kubectl: str) -> None:
+    def __init__(self, kubeconfig: Path, cluster: str, kubectl: str) -> None:
         """Set the kubeconfig and the ``kubectl`` command for messages; nothing is read before the first request."""
         self._kubeconfig = kubeconfig
-        self._role = role
+        self._cluster = cluster
         self._kubectl = kubectl
         self._client: Any = None
         self._known_tokens: set[str] = set()
@@ -120,7 +120,7 @@ class ApiServer:
                     content += piece
                     if len(content) > limit or time.monotonic() > deadline:
                         seen = f"more than {limit} bytes" if len(content) > limit else f"not read within {within:.1f} s"
-                        raise TooLarge(f"the answer of the {self._role} cluster to {path} is too large", seen=seen)
+                        raise TooLarge(f"the answer of the {self._cluster} cluster to {path} is too large", seen=seen)
             except BaseException:
                 # A connection with half an answer in it is of no use to the next request.
                 answer.close()
@@ -160,7 +160,7 @@ class ApiServer:
         except ApiException as error:
             if not error.status:
                 raise self._no_answer(error.reason) from None
-            what = f"the {self._role} cluster's API server refused {method} {path}"
+            what = f"the {self._cluster} cluster's API server refused {method} {path}"
             raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
         except (HTTPError, OSError) as error:
             raise self._no_answer(error) from None
@@ -186,7 +186,7 @@ class ApiServer:
                 persist_config=False, temp_file_path=str(self._kubeconfig.parent),
             )  # fmt: skip
         except (config.ConfigException, OSError, ValueError, TypeError) as error:
-            what = f"the {self._role} cluster's kubeconfig {self._kubeconfig} cannot be used"
+            what = f"the {self._cluster} cluster's kubeconfig {self._kubeconfig} cannot be used"
             raise EnvironmentBroke(what, seen=str(error)) from None
         # By default urllib3 retries three times, each time with the full deadline.
         configuration.retries = False
@@ -208,7 +208,7 @@ class ApiServer:
 
     def _no_answer(self, error: object) -> NoAnswer:
         return NoAnswer(
-            f"the {self._role} cluster's API server does not answer",
+            f"the {self._cluster} cluster's API server does not answer",
             seen=str(error),
             next_command=f"{self._kubectl} get --raw /readyz",
         )

@@ -37,15 +37,15 @@ class Kube:
     EnvironmentBroke.
     """
 
-    def __init__(self, kubeconfig: Path, role: str, *, kubectl: str = "") -> None:
+    def __init__(self, kubeconfig: Path, cluster: str, *, kubectl: str = "") -> None:
         """Set the kubeconfig, the name of the cluster and the ``kubectl`` command that messages show for it.
 
         Nothing is read before the first request.
         """
         self.kubeconfig = kubeconfig
         self.kubectl = kubectl or kubectl_for(kubeconfig)
-        self.role = role
-        self._server = ApiServer(kubeconfig, role, self.kubectl)
+        self.cluster = cluster
+        self._server = ApiServer(kubeconfig, cluster, self.kubectl)
 
     @property
     def server(self) -> str:
@@ -135,7 +135,7 @@ class Kube:
             if left := self.get(kind, name, namespace):
                 raise NotYet(f"it still exists, finalizers {left['metadata'].get('finalizers', [])}")
 
-        eventually(f"{kind} {name} is gone from the {self.role}", gone, within=gone_within)
+        eventually(f"{kind} {name} is gone from the {self.cluster}", gone, within=gone_within)
 
     def patch(self, kind: str, name: str, namespace: str | None, body: Object) -> Object:
         """Merge ``body`` into an object by a JSON merge patch, in which None removes a field."""
@@ -175,7 +175,7 @@ class Kube:
         seconds.
         """
         path = f"{path_of('Pod', namespace, pod)}/exec"
-        what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.role} cluster"
+        what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.cluster} cluster"
         query = [("container", container), *(("command", argument) for argument in argv)]
         return pod_exec.run(self._server.configuration, path, query, what=what, within=within, limit=limit)
 
@@ -187,7 +187,7 @@ class Kube:
         Raises EnvironmentBroke if the API server or the kubelet refuses.
         """
         path = f"{path_of('Pod', namespace, pod)}/portforward"
-        what = f"port {port} of {namespace}/{pod} of the {self.role} cluster"
+        what = f"port {port} of {namespace}/{pod} of the {self.cluster} cluster"
         return port_forward.opened(self._server.configuration, path, port, what=what, within=within)
 
     def events(self, namespace: str, involved: str = "") -> Objects:

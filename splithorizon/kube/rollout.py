@@ -15,7 +15,7 @@ _POLL_INTERVAL = 0.2
 def await_rollout(kube: Kube, name: str, namespace: str, *, within: float) -> None:
     """Wait until every pod of a Deployment is ready; raises TimedOut with the reason of the first pod that is not."""
     probe = partial(require_rolled_out, kube, name, namespace)
-    eventually(f"the {kube.role}'s {name} is ready", probe, within=within, every=_POLL_INTERVAL)
+    eventually(f"the {kube.cluster}'s {name} is ready", probe, within=within, every=_POLL_INTERVAL)
 
 
 def require_rolled_out(kube: Kube, name: str, namespace: str) -> None:

@@ -62,7 +62,7 @@ def before_install(kube: Kube, *, within: float) -> Snapshot:
             raise NotYet(", ".join([f"{name} is not ready" for name in waiting] or differences(before, seen)[:3]))
         return seen
 
-    return eventually(f"the new {kube.role} cluster is at rest", at_rest, within=within, every=2)
+    return eventually(f"the new {kube.cluster} cluster is at rest", at_rest, within=within, every=2)
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:

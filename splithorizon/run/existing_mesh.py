@@ -61,12 +61,12 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
         mesh_lease.require_free(places, progress.say)
     if options.keep:
         for name, kube in kubes.items():
-            progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", role=name)
+            progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", cluster=name)
     else:
         undo.callback(_leave, kubes, namespace, progress)
         for name, kube in kubes.items():
             journal.will_create(
-                "namespace", namespace, kubeconfig=str(kube.kubeconfig), role=name, context=contexts[name],
+                "namespace", namespace, kubeconfig=str(kube.kubeconfig), cluster=name, context=contexts[name],
                 file=scope.clusters[name].file,
             )  # fmt: skip
     # Who keeps a namespace wants to come back to it, whenever that is.
@@ -150,7 +150,7 @@ def _scope(options: Options, kubes: Mapping[str, Kube], info: MeshInfo, run_id: 
 def _settle(
     kube: Kube, name: str, info: MeshInfo, labels: dict[str, str], options: Options, progress: Progress
 ) -> None:
-    with progress.step("our namespace and workloads", role=name):
+    with progress.step("our namespace and workloads", cluster=name):
         cluster = info.clusters[name]
         images = workloads.images_for(kube, cluster.version, options.sample_hub)
         deploy = partial(workloads.deploy, kube, cluster.version, images, namespace=info.namespace, labels=labels)

@@ -143,7 +143,7 @@ def _undo_local(clusters: Mapping[str, _Cluster], base: Path) -> Iterator[str]:
                 else:
                     yield f"{problem}: the run's folder stays"
                 continue
-            uid = scope.clusters[change.role].uid if change.role in scope.clusters else ""
+            uid = scope.clusters[change.cluster].uid if change.cluster in scope.clusters else ""
             if (cluster := clusters.get(uid)) is None:
                 continue
             if change.id not in cluster.tried and scope.outside(change.namespace):
@@ -178,7 +178,7 @@ def _kept(cluster: _Cluster, namespace: Object) -> str:
 
 def _remove_namespace(cluster: _Cluster, name: str, progress: Progress) -> Iterator[str]:
     try:
-        with progress.step(f"leftover namespace {name} removed", role=str(cluster.kube.role)):
+        with progress.step(f"leftover namespace {name} removed", cluster=str(cluster.kube.cluster)):
             remove_namespace(cluster.kube, name)
     except EnvironmentBroke as problem:
         cluster.failed.add(f"namespace {name} in {cluster.context}")
@@ -192,7 +192,7 @@ def _close_journals(clusters: Mapping[str, _Cluster], base: Path, progress: Prog
     for journal, scope in list(_dead(base)):
         stays = undo_log.is_pending(journal.folder)
         for entry in journal.entries:
-            known = scope.clusters.get(entry.facts.get("role", ""))
+            known = scope.clusters.get(entry.facts.get("cluster", ""))
             cluster = clusters.get(known.uid) if known else None
             if cluster is None or entry.kind != "namespace":
                 stays = True

@@ -109,14 +109,14 @@ class Progress:
         with self._lock:
             return list(self._finished)
 
-    def say(self, text: str, role: str | None = None) -> None:
+    def say(self, text: str, cluster: str | None = None) -> None:
         """Print a line that is not about a step."""
-        self._line(" ", _label(text, role))
+        self._line(" ", _label(text, cluster))
 
     @contextmanager
-    def step(self, name: str, role: str | None = None) -> Iterator[None]:
+    def step(self, name: str, cluster: str | None = None) -> Iterator[None]:
         """Print and measure a step. If the block raises, the step has failed, and the exception is raised again."""
-        step = _Running(_label(name, role), self._clock())
+        step = _Running(_label(name, cluster), self._clock())
         outcome: Literal["done", "failed"] = "failed"
         try:
             with self._lock:
@@ -134,7 +134,7 @@ class Progress:
                 if step in self._running:
                     self._running.remove(step)
                 self._displayed = tuple(other for other in self._displayed if other is not step)
-                self._finished.append(StepTime(name, role, step.begun - self._begun, seconds, outcome))
+                self._finished.append(StepTime(name, cluster, step.begun - self._begun, seconds, outcome))
                 glyph = _DONE if outcome == "done" else _FAILED
                 self._line(glyph, f"{step.label} ({seconds:.1f} s)")
                 self._update_display()
@@ -227,8 +227,8 @@ class Progress:
                 self._line(_RUNNING, f"still: {', '.join(running)}")
 
 
-def _label(text: str, role: str | None) -> str:
-    return f"[{role}] {text}" if role else text
+def _label(text: str, cluster: str | None) -> str:
+    return f"[{cluster}] {text}" if cluster else text
 
 
 def _can_encode(encoding: str | None) -> bool:

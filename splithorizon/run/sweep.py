@@ -53,7 +53,7 @@ def left_in_mesh(journal: Journal) -> Iterator[str]:
     The record of one that left nothing goes.
     """
     left = [_named(entry) for entry in undo_log.pending_in(journal.folder)]
-    left += [f"namespace {entry.name} of the {entry.facts['role']}" for entry in journal.entries]
+    left += [f"namespace {entry.name} of the {entry.facts.get('cluster', '')}" for entry in journal.entries]
     try:
         scope = Scope.read(journal.folder)
     except EnvironmentBroke as problem:

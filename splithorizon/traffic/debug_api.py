@@ -52,7 +52,7 @@ class DebugApi:
 
     def __str__(self) -> str:
         """The container, as error messages name it."""
-        return f"{self.container} of {self.namespace}/{self.pod} in the {self.kube.role}"
+        return f"{self.container} of {self.namespace}/{self.pod} in the {self.kube.cluster}"
 
 
 def parse(printed: str) -> Any:

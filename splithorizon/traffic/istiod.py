@@ -146,7 +146,7 @@ class ControlPlane:
         names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         if not names:
             raise EnvironmentBroke(
-                f"no istiod runs in the {self._kube.role}",
+                f"no istiod runs in the {self._kube.cluster}",
                 seen=f"{len(pods)} pods with {labels} in {self._namespace}",
                 next_command=f"{self._kube.kubectl} -n {self._namespace} get pods",
             )

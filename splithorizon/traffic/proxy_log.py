@@ -70,4 +70,4 @@ class ProxyLog:
 
     def __str__(self) -> str:
         """The log, as error messages name it."""
-        return f"the access log of {self.namespace}/{self.pod} in the {self.kube.role}"
+        return f"the access log of {self.namespace}/{self.pod} in the {self.kube.cluster}"

@@ -71,7 +71,7 @@ def change_created(kube: Kube, kind: str, name: str, namespace: str, body: Objec
     pending = undo_log.pending_in(kube.kubeconfig.parent)
     entry = next((entry for entry in pending if _creates(entry.change, kube, kind, name, namespace)), None)
     if entry is None:
-        raise EnvironmentBroke(f"this run created no {kind} {namespace}/{name} in the {kube.role}")
+        raise EnvironmentBroke(f"this run created no {kind} {namespace}/{name} in the {kube.cluster}")
     left = entry.change.left[-1]
     planned = manifests.overlay(left, body)
     entry.update(left, planned, settled=False)
@@ -132,8 +132,8 @@ def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> No
                 entry.discard()
                 kind = document["kind"]
                 raise EnvironmentBroke(
-                    f"{kind} {target_namespace}/{name} of the {kube.role} already exists, and this run did not create "
-                    "it: it is not changed",
+                    f"{kind} {target_namespace}/{name} of the {kube.cluster} already exists, and this run did not "
+                    "create it: it is not changed",
                     next_command=f"{kube.kubectl} get {kind.lower()} {name} --namespace {target_namespace} -o yaml",
                 ) from None
             raise
@@ -141,12 +141,12 @@ def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> No
 
 
 def _creates(change: undo_log.Change, kube: Kube, kind: str, name: str, namespace: str) -> bool:
-    return change.action is Action.CREATE and change.target == (str(kube.role), kind, namespace, name)
+    return change.action is Action.CREATE and change.target == (str(kube.cluster), kind, namespace, name)
 
 
 def _read(kube: Kube, kind: str, name: str, namespace: str | None) -> Object:
     current = kube.get(kind, name, namespace)
     if current is None:
-        what = f"{kind} {name} of the {kube.role} cannot be changed, because it does not exist"
+        what = f"{kind} {name} of the {kube.cluster} cannot be changed, because it does not exist"
         raise EnvironmentBroke(f"{what}: the mesh is not in the state that the change needs")
     return current

@@ -81,7 +81,7 @@ class Scope:
         """Read the record in a run's folder; None if it does not exist. Raises EnvironmentBroke if it is invalid."""
         try:
             content = json.loads((folder / _FILE).read_text())
-            clusters = {role: ScopeCluster(**fields) for role, fields in content["clusters"].items()}
+            clusters = {name: ScopeCluster(**fields) for name, fields in content["clusters"].items()}
             return cls(**{**content, "clusters": clusters})
         except FileNotFoundError:
             return None
@@ -106,13 +106,13 @@ class Scope:
         """The shell command that restores what the run could not restore."""
         if self.owned:
             return shlex.join(commands.sweep())
-        named = {role: cluster.file for role, cluster in self.clusters.items() if cluster.file}
+        named = {name: cluster.file for name, cluster in self.clusters.items() if cluster.file}
         default = self.kubeconfig_variable and len(named) < len(self.clusters)
         words = ["env", f"KUBECONFIG={self.kubeconfig_variable}"] if default else []
         words += commands.sweep(*self.contexts)
-        for role, file in named.items():
+        for name, file in named.items():
             # One word: in two words, pytest would treat the file as a test path before it knows the option.
-            words.append(f"--kubeconfig-{role}={file}")
+            words.append(f"--kubeconfig-{name}={file}")
         return shlex.join(words)
 
 

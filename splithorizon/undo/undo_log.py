@@ -71,7 +71,7 @@ class Change:
 
     id: str
     run: str
-    role: str
+    cluster: str
     action: Action
     kind: str
     name: str
@@ -87,12 +87,12 @@ class Change:
 
     def __str__(self) -> str:
         """Kind, namespace and name of the object, and its cluster."""
-        return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name} of the {self.role}"
+        return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name} of the {self.cluster}"
 
     @property
     def target(self) -> tuple[str, str, str | None, str]:
         """The identity of the object, to find other changes of it."""
-        return self.role, self.kind, self.namespace, self.name
+        return self.cluster, self.kind, self.namespace, self.name
 
     @property
     def backup_name(self) -> str:
@@ -108,6 +108,9 @@ class Change:
         """Parse the result of ``to_json``; raises EnvironmentBroke for anything else."""
         try:
             content = json.loads(text)
+            # An entry that an older version has left in a mesh names the cluster by its role.
+            if "role" in content:
+                content["cluster"] = content.pop("role")
             return cls(**{**content, "action": Action(content["action"])})
         except (ValueError, TypeError, KeyError) as error:
             raise EnvironmentBroke("an entry of the undo log cannot be read", seen=type(error).__name__) from None
@@ -229,7 +232,7 @@ def record(
     change = Change(
         id=f"{time.time_ns():020}-{os.getpid()}-{next(_numbers)}",
         run=ownership.run_of(folder),
-        role=str(kube.role),
+        cluster=str(kube.cluster),
         action=action,
         kind=kind,
         name=name,
@@ -238,7 +241,7 @@ def record(
         left=list(left),
         uid=uid,
         owned=bool(scope and scope.owned),
-        backup=(namespace or scope.clusters[kube.role].system_namespace) if scope and outside else "",
+        backup=(namespace or scope.clusters[kube.cluster].system_namespace) if scope and outside else "",
         kubeconfig=str(kube.kubeconfig),
         kubectl=kube.kubectl,
     )
@@ -275,12 +278,12 @@ def restore(folder: Path) -> list[NotRestored]:
                 not_restored.append(NotRestored(str(entry.file), str(problem), restore_command, pending=True))
             continue
         try:
-            if why := unreachable.get(change.role):
+            if why := unreachable.get(change.cluster):
                 raise EnvironmentBroke(why)
             entry.undo()
         except EnvironmentBroke as problem:
             if isinstance(problem.__cause__, TimedOut):
-                unreachable[change.role] = problem.seen or problem.what
+                unreachable[change.cluster] = problem.seen or problem.what
             reason = problem.seen or problem.what
             not_restored.append(NotRestored(str(change), reason, restore_command, pending=True))
     return not_restored
@@ -612,7 +615,7 @@ def _kube_of(file: Path) -> Kube:
     """The client of an entry's cluster; for an entry that cannot be parsed, a client that is never used."""
     with suppress(EnvironmentBroke, OSError, UnicodeDecodeError):
         change = Change.from_json(file.read_text())
-        return Kube(Path(change.kubeconfig), change.role, kubectl=change.kubectl)
+        return Kube(Path(change.kubeconfig), change.cluster, kubectl=change.kubectl)
     return Kube(file.parents[1] / "none.kubeconfig", "unknown")
 
 

@@ -195,7 +195,7 @@ def test_our_namespaces_go_once_they_expire_or_their_run_is_dead_and_others_are_
 ) -> None:
     run = killed(mesh, home)
     for role, kube in run.kubes.items():
-        Journal.read(run.folder).will_create("namespace", NAMESPACE, role=role, kubeconfig=str(kube.kubeconfig))
+        Journal.read(run.folder).will_create("namespace", NAMESPACE, cluster=role, kubeconfig=str(kube.kubeconfig))
         mesh.apis[role].put("Namespace", NAMESPACE, labels=ownership.labels("run"))
     namespace(mesh, "expired", expires=timedelta(hours=-1))
     namespace(mesh, "running", expires=timedelta(hours=1))

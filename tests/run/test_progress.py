@@ -40,11 +40,11 @@ def beats(lines: list[str]) -> list[str]:
 
 
 def test_a_step_is_a_line_at_each_end(progress: Progress, lines: list[str], clock: Clock) -> None:
-    with progress.step("kind cluster", role="primary"):
+    with progress.step("kind cluster", cluster="primary"):
         clock.advance(0.25)
     clock.advance(1)
     progress.say("chose podman")
-    progress.say("closed", role="remote")
+    progress.say("closed", cluster="remote")
     assert lines == [
         "   0.0 s  … [primary] kind cluster",
         "   0.2 s  ✓ [primary] kind cluster (0.2 s)",
@@ -58,7 +58,7 @@ def test_steps_are_kept_with_their_times(progress: Progress, clock: Clock) -> No
     clock.advance(1)
     with progress.step("outer"):
         clock.advance(2)
-        with progress.step("inner", role="remote"):
+        with progress.step("inner", cluster="remote"):
             clock.advance(4)
         clock.advance(8)
     assert progress.steps == [
@@ -69,14 +69,14 @@ def test_steps_are_kept_with_their_times(progress: Progress, clock: Clock) -> No
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_step_that_raises_has_failed(progress: Progress, lines: list[str], error: type[BaseException]) -> None:
-    with pytest.raises(error), progress.step("istiod", role="primary"):
+    with pytest.raises(error), progress.step("istiod", cluster="primary"):
         raise error
     assert lines[-1] == "   0.0 s  ✗ [primary] istiod (0.0 s)"
     assert progress.steps[0].outcome == "failed"
 
 
 def test_a_long_step_is_named_at_each_heartbeat(progress: Progress, lines: list[str], clock: Clock) -> None:
-    with progress.step("kind cluster", role="primary"), progress.step("compiled"):
+    with progress.step("kind cluster", cluster="primary"), progress.step("compiled"):
         for number, line in enumerate(
             ("   8.0 s  … still: {} (8 s), {} (8 s)", "  16.0 s  … still: {} (16 s), {} (16 s)")
         ):
@@ -231,7 +231,7 @@ def test_on_a_terminal_running_steps_are_displayed_below_the_lines(
     console = live_console(terminal)
     assert console is not None
     progress = Progress(lines.append, heartbeat=HEARTBEAT, encoding="utf-8", live=console, clock=clock)
-    with progress.step("kind cluster", role="primary"), progress.step("compiled"):
+    with progress.step("kind cluster", cluster="primary"), progress.step("compiled"):
         progress.say("kubectl --context 'a [b]' get pods")
         clock.advance(10 * HEARTBEAT)
         progress._beat_if_due()

@@ -20,7 +20,7 @@ from splithorizon.run.journal import Journal
 journal = Journal.open(sys.argv[2], Path(sys.argv[1]))
 for name in sys.argv[3:]:
     kind, _, name = name.partition("=")
-    journal.will_create(kind, name, role="primary")
+    journal.will_create(kind, name, cluster="primary")
 print("up", flush=True)
 signal.pause()
 """

@@ -31,7 +31,7 @@ from splithorizon.undo.ownership import Scope
 journal = Journal.open("run", Path(sys.argv[1]))
 Scope("run", owned=True).write(journal.folder)
 for entry in sys.argv[3:]:
-    journal.will_create(entry, "lab-primary", role="primary")
+    journal.will_create(entry, "lab-primary", cluster="primary")
 kubeconfig = journal.folder / "primary.kubeconfig"
 kubeconfig.write_text(Path(sys.argv[2]).read_text())
 kube, undo = Kube(kubeconfig, "primary"), ExitStack()
