@@ -1,0 +1,148 @@
+"""``python -m proof.blind``: every blind fault in turn on one mesh, and what the suite's core says of each, as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from lab.session import LabSession
+from lab.topology import PRIMARY, REMOTE, node_of
+from proof.blind import FOLDER, BlindFault, every_fault, row
+from splithorizon.base import process
+from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.run import report
+from splithorizon.run.options import Options
+from splithorizon.run.progress import Progress
+from splithorizon.run.report import RunReport
+from splithorizon.run.verdict import Verdict
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Runner:
+    """Holds one mesh, breaks it by the scripts, and asks the suite's own command about it."""
+
+    def __init__(self, session: LabSession, profile: str) -> None:
+        """Make or attach to the session's mesh."""
+        info = session.provision()
+        clusters = info.clusters
+        folder = clusters[PRIMARY].kubeconfig.parent
+        self._mesh_file = folder / "mesh.json"
+        self._mesh_file.write_text(info.to_json())
+        self._state = folder / "blind"
+        self._state.mkdir(mode=0o700, exist_ok=True)
+        self._environment = {
+            "KUBECONFIG": ":".join(str(one.kubeconfig) for one in clusters.values()),
+            "PRIMARY": f"kind-{clusters[PRIMARY].context}",
+            "REMOTE": f"kind-{clusters[REMOTE].context}",
+            "PRIMARY_NODE": node_of(clusters[PRIMARY].context),
+            "REMOTE_NODE": node_of(clusters[REMOTE].context),
+            "ENGINE": info.provider,
+            "STATE": str(self._state),
+        }
+        self._profile = profile
+        self._reports = session.report_folder
+        self._log = self._reports / "blind.log"
+        self._runs = 0
+
+    def look(self, name: str) -> RunReport:
+        """Run the suite; its report stays in a folder of that name. Raises EnvironmentBroke where there is none."""
+        self._runs += 1
+        folder = self._reports / f"{self._runs:03}-{name}"
+        command = [sys.executable, "-m", "pytest", "suites/", "--mesh", str(self._mesh_file)]
+        command += ["--profile", self._profile, f"--report-dir={folder}"]
+        process.run(command, within=timeouts().suite_run, cwd=_REPOSITORY, check=False, log=self._log)
+        written = folder / report.LATEST / report.NAME
+        if not written.exists():
+            raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._log}")
+        return report.load(written)
+
+    def require_sound(self, after: str) -> None:
+        """Wait until the core is conformant; raises EnvironmentBroke where it is not in time."""
+
+        def sound() -> None:
+            said = self.look(f"sound-{after}")
+            if said.verdict is not Verdict.CONFORMANT:
+                raise NotYet(f"{said.verdict.value}: {said.diagnosis or said.undiagnosed or said.inconclusive_reason}")
+
+        eventually("the mesh is sound", sound, within=timeouts().fault_healed)
+
+    def run(self, fault: BlindFault) -> dict[str, object]:
+        """Inject, look, undo, wait until the mesh is sound again; what was said, and the seconds that this took."""
+        said, problem = None, ""
+        try:
+            self._call(fault, "inject")
+            begun = time.monotonic()
+            said = self.look(fault.name)
+            seconds = round(time.monotonic() - begun, 1)
+        except EnvironmentBroke as failed:
+            problem, seconds = str(failed), 0.0
+        finally:
+            self._call(fault, "undo")
+        self.require_sound(fault.name)
+        return {**row(fault, said, problem=problem), "seconds": seconds}
+
+    def _call(self, fault: BlindFault, act: str) -> None:
+        script = str(FOLDER / fault.script.name)
+        process.run(["sh", script, act], within=timeouts().suite_run, env=self._environment, log=self._log)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run and write; 0 where every fault was run, 4 for bad input, 10 where the environment broke."""
+    asked = _parser().parse_args(arguments)
+    chosen = [fault for fault in every_fault() if not asked.only or fault.name in asked.only]
+    if not chosen:
+        print(f"--only {' '.join(asked.only)}: no such fault. Nothing was created.", file=sys.stderr)
+        return 4
+    options = Options(
+        cluster_name=asked.cluster_name, reuse=asked.reuse, keep=asked.keep, reports=_REPOSITORY / "reports"
+    )
+    name = f"blind-{time.strftime('%Y%m%d-%H%M%S')}"
+    session = LabSession(options, Progress(_say), run_id=name)
+    rows: list[dict[str, object]] = []
+    try:
+        runner = Runner(session, asked.profile)
+        runner.require_sound("start")
+        for fault in chosen:
+            rows.append(runner.run(fault))
+            asked.output.write_text(json.dumps(rows, indent=2) + "\n")
+            _say(f"{fault.name}: {_summary(rows[-1])}")
+    except UsageProblem as problem:
+        print(problem, file=sys.stderr)
+        return 4
+    except EnvironmentBroke as broken:
+        print(f"\nINCONCLUSIVE: {broken}", file=sys.stderr)
+        return 10
+    finally:
+        session.close()
+    return 0
+
+
+def _summary(one: dict[str, object]) -> str:
+    diagnosis = one.get("diagnosis")
+    named = diagnosis["cause_id"] if isinstance(diagnosis, dict) else one.get("undiagnosed") or one["problem"]
+    return f"{one.get('verdict', 'not run')}; {named or 'nothing named'}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m proof.blind", description="Breaks a mesh in every blind way.")
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="only these faults")
+    parser.add_argument("--profile", default="core", help="what the suite is asked (default core)")
+    parser.add_argument("--cluster-name", default="blind", metavar="NAME", help="prefix of the clusters' names")
+    parser.add_argument("--reuse", action="store_true", help="a mesh that was kept, instead of a new one")
+    parser.add_argument("--keep", action="store_true", help="keep the mesh for another --reuse")
+    parser.add_argument("--output", type=Path, default=Path("blind.json"), help="where the result is written, as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
