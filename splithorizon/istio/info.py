@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -99,6 +99,8 @@ class MeshInfo:
     owned: bool = True
     provider: str = ""
     images_mode: str = ""
+    not_claimed: Mapping[str, str] = field(default_factory=dict)
+    """The behaviours that cannot be judged on this mesh, each with the reason, as the set-up of the run found."""
 
     @property
     def routes(self) -> tuple[Route, ...]:
