@@ -35,6 +35,7 @@ class Timeouts:
     workload_ready: float = 180  # the images are on the node; scheduling, CNI and a first certificate
     endpoints_pushed: float = 30  # istiod pushes within a second of a pod's readiness; a broken mesh never does
     name_resolved: float = 15  # a resolver asks a silent DNS server again after 5 s
+    name_expired: float = 60  # istiod resolves a gateway's name again when the answer expires, after 30 s at least
     proxies_connected: float = 75  # after the end of its istiod Envoy reconnects with a back-off of up to 30 s
     drained: float = 60  # Istio drains a replaced listener for 45 s by default; our own workloads set 2 s
     log_flushed: float = 15  # a sidecar flushes its log every second; the kubelet adds some
@@ -60,6 +61,7 @@ class Timeouts:
     namespace_expires: float = 86400  # a run takes minutes: after a day its namespace is a leftover
     traffic_watched: float = 5  # a loss that a recovery still causes comes with the next push
     certificate_still_valid: float = 3600  # workload certificates live a day and are renewed long before the last hour
+    certificate_lives: float = 2700  # the shortest life in use is an hour (istio-csr): less leaves no time to mend a CA
     dial: float = 3  # a refused connection fails at once; a dropped packet takes the whole time
     diagnosis_read: float = 10  # one reading of a mesh of 500 services; a dead cluster is not waited for longer
     heartbeat: float = 8  # a line of progress at least every 10 s
@@ -68,7 +70,8 @@ class Timeouts:
     def scaled(self, factor: float) -> Timeouts:
         """Multiply the deadlines by ``factor``; leave progress output, Leases, expiry and intervals as they are."""
         fixed = {
-            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid", "diagnosis_read",
+            "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid", "certificate_lives",
+            "diagnosis_read",
             "lease_renewed", "lease_expires", "namespace_expires",
         }  # fmt: skip
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}

@@ -8,6 +8,8 @@ from fractions import Fraction
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
 from splithorizon.base import statistics
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
@@ -15,6 +17,7 @@ from splithorizon.checks.next_steps import endpoints_of, remote_clusters_of
 from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.certificates import trust_problem
 from splithorizon.istio.info import Address, NetworkMode
 from splithorizon.istio.topology import Route, Watch
 from splithorizon.istio.trust_bundles import CABundle
@@ -196,22 +199,42 @@ def every_proxy_synced(state: Synchronisation, cluster: str) -> Evidence:
             where=cluster,
             numbers=refused,
         )
-    return Evidence(claim, f"{len(state.found)} synced", {"proxies": len(state.found)}, sample_lines=state.wanted)
+    behind = sum(bool(one.unacknowledged) for one in state.others)
+    return Evidence(
+        claim,
+        f"{len(state.found)} synced" + (f", {behind} of {len(state.others)} others pending" if behind else ""),
+        {"proxies": len(state.found), "others": len(state.others), "others_pending": behind},
+        sample_lines=state.wanted,
+    )
 
 
 def istiod_found_behind(
-    asked: str, found: Collection[Address], cluster: str, *, gateway: Collection[Address]
+    asked: str,
+    found: Collection[Address],
+    cluster: str,
+    *,
+    gateway: Collection[Address],
+    connected: bool = False,
 ) -> Evidence:
     """A managed cluster's proxies look for istiod at the gateway of istiod's cluster, at each of its addresses.
 
     ``asked`` is the host and port that they are configured with, ``found`` where that leads, and ``gateway`` the
-    addresses of the gateway. The port has to be the one asked for.
+    addresses of the gateway. The port has to be the one asked for. Where the proxies are ``connected``, another address
+    leads to istiod as well: it may have a load balancer of its own.
     """
     require_samples(sorted(map(str, gateway)), "known gateway addresses of istiod's cluster")
     port = int(asked.rpartition(":")[2])
     wanted = {str(Address(address.host, port)) for address in gateway}
     seen = {str(address) for address in found}
     claim = f"{cluster}: {asked} is the gateway of istiod's cluster"
+    if seen != wanted and connected:
+        at = either(seen) if seen else asked
+        return Evidence(
+            f"{cluster}: {asked} leads to istiod, past the gateway of its cluster",
+            f"connected at {at}",
+            {"endpoints": len(seen)},
+            addresses=tuple(sorted(seen)),
+        )
     if seen != wanted:
         raise CheckFailed(
             claim,
@@ -297,12 +320,22 @@ def every_cluster_watched(
     )
 
 
-def webhooks_hold_root(bundles: Sequence[CABundle], cluster: str, *, root: CABundle) -> Evidence:
-    """Every webhook's bundle holds valid certificates, and a root that the mesh's workloads trust."""
+def webhooks_hold_root(
+    bundles: Sequence[CABundle], cluster: str, *, root: CABundle, served: Sequence[x509.Certificate] = ()
+) -> Evidence:
+    """Every webhook's bundle holds valid certificates, and a root that the mesh's workloads trust.
+
+    ``served`` is the chain of istiod's own certificate: a bundle that it leads to is right as well, for istiod may have
+    a certificate of another CA than its workloads.
+    """
     require_samples(bundles, f"webhooks of the mesh's revision in the {cluster}")
     require_samples(root.roots, f"roots in {root.place}")
     claim = f"{cluster}: every webhook trusts the mesh's root"
-    wrong = [one for one in bundles if not one.fingerprints & root.fingerprints or not _all_valid(one)]
+    wrong = [
+        one
+        for one in bundles
+        if not (one.fingerprints & root.fingerprints or _leads_to(served, one)) or not _all_valid(one)
+    ]
     if wrong:
         raise CheckFailed(
             claim,
@@ -319,6 +352,11 @@ def webhooks_hold_root(bundles: Sequence[CABundle], cluster: str, *, root: CABun
             "-o yaml",
         )
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
+
+
+def _leads_to(served: Sequence[x509.Certificate], bundle: CABundle) -> bool:
+    roots = [root.certificate for root in bundle.roots if root.certificate is not None]
+    return bool(served and roots) and not trust_problem(served[0], served[1:], roots)
 
 
 def roots_agree(bundles: Mapping[str, CABundle]) -> Evidence:

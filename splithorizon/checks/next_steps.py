@@ -16,8 +16,8 @@ from collections.abc import Callable
 from functools import partial
 
 from splithorizon.istio.info import ClusterInfo, MeshInfo
+from splithorizon.istio.names import DEFAULT_DOMAIN, SYSTEM_NAMESPACE, is_default_revision
 from splithorizon.istio.names import EASTWEST_GATEWAY as GATEWAY
-from splithorizon.istio.names import SYSTEM_NAMESPACE, is_default_revision
 
 _PROGRAM = re.compile(r"(kubectl|istioctl) <((?:istiod of |config of )?[^<> ]+)>")
 _DETAIL = re.compile(r"<((?:istiod of |config of )?[^<> ]+) (system|gateway)>")
@@ -51,6 +51,7 @@ def render(text: str, mesh: MeshInfo) -> str:
     text = _PROGRAM.sub(lambda place: _for_cluster(place, place[2], mesh, partial(_program, place[1])), text)
     text = _DETAIL.sub(lambda place: _for_cluster(place, place[1], mesh, _DETAILS[place[2]]), text)
     revision = "" if is_default_revision(mesh.revision) else f" --revision {mesh.revision}"
+    text = text.replace(f".svc.{DEFAULT_DOMAIN}", f".svc.{mesh.domain}")
     return text.replace("<namespace>", mesh.namespace).replace("<revision>", revision)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from cryptography import x509
@@ -202,7 +202,7 @@ def _policies_for(cluster: str) -> str:
 
 
 def _still_valid() -> str:
-    return f"valid for {timeouts.current().certificate_still_valid:g} s more"
+    return f"valid for {timeouts.current().certificate_still_valid:g} s more, or for a quarter of its life"
 
 
 def _require_served(greeting: TlsProbeResult, cluster: str) -> None:
@@ -235,8 +235,7 @@ def _why_not_trusted(distrusted: Mapping[str, str], leaf: WorkloadCertificate, i
 def _why_not_valid(certificate: WorkloadCertificate) -> tuple[Cause, ...]:
     if certificate.begins > datetime.now(UTC):
         return (causes.CLOCK_WRONG,)
-    wanted = timedelta(seconds=timeouts.current().certificate_still_valid)
-    if certificate.ends - certificate.begins <= wanted:
+    if certificate.short_lived:
         return (causes.CERTIFICATE_SHORT_LIVED,)
     return (causes.CERTIFICATE_NOT_RENEWED,)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
 from splithorizon.kube.client import Kube, Object
 
 _GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
+_NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _TAG_LABEL = "istio.io/tag"
 _VERSION_LABEL = "app.kubernetes.io/version"
 _INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
@@ -102,10 +103,12 @@ def read_mesh(
             gateways=tuple(
                 configured(networks[network], services)
                 if mode is NetworkMode.MESH_NETWORKS and network in networks
-                else dict.fromkeys(address for service in services for address in addresses(service))
+                else gateway_addresses(kube, services)
             ),
             gateway_pods=tuple(
-                Selection(service["metadata"]["namespace"], _selector(service["spec"]["selector"]))
+                Selection(
+                    service["metadata"]["namespace"], _selector(service["spec"]["selector"]), _target_port(service)
+                )
                 for service in services
                 # Without one it leads to what somebody else writes down: every pod of the namespace would be meant.
                 if service["spec"].get("selector")
@@ -198,18 +201,27 @@ def _injection_clients(kube: Kube, revision: str) -> Iterator[Object]:
 def _id_in_remote_secret(watched: Kube, watching: Kube, istiod: _Istiod) -> str:
     """The data key of the remote secret that leads to the watched cluster; empty where there is none.
 
-    It is the one whose CA is that cluster's own. Where that holds for none (a bundle that grew, an API server behind
-    another CA) or for several (one CA for all clusters), it is the one that the cluster's injection webhooks name.
+    It is the one that the cluster's injection webhooks name, or its running proxies. Where no data key has that id, it
+    is the one whose CA is the cluster's own: CAs change, and several clusters may have one.
     """
+    secrets = watching.list("Secret", istiod.namespace, "istio/multiCluster=true")
+    keys = [id_ for secret in secrets for id_ in secret.get("data") or {}]
+    for named in (_injected_id(watched, istiod.revision), *_ids_of_proxies(watched, istiod.namespace)):
+        if named in keys:
+            return named
     own = (watched.get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
     authority = own.get("ca.crt", "").strip()
-    secrets = watching.list("Secret", istiod.namespace, "istio/multiCluster=true")
-    matching = [id_ for id_, ca in _remote_authorities(secrets) if ca == authority]
-    if len(matching) == 1:
-        return matching[0]
-    named = _injected_id(watched, istiod.revision)
-    keys = matching or [id_ for secret in secrets for id_ in secret.get("data") or {}]
-    return named if named in keys else next(iter(matching), "")
+    return next((id_ for id_, ca in _remote_authorities(secrets) if ca == authority), "")
+
+
+def _ids_of_proxies(watched: Kube, system_namespace: str) -> Iterator[str]:
+    """The cluster ids that the running proxies of a cluster's system namespace were started with: its gateways'."""
+    for pod in watched.list("Pod", system_namespace, fields="status.phase=Running"):
+        spec = pod.get("spec", {})
+        for container in (*(spec.get("containers") or []), *(spec.get("initContainers") or [])):
+            for one in container.get("env") or []:
+                if one.get("name") == "ISTIO_META_CLUSTER_ID" and one.get("value"):
+                    yield str(one["value"])
 
 
 def _remote_authorities(secrets: list[Object]) -> Iterator[tuple[str, str]]:
@@ -261,12 +273,56 @@ def _port(service: Object) -> int:
     return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
 
 
-def addresses(service: Object) -> Iterator[Address]:
-    """Where other networks reach a gateway, as its Service has it."""
+def _target_port(service: Object) -> int:
+    """The port of the gateway's pods that the Service's port for other networks leads to."""
+    port = _port(service)
+    for one in service["spec"].get("ports") or []:
+        if one["port"] == port and isinstance(one.get("targetPort"), int):
+            return int(one["targetPort"])
+    # A port of a pod by its name: Istio's own manifests give it the Service's number.
+    return port
+
+
+def gateway_addresses(kube: Kube, services: Sequence[Object]) -> tuple[Address, ...]:
+    """Where other networks reach the gateways of a network, each address once."""
+    asked = any(_node_selector(service) is not None for service in services)
+    nodes = kube.list("Node") if asked else []
+    return tuple(dict.fromkeys(address for service in services for address in addresses(service, nodes)))
+
+
+def addresses(service: Object, nodes: Sequence[Object] = ()) -> Iterator[Address]:
+    """Where other networks reach a gateway, as its Service has it.
+
+    Of a Service of type NodePort istiod takes the external addresses of those of ``nodes`` that an annotation selects.
+    """
+    selector = _node_selector(service)
+    if selector is not None:
+        port = _port(service)
+        ports = [one for one in service["spec"].get("ports") or [] if one["port"] == port]
+        for node in nodes:
+            if selector.items() <= (node["metadata"].get("labels") or {}).items():
+                external = [
+                    one["address"]
+                    for one in node.get("status", {}).get("addresses") or []
+                    if one["type"] == "ExternalIP"
+                ]
+                for host in external[:1]:
+                    yield from (Address(str(host), int(one["nodePort"])) for one in ports if "nodePort" in one)
+        return
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
     hosts = [entry.get("ip") or entry.get("hostname") for entry in ingress]
     for host in [*hosts, *(service["spec"].get("externalIPs") or [])]:
         yield Address(str(host), _port(service))
+
+
+def _node_selector(service: Object) -> Mapping[str, str] | None:
+    """The labels of the nodes whose addresses a gateway has; None where its Service has no such annotation."""
+    said = (service["metadata"].get("annotations") or {}).get(_NODE_SELECTOR, "")
+    with suppress(ValueError):
+        selector = json.loads(said) if said else None
+        if isinstance(selector, dict) and service["spec"].get("type") == "NodePort":
+            return None if service["spec"].get("externalIPs") else selector
+    return None
 
 
 def configured(network: Mapping[str, Any], services: list[Object]) -> Iterator[Address]:

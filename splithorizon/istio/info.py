@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from splithorizon.istio import topology
-from splithorizon.istio.names import SYSTEM_NAMESPACE
+from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, SYSTEM_NAMESPACE
 from splithorizon.istio.topology import Route, Watch
 
 
@@ -41,10 +41,11 @@ class Address:
 
 @dataclass(frozen=True)
 class Selection:
-    """Pods of a namespace, by a label selector."""
+    """Pods of a namespace, by a label selector; of a gateway also the port at which they take other networks."""
 
     namespace: str
     labels: str
+    port: int = GATEWAY_PORT
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,15 @@ class ClusterInfo:
 
 
 @dataclass(frozen=True)
+class MeshCondition:
+    """One condition of an existing mesh: its name, what was read, and what follows from it."""
+
+    name: str
+    value: str
+    consequence: str
+
+
+@dataclass(frozen=True)
 class MeshInfo:
     """The whole mesh: its clusters by name, what it is made of, and whether this run may do with it as it likes."""
 
@@ -101,6 +111,14 @@ class MeshInfo:
     images_mode: str = ""
     not_claimed: Mapping[str, str] = field(default_factory=dict)
     """The behaviours that cannot be judged on this mesh, each with the reason, as the set-up of the run found."""
+    domain: str = DEFAULT_DOMAIN
+    """The DNS domain of Services."""
+    conditions: tuple[MeshCondition, ...] = ()
+    """What was read of the mesh before the first write, and what follows from it."""
+    traffic_policy: Mapping[str, Any] = field(default_factory=dict)
+    """What every DestinationRule for our Services has to contain, because the mesh's own would decide otherwise."""
+    needs_admission: bool = False
+    """Whether requests are refused that no ALLOW policy admits: another one restricts nothing then."""
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -148,6 +166,7 @@ class MeshInfo:
         content |= {name: _path(content[name]) for name in ("kind", "istioctl")}
         content["clusters"] = {cluster.name: cluster for cluster in clusters}
         content["network_mode"] = NetworkMode(content["network_mode"])
+        content["conditions"] = tuple(MeshCondition(**one) for one in content.get("conditions", ()))
         return cls(**content)
 
 

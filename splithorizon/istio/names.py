@@ -5,6 +5,7 @@ from __future__ import annotations
 SYSTEM_NAMESPACE = "istio-system"
 EASTWEST_GATEWAY = "istio-eastwestgateway"
 GATEWAY_PORT = 15443
+DEFAULT_DOMAIN = "cluster.local"
 NETWORK_LABEL = "topology.istio.io/network"
 CLUSTER_LABEL = "topology.istio.io/cluster"
 REVISION_LABEL = "istio.io/rev"

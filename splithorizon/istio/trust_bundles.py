@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -25,6 +25,7 @@ class Root:
     fingerprint: str
     begins: datetime
     ends: datetime
+    certificate: x509.Certificate | None = field(default=None, compare=False, repr=False)
 
     def valid(self, *, still_for: timedelta = timedelta()) -> bool:
         """Whether it is valid now, and stays so for a while."""
@@ -89,7 +90,7 @@ def read(pem: bytes) -> tuple[tuple[Root, ...], str]:
     except ValueError:
         return (), "no certificate in PEM"
     return tuple(
-        Root(one.fingerprint(hashes.SHA256()).hex(":").upper(), one.not_valid_before_utc, one.not_valid_after_utc)
+        Root(one.fingerprint(hashes.SHA256()).hex(":").upper(), one.not_valid_before_utc, one.not_valid_after_utc, one)
         for one in found
     ), ""
 

@@ -46,10 +46,18 @@ class WorkloadCertificate:
 
     @property
     def valid(self) -> bool:
-        """Whether it is valid now, and will be for long enough."""
-        now = datetime.now(UTC)
-        still = timedelta(seconds=timeouts().certificate_still_valid)
-        return self.begins <= now and now + still <= self.ends
+        """Whether it is valid now, will be for long enough, and is not of those that live too short.
+
+        Certificates are renewed at the half of their lives, so that a quarter is left of any that somebody renews.
+        """
+        now, life = datetime.now(UTC), self.ends - self.begins
+        still = min(timedelta(seconds=timeouts().certificate_still_valid), life / 4)
+        return self.begins <= now and now + still <= self.ends and not self.short_lived
+
+    @property
+    def short_lived(self) -> bool:
+        """Whether its whole life is too short to mend the CA meanwhile."""
+        return self.ends - self.begins < timedelta(seconds=timeouts().certificate_lives)
 
     def __str__(self) -> str:
         """As a sentence has it."""

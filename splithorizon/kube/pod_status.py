@@ -30,6 +30,12 @@ class Readiness:
     restarts: int
 
 
+def counts(pod: Object) -> bool:
+    """Whether a pod is one of those that have to be ready: it is not being deleted, and has not ended for good."""
+    ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+    return "deletionTimestamp" not in pod["metadata"] and not ended
+
+
 def of_pod(pod: Object, events: Iterable[Object] = ()) -> Readiness:
     """The readiness of a pod, from all containers that have to keep running, native sidecars included.
 

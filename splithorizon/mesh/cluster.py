@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+from splithorizon.base.errors import TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.info import Address, ClusterInfo, Selection
+from splithorizon.istio.names import DEFAULT_DOMAIN
 from splithorizon.kube import pod_status
 from splithorizon.kube.client import Kube, Objects
 from splithorizon.kube.pod_status import Readiness
@@ -21,14 +23,26 @@ from splithorizon.undo import mutations
 class Cluster:
     """One cluster with its client, its helloworld and its gateways; each property reads it again."""
 
-    def __init__(self, info: ClusterInfo, namespace: str, resolve: Callable[[str], Iterable[str]]) -> None:
-        """Take what is known of it, the namespace of our workloads, and what resolves a host name as istiod does."""
+    def __init__(
+        self,
+        info: ClusterInfo,
+        namespace: str,
+        resolve: Callable[[str], Iterable[str]],
+        domain: str = DEFAULT_DOMAIN,
+        held: Callable[[], frozenset[Address]] = frozenset,
+    ) -> None:
+        """Take what is known of it, and the namespace of our workloads.
+
+        ``resolve`` resolves a host name as istiod does, and ``held`` are the gateways that istiod has of the network.
+        """
         self.info = info
         self.name = info.name
         self.namespace = namespace
         self.system_namespace = info.system_namespace
         self.kube = Kube(info.kubeconfig, info.name, kubectl=info.kubectl)
         self._resolve = resolve
+        self._domain = domain
+        self._held = held
 
     def __str__(self) -> str:
         """As it stands in messages."""
@@ -37,11 +51,15 @@ class Cluster:
     @property
     def client(self) -> Client:
         """The sleep pod, as something that sends requests; raises EnvironmentBroke where none runs."""
-        return Client.find(self.kube, self.namespace, self.name)
+        return Client.find(self.kube, self.namespace, self.name, self._domain)
 
     def readiness(self, *, namespace: str, labels: str) -> list[Readiness]:
-        """Every pod that the labels select and that is not being deleted, with the reason where it is not ready."""
-        pods = [pod for pod in self.kube.list("Pod", namespace, labels) if "deletionTimestamp" not in pod["metadata"]]
+        """Every pod that the labels select, with the reason where it is not ready.
+
+        Without those that are being deleted, and without those that have ended for good: an evicted pod is replaced by
+        another one, and stays as a record.
+        """
+        pods = [pod for pod in self.kube.list("Pod", namespace, labels) if pod_status.counts(pod)]
         return [pod_status.of_pod(pod, self.kube.events(namespace, pod["metadata"]["name"])) for pod in pods]
 
     @property
@@ -82,12 +100,30 @@ class Cluster:
 
     @property
     def gateways(self) -> frozenset[Address]:
-        """Where sidecars of other networks reach this one: a load balancer's name is resolved, as istiod does it."""
-        return frozenset(
-            Address(host, gateway.port)
-            for gateway in self.info.gateways
-            for host in (self._resolve(gateway.host) if gateway.is_name else [gateway.host])
-        )
+        """Where sidecars of other networks reach this one: a load balancer's name is resolved, as istiod does it.
+
+        A name may have more addresses than one answer holds, and others a minute later. Where istiod has one of them,
+        all that it has are the name's; where it has none, once more until its own answers have expired.
+        """
+        fixed = frozenset(gateway for gateway in self.info.gateways if not gateway.is_name)
+        names = [gateway for gateway in self.info.gateways if gateway.is_name]
+        if not names:
+            return fixed
+        resolved: frozenset[Address] = frozenset()
+
+        def same() -> frozenset[Address]:
+            nonlocal resolved
+            resolved = frozenset(Address(host, name.port) for name in names for host in self._resolve(name.host))
+            held = self._held() - fixed
+            if not held & resolved:
+                raise NotYet(f"istiod has {len(held)} other addresses than the {len(resolved)} of the name")
+            return held
+
+        with suppress(TimedOut):
+            return fixed | eventually(
+                f"istiod has an address of the {self.name}'s gateway", same, within=timeouts().name_expired
+            )
+        return fixed | resolved
 
     @property
     def gateway_addresses(self) -> frozenset[str]:
@@ -99,16 +135,21 @@ class Cluster:
         """The running pods that have a proxy: our workloads', and the network's gateways."""
         ours = Selection(self.namespace, "")
         return [
-            Injected(pod, Proxy(self.kube, pods.namespace, pod["metadata"]["name"]), is_gateway=pods is not ours)
+            Injected(
+                pod,
+                Proxy(self.kube, pods.namespace, pod["metadata"]["name"]),
+                is_gateway=pods is not ours,
+                gateway_port=pods.port,
+            )
             for pods in (ours, *self.info.gateway_pods)
             for pod in self.kube.list("Pod", pods.namespace, pods.labels, "status.phase=Running")
             if pod_status.of_pod(pod).sidecar and "deletionTimestamp" not in pod["metadata"]
         ]
 
     @property
-    def gateway_proxies(self) -> list[Proxy]:
-        """The proxies of the network's gateways."""
-        return [one.proxy for one in self.injected_pods if one.is_gateway]
+    def gateway_proxies(self) -> dict[Proxy, int]:
+        """The proxies of the network's gateways, each with its port for other networks."""
+        return {one.proxy: one.gateway_port for one in self.injected_pods if one.is_gateway}
 
     def scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
         """Run ``replicas`` pods of helloworld and wait until all are ready; the undo waits until the rest are gone."""

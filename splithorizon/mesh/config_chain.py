@@ -58,6 +58,8 @@ class Injected:
     pod: Object
     proxy: Proxy
     is_gateway: bool
+    gateway_port: int = names.GATEWAY_PORT
+    """Of a gateway: the port at which it takes other networks."""
 
 
 def settings(
@@ -102,8 +104,7 @@ def _from_labels(info: ClusterInfo, kube: Kube, of: str) -> Iterator[Setting]:
     namespace = kube.get("Namespace", info.system_namespace) or {"metadata": {}}
     yield Setting(Source.NAMESPACE, of, info.network, _network_label(namespace))
     services = discover.gateway_services(kube, info.network, NetworkMode.LABELS)
-    addresses = [address for service in services for address in discover.addresses(service)]
-    yield Setting(Source.SERVICE, of, _several(info.gateways), _several(addresses))
+    yield Setting(Source.SERVICE, of, _several(info.gateways), _several(discover.gateway_addresses(kube, services)))
 
 
 def _from_mesh_networks(info: ClusterInfo, istiod: ControlPlane, of: str) -> Iterator[Setting]:

@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
-from splithorizon.base.errors import TimedOut
+from cryptography import x509
+
+from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import service_addresses, trust_bundles
@@ -47,13 +49,12 @@ class Discovery:
         """How the proxies of a cluster have taken what istiod sent them."""
         cluster = self.mesh[name]
         ours = {one.proxy.name: one.proxy for one in cluster.injected_pods}
-        found = tuple(
-            one
-            for one in self.mesh.istiod_of(name).proxies(ours.keys())
-            if one.proxy in ours or one.cluster_id == cluster.info.cluster_id
-        )
-        lagging = {one.proxy for one in found if one.unacknowledged} & ours.keys()
-        return Synchronisation(tuple(ours), found, {proxy: ours[proxy].refused_updates for proxy in sorted(lagging)})
+        known = self.mesh.istiod_of(name).proxies(ours.keys())
+        found = tuple(one for one in known if one.proxy in ours)
+        others = tuple(one for one in known if one.proxy not in ours and one.cluster_id == cluster.info.cluster_id)
+        lagging = {one.proxy for one in found if one.unacknowledged}
+        refused = {proxy: ours[proxy].refused_updates for proxy in sorted(lagging)}
+        return Synchronisation(tuple(ours), found, refused, others)
 
     @property
     def remote_secrets(self) -> Mapping[Watch, tuple[RemoteSecret, ...]]:
@@ -77,6 +78,27 @@ class Discovery:
     def istiod_endpoints(self, name: str) -> frozenset[Address]:
         """Where that address leads in the cluster."""
         return service_addresses.resolve(self.mesh[name].kube, self.istiod_address(name))
+
+    def reached_otherwise(self, name: str) -> bool:
+        """Whether the proxies of a cluster are connected to istiod, so that any address that they use leads there.
+
+        Only an existing mesh may have another way than the gateway: a load balancer of istiod's own, or a name for it.
+        """
+        if self.mesh.info.owned:
+            return False
+        ours = {one.proxy.name for one in self.mesh[name].injected_pods}
+        return bool(ours) and ours <= self.mesh.istiod_of(name).connected_proxies()
+
+    def istiod_certificates(self, name: str) -> tuple[x509.Certificate, ...]:
+        """The chain that the istiod of an existing mesh serves to API servers; empty where its port is not reached.
+
+        Only an existing mesh may have another CA for it than for its workloads.
+        """
+        if self.mesh.info.owned:
+            return ()
+        with suppress(EnvironmentBroke):
+            return self.mesh.istiod_of(name).webhook_chain()
+        return ()
 
     def webhook_bundles(self, name: str) -> list[CABundle]:
         """What a cluster's API server trusts when it calls istiod."""

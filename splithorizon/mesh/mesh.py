@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from splithorizon.istio.info import MeshInfo
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
 from splithorizon.istio.names import config_map_of
 from splithorizon.istio.topology import Route, Watch
 from splithorizon.kube import manifests
-from splithorizon.kube.client import Objects
+from splithorizon.kube.client import Object, Objects
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.traffic.istiod import ControlPlane
 from splithorizon.undo import mutations
@@ -25,7 +25,13 @@ class Mesh:
         """Take what is known of the mesh; nothing is read yet."""
         self.info = info
         self._clusters = {
-            name: Cluster(cluster, info.namespace, partial(self._resolve, cluster.control_plane))
+            name: Cluster(
+                cluster,
+                info.namespace,
+                partial(self._resolve, cluster.control_plane),
+                info.domain,
+                partial(self._held, cluster),
+            )
             for name, cluster in info.clusters.items()
         }
 
@@ -87,7 +93,7 @@ class Mesh:
 
     def apply_rules(self, rules: Path | Objects, undo: ExitStack, *, system: bool = False) -> None:
         """Apply Istio's rules in every config cluster until the undo: in our namespace, or in the system namespace."""
-        documents = manifests.load(rules) if isinstance(rules, Path) else rules
+        documents = [self._balanced(one) for one in (manifests.load(rules) if isinstance(rules, Path) else rules)]
         for cluster in self.config_clusters:
             namespace = cluster.system_namespace if system else self.info.namespace
             mutations.apply(cluster.kube, documents, namespace, undo)
@@ -104,8 +110,20 @@ class Mesh:
         for cluster in self.config_clusters:
             mutations.mesh_network(cluster.kube, config_map, cluster.system_namespace, network, dict(settings), undo)
 
+    def _balanced(self, rule: Object) -> Object:
+        """A rule that leaves to chance what ours leave to it: it takes the place of the mesh's own, and of ours."""
+        if rule["kind"] != "DestinationRule" or not self.info.traffic_policy:
+            return rule
+        policy = {**self.info.traffic_policy, **(rule["spec"].get("trafficPolicy") or {})}
+        return {**rule, "spec": {**rule["spec"], "trafficPolicy": policy}}
+
     def _istiod(self, cluster: Cluster) -> ControlPlane:
         return ControlPlane(cluster.kube, cluster.system_namespace, self.info.revision)
+
+    def _held(self, cluster: ClusterInfo) -> frozenset[Address]:
+        """The gateways of a cluster's network that its istiod has, in any of its pods."""
+        known = self.istiod_of(cluster.name).network_gateways().values()
+        return frozenset(address for found in known for address in found.get(cluster.network, ()))
 
     def _resolve(self, control_plane: str, host: str) -> frozenset[str]:
         """The addresses of a name, by the DNS of the cluster whose istiod resolves it."""

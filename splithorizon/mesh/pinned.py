@@ -60,7 +60,7 @@ def use_subsets(mesh: Mesh, undo: ExitStack) -> None:
 
 def use_cluster_local(mesh: Mesh, undo: ExitStack) -> None:
     """Declare helloworld cluster-local in the mesh configuration, until the undo."""
-    host = f"{workloads.SERVICE}.{mesh.info.namespace}.svc.cluster.local"
+    host = f"{workloads.SERVICE}.{mesh.info.namespace}.svc.{mesh.info.domain}"
     mesh.change_mesh_config({"serviceSettings": [{"settings": {"clusterLocal": True}, "hosts": [host]}]}, undo)
 
 

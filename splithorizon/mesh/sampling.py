@@ -43,7 +43,8 @@ class Sampling:
 
     def gateway_stats(self, route: Route, *, times: int) -> GatewayStats:
         """Send one batch from the near client, and read what the far gateway counted meanwhile."""
-        pods, name = self.mesh[route.far].gateway_proxies, gateway_stats.server_name(self.mesh.info.namespace)
+        pods = self.mesh[route.far].gateway_proxies
+        name = gateway_stats.server_name(self.mesh.info.namespace, self.mesh.info.domain)
         before = gateway_stats.Counts.read(pods, name)
         replies = self.mesh[route.near].client.send(times=times)
         counts = gateway_stats.Counts.read(pods, name).since(before)

@@ -94,10 +94,13 @@ class MeshSecurity:
         Raises EnvironmentBroke where no pod of the gateway runs.
         """
         cluster = self.mesh[name]
-        running = [one.pod["metadata"] for one in cluster.injected_pods if one.is_gateway]
+        running = [one for one in cluster.injected_pods if one.is_gateway]
         if not running:
             raise EnvironmentBroke(f"no pod of the {name}'s gateway runs")
-        return GatewayPort(cluster.kube, running[0]["namespace"], running[0]["name"], self.mesh.info.namespace)
+        pod, ours = running[0].pod["metadata"], self.mesh.info
+        return GatewayPort(
+            cluster.kube, pod["namespace"], pod["name"], ours.namespace, ours.domain, running[0].gateway_port
+        )
 
     def impostor(self, name: str) -> Credentials:
         """A certificate with the identity of a cluster's client, of a root that was made this moment."""
@@ -123,7 +126,11 @@ class MeshSecurity:
         (policy,) = manifests.load(_MANIFESTS / "admitted-by-principal.yaml")
         identities = dict.fromkeys(self.identity(account, name) for name in self.mesh.names)
         principals = [identity.removeprefix("spiffe://") for identity in identities]
-        policy["spec"]["rules"] = [{"from": [{"source": {"principals": principals}}]}]
+        if self.mesh.info.needs_admission:
+            # Policies that admit add up: where one of the run admits its clients, only a refusal restricts them.
+            policy["spec"] |= {"action": "DENY", "rules": [{"from": [{"source": {"notPrincipals": principals}}]}]}
+        else:
+            policy["spec"]["rules"] = [{"from": [{"source": {"principals": principals}}]}]
         self.mesh.apply_rules([policy], undo)
         wanted = _OK if account == workloads.CLIENT else _FORBIDDEN
         parallel.for_each(self.mesh, lambda cluster: _await_status(cluster, wanted))
@@ -145,7 +152,7 @@ class MeshSecurity:
                 raise NotYet(of_pod(found).reason if found else "not there")
 
         eventually(f"the {name} runs a client outside the mesh", ready, within=timeouts().workload_ready)
-        return Client(kube, namespace, name, pod_name)
+        return Client(kube, namespace, name, pod_name, self.mesh.info.domain)
 
 
 def _await_status(cluster: Cluster, wanted: int) -> None:

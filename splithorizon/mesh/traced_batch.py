@@ -68,7 +68,7 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
     ids = [pair.reply.request_id for pair in answers[:1]]
     gateways = [one.pod for one in far.injected_pods if one.is_gateway]
     gateway_logs = [_log_of(far.kube, pod) for pod in gateways]
-    name = server_name(mesh.info.namespace)
+    name = server_name(mesh.info.namespace, mesh.info.domain)
     pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
     latest: tuple[Hops, ...] = ()
 

@@ -43,7 +43,7 @@ def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetim
     """
     try:
         clusters, target, revision = access.of_mesh(Mesh(mesh))
-        reading = read.read(clusters, target, revision, since=since - _CLOCKS_DIFFER)
+        reading = read.read(clusters, target, revision, domain=mesh.domain, since=since - _CLOCKS_DIFFER)
         symptoms = tuple(Symptom(one.behaviour, one.route, one.failure, one.cause_ids) for one in failed(results))
         found = root_cause.diagnose(Case(reading, symptoms))
     except Exception as error:

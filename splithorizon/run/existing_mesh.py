@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,12 @@ from splithorizon.base import parallel
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
+from splithorizon.conditions import behaviours, decide, reading
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube import kubeconfig, manifests
-from splithorizon.kube.client import Kube
+from splithorizon.kube.api_server import Refused
+from splithorizon.kube.client import Kube, NotAdmitted, Object
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
@@ -46,6 +49,16 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
         )
     for line in describe(info):
         progress.say(line)
+    # Who keeps a namespace wants to come back to it, whenever that is.
+    expires = None if options.keep else datetime.now(UTC) + timedelta(seconds=timeouts().namespace_expires)
+    labels = {names.REVISION_LABEL: _injected_by(options, info), **ownership.labels(run_id, expires=expires)}
+    with progress.step("read the conditions of the mesh"):
+        found = reading.read(kubes, info, labels=labels)
+    decision = decide.decide(found)
+    for condition in decision.conditions:
+        progress.say(str(condition))
+    decision.require_accepted(contexts.values())
+    info = decide.described(info, found, decision)
     scope = _scope(options, kubes, info, run_id)
     scope.write(journal.folder)
     places = [
@@ -69,11 +82,23 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
                 "namespace", namespace, kubeconfig=str(kube.kubeconfig), cluster=name, context=contexts[name],
                 file=scope.clusters[name].file,
             )  # fmt: skip
-    # Who keeps a namespace wants to come back to it, whenever that is.
-    expires = None if options.keep else datetime.now(UTC) + timedelta(seconds=timeouts().namespace_expires)
-    labels = {names.REVISION_LABEL: info.revision, **ownership.labels(run_id, expires=expires)}
-    parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, labels, options, progress))
-    return info
+    settled = Settled(labels | decision.namespace_labels, decision.objects, workloads.exported(info))
+    refused = parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, settled, options, progress))
+    return replace(info, not_claimed={**info.not_claimed, **{k: v for one in refused.values() for k, v in one.items()}})
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What goes with our workloads: the namespace's labels, rules for it, and the annotations of its Services."""
+
+    labels: Mapping[str, str]
+    rules: tuple[Object, ...] = ()
+    service_annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def _injected_by(options: Options, info: MeshInfo) -> str:
+    """The revision label of our namespace: the tag that the user names, which an upgrade moves, or the revision."""
+    return options.revision or info.revision
 
 
 def describe(info: MeshInfo) -> list[str]:
@@ -148,17 +173,38 @@ def _scope(options: Options, kubes: Mapping[str, Kube], info: MeshInfo, run_id: 
 
 
 def _settle(
-    kube: Kube, name: str, info: MeshInfo, labels: dict[str, str], options: Options, progress: Progress
-) -> None:
+    kube: Kube, name: str, info: MeshInfo, settled: Settled, options: Options, progress: Progress
+) -> Mapping[str, str]:
+    """Deploy our workloads; return the behaviours that the cluster keeps from being judged, each with the reason."""
+    refused: dict[str, str] = {}
     with progress.step("our namespace and workloads", cluster=name):
         cluster = info.clusters[name]
         images = workloads.images_for(kube, cluster.version, options.sample_hub)
-        deploy = partial(workloads.deploy, kube, cluster.version, images, namespace=info.namespace, labels=labels)
+        deploy = partial(
+            workloads.deploy, kube, cluster.version, images, namespace=info.namespace, labels=settled.labels,
+            service_annotations=settled.service_annotations,
+        )  # fmt: skip
         eventually(f"the {name} takes our workloads", deploy, within=timeouts().object_appears)
         if cluster in info.config_clusters:
-            kube.apply(manifests.load(_ACCESS_LOG), namespace=info.namespace)
+            refused = _apply_rules(kube, info.namespace, settled.rules)
         for deployment in (workloads.CLIENT, workloads.helloworld_of(cluster.version)):
             await_rollout(kube, deployment, info.namespace, within=timeouts().workload_ready)
+    return refused
+
+
+def _apply_rules(kube: Kube, namespace: str, rules: Sequence[Object]) -> dict[str, str]:
+    """Apply what neutralises the conditions of the mesh; without an EnvoyFilter its logs are of no use, that is all."""
+    known = {(one["kind"], one["metadata"]["name"]) for one in rules}
+    defaults = [one for one in manifests.load(_ACCESS_LOG) if (one["kind"], one["metadata"]["name"]) not in known]
+    kube.apply([*defaults, *(one for one in rules if one["kind"] != "EnvoyFilter")], namespace=namespace)
+    try:
+        kube.apply([one for one in rules if one["kind"] == "EnvoyFilter"], namespace=namespace)
+    except NotAdmitted:
+        raise
+    except Refused as refused:
+        reason = f"access logs have a format of the mesh's own, and no EnvoyFilter is taken ({refused.seen})"
+        return dict.fromkeys(behaviours.LOGGED, reason)
+    return {}
 
 
 def _leave(kubes: dict[str, Kube], namespace: str, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.names import DEFAULT_DOMAIN
 from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import correlate, protocols, requests, sending, workloads
@@ -73,9 +74,10 @@ class Client:
     namespace: str
     cluster: str
     pod: str
+    domain: str = DEFAULT_DOMAIN
 
     @classmethod
-    def find(cls, kube: Kube, namespace: str, cluster: str) -> Client:
+    def find(cls, kube: Kube, namespace: str, cluster: str, domain: str = DEFAULT_DOMAIN) -> Client:
         """Find the client's pod; raises EnvironmentBroke where there is none to send from."""
         pods = kube.list("Pod", namespace, f"app={workloads.CLIENT}")
         running = [pod for pod in pods if pod["status"].get("phase") == "Running"]
@@ -85,7 +87,7 @@ class Client:
                 seen=f"{len(pods)} pods with app={workloads.CLIENT} in {namespace}",
                 next_command=f"{kube.kubectl} -n {namespace} get pods",
             )
-        return cls(kube, namespace, cluster, running[0]["metadata"]["name"])
+        return cls(kube, namespace, cluster, running[0]["metadata"]["name"], domain)
 
     @property
     def proxy(self) -> Proxy:
@@ -95,7 +97,7 @@ class Client:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The sidecar's endpoints for helloworld."""
-        host = f"{workloads.SERVICE}.{self.namespace}.svc.cluster.local"
+        host = f"{workloads.SERVICE}.{self.namespace}.svc.{self.domain}"
         return self.proxy.endpoints(f"outbound|{workloads.PORT}||{host}")
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from splithorizon.base.timeouts import current as timeouts
-from splithorizon.istio import names
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import tls_probe, workloads
 from splithorizon.traffic.gateway_stats import server_name
@@ -19,7 +18,7 @@ _UNKNOWN_SERVICE = "nobody"
 
 @dataclass(frozen=True)
 class GatewayPort:
-    """Port 15443 of a gateway's pod.
+    """The port of a gateway's pod for other networks: 15443, unless its Service leads elsewhere.
 
     Every method raises EnvironmentBroke if the port is not reached, or if neither an answer nor an end comes in time.
     """
@@ -28,6 +27,8 @@ class GatewayPort:
     namespace: str
     pod: str
     workload_namespace: str
+    domain: str
+    port: int
 
     def probe(self, credentials: Credentials | None = None) -> TlsProbeResult:
         """Probe with the SNI of helloworld, with a client certificate or without."""
@@ -42,12 +43,12 @@ class GatewayPort:
         return self._connect(tls_probe.ask_in_plain_text)
 
     def _probe(self, service: str, credentials: Credentials | None) -> TlsProbeResult:
-        name = server_name(self.workload_namespace, service)
+        name = server_name(self.workload_namespace, self.domain, service)
         return self._connect(
             lambda stream: tls_probe.probe(stream, server_name=name, protocols=_PROTOCOLS, credentials=credentials)
         )
 
     def _connect(self, ask: Callable[[Bytes], TlsProbeResult]) -> TlsProbeResult:
         within = timeouts().untrusted_client_refused
-        with self.kube.port_forward(self.pod, self.namespace, names.GATEWAY_PORT, within=within) as stream:
+        with self.kube.port_forward(self.pod, self.namespace, self.port, within=within) as stream:
             return ask(stream)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from splithorizon.istio import names
 from splithorizon.traffic import workloads
 from splithorizon.traffic.proxy import Proxy
 from splithorizon.traffic.requests import Reply
 
 
-def server_name(namespace: str, service: str = workloads.SERVICE) -> str:
+def server_name(namespace: str, domain: str, service: str = workloads.SERVICE) -> str:
     """The SNI by which a sidecar reaches a Service through a gateway; it is also the gateway's Envoy cluster."""
-    return f"outbound_.{workloads.PORT}_._.{service}.{namespace}.svc.cluster.local"
+    return f"outbound_.{workloads.PORT}_._.{service}.{namespace}.svc.{domain}"
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,10 @@ class Counts:
     turned_away: int
 
     @classmethod
-    def read(cls, pods: Sequence[Proxy], name: str) -> Self:
-        """Read the counters of each pod; ``name`` is the SNI."""
+    def read(cls, pods: Mapping[Proxy, int], name: str) -> Self:
+        """Read the counters of each pod, whose port is given; ``name`` is the SNI."""
         passed = sum(pod.bytes_received(name) for pod in pods)
-        return cls(passed, sum(pod.unmatched_connections(names.GATEWAY_PORT) for pod in pods))
+        return cls(passed, sum(pod.unmatched_connections(port) for pod, port in pods.items()))
 
     def since(self, earlier: Counts) -> Counts:
         """The increase since ``earlier``."""

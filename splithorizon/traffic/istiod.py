@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import yaml
+from cryptography import x509
 
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
@@ -16,6 +17,7 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import Address
 from splithorizon.kube.client import Kube
+from splithorizon.traffic import tls_probe
 from splithorizon.traffic.debug_api import DebugApi
 
 T = TypeVar("T")
@@ -23,6 +25,8 @@ T = TypeVar("T")
 _ISTIOD = "app=istiod"
 _CONTAINER = "discovery"
 _COMMAND = ("/usr/local/bin/pilot-discovery", "request")
+# Where API servers ask it to inject and to validate.
+_WEBHOOKS = 15017
 _KINDS = ("cluster", "listener", "route", "endpoint")
 
 
@@ -47,22 +51,28 @@ class RemoteSecret:
 class Synchronisation:
     """The synchronisation of the proxies of a cluster with istiod.
 
-    ``wanted`` are the proxies that have to be connected, ``found`` all proxies that are. ``refused`` has the number of
-    updates that a proxy refused since its start, for the wanted proxies with an unacknowledged push.
+    ``wanted`` are the proxies that have to be connected, ``found`` those of them that are. ``refused`` has the number
+    of updates that a proxy refused since its start, for the wanted proxies with an unacknowledged push. ``others`` are
+    the cluster's other proxies, of workloads that are not the run's: of a busy mesh some always have a pending push.
     """
 
     wanted: tuple[str, ...]
     found: tuple[ProxySync, ...]
     refused: Mapping[str, Mapping[str, int]]
+    others: tuple[ProxySync, ...] = ()
 
 
 @dataclass(frozen=True)
 class ProxySync:
-    """A connected proxy, and the kinds of configuration whose last push it has not acknowledged."""
+    """A connected proxy, and the kinds of configuration whose last push it has not acknowledged.
+
+    ``version`` is the version of Istio that it says it is of; empty where it says none.
+    """
 
     proxy: str
     cluster_id: str
     unacknowledged: tuple[str, ...]
+    version: str = ""
 
 
 class ControlPlane:
@@ -95,6 +105,12 @@ class ControlPlane:
             for cluster_id, encoded in (secret.get("data") or {}).items()
         )
 
+    def webhook_chain(self) -> tuple[x509.Certificate, ...]:
+        """The certificates that istiod serves to API servers, its own first."""
+        pod = self._istiods(f"{_ISTIOD},{names.REVISION_LABEL}={self._revision}")[0]
+        with self._kube.port_forward(pod, self._namespace, _WEBHOOKS, within=timeouts().small_command) as stream:
+            return tls_probe.probe(stream, server_name=f"istiod.{self._namespace}.svc", protocols=(b"http/1.1",)).chain
+
     def clusters(self) -> Mapping[str, tuple[WatchedCluster, ...]]:
         """The clusters that each istiod pod watches, its own included, by istiod pod."""
         return self._get("/debug/clusterz", _clusters)
@@ -102,9 +118,9 @@ class ControlPlane:
     def proxies(self, wanted: Collection[str]) -> tuple[ProxySync, ...]:
         """The proxies that are connected to any istiod, of any revision, because a gateway may have another one.
 
-        Waits until the ``wanted`` proxies are connected and every proxy has acknowledged each kind at least once; after
-        the timeout returns the last state. A mesh with changes always has some pending pushes: ``unacknowledged`` has
-        only the kinds that were pending in every attempt.
+        Waits until the ``wanted`` proxies are connected and have acknowledged each kind at least once; after the
+        timeout returns the last state. A mesh with changes always has some pending pushes: ``unacknowledged`` has only
+        the kinds that were pending in every attempt.
         """
         latest: tuple[ProxySync, ...] = ()
         always_pending: set[tuple[str, str]] | None = None
@@ -115,8 +131,9 @@ class ControlPlane:
             pending = {(proxy.proxy, kind) for proxy in latest for kind in proxy.unacknowledged}
             always_pending = pending if always_pending is None else always_pending & pending
             absent = set(wanted) - {proxy.proxy for proxy in latest}
-            if absent or always_pending:
-                raise NotYet(f"{len(absent)} proxies not connected, {len(always_pending)} pushes not acknowledged")
+            ours = [kind for proxy, kind in always_pending if proxy in wanted]
+            if absent or ours:
+                raise NotYet(f"{len(absent)} proxies not connected, {len(ours)} pushes not acknowledged")
 
         with suppress(TimedOut):
             eventually("every proxy is synced", require_synced, within=timeouts().push_acknowledged)
@@ -178,4 +195,4 @@ def _proxies(syncz: Any) -> tuple[ProxySync, ...]:
 def _proxy(entry: Mapping[str, Any]) -> ProxySync:
     # If both are missing, istiod has no configuration of that kind for the proxy; a gateway has no routes, for example.
     unacknowledged = tuple(kind for kind in _KINDS if entry.get(f"{kind}_sent", "") != entry.get(f"{kind}_acked", ""))
-    return ProxySync(entry["proxy"], entry["cluster_id"], unacknowledged)
+    return ProxySync(entry["proxy"], entry["cluster_id"], unacknowledged, str(entry.get("istio_version", "")))

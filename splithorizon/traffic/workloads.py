@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from splithorizon.base.paths import MANIFESTS
+from splithorizon.istio.info import MeshInfo
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Kube, Object
 
@@ -15,6 +16,7 @@ HEADLESS = "helloworld-headless"
 PORT = 5000
 CLIENT = "sleep"
 
+_EXPORT_TO = "networking.istio.io/exportTo"
 _WORKLOADS = MANIFESTS / "workloads"
 
 
@@ -35,6 +37,7 @@ def deploy(
     *,
     namespace: str = NAMESPACE,
     labels: Mapping[str, str] | None = None,
+    service_annotations: Mapping[str, str] | None = None,
 ) -> None:
     """Apply the workloads of the cluster that runs ``version``.
 
@@ -46,10 +49,21 @@ def deploy(
     documents = manifests.with_images(_documents(version), images)
     for document in documents:
         if document["kind"] == "Namespace":
-            document["metadata"] |= {"name": namespace, "labels": labels or document["metadata"]["labels"]}
+            document["metadata"] |= {"name": namespace, "labels": dict(labels or document["metadata"]["labels"])}
         else:
             document["metadata"]["namespace"] = namespace
+        if document["kind"] == "Service" and service_annotations:
+            document["metadata"].setdefault("annotations", {}).update(service_annotations)
     kube.apply(documents)
+
+
+def exported(info: MeshInfo) -> dict[str, str]:
+    """Annotations by which our Services are known to our namespace and to the gateways', and to nobody else.
+
+    Whatever the mesh's default is; and no other proxy of the mesh is sent anything about them.
+    """
+    gateways = {pods.namespace for cluster in info.clusters.values() for pods in cluster.gateway_pods}
+    return {_EXPORT_TO: ",".join([".", *sorted(gateways)])}
 
 
 def images_for(kube: Kube, version: str, hub: str | None) -> dict[str, str]:

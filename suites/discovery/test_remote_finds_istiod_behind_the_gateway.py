@@ -19,5 +19,5 @@ def test_remote_finds_istiod_behind_the_gateway(
 ) -> None:
     name = managed_cluster.name
     asked, found = discovery.istiod_address(name), discovery.istiod_endpoints(name)
-    gateways = mesh.control_plane_of(name).info.gateways
-    record_evidence(checks.istiod_found_behind(asked, found, name, gateway=gateways))
+    gateways, connected = mesh.control_plane_of(name).info.gateways, discovery.reached_otherwise(name)
+    record_evidence(checks.istiod_found_behind(asked, found, name, gateway=gateways, connected=connected))

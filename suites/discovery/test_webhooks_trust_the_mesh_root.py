@@ -18,4 +18,5 @@ def test_webhooks_trust_the_mesh_root(
     mesh: Mesh, discovery: Discovery, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
     root = discovery.root_bundle(mesh.control_plane_of(cluster_name).name)
-    record_evidence(checks.webhooks_hold_root(discovery.webhook_bundles(cluster_name), cluster_name, root=root))
+    bundles, served = discovery.webhook_bundles(cluster_name), discovery.istiod_certificates(cluster_name)
+    record_evidence(checks.webhooks_hold_root(bundles, cluster_name, root=root, served=served))

@@ -24,12 +24,15 @@ def reply(number: int, version: str) -> Reply:
 
 
 SOUND = GatewayStats(
-    server_name("sample"), tuple(reply(n, "v1" if n % 2 else "v2") for n in range(100)), PODS, Counts(14_000, 0)
+    server_name("sample", "cluster.local"),
+    tuple(reply(n, "v1" if n % 2 else "v2") for n in range(100)),
+    PODS,
+    Counts(14_000, 0),
 )
 
 
 def test_the_name_is_the_one_that_side_cars_ask_for() -> None:
-    assert server_name("sample") == "outbound_.5000_._.helloworld.sample.svc.cluster.local"
+    assert server_name("sample", "cluster.local") == "outbound_.5000_._.helloworld.sample.svc.cluster.local"
 
 
 def test_what_passes_is_told_with_its_numbers() -> None:

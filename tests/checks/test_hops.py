@@ -26,7 +26,7 @@ from splithorizon.traffic.trace import Hops, follow
 
 OUT = Route("primary", "remote")
 GATEWAY, GATEWAY_POD, POD = "10.89.0.14:15443", "10.20.0.6", "10.20.0.4:5000"
-SNI = server_name("sample")
+SNI = server_name("sample", "cluster.local")
 
 
 def line(**said: Any) -> AccessLogLine:

@@ -23,7 +23,7 @@ from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi, small_api
 
 OUT = Route("primary", "remote")
-SNI = server_name("sample")
+SNI = server_name("sample", "cluster.local")
 PODS, GATEWAYS = "/api/v1/namespaces/sample/pods", "/api/v1/namespaces/istio-system/pods"
 POD_LOG, GATEWAY_LOG = f"{PODS}/helloworld-v2-x/log", f"{GATEWAYS}/gateway-1/log"
 LEFT = (

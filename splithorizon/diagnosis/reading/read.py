@@ -32,7 +32,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL
+from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL
 from splithorizon.kube.api_server import Refused
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ def read(
     target: Target,
     revision: str = "",
     *,
+    domain: str = DEFAULT_DOMAIN,
     since: datetime | None = None,
     seconds: float | None = None,
     size: int = READING_BYTES,
@@ -59,7 +60,7 @@ def read(
     """
     begun = time.monotonic()
     budget = Budget(timeouts().diagnosis_read if seconds is None else seconds, size)
-    reader = _Reader(tuple(clusters), target, revision or "default", since, budget)
+    reader = _Reader(tuple(clusters), target, revision or "default", domain, since, budget)
     found = reader.clusters()
     return Reading(
         clusters=found,
@@ -67,7 +68,7 @@ def read(
         service=target.service,
         others=target.others,
         revision=revision or "default",
-        domain="cluster.local",
+        domain=domain,
         unread=tuple(sorted(reader.unread, key=str)),
         seconds=round(time.monotonic() - begun, 2),
         size=budget.spent,
@@ -82,12 +83,14 @@ class _Reader:
         clusters: tuple[ClusterAccess, ...],
         target: Target,
         revision: str,
+        domain: str,
         since: datetime | None,
         budget: Budget,
     ) -> None:
         self._clusters = clusters
         self._target = target
         self._revision = revision
+        self._domain = domain
         self._since = since
         self._budget = budget
         self._mutex = threading.Lock()
@@ -182,7 +185,7 @@ class _Reader:
             )  # fmt: skip
 
     def _hosts(self) -> tuple[str, ...]:
-        return tuple(f"{service}.{self._target.namespace}.svc.cluster.local" for service in self._target.services)
+        return tuple(f"{service}.{self._target.namespace}.svc.{self._domain}" for service in self._target.services)
 
 
 def chosen(known: dict[str, tuple[Object, ...]], target: Target) -> Iterator[tuple[str, Object]]:

@@ -1,0 +1,1 @@
+"""Conditions of a mesh that somebody else installed: read before the first write, each with its one consequence."""
