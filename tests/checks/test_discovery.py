@@ -75,6 +75,8 @@ SYNCED = Synchronisation((SLEEP, EASTWEST), (ProxySync(SLEEP, "remote", ()), Pro
 LAGGING = replace(SYNCED, found=(ProxySync(SLEEP, "remote", ()), ProxySync(EASTWEST, "remote", ("listener",))))
 REFUSED = replace(LAGGING, refused={EASTWEST: {"listener_manager.lds.update_rejected": 3}})
 
+OTHERS = (ProxySync("shop-1.prod", "remote", ()), ProxySync("old-1.prod", "remote", ("cluster", "route")))
+
 ISTIOD, THERE = "istiod.istio-system.svc:15012", Address("172.18.0.9", 15443)
 
 
@@ -357,3 +359,30 @@ def test_of_several_watches_the_one_without_a_secret_is_named() -> None:
     with pytest.raises(CheckFailed, match="c: istiod's secret for it has its id") as failed:
         checks.remote_secrets_usable({Watch("a", "b"): whole, Watch("b", "c"): lacking}, ids=ids)
     assert failed.value.next_command.startswith("kubectl <b> -n <b system> get secrets")
+
+
+def test_a_stale_proxy_of_somebody_else_is_counted_and_refutes_nothing() -> None:
+    evidence = checks.every_proxy_synced(replace(SYNCED, others=OTHERS), "remote")
+    assert evidence.numbers == {"proxies": 2, "others": 2, "others_pending": 1}
+    assert "1 of 2 others pending" in evidence.key_number
+
+
+def test_another_address_of_istiod_is_right_where_the_proxies_are_connected() -> None:
+    elsewhere = [Address("203.0.113.5", 15012)]
+    evidence = checks.istiod_found_behind(ISTIOD, elsewhere, "remote", gateway=[THERE], connected=True)
+    assert "203.0.113.5:15012" in evidence.key_number
+    with pytest.raises(CheckFailed):
+        checks.istiod_found_behind(ISTIOD, elsewhere, "remote", gateway=[THERE])
+
+
+def test_webhooks_may_trust_another_ca_that_istiod_is_certified_by() -> None:
+    subject, key = certificates.name("Root CA"), certificates.new_key()
+    root = certificates.authority(subject, key, issuer=subject, issuer_key=key)
+    served = certificates.workload("spiffe://x/ns/a/sa/b", certificates.new_key(), issuer=subject, issuer_key=key)
+    bundle = CABundle("webhook", trust_bundles.read(root.public_bytes(Encoding.PEM))[0])
+    assert checks.webhooks_hold_root([bundle], "remote", root=IN_PRIMARY, served=[served]).numbers == {"webhooks": 1}
+    stranger = certificates.new_key()
+    other = certificates.workload("spiffe://x/ns/a/sa/b", stranger, issuer=subject, issuer_key=stranger)
+    for chain in ([], [other]):
+        with pytest.raises(CheckFailed):
+            checks.webhooks_hold_root([bundle], "remote", root=IN_PRIMARY, served=chain)

@@ -313,14 +313,21 @@ def test_proxies_with_certificates_of_their_own_are_sound() -> None:
         ((), (causes.PROXY_NOT_CERTIFIED,)),
         ((replace(CERTIFICATE, identities=(GATEWAY,)),), (causes.TRUST_DOMAIN_DIFFERS,)),
         ((CERTIFICATE, replace(CERTIFICATE, identities=())), (causes.TRUST_DOMAIN_DIFFERS,)),
-        ((replace(CERTIFICATE, ends=NOW + timedelta(minutes=59)),), (causes.CERTIFICATE_NOT_RENEWED,)),
+        (
+            (replace(CERTIFICATE, begins=NOW - timedelta(hours=23), ends=NOW + timedelta(minutes=59)),),
+            (causes.CERTIFICATE_NOT_RENEWED,),
+        ),
+        (
+            (replace(CERTIFICATE, begins=NOW - timedelta(minutes=48), ends=NOW + timedelta(minutes=12)),),
+            (causes.CERTIFICATE_NOT_RENEWED,),
+        ),
         (
             (replace(CERTIFICATE, begins=NOW, ends=NOW + timedelta(minutes=30)),),
             (causes.CERTIFICATE_SHORT_LIVED,),
         ),
         ((replace(CERTIFICATE, begins=NOW + timedelta(hours=1)),), (causes.CLOCK_WRONG,)),
     ],
-    ids=["none", "somebody else's", "nobody's", "ends soon", "short-lived", "not valid yet"],
+    ids=["none", "somebody else's", "nobody's", "ends soon", "an hour's ends soon", "short-lived", "not valid yet"],
 )
 def test_a_proxy_that_is_not_known_by_its_own_is_refuted(
     found: tuple[WorkloadCertificate, ...], open_causes: tuple[Cause, ...]
@@ -334,3 +341,12 @@ def test_a_proxy_that_is_not_known_by_its_own_is_refuted(
 def test_without_proxies_nothing_is_said() -> None:
     with pytest.raises(EnvironmentBroke):
         checks.workloads_known_by_their_own([], "primary")
+
+
+@pytest.mark.parametrize("minutes", [60, 31, 16])
+def test_a_certificate_of_one_hour_is_judged_by_its_own_life(minutes: int) -> None:
+    ends = NOW + timedelta(minutes=minutes)
+    known = WorkloadIdentity(
+        "sleep-1.sample", CLIENT, (replace(CERTIFICATE, begins=ends - timedelta(hours=1), ends=ends),)
+    )
+    assert checks.workloads_known_by_their_own([known], "remote").numbers["proxies"] == 1

@@ -15,6 +15,7 @@ import yaml
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.istio.discover import read_mesh, system_namespaces, versions_running
 from splithorizon.istio.info import MeshInfo, NetworkMode
+from splithorizon.istio.names import GATEWAY_PORT
 from splithorizon.kube.api_resources import path_of
 from tests.support.controllers import pods_of
 from tests.support.existing_mesh import (
@@ -105,6 +106,15 @@ def another_gateway(api: SmallApi, namespace: str = SYSTEM, **content: Any) -> d
     spec = {"selector": {"app": "second"}, "ports": [{"port": 15443}], **content.pop("spec", {})}
     labels = {NETWORK: "remote-network", **content.pop("labels", {})}
     return api.put("Service", "second", namespace, labels=labels, spec=spec, **content)
+
+
+def node_ports(mesh: TwoClusters) -> None:
+    """The remote's gateway is reached at the external addresses of some of its nodes."""
+    gateway(mesh)["metadata"]["annotations"] = {"traffic.istio.io/nodeSelector": '{"edge": "true"}'}
+    gateway(mesh)["spec"].update(type="NodePort", ports=[{"port": 15443, "nodePort": 30443}])
+    for name, labels, address in (("a", {"edge": "true"}, "203.0.113.7"), ("b", {}, "203.0.113.8")):
+        addresses = [{"type": "InternalIP", "address": "172.18.0.7"}, {"type": "ExternalIP", "address": address}]
+        mesh.remote.put("Node", name, labels=labels, status={"addresses": addresses})
 
 
 def with_address(*ingress: dict[str, str]) -> dict[str, Any]:
@@ -313,6 +323,24 @@ MESHES = {
         lambda mesh: another_gateway(mesh.remote, status=with_address({"ip": "172.18.0.3"})),
         {"remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway", f"{SYSTEM}: app=second"]},
     ),
+    "a gateway at another port, which leads to one of its pods": Case(
+        then(
+            lambda mesh: gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "443"}),
+            lambda mesh: gateway(mesh)["spec"].update(ports=[{"port": 443, "targetPort": 8443}]),
+        ),
+        {
+            "remote.gateways": ["172.18.0.3:443"],
+            "remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway at 8443"],
+        },
+    ),
+    "a gateway whose port leads to one with a name": Case(
+        lambda mesh: gateway(mesh)["spec"].update(ports=[{"port": 15443, "targetPort": "tls"}])
+    ),
+    "a gateway at the ports of nodes": Case(node_ports, {"remote.gateways": ["203.0.113.7:30443"]}),
+    "a gateway of that kind with addresses of its own": Case(
+        then(node_ports, lambda mesh: gateway(mesh)["spec"].update(externalIPs=["198.51.100.1"])),
+        {"remote.gateways": ["172.18.0.3:15443", "198.51.100.1:15443"]},
+    ),
     "a gateway in a namespace of its own": Case(
         lambda mesh: another_gateway(mesh.remote, "ingress", status=with_address({"ip": "172.18.0.9"})),
         {
@@ -393,6 +421,16 @@ MESHES = {
         ),
         {"remote.cluster_id": ""},
     ),
+    "the same, and a gateway that was started with its cluster's id": Case(
+        then(
+            lambda mesh: webhook_paths(mesh, "/inject"),
+            lambda mesh: root_of_the_remote(mesh, "CA of the remote's own pods\n"),
+            lambda mesh: find(mesh.remote, "Deployment", GATEWAY, SYSTEM)["spec"]["template"]["spec"]["containers"][
+                0
+            ].update(env=[{"name": "ISTIO_META_CLUSTER_ID", "value": "remote"}]),
+            run_controllers,
+        ),
+    ),
     "webhooks that name another cluster than the remote secret with the remote's CA": Case(
         lambda mesh: webhook_paths(mesh, "/inject/cluster/mistyped/net/remote-network")
     ),
@@ -467,7 +505,10 @@ def told(found: MeshInfo) -> dict[str, Any]:
             f"{role}.cluster_id": cluster.cluster_id,
             f"{role}.system_namespace": cluster.system_namespace,
             f"{role}.gateways": [str(address) for address in cluster.gateways],
-            f"{role}.gateway_pods": [f"{pods.namespace}: {pods.labels}" for pods in cluster.gateway_pods],
+            f"{role}.gateway_pods": [
+                f"{pods.namespace}: {pods.labels}" + (f" at {pods.port}" if pods.port != GATEWAY_PORT else "")
+                for pods in cluster.gateway_pods
+            ],
             f"{role}.pod_subnet": cluster.pod_subnet,
         }
     return seen

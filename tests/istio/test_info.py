@@ -55,8 +55,18 @@ def test_a_gateway_that_has_a_name_alone_is_known_by_the_names_addresses(tmp_pat
         asked.append(name)
         return ["10.0.0.1", "fd00::1"]
 
-    assert Cluster(told, "sample", resolve).gateway_addresses == {"10.0.0.1:15443", "[fd00::1]:15443", "10.0.0.9:443"}
+    def gateways(*held: str) -> frozenset[str]:
+        known = frozenset(Address(host, 15443) for host in held)
+        with timeouts.shortened(0.0001):
+            return Cluster(told, "sample", resolve, held=lambda: known).gateway_addresses
+
+    both = {"10.0.0.1:15443", "[fd00::1]:15443", "10.0.0.9:443"}
+    assert gateways("10.0.0.1", "fd00::1") == both
     assert asked == ["load-balancer.test"]
+    # An answer of DNS holds some of the addresses, and istiod asked at another time.
+    assert gateways("10.0.0.1", "10.0.0.7") == {"10.0.0.1:15443", "10.0.0.7:15443", "10.0.0.9:443"}
+    # It has none of them: the name's own are the ones that it should have.
+    assert gateways("10.0.0.8") == gateways() == both
 
 
 NSLOOKUP = """Server:\t\t10.110.0.10
