@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
@@ -126,12 +126,7 @@ class MeshSecurity:
         (policy,) = manifests.load(_MANIFESTS / "admitted-by-principal.yaml")
         identities = dict.fromkeys(self.identity(account, name) for name in self.mesh.names)
         principals = [identity.removeprefix("spiffe://") for identity in identities]
-        if self.mesh.info.needs_admission:
-            # Policies that admit add up: where one of the run admits its clients, only a refusal restricts them.
-            policy["spec"] |= {"action": "DENY", "rules": [{"from": [{"source": {"notPrincipals": principals}}]}]}
-        else:
-            policy["spec"]["rules"] = [{"from": [{"source": {"principals": principals}}]}]
-        self.mesh.apply_rules([policy], undo)
+        self.mesh.apply_rules([_only(principals, policy, by_refusal=self.mesh.info.needs_admission)], undo)
         wanted = _OK if account == workloads.CLIENT else _FORBIDDEN
         parallel.for_each(self.mesh, lambda cluster: _await_status(cluster, wanted))
         settling.await_drained(self.mesh)
@@ -153,6 +148,16 @@ class MeshSecurity:
 
         eventually(f"the {name} runs a client outside the mesh", ready, within=timeouts().workload_ready)
         return Client(kube, namespace, name, pod_name, self.mesh.info.domain)
+
+
+def _only(principals: Sequence[str], policy: Object, *, by_refusal: bool) -> Object:
+    """A policy by which these principals alone may call helloworld.
+
+    Policies that admit add up: where one of the run admits its clients already, only a refusal restricts them.
+    """
+    key, action = ("notPrincipals", "DENY") if by_refusal else ("principals", "ALLOW")
+    rules = [{"from": [{"source": {key: [*principals]}}]}]
+    return {**policy, "spec": {**policy["spec"], "action": action, "rules": rules}}
 
 
 def _await_status(cluster: Cluster, wanted: int) -> None:

@@ -343,10 +343,10 @@ def test_without_proxies_nothing_is_said() -> None:
         checks.workloads_known_by_their_own([], "primary")
 
 
-@pytest.mark.parametrize("minutes", [60, 31, 16])
+@pytest.mark.parametrize("minutes", [60, 31, 20])
 def test_a_certificate_of_one_hour_is_judged_by_its_own_life(minutes: int) -> None:
     ends = NOW + timedelta(minutes=minutes)
     known = WorkloadIdentity(
-        "sleep-1.sample", CLIENT, (replace(CERTIFICATE, begins=ends - timedelta(hours=1), ends=ends),)
+        "sleep-1.sample", IDENTITY, (replace(CERTIFICATE, begins=ends - timedelta(hours=1), ends=ends),)
     )
     assert checks.workloads_known_by_their_own([known], "remote").numbers["proxies"] == 1

@@ -377,7 +377,10 @@ MESHES = {
             lambda mesh: gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "443"}),
             lambda mesh: gateway(mesh)["spec"]["ports"].append({"port": 443}),
         ),
-        {"remote.gateways": ["172.18.0.3:443"]},
+        {
+            "remote.gateways": ["172.18.0.3:443"],
+            "remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway at 443"],
+        },
     ),
     "a gateway whose port label is no number, as istiod reads it": Case(
         lambda mesh: gateway(mesh)["metadata"]["labels"].update({"networking.istio.io/gatewayPort": "tls"})

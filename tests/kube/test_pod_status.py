@@ -276,3 +276,12 @@ def test_the_objects_are_not_changed() -> None:
     before = copy.deepcopy((made, event))
     pod_status.of_pod(made, [event])
     assert (made, event) == before
+
+
+@pytest.mark.parametrize(
+    ("phase", "wanted"), [("Running", True), ("Pending", True), ("Failed", False), ("Succeeded", False)]
+)
+def test_a_pod_that_has_ended_for_good_is_none_of_those_that_have_to_be_ready(phase: str, wanted: bool) -> None:
+    pod = {"metadata": {"name": "istiod-1"}, "status": {"phase": phase, "reason": "Evicted"}}
+    assert pod_status.counts(pod) is wanted
+    assert not pod_status.counts({**pod, "metadata": {"deletionTimestamp": "2026-11-27T00:00:00Z"}})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.istio import certificates
 from splithorizon.istio.info import ClusterInfo, MeshInfo
@@ -132,3 +134,18 @@ def test_the_gateway_port_is_that_of_a_pod_of_the_gateway(lab: Lab) -> None:
     lab.primary.objects[GATEWAYS] = {"items": []}
     with pytest.raises(EnvironmentBroke, match="no pod of the primary's gateway runs"):
         lab.secured.gateway_port("primary")
+
+
+@pytest.mark.parametrize("by_refusal", [False, True])
+def test_where_the_runs_own_policy_admits_its_clients_a_refusal_restricts_them(lab: Lab, by_refusal: bool) -> None:
+    """Policies that admit add up: a second one would restrict nothing."""
+    mesh = Mesh(replace(lab.secured.mesh.info, needs_admission=by_refusal))
+    with ExitStack() as undo, timeouts.shortened(0.001), pytest.raises(EnvironmentBroke):
+        # No client runs there: the policy is applied before anybody is asked.
+        MeshSecurity(mesh).samples_admitting("nobody", times=1, undo=undo)
+    (policy,) = [one for one in lab.primary.asked if one[0] == "POST" and one[1].endswith("/authorizationpolicies")]
+    spec = json.loads(policy[4])["spec"]
+    key = "notPrincipals" if by_refusal else "principals"
+    assert spec["action"] == ("DENY" if by_refusal else "ALLOW")
+    assert spec["rules"] == [{"from": [{"source": {key: ["cluster.local/ns/sample/sa/nobody"]}}]}]
+    assert spec["selector"] == {"matchLabels": {"app": "helloworld"}}
