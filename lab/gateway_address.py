@@ -50,7 +50,7 @@ def give_address(kube: Kube, node_address: str, addressing: Addressing) -> Addre
     """Wait for the gateway's Service and make sure that it has an address.
 
     Without a load balancer the node's address is written into the Service's status, and kube-proxy
-    answers there. With NODE_PORT istiod is told by label to send to the node's port instead of 15443.
+    answers there. With NODE_PORT a label makes istiod send to the node's port instead of 15443.
     """
     if addressing is not Addressing.LOAD_BALANCER:
         eventually(

@@ -117,7 +117,7 @@ class Installation:
         """Write both gateways' addresses into istiod's ConfigMap, where that is how it learns of networks."""
         if self._mode is not NetworkMode.MESH_NETWORKS:
             return
-        with self._progress.step("networks told in istiod's ConfigMap", cluster=PRIMARY):
+        with self._progress.step("networks set in istiod's ConfigMap", cluster=PRIMARY):
             (document,) = manifests.load(_ISTIO / "mesh-networks.yaml")
             networks = yaml.safe_load(document["data"]["meshNetworks"])
             for name, address in gateways.items():
@@ -158,7 +158,7 @@ class Installation:
             eventually(claim, enabled, within=timeouts().webhook_ready)
 
     def await_root(self, name: str, *namespaces: str) -> None:
-        """Wait until istiod has told its root to namespaces: a pod that mounts it earlier starts up to 15 s later.
+        """Wait until the namespaces hold istiod's root: a pod that mounts it earlier starts up to 15 s later.
 
         The kubelet mounts a ConfigMap that is not there yet again after 0.5, 1, 2, 4 and 8 s.
         """
@@ -169,8 +169,8 @@ class Installation:
             if without:
                 raise NotYet(f"no ConfigMap {ROOT_CONFIG_MAP} in {', '.join(without)}")
 
-        with self._progress.step("istiod's root told to the namespaces", cluster=name):
-            claim = f"istiod's root is told to the {name}'s namespaces"
+        with self._progress.step("istiod's root in the namespaces", cluster=name):
+            claim = f"istiod's root is in the {name}'s namespaces"
             eventually(claim, told, within=timeouts().object_appears, every=0.2)
 
     def _for_mode(self, file: Path, overlay: str) -> manifests.Object:

@@ -102,7 +102,7 @@ class Provisioning:
         for name, cluster in self._clusters.items():
             with self._ground.progress.step("attached to the kept cluster", cluster=name):
                 cluster.attach()
-                # A node that was begun anew has its way out again.
+                # A restarted node has its default route again.
                 network_isolation.apply(cluster)
                 found[name] = address(self._kubes[name])
         return found

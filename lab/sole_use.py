@@ -27,7 +27,7 @@ def sole_use(cluster_name: str, run_id: str) -> Iterator[None]:
                 f"--cluster-name {cluster_name}: {file.read_text() or 'another run'} uses it now: wait for its end, "
                 "or choose another name. Nothing was created."
             ) from None
-        # The file stays: whoever removed it could take it from under a run that has just opened it.
+        # The file stays: its removal could take it from a run that has just opened it.
         os.truncate(descriptor, 0)
         os.write(descriptor, f"run {run_id} (process {os.getpid()})".encode())
         yield

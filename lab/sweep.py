@@ -130,7 +130,7 @@ def _give_back(journal: Journal) -> Iterator[tuple[str, bool]]:
 
 
 def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[str]:
-    """Forget every kept run of which nothing stands any more; yield its folder, or why it cannot be told.
+    """Forget every kept run of which nothing is left; yield its folder, or why this is not known.
 
     A person removed its clusters: only the run's own folder, with kubeconfigs that lead nowhere, is left.
     """

@@ -139,7 +139,7 @@ class Prover:
 
 
 class Proof:
-    """Every fault that was chosen, shared out among meshes side by side: each takes the next that nobody has yet.
+    """Every fault that was chosen, shared out among meshes side by side: each takes the next free one.
 
     Those of disruptive behaviours stand first, once for each of them: one that is refuted leaves a mesh, with the fault
     still in it, unfit for the next. They mostly wait, the others mostly compute, so every other mesh takes the last;
@@ -316,7 +316,7 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="also faults of what only disruptive checks see, some minutes each (the default)",
     )
-    parser.add_argument("--meshes", type=int, default=2, metavar="N", help="so many meshes side by side (default 2)")
+    parser.add_argument("--meshes", type=int, default=2, metavar="N", help="number of meshes side by side (default 2)")
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")
     return parser
 

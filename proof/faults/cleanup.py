@@ -22,7 +22,7 @@ _FAULTS = MANIFESTS / "faults"
     undecided="the mesh is removed when it is read",
 )
 def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
-    """An object in the primary's system namespace waits for a controller that nobody runs, and keeps it."""
+    """The primary's system namespace stays: an object in it has a finalizer of a controller that does not run."""
     # Before the other: the proof mends no mesh that a look at this behaviour has taken away.
     undo.callback(_let_go, watching(mesh))
     watching(mesh).kube.apply(_FAULTS / "kept-by-a-finalizer.yaml", namespace=watching(mesh).system_namespace)

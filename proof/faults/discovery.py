@@ -44,7 +44,7 @@ def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("EnvoyFilter primary/sample/cluster-refused", ".patch.value.name", "cluster-refused")],
 )
 def cluster_refused(mesh: Mesh, undo: ExitStack) -> None:
-    """The clients' sidecars are sent a cluster that Envoy refuses; those that they have go on."""
+    """Istiod sends the clients' sidecars a cluster that Envoy rejects; the clusters from before stay in use."""
     mesh.apply_rules(_FAULTS / "cluster-refused.yaml", undo)
 
 
@@ -86,7 +86,7 @@ def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
 )
 def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote's Service for istiod leads to an address that nobody has; connections that there are go on."""
+    """The remote's Service for istiod leads to an unused address; open connections stay up."""
     service, _, _ = Discovery(mesh).istiod_address(watched(mesh).name).partition(".")
     endpoints = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
     mutations.patch(watched(mesh).kube, "EndpointSlice", service, watched(mesh).system_namespace, endpoints, undo)
@@ -146,7 +146,7 @@ def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
 
 
 def restart_istiod(mesh: Mesh) -> None:
-    """Let istiod begin anew, with nothing of what it held before."""
+    """Restart istiod, so that it holds nothing from before."""
     kube, namespace = watching(mesh).kube, watching(mesh).system_namespace
     for pod in kube.list("Pod", namespace, "app=istiod"):
         kube.delete("Pod", pod["metadata"]["name"], namespace, gone_within=timeouts().namespace_gone)

@@ -22,7 +22,7 @@ _JOINED = MANIFESTS / "faults" / "networks-joined.yaml"
     undecided="a route in a node is no object: no API shows it",
 )
 def networks_joined(mesh: Mesh, undo: ExitStack) -> None:
-    """Each node gets a route to the other's pods: they reach one another past every gateway."""
+    """Each node gets a route to the other's pods: they reach each other without a gateway."""
     for route in mesh.routes:
         near, far = mesh[route.near], mesh[route.far].info
         kube = near.kube

@@ -40,8 +40,8 @@ class Fault:
     report, with evidence that ``cites`` what the fault changed; without it ``undecided`` says why it cannot be told
     yet. A ``sound`` one is a control: nothing may fail, and there is no diagnosis. ``spares_local`` tells whether
     traffic within each cluster must stay sound meanwhile, ``modes`` in which network modes there is such a thing to
-    break, and ``hangs`` whether requests then wait for nobody, or a log is read for lines that never come, each until
-    its time is up.
+    break, and ``hangs`` whether requests and reads of logs then run into their time-outs: the proof uses shorter
+    ones.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Faults that nobody notices before something is lost: what is to recover then does not."""
+"""Faults without an effect until something is lost, which then does not recover."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
 )
 def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote's Service of istiod leads to an address that nobody has: proxies that are connected stay so."""
+    """The remote's Service of istiod leads to an unused address; connected proxies stay connected."""
     kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
     for slice_ in kube.list("EndpointSlice", namespace, "kubernetes.io/service-name=istiod"):
         nowhere = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
@@ -145,6 +145,6 @@ def _istiod_with(mesh: Mesh, environment: Mapping[str, str], undo: ExitStack) ->
 
 
 def _unpin(kube: Kube, namespace: str) -> None:
-    """Take the label from whoever has it still: the pod that got it may be gone."""
+    """Remove the label from every pod that still has it: the pod that got it may be gone."""
     for pod in kube.list("Pod", namespace, f"{_PINNED}=true"):
         kube.patch("Pod", pod["metadata"]["name"], namespace, {"metadata": {"labels": {_PINNED: None}}})

@@ -134,7 +134,7 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("/istio-system/istio", "", "192.0.2.1")],
 )
 def gateway_address_wrong(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote gateway's Service, or meshNetworks, tells an address that nobody has."""
+    """The remote gateway's Service, or meshNetworks, names an unused address."""
     if mesh.info.network_mode is NetworkMode.MESH_NETWORKS:
         mesh.change_mesh_network(
             watched(mesh).name, {"gateways": [{"address": "192.0.2.1", "port": names.GATEWAY_PORT}]}, undo

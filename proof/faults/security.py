@@ -29,7 +29,7 @@ _FAULTS = MANIFESTS / "faults"
     cites=[("ConfigMap remote/sample/istio-ca-root-cert", "data.root-cert.pem", "SHA-256")],
 )
 def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote's workloads are told to trust another root, and istiod may not correct it; what runs goes on."""
+    """The remote's workloads get another root to trust, and istiod may not correct it; running pods keep working."""
     forbid_writing("configmaps", mesh, undo)
     _, root = MeshSecurity(mesh).impostor(watched(mesh).name).chain
     told = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
@@ -54,7 +54,7 @@ def no_mutual_tls(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("EnvoyFilter primary/sample/no-certificate-demanded", ".patch.value", "no-certificate-demanded")],
 )
 def no_certificate_demanded(mesh: Mesh, undo: ExitStack) -> None:
-    """Helloworld's sidecars answer clients that have no certificate; those of the mesh notice nothing."""
+    """Helloworld's sidecars answer clients that have no certificate; clients of the mesh are not affected."""
     mesh.apply_rules(_FAULTS / "no-certificate-demanded.yaml", undo)
 
 
@@ -65,7 +65,7 @@ def no_certificate_demanded(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("EnvoyFilter primary/sample/any-root-taken", "trust_chain_verification", "ACCEPT_UNTRUSTED")],
 )
 def any_root_taken(mesh: Mesh, undo: ExitStack) -> None:
-    """Helloworld's sidecars answer clients with a certificate of any root; those of the mesh notice nothing."""
+    """Helloworld's sidecars answer clients with a certificate of any root; clients of the mesh are not affected."""
     mesh.apply_rules(_FAULTS / "any-root-taken.yaml", undo)
 
 
@@ -87,7 +87,7 @@ def any_name_passed(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("AuthorizationPolicy primary/sample/everyone-admitted", "spec.action", "ALLOW")],
 )
 def everyone_admitted(mesh: Mesh, undo: ExitStack) -> None:
-    """A second policy lets everyone ask helloworld: that of whoever named an account is worth nothing then."""
+    """A second ALLOW policy admits every client: the policy that names an account restricts nothing any more."""
     mesh.apply_rules(_FAULTS / "everyone-admitted.yaml", undo)
 
 
@@ -98,7 +98,7 @@ def everyone_admitted(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("PeerAuthentication primary/sample/plain-text-admitted", "spec.mtls.mode", "PERMISSIVE")],
 )
 def plain_text_admitted(mesh: Mesh, undo: ExitStack) -> None:
-    """Helloworld's own PeerAuthentication is PERMISSIVE, in a mesh that is STRICT; those of the mesh notice nothing."""
+    """Helloworld's PeerAuthentication is PERMISSIVE in a STRICT mesh; clients of the mesh are not affected."""
     mesh.apply_rules(_FAULTS / "plain-text-admitted.yaml", undo)
 
 

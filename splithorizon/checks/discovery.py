@@ -1,4 +1,4 @@
-"""What istiod has found out, and what it has told the proxies."""
+"""What istiod knows of the mesh, and what it has sent to the proxies."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ def gateway_passes_to_own_pods(
 ) -> Evidence:
     """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone.
 
-    ``shared`` where others use the gateway too: whom it turns away may then be anybody, as long as answers come back.
+    ``shared`` where others use the gateway too: it may then reject connections of other clients, as long as answers
+    come back.
     """
     require_samples(stats.replies, "requests")
     require_samples(sorted(own_pods), f"helloworld pods in the {route.far}")

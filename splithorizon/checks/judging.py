@@ -102,7 +102,7 @@ def either(addresses: Collection[str]) -> str:
 
 
 def why_lost(reply: Reply) -> str:
-    """What became of a request that helloworld did not answer, in the words of whoever did."""
+    """What became of a request that helloworld did not answer, in the words of the proxy that did."""
     if reply.error:
         # curl says after how many milliseconds: without that, a thousand time-outs are of one kind.
         return re.sub(r" after \d+ (ms|milliseconds)", "", reply.error)

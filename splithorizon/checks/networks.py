@@ -9,7 +9,7 @@ from splithorizon.diagnosis import causes
 from splithorizon.istio.topology import Route
 from splithorizon.traffic.client import Attempt
 
-# No answer at all, or that of the client's own sidecar when it reaches nobody.
+# No answer at all, or the one of the client's sidecar when it cannot connect.
 _NOBODY = {0, 503}
 
 

@@ -9,7 +9,7 @@ from splithorizon.diagnosis import causes
 
 
 def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Mapping[str, str]) -> Evidence:
-    """Each cluster runs pods of its own version and of no other."""
+    """Each cluster runs pods of its version and of no other."""
     require_samples([version for versions in running.values() for version in versions], "helloworld pods")
     strangers = sorted({version for versions in running.values() for version in versions} - set(expected.values()))
     astray = [cluster for cluster in expected if set(running.get(cluster, ())) != {expected[cluster]}]

@@ -47,17 +47,17 @@ def ready(found: Sequence[Readiness], cluster: str, *, sidecar: bool = False) ->
 
 
 def stood(before: Sequence[Readiness], after: Sequence[Readiness], cluster: str) -> Evidence:
-    """The pods of before are still there and ready, and none of their containers was started anew meanwhile."""
+    """The pods from before are still there and ready, and none of their containers was restarted."""
     require_samples(before, "pods")
     now = {one.name: one for one in after}
     fallen = {one: became for one in before if (became := _what_became(one, now.get(one.name)))}
-    claim = "istiod stood all the while"
+    claim = "istiod kept running"
     if fallen:
         first = next(iter(fallen))
         told = [f"{one.namespace}/{one.name}: {became}" for one, became in fallen.items()]
         raise CheckFailed(
             claim,
-            expected=f"{len(before)} of {len(before)} as before: ready, and not started anew",
+            expected=f"{len(before)} of {len(before)} as before: ready, and not restarted",
             seen="; ".join(told[:SHOWN]),
             samples=len(before),
             causes=(causes.ISTIOD_CRASHED,) if first.name in now else (causes.ISTIOD_REPLACED,),
@@ -69,7 +69,7 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness], cluster: str)
                 else "get events --sort-by .lastTimestamp"
             ),
         )
-    return Evidence(claim, f"{len(before)} of {len(before)} stood", {"pods": len(before)})
+    return Evidence(claim, f"{len(before)} of {len(before)} kept running", {"pods": len(before)})
 
 
 def _why_not_injected() -> tuple[Cause, ...]:
@@ -86,13 +86,13 @@ def _what_became(before: Readiness, after: Readiness | None) -> str:
     if after is None:
         return "another pod took its place"
     if after.restarts > before.restarts:
-        return f"started anew {after.restarts - before.restarts} times"
+        return f"restarted {after.restarts - before.restarts} times"
     return "" if after.ready else after.reason or "not ready"
 
 
 def absent(found: Sequence[Readiness], cluster: str) -> Evidence:
     """A cluster that another cluster's istiod manages runs no istiod."""
-    claim = f"the {cluster} cluster runs no control plane of its own"
+    claim = f"the {cluster} cluster runs no istiod"
     if found:
         first = found[0]
         raise CheckFailed(

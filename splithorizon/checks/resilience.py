@@ -110,7 +110,7 @@ def nothing_lost(traffic: Traffic) -> Evidence:
 
 
 def losses_counted(traffic: Traffic) -> Evidence:
-    """How many requests were lost meanwhile: told, not judged; yet most have to be answered, or nothing was running."""
+    """How many requests were lost meanwhile: reported, not judged. Most must be answered, or there was no traffic."""
     requests = sum(map(len, traffic.replies.values()))
     lost = sum(not one.answered for replies in traffic.replies.values() for one in replies)
     require_samples([one for replies in traffic.replies.values() for one in replies if one.answered], "answers")

@@ -63,7 +63,7 @@ def local_traffic_stays(sample: Sample, *, near_pods: Collection[str]) -> Eviden
     require_samples(sample.replies, "requests")
     require_samples(sorted(near_pods), "pods of the near cluster")
     lost = [reply for reply in sample.replies if not reply.answered]
-    claim = f"within {sample.route.near}: every request is answered by a pod of its own cluster"
+    claim = f"within {sample.route.near}: every request is answered by a pod of the client's cluster"
     command = logs_of(sample.route.near)
     if lost:
         kinds = Counter(map(why_lost, lost))
@@ -223,7 +223,7 @@ def path_proof(
     wanted = {near: frozenset(near_pods), far: frozenset(far_gateway)}
     if not near_pods or not far_gateway or wanted[near] & wanted[far]:
         raise EnvironmentBroke(
-            f"{route}: the two paths cannot be told apart by their addresses",
+            f"{route}: the addresses do not distinguish the two paths",
             seen=f"{near} at {either(near_pods)}, {far} through {either(far_gateway)}",
         )
     every_reply_matched(matched, route)
@@ -309,7 +309,7 @@ def _why_misrouted(
         return (causes.GATEWAY_USED_FOR_NEAR, causes.PODS_REPLACED)
     if at_near_pods:
         return (causes.STRANGE_POD,) if any(reply.version for reply in at_near_pods) else not_answered(at_near_pods)
-    # What was a far pod's address when the request was sent may be nobody's by now.
+    # The far pod that had this address when the request was sent may be gone by now.
     ports = {address.rpartition(":")[2] for address in wanted[far]}
     if {str(host).rpartition(":")[2] for host in hosts} <= ports:
         return (causes.GATEWAY_ADDRESS_WRONG,)

@@ -32,7 +32,7 @@ def chain_leads_to_root(
 ) -> Evidence:
     """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of both clusters."""
     for name, known in roots.items():
-        require_samples(list(known), f"roots that the {name} is told to trust")
+        require_samples(list(known), f"roots that the {name} trusts")
     require_samples(list(roots), "clusters")
     claim = f"at the {cluster}'s gateway: helloworld has its own certificate, of the root that both clusters trust"
     chain = list(greeting.chain)
@@ -69,7 +69,7 @@ def chain_leads_to_root(
 
 
 def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, cluster: str) -> Evidence:
-    """Behind a gateway nobody is answered without a certificate, nor with one of another root."""
+    """A gateway lets no client through without a certificate, or with one of another root."""
     for greeting in (bare, foreign):
         _require_served(greeting, cluster)
     claim = f"behind the {cluster}'s gateway: only clients with a certificate of the mesh are answered"
@@ -103,7 +103,7 @@ def gateway_knows_only_services(
         raise CheckFailed(
             claim,
             expected="neither a certificate nor a byte of an answer",
-            seen=f"under a name that nobody has: {unknown}; in plain text: {plain}",
+            seen=f"under an unused name: {unknown}; in plain text: {plain}",
             samples=2,
             causes=(causes.ANY_NAME_PASSED,) if passed_on else (causes.PLAIN_TEXT_AT_GATEWAY,),
             next_command=gateway_listeners_of(cluster),
@@ -118,7 +118,7 @@ def gateway_knows_only_services(
 
 
 def plain_text_refused(cluster: str, *, control: Attempt, asked: Attempt) -> Evidence:
-    """Helloworld says nothing to a client of its own cluster that asks in plain text, and that can reach the pod."""
+    """Helloworld answers nothing to plain text from a client of the same cluster that can reach the pod."""
     if not control.reached:
         raise EnvironmentBroke(
             f"{cluster}: the client outside the mesh does not even reach the pod, so that a refusal means nothing",
@@ -171,9 +171,9 @@ def admission_follows_identity(
 
 
 def workloads_known_by_their_own(known: Sequence[WorkloadIdentity], cluster: str) -> Evidence:
-    """Every proxy of a cluster has a valid certificate of its own account, and no other."""
+    """Every proxy of a cluster has a valid certificate of its service account and no other."""
     require_samples(known, f"proxies in the {cluster}")
-    claim = f"{cluster}: every proxy has a valid certificate of its own account"
+    claim = f"{cluster}: every proxy has a valid certificate of its service account"
     wrong = [one for one in known if not _sound(one)]
     if wrong:
         raise CheckFailed(
@@ -244,7 +244,7 @@ def _treatment(sample: Sample, near_pods: Collection[str], far_gateway: Collecti
     require_samples(sample.replies, "requests")
     if left := sample.matched.requests - len(sample.matched.pairs):
         seen = f"{left} of {sample.matched.requests} without a line of their own"
-        raise EnvironmentBroke(f"{sample.route}: which cluster refused a request cannot be told", seen=seen)
+        raise EnvironmentBroke(f"{sample.route}: it is not known which cluster refused a request", seen=seen)
     sides = {**dict.fromkeys(near_pods, "near"), **dict.fromkeys(far_gateway, "far")}
     return Counter(
         (sides.get(str(one.line.upstream_host), "elsewhere"), one.reply.status) for one in sample.matched.pairs

@@ -304,7 +304,7 @@ GATEWAY_HAIRPIN = _new(
 )
 GATEWAY_USED_FOR_NEAR = _new(
     "gateway-used-for-near",
-    "the client's sidecar reaches pods of its own network through a gateway",
+    "the client's sidecar reaches pods of the client's network through a gateway",
     _CLIENT_ENDPOINTS,
 )
 GATEWAY_NAME_CHANGED = _new(

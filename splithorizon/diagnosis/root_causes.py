@@ -45,7 +45,7 @@ GATEWAY_SOURCES_LIMITED = _new(
 
 SERVICE_ABSENT = _new(
     "service-absent",
-    "a cluster has no Service of that name: its pods are in nobody's list, or its clients know no such name",
+    "a cluster has no Service of that name: no client has its pods, or its clients cannot resolve the name",
 )
 SELECTOR_MISSES_PODS = _new(
     "selector-misses-pods",
@@ -69,7 +69,7 @@ TRAFFIC_KEPT_NEAR = _new(
 )
 TRAFFIC_KEPT_ON_NODE = _new(
     "traffic-kept-on-node",
-    "the Service's internalTrafficPolicy is Local: a client gets endpoints of its own node alone",
+    "the Service's internalTrafficPolicy is Local: a client gets only endpoints of its node",
 )
 NO_PODS_WANTED = _new(
     "no-pods-wanted",

@@ -11,7 +11,7 @@ from splithorizon.kube.client import Object, Objects
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.undo import mutations
 
-# A sidecar's own loopback: it refuses at once, where an address that nobody has would hang.
+# A sidecar's own loopback: it refuses at once, where an unused address would hang.
 _REFUSES = "127.0.0.9"
 
 

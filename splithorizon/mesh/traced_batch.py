@@ -102,7 +102,7 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
 
 
 def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: datetime, silent: type[EnvironmentBroke]) -> None:
-    """Raise EnvironmentBroke where logs that lack something were begun anew, and ``silent`` where they lack it all."""
+    """Raise EnvironmentBroke where logs that lack something were rotated, and ``silent`` where they lack it all."""
     for log in logs:
         log.require_whole(begun)
     if not anything:

@@ -104,7 +104,7 @@ def _injected_by(options: Options, info: MeshInfo) -> str:
 def describe(info: MeshInfo) -> list[str]:
     """What was found of a mesh, for its owner to recognise."""
     lines = [
-        f"Istio {info.versions['istio']}, revision {info.revision}; networks are told by "
+        f"Istio {info.versions['istio']}, revision {info.revision}; networks are set by "
         + ("labels" if info.network_mode == "labels" else "meshNetworks in istiod's ConfigMap")
     ]
     for name, cluster in info.clusters.items():

@@ -67,7 +67,7 @@ def exported(info: MeshInfo) -> dict[str, str]:
 
 
 def images_for(kube: Kube, version: str, hub: str | None) -> dict[str, str]:
-    """Where a cluster of others gets each of our images: from ``hub``, or as its nodes have it, or as published."""
+    """Where an existing cluster gets each of our images: from ``hub``, or as its nodes have it, or as published."""
     published = manifests.images(_documents(version))
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}

@@ -1,4 +1,4 @@
-"""A client's sidecar holds the pods of its own cluster and the gateway of the other network, and nothing else.
+"""A client's sidecar holds the pods of the client's cluster and the gateway of the other network, and nothing else.
 
 Given  helloworld in both networks, and a client with a sidecar
 When   the sidecar is asked for its endpoints of helloworld

@@ -2,7 +2,7 @@
 
 Given  a client in one cluster, and the address of a helloworld pod in each
 When   the client asks both pods' agents directly, past every service
-Then   the pod of its own network answers, and the other does not; between clusters of our own it is refused at once
+Then   the pod of the client's network answers and the other does not; clusters of the suite refuse it at once
 Why    were the networks one, traffic could pass without any gateway and every other check would mean less
 """
 

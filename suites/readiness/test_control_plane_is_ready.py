@@ -1,4 +1,4 @@
-"""istiod is ready in the primary, and the remote has none of its own.
+"""istiod is ready in the primary, and the remote runs none.
 
 Given  a primary and a remote cluster
 When   their system namespaces are read

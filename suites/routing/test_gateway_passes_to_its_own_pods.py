@@ -1,4 +1,4 @@
-"""The far network's gateway passes the service's connections to pods of its own cluster, and turns none away.
+"""The far network's gateway passes the service's connections to pods of its cluster, and rejects none.
 
 Given  helloworld in both networks, and the gateways' own counters and upstreams
 When   the client sends a fixed number of requests, none of them sent again

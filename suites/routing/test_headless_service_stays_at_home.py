@@ -1,8 +1,8 @@
 """A headless service, which both clusters have, is answered in the client's own cluster alone.
 
-Given  a service without an address of its own in front of the same pods, in both clusters
+Given  a headless service in front of the same pods, in both clusters
 When   the client sends a fixed number of requests to it, none of them sent again
-Then   every one is answered straight by a pod of its own cluster: its name leads to pods, and no gateway knows them
+Then   a pod of the client's cluster answers each directly: the name resolves to pods, which no gateway serves
 Why    https://github.com/istio/istio/issues/27342 and 38327: sidecars go where the name leads, and not to endpoints
 """
 

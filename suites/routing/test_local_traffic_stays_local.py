@@ -2,7 +2,7 @@
 
 Given  a service of helloworld's pods that exists in the client's cluster alone
 When   the client sends a fixed number of requests to it, none of them sent again
-Then   every one is answered straight by a pod of its own cluster
+Then   each request is answered directly by a pod of the client's cluster
 Why    the control of all other routing claims: where this fails, the fault is not between the networks
 """
 

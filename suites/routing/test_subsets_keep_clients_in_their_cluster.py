@@ -1,4 +1,4 @@
-"""Subsets by cluster keep each client to the pods of its own cluster, and let it out again when they are gone.
+"""Subsets by cluster keep each client on the pods of its cluster, until the subsets are removed.
 
 Given  helloworld in both networks, a subset of it for each cluster, and a route to the client's own
 When   both are applied to the primary, and later taken away

@@ -1,7 +1,7 @@
 """A policy that names one account lets its client in from across the gateway, and refuses every other.
 
 Given  an AuthorizationPolicy for helloworld, applied where the mesh's istiod reads, that admits one service account
-When   it names an account that nobody has, and then the client's own
+When   it names an account that does not exist, and then the client's own
 Then   first both clusters' pods answer 403, then both 200: they can only tell by the client's certificate
 Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: principals need mutual TLS, end to end
 """

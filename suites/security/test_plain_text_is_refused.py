@@ -1,4 +1,4 @@
-"""helloworld closes on a client of its own cluster that is outside the mesh and asks in plain text.
+"""helloworld refuses plain text from a client outside the mesh in the same cluster.
 
 Given  a mesh that is STRICT as a whole, and a client without a sidecar, which reaches the pod: its agent answers
 When   it asks helloworld at the pod's own address

@@ -1,8 +1,8 @@
-"""Through a gateway nobody is answered without a certificate, nor with one of a root that the mesh does not know.
+"""A gateway lets no client through without a certificate, or with one of an unknown root.
 
 Given  the gateway of one network, which serves helloworld's chain to who asks for it by name
 When   a client asks without a certificate, and another with one that calls itself the mesh's client, of a foreign root
-Then   neither hears a byte of an answer: in TLS 1.3 they are told so after the handshake, by an alert
+Then   neither gets a byte of an answer: in TLS 1.3 the refusal is an alert after the handshake
 Why    https://istio.io/latest/docs/concepts/security/#mutual-tls-authentication: the gateway passes TLS on unread
 """
 

@@ -1,4 +1,4 @@
-"""Every proxy of a cluster, the gateway's too, has a valid certificate of its own account, and no other.
+"""Every proxy of a cluster, gateways included, has a valid certificate of its service account and no other.
 
 Given  the certificates that each Envoy has, as it describes them itself
 When   their SPIFFE identities and their times are read

@@ -359,7 +359,7 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
     ),
     "fell and came back": (
         lambda: checks.stood([POD], [replace(POD, restarts=1)], "primary"),
-        "sample/helloworld-v1-86f77cd7bd-cpxhv: started anew 1 times",
+        "sample/helloworld-v1-86f77cd7bd-cpxhv: restarted 1 times",
     ),
     "fell and stayed down": (lambda: checks.stood([POD], [WAITING], "primary"), "ImagePullBackOff"),
     "gave way to another": (

@@ -130,7 +130,7 @@ def test_each_reply_is_paired_with_its_own_request(server: Server, container: di
     ]
     assert all(reply.answered and reply.seconds > 0 for reply in replies)
     assert set(server.counts.values()) == {1}, "nothing is sent twice"
-    assert len(server.connections) == 200, "a connection of its own for each request"
+    assert len(server.connections) == 200, "a separate connection for each request"
 
 
 def test_an_error_status_is_a_reply(server: Server, container: dict[str, str]) -> None:

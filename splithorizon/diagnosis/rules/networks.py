@@ -14,7 +14,7 @@ _LABEL = f"metadata.labels {NETWORK_LABEL}"
 
 
 def _by_labels(reading: Reading, cluster: Cluster) -> bool:
-    """Whether a cluster's network is told by labels and not by meshNetworks."""
+    """Whether a cluster's network is set by labels and not by meshNetworks."""
     return cluster.network not in state.mesh_networks(reading, state.control_plane_of(reading, cluster))
 
 

@@ -1,4 +1,4 @@
-"""DestinationRules, VirtualServices and Sidecars: what clients' proxies are told to do with the service."""
+"""DestinationRules, VirtualServices and Sidecars: what they make clients' proxies do with the service."""
 
 from __future__ import annotations
 
