@@ -1,4 +1,4 @@
-"""The command ``splithorizon``: judges the mesh that two contexts lead to, restores it, and lists what is claimed."""
+"""The command ``splithorizon``: judges a mesh, restores it, diagnoses a Service of it, and lists what is claimed."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from pathlib import Path
 
 import splithorizon
 from splithorizon.base import paths
-from splithorizon.run import catalogue
+from splithorizon.run import catalogue, config_file
 from splithorizon.run.catalogue import Behaviour, Profile
 from splithorizon.run.option_table import KEEP_CLUSTER, OPTIONS, Option
 
 PROGRAM = "splithorizon"
 _MISUSED = 4
 _SUITES = "suites"
-_VERIFY, _SWEEP = "verify", "sweep"
+_VERIFY, _SWEEP, _DIAGNOSE = "verify", "sweep", "diagnose"
 # Of the table, what each command takes beside pytest's own options.
 _OF_VERIFY = tuple(option for option in (*OPTIONS, KEEP_CLUSTER) if option.name not in {"contexts", "sweep"})
 _OF_SWEEP = tuple(
     option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "timeout-scale"}
 )
-_COMMANDS = (_VERIFY, _SWEEP, "list", "completion")
+_OF_DIAGNOSE = tuple(
+    option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "revision"}
+)
+_COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, "list", "completion")
 _SHELLS = ("bash", "zsh")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: pytest's of a run, 4 for bad input."""
+    """Run one command and return its exit status: pytest's of a run, that of a diagnosis, 4 for bad input."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     # What follows these two is pytest's, which argparse would take for its own.
     match words:
@@ -50,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if asked.command == "completion":
             print(_completion(asked.shell))
             return 0
+        if asked.command == _DIAGNOSE:
+            return _diagnose(asked)
         return _list(asked.profile, as_json=asked.json)
     except BrokenPipeError:
         # Whoever reads has seen enough, as head has; Python flushes once more at its end.
@@ -103,6 +108,44 @@ def _pytest(arguments: Iterable[str], typed: Sequence[str]) -> int:
     return int(pytest.main([*ours, *arguments]))
 
 
+def _diagnose(asked: argparse.Namespace) -> int:
+    # Reads meshes, which takes a while to import; the other commands need nothing of it.
+    from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+    from splithorizon.run import service_diagnosis, service_summary
+    from splithorizon.run.options import Options
+    from splithorizon.run.outcome import ExitStatus
+
+    try:
+        file = config_file.read(Path.cwd(), (*OPTIONS, KEEP_CLUSTER)).values
+        contexts = asked.contexts or file.get("contexts")
+        if not contexts or not asked.service:
+            raise UsageProblem("PRIMARY,REMOTE and --service NS/NAME are needed")
+        namespace, service = service_diagnosis.named(asked.service, "--service")
+        client = service_diagnosis.named(asked.client, "--client") if asked.client else ("", "")
+        if asked.minutes < 1:
+            raise UsageProblem(f"--minutes {asked.minutes}: at least 1")
+        options = Options(
+            contexts=service_diagnosis.contexts(contexts),
+            kubeconfig_primary=asked.kubeconfig_primary or file.get("kubeconfig-primary"),
+            kubeconfig_remote=asked.kubeconfig_remote or file.get("kubeconfig-remote"),
+            revision=asked.revision or file.get("revision", ""),
+        )
+        question = service_diagnosis.Question(namespace, service, *client, asked.minutes)
+        found, redactor = service_diagnosis.diagnose(options, question)
+    except UsageProblem as problem:
+        print(f"{PROGRAM} {_DIAGNOSE}: {problem}", file=sys.stderr)
+        return ExitStatus.MISUSED
+    except EnvironmentBroke as problem:
+        print(f"{PROGRAM} {_DIAGNOSE}: {problem}", file=sys.stderr)
+        return ExitStatus.INCONCLUSIVE
+    if asked.json:
+        text = json.dumps(service_summary.as_json(found), indent=2, ensure_ascii=False)
+    else:
+        text = "\n".join(service_summary.lines(found))
+    print(redactor.redact(text))
+    return found.exit_status
+
+
 def _list(profiles: str | None, *, as_json: bool) -> int:
     try:
         chosen = catalogue.parse_profiles(profiles or "all")
@@ -148,6 +191,27 @@ def _parser() -> argparse.ArgumentParser:
         description="Remove what killed runs left on this machine; with contexts restore what runs left in that mesh.",
     )
     _takes_contexts(sweep, _OF_SWEEP)
+    diagnose = commands.add_parser(
+        _DIAGNOSE,
+        help="say what is wrong with a Service of yours, and which endpoints its clients hold; changes nothing",
+        description="Read a mesh once, at most 10 s and 32 MB, and say what is wrong with one Service of it: the "
+        "endpoints that each cluster's clients should hold and hold, and the root cause, if one is known. Nothing is "
+        "created in the mesh, and no request is sent to the Service.",
+        epilog="Exit codes: 0 nothing wrong was found; 1 a root cause, endpoints that are missing, or requests that "
+        "fail as a rule; 4 bad input; 10 too little could be read to say.",
+    )
+    _takes_contexts(diagnose, _OF_DIAGNOSE)
+    diagnose.add_argument("--service", metavar="NS/NAME", help="the Service")
+    diagnose.add_argument(
+        "--client",
+        metavar="NS/NAME",
+        help="the pod or Deployment whose Envoy is looked at; without it a pod of the Service's namespace, of the "
+        "Service itself, or a gateway, in each cluster",
+    )
+    diagnose.add_argument(
+        "--minutes", type=int, default=10, help="so much of the access logs is read, up to now (default 10)"
+    )
+    diagnose.add_argument("--json", action="store_true", help="as JSON")
     listing = commands.add_parser("list", help="list the behaviours with claim, profile and faults")
     listing.add_argument("--profile", metavar="NAMES", help=f"only those of {', '.join(Profile)}")
     listing.add_argument("--json", action="store_true", help="as JSON")
@@ -191,8 +255,12 @@ _ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 def _completion(shell: str) -> str:
     """The script; where it has no word to offer, the shell completes names of files."""
-    every = {_VERIFY: _OF_VERIFY, _SWEEP: _OF_SWEEP}
-    words = {command: " ".join([*(option.flag for option in options), "--help"]) for command, options in every.items()}
+    every = {_VERIFY: _OF_VERIFY, _SWEEP: _OF_SWEEP, _DIAGNOSE: _OF_DIAGNOSE}
+    own = {_DIAGNOSE: ["--service", "--client", "--minutes", "--json"]}
+    words = {
+        command: " ".join([*(option.flag for option in options), *own.get(command, []), "--help"])
+        for command, options in every.items()
+    }
     words |= {"list": "--profile --json --help", "completion": " ".join(_SHELLS)}
     paths_of = "|".join(
         sorted({option.flag for options in every.values() for option in options if option.type is Path})

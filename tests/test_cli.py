@@ -63,7 +63,9 @@ def test_help_names_every_command_and_option(words: list[str], capsys: pytest.Ca
     elif words[0] == "sweep":
         assert "--kubeconfig-remote" in said
     else:
-        assert [name for name in ("verify", "sweep", "list", "completion") if f"\n    {name}" not in said] == []
+        assert [
+            name for name in ("verify", "sweep", "diagnose", "list", "completion") if f"\n    {name}" not in said
+        ] == []
 
 
 def test_the_list_has_each_behaviour_with_claim_profile_and_faults(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +209,8 @@ def test_a_sweep_without_contexts_removes_what_dead_runs_left_here(tmp_path: Pat
 
 OFFERED = {
     "splithorizon ver": ["verify"],
-    "splithorizon ": ["verify", "sweep", "list", "completion", "--help", "--version"],
+    "splithorizon ": ["verify", "sweep", "diagnose", "list", "completion", "--help", "--version"],
+    "splithorizon diagnose a,b --s": ["--service"],
     "splithorizon verify a,b --prof": ["--profile"],
     "splithorizon verify a,b --profile c": ["core", "cleanup"],
     "splithorizon verify --kubeconfig-primary k": [],

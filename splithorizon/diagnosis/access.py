@@ -31,13 +31,21 @@ class ClusterAccess:
 class Target:
     """The Service that a diagnosis is about, with others of its namespace that matter as well.
 
-    ``client`` is a label selector for the pods that send; any pod with a sidecar in the namespace where it is empty.
+    ``client`` is a label selector for the pods that send, ``client_name`` the name of one or of their Deployment. Both
+    are in ``client_namespace``, the Service's own where it is empty. Without either any pod with a sidecar counts.
     """
 
     namespace: str
     service: str
     others: tuple[str, ...] = ()
     client: str = ""
+    client_name: str = ""
+    client_namespace: str = ""
+
+    @property
+    def senders_in(self) -> str:
+        """The namespace of the pods that send."""
+        return self.client_namespace or self.namespace
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -45,9 +53,9 @@ class Target:
         return (self.service, *self.others)
 
 
-def of_mesh(mesh: Mesh) -> tuple[tuple[ClusterAccess, ...], Target, str]:
-    """The records of a mesh that the suite knows, the Service that it tests, and the mesh's revision."""
-    clusters = tuple(
+def clusters_of(mesh: Mesh) -> tuple[ClusterAccess, ...]:
+    """The clusters of a mesh that was made or discovered."""
+    return tuple(
         ClusterAccess(
             name=cluster.info.name,
             kube=cluster.kube,
@@ -59,9 +67,13 @@ def of_mesh(mesh: Mesh) -> tuple[tuple[ClusterAccess, ...], Target, str]:
         )
         for cluster in mesh
     )
+
+
+def of_mesh(mesh: Mesh) -> tuple[tuple[ClusterAccess, ...], Target, str]:
+    """The records of a mesh that the suite knows, the Service that it tests, and the mesh's revision."""
     others = ("echo", workloads.HEADLESS, *(workloads.helloworld_of(cluster.info.version) for cluster in mesh))
     target = Target(mesh.info.namespace, workloads.SERVICE, others, f"app={workloads.CLIENT}")
-    return clusters, target, mesh.info.revision
+    return clusters_of(mesh), target, mesh.info.revision
 
 
 def control_planes(clusters: Iterable[ClusterAccess]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from splithorizon.diagnosis import causes as c
+from splithorizon.diagnosis import prevailing
 from splithorizon.diagnosis import root_causes as r
 from splithorizon.diagnosis import rules as _  # noqa: F401  # they register themselves
 from splithorizon.diagnosis.finding import RULES, Case, Fact, Finding
@@ -96,8 +97,8 @@ def diagnose(case: Case) -> Diagnosis:
 
 
 def of_reading(reading: Reading) -> Diagnosis:
-    """What a reading shows by itself, where no check was run."""
-    return diagnose(Case(reading))
+    """What a reading shows by itself, where no check was run; of the access logs, what prevails there."""
+    return diagnose(Case(prevailing.only(reading)))
 
 
 def _roots(found: Sequence[Finding]) -> list[Finding]:

@@ -25,6 +25,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.istio.info import is_address
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
 
 
@@ -182,11 +183,46 @@ def is_of(reading: Reading, client: Cluster, cluster: Cluster, host: Host) -> bo
     ip = host.address.rpartition(":")[0].strip("[]")
     if client.network == cluster.network:
         return ip in pod_addresses(reading, cluster)
-    return host.address in gateway_addresses(reading, cluster)
+    return host.address in gateway_addresses(reading, cluster) or may_be_named(reading, cluster, host)
 
 
-def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False) -> str:
-    """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do."""
+def may_be_named(reading: Reading, cluster: Cluster, host: Host) -> bool:
+    """Whether an endpoint may be at a gateway that its Service gives a host name: istiod resolves it, nobody else says.
+
+    It is so where the port fits and no cluster is known to have the address.
+    """
+    named = [
+        gateway_port(one)
+        for one in gateway_services(cluster)
+        if any(not is_address(address) for address in addresses_of(one))
+    ]
+    ip = host.address.rpartition(":")[0].strip("[]")
+    return host.port in named and not any(
+        ip in pod_addresses(reading, one) or host.address in gateway_addresses(reading, one) for one in reading.clusters
+    )
+
+
+def shares_nothing(reading: Reading) -> bool:
+    """Whether no Envoy holds endpoints of the Service, as it is: it is headless, or a name, wherever it is."""
+    services = [one for cluster in reading.clusters if (one := service_of(reading, cluster))]
+    return bool(services) and all(
+        spec_of(one).get("clusterIP") == "None" or spec_of(one).get("type") == "ExternalName" for one in services
+    )
+
+
+def nobody_has_a_sidecar(reading: Reading) -> bool:
+    """Whether no pod of the Service has a sidecar, in any cluster: its clients reach those of their own network."""
+    return not any(scope.has_sidecar(pod) for cluster in reading.clusters for pod in pods_of(reading, cluster))
+
+
+def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False, without_pods: bool = False) -> str:
+    """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do.
+
+    Empty too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless
+    ``without_pods``.
+    """
+    if shares_nothing(reading) or not (without_pods or pods_of(reading, cluster)):
+        return ""
     for client, proxy in clients(reading):
         if far_only and client.network == cluster.network:
             continue
@@ -239,7 +275,7 @@ def logged(proxy: Proxy, *, flags: tuple[str, ...] = (), host: str = "") -> Iter
         known = {*line.flags.split(",")} if line.flags else set()
         if flags and not known & {*flags}:
             continue
-        short = host.removesuffix(".svc.cluster.local")
+        short = ".".join(host.split(".")[:2])
         if host and not (line.cluster.endswith(f"|{host}") or host in line.cluster or line.authority.startswith(short)):
             continue
         yield line
@@ -263,7 +299,7 @@ def failing_hosts(reading: Reading, addresses: frozenset[str]) -> str:
     for client, proxy in clients(reading):
         for hosts in held(proxy, reading.host).values():
             for host in hosts:
-                if host.address in addresses and host.connect_failures and not host.successes:
+                if host.address in addresses and host.never_answered:
                     return (
                         f"the sidecar of {client.name}'s {proxy.pod} failed {host.connect_failures} times to connect "
                         f"to {host.address}"

@@ -13,7 +13,7 @@ import pytest
 
 from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Reading, RemoteSecret
-from splithorizon.diagnosis.reading.read import read
+from splithorizon.diagnosis.reading.read import domain_of, read
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from tests.support.small_api import SmallApi, small_api
@@ -183,3 +183,56 @@ def test_a_cluster_that_is_gone_leaves_the_other_readable(two: Two) -> None:
     assert reading["primary"].read("Service")
     assert reading["remote"].objects == {}
     assert {one.cluster for one in reading.unread} == {"remote"}
+
+
+def test_the_domain_is_that_of_istiods_own_argument(two: Two) -> None:
+    assert two.read().host == "helloworld.sample.svc.cluster.local"
+    (istiod,) = [one for one in two.apis["primary"].kept("Pod") if one["metadata"]["name"] == "istiod-1"]
+    istiod["spec"]["containers"] = [{"name": "discovery", "args": ["discovery", "--domain", "corp.example"]}]
+    assert two.read().host == "helloworld.sample.svc.corp.example"
+    istiod["spec"]["containers"][0]["args"][1:] = ["--domain=other.example"]
+    assert two.read().host == "helloworld.sample.svc.other.example"
+
+
+def test_without_istiods_argument_a_sidecars_tells_the_domain() -> None:
+    args = ["proxy", "sidecar", "--domain", "$(POD_NAMESPACE).svc.corp.example"]
+    sidecar = {"metadata": {"name": "sleep"}, "spec": {"initContainers": [{"name": "istio-proxy", "args": args}]}}
+    assert domain_of([sidecar], "default") == "corp.example"
+    istiod = {
+        "metadata": {"name": "istiod", "labels": {"istio.io/rev": "canary"}},
+        "spec": {"containers": [{"name": "discovery", "args": ["--domain", "canary.example"]}]},
+    }
+    assert domain_of([sidecar, istiod], "default") == "corp.example", "that istiod manages others"
+    assert domain_of([sidecar, istiod], "canary") == "canary.example"
+
+
+@pytest.mark.parametrize("name", ["batch-1", "batch"], ids=["a pod", "a Deployment"])
+def test_a_client_of_another_namespace_is_read_where_it_is_named(two: Two, name: str) -> None:
+    api = two.apis["primary"]
+    put_pod(api, "batch-1", "jobs", {"app": "batch"})
+    api.put("Deployment", "batch", "jobs", spec={"selector": {"matchLabels": {"app": "batch"}}})
+    target = Target("sample", "helloworld", client_name=name, client_namespace="jobs")
+    reading = read(two.access, target, seconds=20)
+    assert [(one.namespace, one.pod) for one in reading["primary"].of(CLIENT)] == [("jobs", "batch-1")]
+    assert [one.pod for one in reading["remote"].of(CLIENT)] == ["sleep-1"], "where it is not, another one is read"
+    assert reading.client_namespaces == ("jobs", "sample")
+
+
+def test_a_gateway_is_read_at_the_ports_that_its_services_lead_to(two: Two) -> None:
+    api = two.apis["primary"]
+    labels = {"topology.istio.io/network": "primary-network", "networking.istio.io/gatewayPort": "443"}
+    spec = {"selector": {"istio": "eastwestgateway"}, "ports": [{"port": 443, "targetPort": 8443}]}
+    api.put("Service", "gateway", "istio-system", labels=labels, spec=spec)
+    sent: list[str] = []
+
+    def execute(pod: str, command: list[str]) -> str:
+        sent.append(f"{pod.rpartition('/')[2]} {command[-1]}")
+        return "{}"
+
+    for one in api.kept("Pod"):
+        path = path_of("Pod", one["metadata"]["namespace"], one["metadata"]["name"])
+        api.answers[f"{path}/portforward"] = (403, b"{}")
+    api.execute = execute
+    two.read()
+    (asked,) = [one for one in sent if one.startswith("gateway-1") and "dynamic_listeners" in one]
+    assert asked.endswith("15443%7C8443%29%24")

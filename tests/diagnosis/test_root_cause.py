@@ -18,7 +18,9 @@ from tests.support.made_reading import (
     GATEWAYS,
     HOST,
     MESH,
+    NAMES,
     OUTBOUND,
+    PODS,
     Change,
     Object,
     adds,
@@ -820,6 +822,123 @@ def test_what_nothing_bears_witness_to_is_a_note(unusual: Change, cause: Cause) 
 def test_what_is_not_meant_for_this_service_is_not_even_noted(harmless: Change) -> None:
     found = of_reading(also(harmless, FAR_LOST)(sound()))
     assert (found.root_causes, found.notes) == ((), ())
+
+
+def bare(name: str) -> Change:
+    """A cluster's pod of the Service has no sidecar, as istiod sees it too."""
+    return also(
+        edits(name, "Pod", "helloworld-1", lambda one: one["spec"]["containers"].pop()),
+        istiod(shards={HOST: {one: [{"Addresses": [PODS[one]], "Labels": {}}] for one in NAMES}}),
+    )
+
+
+def gateway_by_name(one: Object) -> None:
+    one["status"]["loadBalancer"]["ingress"] = [{"hostname": "lb.example.org"}]
+
+
+def at_another_port(name: str) -> Change:
+    """A cluster's gateway is reached at 443 and listens at 8443."""
+
+    def edit(one: Object) -> None:
+        one["metadata"]["labels"]["networking.istio.io/gatewayPort"] = "443"
+        one["spec"]["ports"] = [{"port": 443, "targetPort": 8443}]
+
+    return also(
+        edits(name, "Service", "istio-eastwestgateway", edit),
+        proxies(name, GATEWAY, listening={8443: "0.0.0.0_8443"}, listeners=()),
+    )
+
+
+NO_MTLS = rule("PeerAuthentication", mtls={"mode": "DISABLE"})
+ANOTHER_POD = adds("remote", pod("shop-1", "sample", "10.20.0.77", {"app": "shop"}))
+# Meshes in which nothing is lost, though something that a rule looks at is as in a broken one.
+SOUND: list[tuple[str, Change]] = [
+    (
+        "a Service whose pods run in one cluster",
+        also(
+            removes("remote", "Pod", "helloworld-1"), ANOTHER_POD, NO_MTLS,
+            holds("primary", near("primary")), holds("remote", Host(GATEWAYS["primary"])),
+        ),
+    ),
+    (
+        "a headless Service",
+        also(
+            *(service(one, clusterIP="None") for one in NAMES), NO_MTLS,
+            *(proxies(one, CLIENT, endpoints={OUTBOUND: ()}) for one in NAMES),
+        ),
+    ),
+    ("no sidecar anywhere", also(*map(bare, NAMES), *(holds(one, near(one)) for one in NAMES))),
+    (
+        "a gateway by its name",
+        also(
+            change("remote", lambda one: replace(one, gateways=())), NO_MTLS,
+            edits("remote", "Service", "istio-eastwestgateway", gateway_by_name),
+            istiod(networks=()), holds("primary", near("primary"), Host("198.51.100.4:15443")),
+        ),
+    ),
+    (
+        "a TCP service, of which no request is counted",
+        also(
+            gateway_service("remote", loadBalancerSourceRanges=["10.0.0.0/8"]),
+            holds("primary", near("primary"), Host(GATEWAYS["remote"], connect_failures=2, connections=40)),
+        ),
+    ),
+    (
+        "a gateway at another port",
+        also(
+            *map(at_another_port, NAMES),
+            edits(
+                "primary", "Gateway", "cross-network-gateway",
+                lambda one: one["spec"]["servers"][0]["port"].update(number=8443),
+            ),
+        ),
+    ),
+    (
+        "a remote secret whose cluster cannot be told",
+        also(
+            change("remote", lambda one: replace(one, cluster_id="")),
+            secrets(RemoteSecret("istio-system", "s", "eks-2", "https://192.0.2.1", "", answer=0)),
+            watches(primary="synced", **{"eks-2": "synced"}),
+        ),
+    ),
+    (
+        "pods of another revision, and an address of istiod that is none of the gateway",
+        also(
+            *(
+                edits("remote", "Pod", one, lambda found: found["metadata"]["labels"].update({"istio.io/rev": "old"}))
+                for one in ("sleep-1", "helloworld-1", "istio-eastwestgateway-1")
+            ),
+            edits("remote", "EndpointSlice", "istiod", lambda one: one["endpoints"][0].update(addresses=["192.0.2.9"])),
+            istiod(proxies=({"proxy": "of-this-revision.shop"},)),
+        ),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unusual", [one[1] for one in SOUND], ids=[one[0] for one in SOUND])
+def test_a_mesh_of_another_kind_has_no_root_cause(unusual: Change) -> None:
+    assert [one.id for one in of_reading(unusual(sound())).root_causes] == []
+
+
+def test_a_selector_that_is_wrong_everywhere_is_told_by_the_pods_that_are_named_as_the_service() -> None:
+    wrong = also(*(service(one, selector={"app": "hello"}) for one in NAMES), istiod(shards={HOST: {}}))
+    (found,) = of_reading(also(wrong, ANOTHER_POD)(sound())).root_causes
+    assert found.id == root_causes.SELECTOR_MISSES_PODS.id
+    assert "shop-1" not in str(found.finding)
+
+
+@pytest.mark.parametrize(("namespace", "binds"), [("jobs", True), ("shop", False)])
+def test_rules_of_the_clients_namespace_are_in_force(namespace: str, binds: bool) -> None:
+    policy = {"loadBalancer": {"localityLbSetting": {"enabled": True}}}
+    elsewhere = made("DestinationRule", "h", namespace, spec={"host": HOST, "trafficPolicy": policy})
+    reading = also(adds("primary", elsewhere), proxies("primary", CLIENT, namespace="jobs"))(sound())
+    assert (causes.LOCALITY_PREFERRED.id in {one.cause.id for one in of_reading(reading).notes}) is binds
+
+
+def test_short_hosts_are_read_in_the_meshs_domain() -> None:
+    delayed = rule("VirtualService", hosts=["helloworld"], http=[{"timeout": "60s"}])
+    other = replace(delayed(sound()), domain="corp.example")
+    assert causes.REQUEST_TIME_LIMITED.id in {one.cause.id for one in of_reading(other).notes}
 
 
 def test_two_independent_faults_give_both_and_the_lower_comes_first() -> None:

@@ -45,6 +45,13 @@ class Host:
     successes: int = 0
     errors: int = 0
     connect_failures: int = 0
+    connections: int = 0
+    """Begun, with those that failed; of a TCP service nothing else is counted."""
+
+    @property
+    def never_answered(self) -> bool:
+        """Whether no connection to it was ever made, of those that were tried."""
+        return self.connect_failures > 0 and not self.successes and self.connections <= self.connect_failures
 
     @property
     def port(self) -> int:
@@ -185,6 +192,12 @@ class Reading:
     def services(self) -> tuple[str, ...]:
         """The Service itself first."""
         return (self.service, *self.others)
+
+    @property
+    def client_namespaces(self) -> tuple[str, ...]:
+        """Where the clients are whose proxies were read; the Service's own namespace where there are none."""
+        found = (proxy.namespace for cluster in self.clusters for proxy in cluster.of(CLIENT))
+        return tuple(dict.fromkeys(found)) or (self.namespace,)
 
     def __getitem__(self, name: str) -> Cluster:
         """A cluster by its name."""

@@ -38,7 +38,7 @@ _USELESS_ANNOTATIONS = ("kubectl.kubernetes.io/last-applied-configuration", "sid
 def kinds(access: ClusterAccess, target: Target) -> Iterator[tuple[str, str | None, str]]:
     """What is listed of a cluster: kind, namespace, label selector. Some kinds come more than once."""
     for kind in _OF_NAMESPACES:
-        for namespace in dict.fromkeys((target.namespace, access.system_namespace)):
+        for namespace in dict.fromkeys((target.namespace, target.senders_in, access.system_namespace)):
             yield kind, namespace, ""
     # Gateways may be in a namespace of their own; these Services are few.
     yield "Service", None, "topology.istio.io/network"

@@ -36,7 +36,10 @@ def read(
     budget: Budget,
     attempt: Attempt,
 ) -> Proxy:
-    """The pages of one Envoy, cut down to ``hosts`` and their ports, and its log since a moment; all of it if None."""
+    """The pages of one Envoy, cut down to ``hosts`` and ``ports``, and its log since a moment; all of it if None.
+
+    ``ports`` are those of the hosts, or those at which a gateway listens for other networks.
+    """
     got: list[str] = []
 
     def page(name: str, path: str) -> Any:
@@ -51,14 +54,14 @@ def read(
     either = "|".join(re.escape(host) for host in hosts)
     wanted = re.compile(rf"(^|[|_.])({either})(:|$)")
     numbers = "|".join(map(str, ports)) or "0"
-    listeners = "^virtualInbound$" if kind == SERVER else "15443$" if kind == GATEWAY else rf"_({numbers})$"
+    listeners = "virtualInbound$" if kind == SERVER else rf"_({numbers})$"
     statuses = page(
         "clusters", f"/clusters?format=json&filter={quote('inbound|' + either if kind == SERVER else either)}"
     )
     dumped = page("config", _dump("dynamic_active_clusters", f".*({either}).*"))
     warming = page("warming", _dump("dynamic_warming_clusters", ".*"))
     routed = page("routes", _dump("dynamic_route_configs", f".*({numbers}|{either}).*")) if kind == CLIENT else {}
-    listened = page("listeners", _dump("dynamic_listeners", f".*{listeners.removeprefix('^')}"))
+    listened = page("listeners", _dump("dynamic_listeners", f".*{listeners}"))
     open_ports = page("listening", "/listeners?format=json") if kind == GATEWAY else {}
     identity = page("identity", "/server_info")
     log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, since, budget))
@@ -134,6 +137,7 @@ def _host(one: Mapping[str, Any]) -> Host:
         successes=counts.get("rq_success", 0),
         errors=counts.get("rq_error", 0),
         connect_failures=counts.get("cx_connect_fail", 0),
+        connections=counts.get("cx_total", 0),
     )
 
 

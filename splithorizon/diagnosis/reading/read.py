@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
@@ -37,6 +38,8 @@ from splithorizon.kube.api_server import Refused
 
 T = TypeVar("T")
 
+EASTWEST = "eastwestgateway"
+GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
 # Requests to one API server at a time: no burden, and fewer than the client library keeps connections.
 _AT_ONCE = 8
 _PODS_OF_A_KIND = 2
@@ -49,13 +52,14 @@ def read(
     target: Target,
     revision: str = "",
     *,
-    domain: str = DEFAULT_DOMAIN,
+    domain: str = "",
     since: datetime | None = None,
     seconds: float | None = None,
     size: int = READING_BYTES,
 ) -> Reading:
     """Read everything that decides between causes, once; access logs only ``since`` a moment.
 
+    Without a ``domain`` that of istiod's own arguments is taken.
     What cannot be read is listed in the reading. Nothing is raised for it, nothing is created and nothing changed.
     """
     begun = time.monotonic()
@@ -68,7 +72,7 @@ def read(
         service=target.service,
         others=target.others,
         revision=revision or "default",
-        domain=domain,
+        domain=reader.domain,
         unread=tuple(sorted(reader.unread, key=str)),
         seconds=round(time.monotonic() - begun, 2),
         size=budget.spent,
@@ -90,11 +94,12 @@ class _Reader:
         self._clusters = clusters
         self._target = target
         self._revision = revision
-        self._domain = domain
         self._since = since
         self._budget = budget
         self._mutex = threading.Lock()
         self.unread: list[Unread] = []
+        self.domain = domain or DEFAULT_DOMAIN
+        self._knows_domain = bool(domain)
 
     def clusters(self) -> tuple[Cluster, ...]:
         with ExitStack() as stack:
@@ -106,6 +111,8 @@ class _Reader:
                 if one.control_plane == one.name
             }
             known = {name: _joined(futures) for name, futures in listed.items()}
+            if not self._knows_domain:
+                self.domain = domain_of((pod for one in known.values() for pod in one.get("Pod", ())), self._revision)
             inside = {one.name: list(self._proxies(pools[one.name], one, known[one.name])) for one in self._clusters}
             istiods = {one.name: list(self._istiods(pools[one.name], one, known[one.name])) for one in self._clusters}
             return tuple(
@@ -177,20 +184,66 @@ class _Reader:
             if name_of(service) in self._target.services and namespace_of(service) == self._target.namespace
             for port in spec_of(service).get("ports") or []
         )
+        across = tuple(dict.fromkeys((GATEWAY_PORT, *_across(known))))
         for kind, pod in chosen(known, self._target):
             yield pool.submit(
                 proxies.read, access.kube, kind, namespace_of(pod), name_of(pod), hosts=self._hosts(),
-                ports=tuple(dict.fromkeys(ports)), since=self._since, budget=self._budget,
+                ports=across if kind == GATEWAY else tuple(dict.fromkeys(ports)), since=self._since,
+                budget=self._budget,
                 attempt=lambda what, step: self._attempt(access.name, what, step),
             )  # fmt: skip
 
     def _hosts(self) -> tuple[str, ...]:
-        return tuple(f"{service}.{self._target.namespace}.svc.{self._domain}" for service in self._target.services)
+        return tuple(f"{service}.{self._target.namespace}.svc.{self.domain}" for service in self._target.services)
+
+
+_OF_PROXY = re.compile(r"\$\(POD_NAMESPACE\)\.svc\.(\S+)")
+
+
+def domain_of(pods: Iterable[Object], revision: str) -> str:
+    """The DNS domain by which istiod names Services: its own argument, else a sidecar's, else Istio's default."""
+    found = []
+    for pod in pods:
+        for container in [part for key in ("containers", "initContainers") for part in spec_of(pod).get(key) or []]:
+            given = _argument(container, "--domain")
+            labels = labels_of(pod)
+            if container.get("name") == "discovery" and given:
+                if labels.get(REVISION_LABEL, "default") == revision:
+                    return given
+            elif container.get("name") == control_plane.PROXY_CONTAINER and (match := _OF_PROXY.fullmatch(given)):
+                found.append(match[1])
+    return found[0] if found else DEFAULT_DOMAIN
+
+
+def _argument(container: Object, name: str) -> str:
+    """The value of an argument, which is the next word or stands behind an equals sign; empty without it."""
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    for number, word in enumerate(words):
+        if word == name and number + 1 < len(words):
+            return str(words[number + 1])
+        if str(word).startswith(f"{name}="):
+            return str(word).partition("=")[2]
+    return ""
+
+
+def _across(known: dict[str, tuple[Object, ...]]) -> Iterator[int]:
+    """The ports at which gateways listen for other networks, by their Services."""
+    for service in known.get("Service", ()):
+        if NETWORK_LABEL not in labels_of(service) and labels_of(service).get("istio") != EASTWEST:
+            continue
+        port = labels_of(service).get(GATEWAY_PORT_LABEL, str(GATEWAY_PORT))
+        for one in scope.ports(service):
+            if str(one.get("port")) == port and isinstance(target := one.get("targetPort", one["port"]), int):
+                yield target
 
 
 def chosen(known: dict[str, tuple[Object, ...]], target: Target) -> Iterator[tuple[str, Object]]:
-    """The pods whose Envoys are read: two clients, two pods of the Service and two of each gateway, at most."""
+    """The pods whose Envoys are read: two clients, two pods of the Service and two of each gateway, at most.
+
+    Those that are ready come first. A pod of the Service is a client where the namespace has no other.
+    """
     pods = [pod for pod in known.get("Pod", ()) if _runs(pod) and scope.has_sidecar(pod)]
+    pods.sort(key=lambda pod: not scope.is_ready(pod))
     ours = [pod for pod in pods if namespace_of(pod) == target.namespace]
     service = next(
         (
@@ -203,20 +256,41 @@ def chosen(known: dict[str, tuple[Object, ...]], target: Target) -> Iterator[tup
     behind = [pod for pod in ours if service and scope.selects(spec_of(service).get("selector"), labels_of(pod))]
     # One that is named as the Service's others are serves too, whatever the selector says now.
     behind = behind or [pod for pod in ours if labels_of(pod).get("app") == target.service]
-    wanted = dict(part.split("=", 1) for part in target.client.split(",") if part)
-    clients = [pod for pod in ours if (wanted.items() <= labels_of(pod).items() if wanted else pod not in behind)]
+    gateways = [pod for pod in pods if is_gateway(pod, known.get("Service", ()))]
+    clients = named(known, target, pods)
+    if not clients:
+        wanted = dict(part.split("=", 1) for part in target.client.split(",") if part)
+        there = [pod for pod in pods if namespace_of(pod) == target.senders_in] if wanted else ours
+        clients = [
+            pod
+            for pod in there
+            if (wanted.items() <= labels_of(pod).items() if wanted else pod not in behind) and pod not in gateways
+        ]
     for pod in (clients or behind)[:_PODS_OF_A_KIND]:
         yield CLIENT, pod
     for pod in behind[:_PODS_OF_A_KIND]:
         yield SERVER, pod
-    gateways = [pod for pod in pods if is_gateway(pod, known.get("Service", ()))]
     for pod in gateways[:_PODS_OF_A_KIND]:
         yield GATEWAY, pod
 
 
+def named(known: dict[str, tuple[Object, ...]], target: Target, pods: Sequence[Object]) -> list[Object]:
+    """Those of some pods that the target's client names: one pod, or those of a Deployment; none without a name."""
+    if not target.client_name:
+        return []
+    there = [pod for pod in pods if namespace_of(pod) == target.senders_in]
+    if found := [pod for pod in there if name_of(pod) == target.client_name]:
+        return found
+    for one in known.get("Deployment", ()):
+        if (namespace_of(one), name_of(one)) == (target.senders_in, target.client_name):
+            selector = spec_of(one).get("selector") or {}
+            return [pod for pod in there if scope.matches_labels(selector, labels_of(pod))]
+    return []
+
+
 def is_gateway(pod: Object, services: Sequence[Object]) -> bool:
     """Whether a pod is of an east-west gateway: by Istio's own label, or because such a Service selects it."""
-    if labels_of(pod).get("istio") == "eastwestgateway":
+    if labels_of(pod).get("istio") == EASTWEST:
         return True
     return any(
         scope.selects(spec_of(service).get("selector"), labels_of(pod))

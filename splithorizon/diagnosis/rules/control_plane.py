@@ -14,6 +14,7 @@ from splithorizon.diagnosis.reading.model import (
     Object,
     Reading,
     RemoteSecret,
+    annotations_of,
     labels_of,
     name_of,
     namespace_of,
@@ -59,6 +60,9 @@ def _missing(
     cluster: Cluster, plane: Cluster, own: list[RemoteSecret], watched: dict[str, str] | None
 ) -> Iterator[Finding]:
     if own or (watched is not None and cluster.cluster_id and cluster.cluster_id in watched):
+        return
+    if not cluster.cluster_id and any(not one.leads_to for one in plane.secrets):
+        # Its id could not be found out, and one of these may well lead to it.
         return
     wanted = cluster.cluster_id or cluster.name
     keys = ", ".join(f"{one.name}: {one.cluster_id}" for one in plane.secrets) or "none is there"
@@ -189,7 +193,7 @@ def istiod_address(case: Case) -> Iterator[Finding]:
             )
             if wanted & {*found} and {*found} <= wanted:
                 continue
-            absent = _absent(cluster, plane)
+            absent = _absent(cluster, plane, reading.revision)
             asked = case.suspected(
                 causes.ISTIOD_ADDRESS_STALE, causes.ISTIOD_UNREACHABLE, causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT
             )
@@ -223,12 +227,22 @@ def _istiod_slices(cluster: Cluster) -> Iterator[tuple[Object, list[Object]]]:
         yield service, slices
 
 
-def _absent(cluster: Cluster, plane: Cluster) -> str:
+def _of_another_revision(pod: Object, revision: str) -> bool:
+    named = annotations_of(pod).get(REVISION_LABEL) or labels_of(pod).get(REVISION_LABEL)
+    return named not in (None, revision)
+
+
+def _absent(cluster: Cluster, plane: Cluster, revision: str) -> str:
     pages = [one.proxies for one in plane.istiods if one.proxies is not None]
     if not pages:
         return ""
     connected = {str(one.get("proxy")) for page in pages for one in page}
-    absent = [f"{one.pod}.{one.namespace}" for one in cluster.proxies if f"{one.pod}.{one.namespace}" not in connected]
+    absent = [
+        f"{one.pod}.{one.namespace}"
+        for one in cluster.proxies
+        if f"{one.pod}.{one.namespace}" not in connected
+        and not _of_another_revision(cluster.get("Pod", one.pod, one.namespace) or {}, revision)
+    ]
     return f"not connected to an istiod of {plane.name}: {', '.join(absent)}" if absent else ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
@@ -196,6 +196,7 @@ def exposed(case: Case) -> Iterator[Finding]:
         pods = state.gateway_pods(cluster)
         if not plane.read("Gateway") or not pods:
             continue
+        ports = {GATEWAY_PORT, *_targets(cluster, pods)}
         passing = [
             (gateway, number, server)
             for gateway in plane.all("Gateway")
@@ -207,11 +208,11 @@ def exposed(case: Case) -> Iterator[Finding]:
             for one in passing
             if any(_selects(one[0], pod) for pod in pods)
             and any(_means(host, reading.host) for host in one[2].get("hosts") or [])
-            and (one[2].get("port") or {}).get("number") == GATEWAY_PORT
+            and (one[2].get("port") or {}).get("number") in ports
         ]
         if good:
             continue
-        facts = [_unfit(plane, gateway, number, server, pods) for gateway, number, server in passing] or [
+        facts = [_unfit(plane, gateway, number, server, pods, ports) for gateway, number, server in passing] or [
             Fact(
                 f"Gateways {plane.name}/{plane.system_namespace}",
                 "spec.servers[].tls.mode",
@@ -255,11 +256,21 @@ def _means(host: str, service: str) -> bool:
     return scope.host_matches(host.rpartition("/")[2], service)
 
 
-def _unfit(plane: Cluster, gateway: Object, number: int, server: Object, pods: list[Object]) -> Fact:
+def _targets(cluster: Cluster, pods: list[Object]) -> Iterator[int]:
+    """The ports to which the gateway's Services lead other networks."""
+    for service in state.gateway_services(cluster):
+        for port in scope.ports(service):
+            if port.get("port") == state.gateway_port(service):
+                yield _target(port, pods)
+
+
+def _unfit(
+    plane: Cluster, gateway: Object, number: int, server: Object, pods: list[Object], ports: Collection[int]
+) -> Fact:
     if not any(_selects(gateway, pod) for pod in pods):
         value = f"{shown(spec_of(gateway).get('selector'))} selects none of {len(pods)} pods of the gateway"
         return Fact(of(plane, gateway, "Gateway"), "spec.selector", value)
-    if (server.get("port") or {}).get("number") != GATEWAY_PORT:
+    if (server.get("port") or {}).get("number") not in ports:
         return Fact(of(plane, gateway, "Gateway"), f"spec.servers[{number}].port", shown(server.get("port")))
     return Fact(of(plane, gateway, "Gateway"), f"spec.servers[{number}].hosts", shown(server.get("hosts")))
 

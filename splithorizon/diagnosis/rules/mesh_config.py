@@ -109,7 +109,9 @@ def exports(case: Case) -> Iterator[Finding]:
             if own
             else _config(reading, plane, "defaultServiceExportTo", default)
         )
-        hidden = "~" in chosen or not scope.exported_to(chosen, reading.namespace, reading.namespace)
+        hidden = "~" in chosen or not all(
+            scope.exported_to(chosen, reading.namespace, one) for one in reading.client_namespaces
+        )
         from_gateway = not scope.exported_to(chosen, reading.namespace, cluster.system_namespace)
         if not hidden and not from_gateway:
             continue

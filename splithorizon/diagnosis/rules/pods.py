@@ -39,10 +39,10 @@ _READINESS = frozenset(
 def _watched(reading: Reading, cluster: Cluster) -> Iterator[Object]:
     """The pods that the mesh needs: istiod's, the gateways', the service's and its clients'."""
     service = state.pods_of(reading, cluster)
-    clients = {proxy.pod for proxy in cluster.of("client")}
+    clients = _clients(cluster)
     for pod in cluster.all("Pod"):
         labels = labels_of(pod)
-        ours = namespace_of(pod) == reading.namespace and (pod in service or name_of(pod) in clients)
+        ours = pod in service or (namespace_of(pod), name_of(pod)) in clients
         system = labels.get("app") == "istiod" or labels.get("istio") == "eastwestgateway"
         if (ours or system) and "deletionTimestamp" not in pod["metadata"]:
             yield pod
@@ -118,7 +118,7 @@ def no_pods(case: Case) -> Iterator[Finding]:
                     Layer.POD,
                     (Fact(of(cluster, one, "Deployment"), "spec.replicas", shown(spec_of(one).get("replicas"))),),
                     f"kubectl <{cluster.name}> -n {reading.namespace} scale deployment {name_of(one)} --replicas 1",
-                    state.lacking(reading, cluster),
+                    state.lacking(reading, cluster, without_pods=True),
                     UNREACHED | {causes.VERSION_MISPLACED.id},
                 )
 
@@ -149,7 +149,9 @@ def sidecars(case: Case) -> Iterator[Finding]:
                 Layer.POD,
                 (fact, Fact(of(cluster, pod, "Pod"), "spec.containers", f"{shown(_names(pod))}, no istio-proxy")),
                 "ask for a sidecar and restart the pod",
-                _without_tls(reading, cluster, pod)
+                ""
+                if not case.symptoms and state.nobody_has_a_sidecar(reading)
+                else _without_tls(reading, cluster, pod)
                 or case.suspected(causes.POD_WITHOUT_SIDECAR, causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED)
                 or state.lacking(reading, cluster),
                 UNREACHED | INJECTION,
@@ -241,7 +243,7 @@ def capture(case: Case) -> Iterator[Finding]:
         service = state.service_of(reading, cluster)
         numbers = {str(port.get("port")) for port in scope.ports(service or {})}
         targets = {str(port.get("targetPort", port.get("port"))) for port in scope.ports(service or {})}
-        clients = [pod for pod in cluster.all("Pod", reading.namespace) if name_of(pod) in _clients(cluster)]
+        clients = [pod for pod in cluster.all("Pod") if (namespace_of(pod), name_of(pod)) in _clients(cluster)]
         for pods, ports, names in (
             (state.pods_of(reading, cluster), targets, ("excludeInboundPorts", "includeInboundPorts")),
             (clients, numbers, ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")),
@@ -265,8 +267,8 @@ def capture(case: Case) -> Iterator[Finding]:
                     )
 
 
-def _clients(cluster: Cluster) -> set[str]:
-    return {proxy.pod for proxy in cluster.of("client")}
+def _clients(cluster: Cluster) -> set[tuple[str, str]]:
+    return {(proxy.namespace, proxy.pod) for proxy in cluster.of("client")}
 
 
 def _kept_away(name: str, value: str, ports: set[str]) -> bool:
@@ -285,7 +287,7 @@ def _plain(case: Case, cluster: Cluster, pod: Object) -> str:
             for line in state.logged(proxy, flags=("UF", "UC", "URX", "UR")):
                 if line.upstream.rpartition(":")[0] == ip:
                     return f"{line.count} connections of {home.name}'s {proxy.pod} to {ip} failed ({line.flags})"
-    if name_of(pod) in _clients(cluster):
+    if (namespace_of(pod), name_of(pod)) in _clients(cluster):
         return case.suspected(causes.ACCESS_LOG_OFF)
     return case.suspected(causes.NO_MUTUAL_TLS)
 

@@ -57,7 +57,7 @@ def selector(case: Case) -> Iterator[Finding]:
         if service is None or not spec_of(service).get("selector"):
             continue
         meant = state.pods_of(reading, cluster)
-        candidates = meant or [pod for pod in cluster.all("Pod", reading.namespace) if not _is_client(pod, reading)]
+        candidates = meant or _named_as(reading, cluster)
         own = state.selected(service, candidates)
         if not candidates or len(own) == len(candidates) or (own and not _differs(reading, cluster, service)):
             continue
@@ -78,6 +78,17 @@ def selector(case: Case) -> Iterator[Finding]:
             _left_out(reading, cluster, left_out) or ("" if own else state.lacking(reading, cluster)),
             UNREACHED,
         )
+
+
+def _named_as(reading: Reading, cluster: Cluster) -> list[Object]:
+    """Pods that a label names as the Service is named, where the selector of no cluster means any pod at all."""
+    if any(state.pods_of(reading, one) for one in reading.clusters):
+        return []
+    return [
+        pod
+        for pod in cluster.all("Pod", reading.namespace)
+        if reading.service in labels_of(pod).values() and not _is_client(pod, reading)
+    ]
 
 
 def _left_out(reading: Reading, cluster: Cluster, pod: Object) -> str:
@@ -225,7 +236,7 @@ def _refused_inside(cluster: Cluster, port: int) -> str:
                     f"{port} ({line.flags})"
                 )
         for host in proxy.endpoints.get(f"inbound|{port}||", ()):
-            if host.connect_failures and not host.successes:
+            if host.never_answered:
                 return (
                     f"the sidecar of {proxy.pod} failed {host.connect_failures} times to connect to its own port {port}"
                 )
@@ -367,8 +378,7 @@ def _dead_address(reading: Reading, address: str) -> str:
                     )
             for hosts in proxy.endpoints.values():
                 for host in hosts:
-                    here = host.address.rpartition(":")[0].strip("[]") == address
-                    if here and host.connect_failures and not host.successes:
+                    if host.address.rpartition(":")[0].strip("[]") == address and host.never_answered:
                         return (
                             f"Envoy of {cluster.name}'s {proxy.pod} failed {host.connect_failures} times to connect to "
                             f"{host.address}"

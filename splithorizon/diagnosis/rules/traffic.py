@@ -33,7 +33,7 @@ _LIMITS = (
 
 
 def _rules(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Object]]:
-    """The rules of a kind that are in force for clients of the namespace and mean a host."""
+    """The rules of a kind that are in force for clients and mean a host."""
     for plane, one in reading.configs(kind):
         spec = spec_of(one)
         own = namespace_of(one)
@@ -42,12 +42,13 @@ def _rules(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Ob
             if kind == "DestinationRule"
             else [str(name) for name in spec.get("hosts") or []]
         )
-        if not any(scope.rule_means(one, name, host) for name in hosts):
+        if not any(scope.rule_means(one, name, host, reading.domain) for name in hosts):
             continue
         default = state.mesh_config(reading, plane).get(f"default{kind}ExportTo")
-        if not scope.exported_to(spec.get("exportTo") or default, own, reading.namespace):
+        if not any(scope.exported_to(spec.get("exportTo") or default, own, one) for one in reading.client_namespaces):
             continue
-        if kind == "DestinationRule" and own not in (reading.namespace, state.root_namespace(reading, plane)):
+        known = (*reading.client_namespaces, reading.namespace, state.root_namespace(reading, plane))
+        if kind == "DestinationRule" and own not in known:
             continue
         if kind == "VirtualService" and "mesh" not in (spec.get("gateways") or ["mesh"]):
             continue
@@ -409,8 +410,8 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                 continue
             for proxy in cluster.of("client"):
                 pod = cluster.get("Pod", proxy.pod, proxy.namespace)
-                one = _sidecar_of(plane, root, reading.namespace, labels_of(pod or {}))
-                if one is None or _shows(reading, one):
+                one = _sidecar_of(plane, root, proxy.namespace, labels_of(pod or {}))
+                if one is None or _shows(reading, one, proxy.namespace):
                     continue
                 egress = spec_of(one).get("egress") or []
                 yield Finding(
@@ -420,8 +421,8 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                         Fact(of(plane, one), "spec.workloadSelector.labels",
                              f"{shown(dict(scope.selector_of(one)))}, binds {cluster.name}/{proxy.pod}"),
                     ),
-                    f"add ./{reading.host} to the egress of Sidecar {namespace_of(one)}/{name_of(one)} "
-                    f"(in {plane.name})",
+                    f"add {reading.namespace}/{reading.host} to the egress of Sidecar "
+                    f"{namespace_of(one)}/{name_of(one)} (in {plane.name})",
                     state.lacking_service(cluster, reading.host), REFUSED,
                 )  # fmt: skip
             for pod in state.pods_of(reading, cluster):
@@ -453,14 +454,14 @@ def _sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, 
     return None
 
 
-def _shows(reading: Reading, one: Object) -> bool:
+def _shows(reading: Reading, one: Object, client_namespace: str) -> bool:
     egress = spec_of(one).get("egress")
     if not egress:
         return True
     ports = {port.get("port") for cluster in reading.clusters if (found := state.service_of(reading, cluster))
              for port in scope.ports(found)}  # fmt: skip
     return any(
-        scope.egress_shows(str(entry), reading.namespace, reading.namespace, reading.host)
+        scope.egress_shows(str(entry), client_namespace, reading.namespace, reading.host)
         for listener in egress
         if not (number := (listener.get("port") or {}).get("number")) or number in ports
         for entry in listener.get("hosts") or []

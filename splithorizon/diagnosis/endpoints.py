@@ -1,0 +1,319 @@
+"""What the clients of each cluster should hold of a Service and what an Envoy there holds: endpoints and weights.
+
+Expected are the ready pods of the client's own network and, for the pods of every other network, its gateways, which
+weigh as much as the pods behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+
+from splithorizon.diagnosis import scope, state
+from splithorizon.diagnosis.access import Target
+from splithorizon.diagnosis.reading.model import (
+    CLIENT,
+    GATEWAY,
+    Cluster,
+    Host,
+    Object,
+    Proxy,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.istio.info import is_address
+
+_NETWORK_VIEW = "REQUESTED_NETWORK_VIEW"
+_PAGE = "clusters"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One endpoint that a client should hold: a pod, or another network's gateway with the pods behind it."""
+
+    address: str
+    """Host and port; empty for a network of which no gateway's address is known."""
+    weight: int
+    cluster: str
+    """Of which cluster it is."""
+    is_gateway: bool = False
+    is_named: bool = False
+    """Whether the address is a host name: istiod gives Envoy an address that it resolves to."""
+
+
+@dataclass(frozen=True)
+class PortView:
+    """One port of the Service: what is expected, and what is held; ``held`` is None where Envoy does not know it."""
+
+    port: int
+    name: str
+    expected: tuple[Expected, ...]
+    held: tuple[Host, ...] | None
+    missing: tuple[Expected, ...] = ()
+    unexpected: tuple[Host, ...] = ()
+    of_another_network: tuple[Host, ...] = ()
+    """Of the unexpected ones: pods that the client cannot reach by address."""
+    weights_differ: bool = False
+    """Whether all are held, and the shares of their weights are not as expected."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether requests are lost or go one way only."""
+        return bool(self.missing or self.of_another_network)
+
+
+@dataclass(frozen=True)
+class View:
+    """What one Envoy of a cluster holds of the Service. ``proxy`` is None where none could be read: see ``unseen``."""
+
+    cluster: str
+    ports: tuple[PortView, ...]
+    proxy: str | None = None
+    picked: str = ""
+    """Which Envoy it is, and why."""
+    unseen: str = ""
+    """What could not be seen, and why."""
+    remark: str = ""
+    """Why nothing, or less, is expected."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something that is expected is not held, or a pod of another network is."""
+        return any(one.wrong for one in self.ports)
+
+
+def views(reading: Reading, target: Target) -> tuple[View, ...]:
+    """The view of each cluster, in the order of the clusters."""
+    return tuple(_view(reading, target, cluster) for cluster in reading.clusters)
+
+
+def _view(reading: Reading, target: Target, cluster: Cluster) -> View:
+    ports = _ports(reading, cluster)
+    picked = _pick(reading, target, cluster)
+    proxy = picked[0] if picked else None
+    networks = _networks(proxy) if proxy else None
+    remark = _remark(reading)
+    found = tuple(
+        _port(reading, cluster, proxy, number, name, networks if networks else None, bool(remark))
+        for number, name in ports.items()
+    )
+    if proxy is None:
+        return View(cluster.name, found, unseen=_unseen(reading, target, cluster), remark=remark)
+    if networks:
+        remark = f"it asks for endpoints of {', '.join(sorted(networks))} alone"
+    return View(cluster.name, found, f"{proxy.namespace}/{proxy.pod}", picked[1] if picked else "", remark=remark)
+
+
+def _pick(reading: Reading, target: Target, cluster: Cluster) -> tuple[Proxy, str] | None:
+    """The Envoy whose endpoints are shown, and what it is: a client, a pod of the Service, or a gateway."""
+    for proxy in cluster.of(CLIENT):
+        if _PAGE not in proxy.read:
+            continue
+        if target.client_name and _is_named(cluster, target, proxy):
+            return proxy, "the client that was named"
+        of_service = any(
+            (namespace_of(pod), name_of(pod)) == (proxy.namespace, proxy.pod) for pod in state.pods_of(reading, cluster)
+        )
+        if of_service:
+            return proxy, "a pod of the Service itself: no other pod of its namespace has a sidecar"
+        return proxy, f"a pod with a sidecar in namespace {proxy.namespace}"
+    gateways = [one for one in cluster.of(GATEWAY) if _PAGE in one.read]
+    # One without a network of its own sees all that a client sees.
+    for proxy in sorted(gateways, key=lambda one: bool(_networks(one))):
+        return proxy, "a gateway: no pod of the Service's namespace has a sidecar"
+    return None
+
+
+def _is_named(cluster: Cluster, target: Target, proxy: Proxy) -> bool:
+    if proxy.namespace != target.senders_in:
+        return False
+    if proxy.pod == target.client_name:
+        return True
+    pod, deployment = (
+        cluster.get("Pod", proxy.pod, proxy.namespace),
+        cluster.get("Deployment", target.client_name, target.senders_in),
+    )
+    if pod is None or deployment is None:
+        return False
+    return scope.matches_labels(spec_of(deployment).get("selector") or {}, labels_of(pod))
+
+
+def _networks(proxy: Proxy) -> frozenset[str]:
+    """The networks whose endpoints a proxy asks for; empty where it asks for all."""
+    text = str(proxy.metadata.get(_NETWORK_VIEW) or "")
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
+
+
+def _unseen(reading: Reading, target: Target, cluster: Cluster) -> str:
+    if not cluster.read("Pod"):
+        return f"the pods of {cluster.name} could not be read"
+    if cluster.proxies:
+        reasons = {one.reason for one in reading.unread if one.cluster == cluster.name and one.what.startswith(_PAGE)}
+        return f"no Envoy of {cluster.name} could be read: {'; '.join(sorted(reasons)) or 'no answer'}"
+    return (
+        f"no pod that runs in {target.senders_in} of {cluster.name} has a sidecar, and no gateway runs there: "
+        "what its clients hold cannot be seen"
+    )
+
+
+def _remark(reading: Reading) -> str:
+    if state.shares_nothing(reading):
+        return "the Service is headless or a name: clients resolve it by DNS, and no Envoy is sent its endpoints"
+    if state.nobody_has_a_sidecar(reading):
+        return "no pod of the Service has a sidecar: those of another network are not reached"
+    return ""
+
+
+def _ports(reading: Reading, client: Cluster) -> dict[int, str]:
+    """The TCP ports of the Service, with their names, the client's own cluster's first."""
+    found: dict[int, str] = {}
+    for cluster in (client, *(one for one in reading.clusters if one.name != client.name)):
+        for port in scope.ports(state.service_of(reading, cluster) or {}):
+            if port.get("protocol", "TCP") != "UDP":
+                found.setdefault(int(port["port"]), str(port.get("name") or ""))
+    return found
+
+
+def _port(
+    reading: Reading,
+    client: Cluster,
+    proxy: Proxy | None,
+    number: int,
+    name: str,
+    networks: frozenset[str] | None,
+    near_only: bool,
+) -> PortView:
+    wanted: tuple[Expected, ...] = ()
+    if not state.shares_nothing(reading):
+        wanted = tuple(_expected(reading, client, number, name, networks, near_only=near_only))
+    if proxy is None:
+        return PortView(number, name, wanted, None)
+    held = state.held(proxy, reading.host).get(number)
+    if held is None:
+        return PortView(number, name, wanted, None, missing=wanted)
+    known = {host.address: host for host in held}
+    unexpected = [host for address, host in known.items() if address not in {one.address for one in wanted}]
+    missing = []
+    for one in wanted:
+        if one.address in known:
+            continue
+        resolved = [
+            host for host in unexpected if one.is_named and state.may_be_named(reading, reading[one.cluster], host)
+        ]
+        if not resolved:
+            missing.append(one)
+        unexpected = [host for host in unexpected if host not in resolved]
+    return PortView(
+        number,
+        name,
+        wanted,
+        held,
+        tuple(missing),
+        tuple(unexpected),
+        tuple(host for host in unexpected if _is_pod_elsewhere(reading, client, host)),
+        not missing and not unexpected and _shares_differ(wanted, held),
+    )
+
+
+def _is_pod_elsewhere(reading: Reading, client: Cluster, host: Host) -> bool:
+    ip = host.address.rpartition(":")[0].strip("[]")
+    own = [one for one in reading.clusters if one.network == client.network]
+    others = [one for one in reading.clusters if one.network != client.network]
+    return any(ip in state.pod_addresses(reading, one) for one in others) and not any(
+        ip in state.pod_addresses(reading, one) for one in own
+    )
+
+
+def _shares_differ(wanted: tuple[Expected, ...], held: tuple[Host, ...]) -> bool:
+    total, expected = sum(host.weight for host in held), sum(one.weight for one in wanted)
+    if not total or not expected or any(one.is_named for one in wanted):
+        return False
+    weights: dict[str, int] = {}
+    for host in held:
+        weights[host.address] = weights.get(host.address, 0) + host.weight
+    return any(Fraction(weights.get(one.address, 0), total) != Fraction(one.weight, expected) for one in wanted)
+
+
+def _expected(
+    reading: Reading, client: Cluster, number: int, name: str, networks: frozenset[str] | None, *, near_only: bool
+) -> Iterator[Expected]:
+    """The endpoints of a port, weighted as istiod does: a network's gateways share the weight of its pods evenly."""
+    clusters = [one for one in reading.clusters if not networks or one.network in networks]
+    near = {one.name: _addresses(reading, one, number, name) for one in clusters if one.network == client.network}
+    far: dict[str, tuple[int, list[str], str]] = {}
+    for one in clusters:
+        pods = len(_addresses(reading, one, number, name))
+        if one.network == client.network or near_only or not pods:
+            continue
+        count, known, home = far.get(one.network, (0, [], one.name))
+        far[one.network] = (count + pods, list(dict.fromkeys([*known, *(_gateways(one) or [""])])), home)
+    unit = lcm(*(len(gateways) for _, gateways, _ in far.values())) if far else 1
+    for home, addresses in near.items():
+        yield from (Expected(address, unit, home) for address in addresses)
+    for count, gateways, home in far.values():
+        for address in gateways:
+            named = bool(address) and not is_address(address.rpartition(":")[0].strip("[]"))
+            yield Expected(address, count * unit // len(gateways), home, is_gateway=True, is_named=named)
+
+
+def _gateways(cluster: Cluster) -> list[str]:
+    """Where other networks reach a cluster's pods, as host:port: as known before, else as its Services have it."""
+    said = [
+        f"[{host}]:{state.gateway_port(one)}" if ":" in host else f"{host}:{state.gateway_port(one)}"
+        for one in state.gateway_services(cluster)
+        for host in state.addresses_of(one)
+    ]
+    return list(dict.fromkeys((*cluster.gateways, *(() if cluster.gateways else said))))
+
+
+def _addresses(reading: Reading, cluster: Cluster, number: int, name: str) -> list[str]:
+    """The ready endpoints of a port in a cluster, as host:port: pods, or what a Service without selector leads to."""
+    service = state.service_of(reading, cluster)
+    port = _same_port(service, number, name)
+    if service is not None and not spec_of(service).get("selector"):
+        return list(_of_slices(reading, cluster, service, port))
+    if port is None:
+        others = (_same_port(state.service_of(reading, one), number, name) for one in reading.clusters)
+        port = next((one for one in others if one), None)
+    target = (port or {}).get("targetPort", (port or {}).get("port", number))
+    found = []
+    for pod in state.pods_of(reading, cluster):
+        ip = str((pod.get("status") or {}).get("podIP") or "")
+        at = target if isinstance(target, int) else _named_port(pod, str(target))
+        if ip and at and scope.is_ready(pod):
+            found.append(f"[{ip}]:{at}" if ":" in ip else f"{ip}:{at}")
+    return found
+
+
+def _same_port(service: Object | None, number: int, name: str) -> Mapping[str, object] | None:
+    ports = scope.ports(service or {})
+    alike = [one for one in ports if one.get("port") == number] or [one for one in ports if one.get("name") == name]
+    return alike[0] if alike else None
+
+
+def _named_port(pod: Object, name: str) -> int:
+    for container in [one for key in ("containers", "initContainers") for one in spec_of(pod).get(key) or []]:
+        for port in container.get("ports") or []:
+            if port.get("name") == name:
+                return int(port["containerPort"])
+    return 0
+
+
+def _of_slices(reading: Reading, cluster: Cluster, service: Object, port: Mapping[str, object] | None) -> Iterator[str]:
+    for one in cluster.all("EndpointSlice", reading.namespace):
+        if labels_of(one).get("kubernetes.io/service-name") != name_of(service):
+            continue
+        numbers = [
+            known.get("port")
+            for known in one.get("ports") or []
+            if str(known.get("name") or "") == str((port or {}).get("name") or "")
+        ]
+        for endpoint in one.get("endpoints") or []:
+            if (endpoint.get("conditions") or {}).get("ready", True):
+                for ip in endpoint.get("addresses") or []:
+                    yield from (f"[{ip}]:{at}" if ":" in ip else f"{ip}:{at}" for at in numbers)
