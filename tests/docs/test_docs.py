@@ -68,7 +68,7 @@ def broken_links(path: Path) -> Iterator[str]:
 
 
 def our_options(text: str) -> set[str]:
-    """The options of pytest that a page names, alone or in a command line of pytest."""
+    """The options of pytest and of our own commands that a page names, alone or in a command line of pytest."""
     spans = [span for span in _SPAN.findall(_FENCE.sub("", text)) if span.startswith(("--", "pytest"))]
     lines = [line for line in shell_lines(text) if re.match(r"(\S*/)?pytest ", line)]
     return {option for part in [*spans, *lines] for option in _OPTION.findall(part)}
@@ -76,15 +76,14 @@ def our_options(text: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def known_options() -> set[str]:
-    shown = subprocess.run(
-        [sys.executable, "-m", "pytest", "--help"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return set(_OPTION.findall(shown.stdout))
+    commands = (["pytest", "--help"], ["splithorizon.cli", "diagnose", "--help"])
+    shown = [
+        subprocess.run(
+            [sys.executable, "-m", *command], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
+        )
+        for command in commands
+    ]
+    return {option for one in shown for option in _OPTION.findall(one.stdout)}
 
 
 @pytest.fixture(scope="module")
