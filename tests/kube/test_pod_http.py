@@ -39,6 +39,24 @@ def test_an_answer_is_read_to_its_end(
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"abcde"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n", b"0\r\n\r\n"),
+        # What looks like a last chunk is within one.
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\nabcde0\r\n\r\n", b"\r\n0\r\n\r\n"),
+    ],
+    ids=["by its length", "by its last chunk", "a chunk like the last"],
+)
+def test_an_answer_that_is_whole_is_not_read_further(api: SmallApi, kube: Kube, answer: tuple[bytes, ...]) -> None:
+    frames = [(0, PORT), (1, PORT), *((0, piece) for piece in answer), (1, b"whoever reads this is told")]
+    api.frames = list(frames)
+    with kube.port_forward("sleep-1", "sample", 15000, within=10) as stream:
+        status, body = pod_http.get(stream, "/stats", limit=1000)
+    assert (status, body[:5]) == (200, b"abcde")
+
+
+@pytest.mark.parametrize(
     ("answer", "told"),
     [
         (b"", "is no HTTP"),
