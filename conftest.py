@@ -4,11 +4,11 @@ from __future__ import annotations
 
 pytest_plugins = [
     "fixtures.behaviours",
-    "fixtures.claims",
     "fixtures.lab",
     "fixtures.options",
     "fixtures.selection",
     "fixtures.lifecycle",
+    "fixtures.claims",
     "fixtures.reporting",
     "fixtures.topology",
     "fixtures.mesh",

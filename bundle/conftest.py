@@ -4,10 +4,10 @@ from __future__ import annotations
 
 pytest_plugins = [
     "fixtures.behaviours",
-    "fixtures.claims",
     "fixtures.options",
     "fixtures.selection",
     "fixtures.lifecycle",
+    "fixtures.claims",
     "fixtures.reporting",
     "fixtures.topology",
     "fixtures.mesh",
