@@ -12,7 +12,8 @@ from pathlib import Path
 
 import splithorizon
 from splithorizon.base import paths
-from splithorizon.run import catalogue, config_file
+from splithorizon.istio.names import SYSTEM_NAMESPACE
+from splithorizon.run import catalogue, config_file, rbac
 from splithorizon.run.catalogue import Behaviour, Profile
 from splithorizon.run.option_table import KEEP_CLUSTER, OPTIONS, Option
 
@@ -28,7 +29,8 @@ _OF_SWEEP = tuple(
 _OF_DIAGNOSE = tuple(
     option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "revision"}
 )
-_COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, "list", "completion")
+_RBAC = "rbac"
+_COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, _RBAC, "list", "completion")
 _SHELLS = ("bash", "zsh")
 
 
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if asked.command == _DIAGNOSE:
             return _diagnose(asked)
+        if asked.command == _RBAC:
+            return _rbac(asked)
         return _list(asked.profile, as_json=asked.json)
     except BrokenPipeError:
         # Whoever reads has seen enough, as head has; Python flushes once more at its end.
@@ -163,6 +167,22 @@ def _list(profiles: str | None, *, as_json: bool) -> int:
     return 0
 
 
+def _rbac(asked: argparse.Namespace) -> int:
+    subject = rbac.Subject()
+    if asked.user or asked.group:
+        subject = rbac.Subject("User" if asked.user else "Group", asked.user or asked.group)
+    elif asked.service_account:
+        namespace, _, name = asked.service_account.partition("/")
+        if not namespace or not name:
+            message = f"--service-account {asked.service_account}: its namespace and name are needed, NAMESPACE/NAME"
+            print(f"{PROGRAM} {_RBAC}: {message}", file=sys.stderr)
+            return _MISUSED
+        subject = rbac.Subject(name=name, namespace=namespace)
+    roles = rbac.printed(system_namespace=asked.system_namespace, subject=subject, disruption=asked.allow_disruption)
+    print(roles, end="")
+    return 0
+
+
 def _as_json(one: Behaviour) -> dict[str, object]:
     return {
         "behaviour": one.name,
@@ -215,6 +235,17 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list the behaviours with claim, profile and faults")
     listing.add_argument("--profile", metavar="NAMES", help=f"only those of {', '.join(Profile)}")
     listing.add_argument("--json", action="store_true", help="as JSON")
+    roles = commands.add_parser(
+        _RBAC,
+        help="print the roles that a run needs, for kubectl apply",
+        description="Print the roles that a run needs in each cluster, with their bindings, for kubectl apply -f -.",
+    )
+    roles.add_argument("--allow-disruption", action="store_true", help="with the rights of --allow-disruption")
+    roles.add_argument("--system-namespace", metavar="NAME", default=SYSTEM_NAMESPACE, help="istiod's namespace")
+    whom = roles.add_mutually_exclusive_group()
+    whom.add_argument("--user", metavar="NAME", help="bind them to a user")
+    whom.add_argument("--group", metavar="NAME", help="bind them to a group")
+    whom.add_argument("--service-account", metavar="NAMESPACE/NAME", help="bind them to a ServiceAccount")
     completion = commands.add_parser(
         "completion",
         help="print a completion script for a shell",
@@ -261,6 +292,7 @@ def _completion(shell: str) -> str:
         command: " ".join([*(option.flag for option in options), *own.get(command, []), "--help"])
         for command, options in every.items()
     }
+    words |= {_RBAC: "--allow-disruption --system-namespace --user --group --service-account --help"}
     words |= {"list": "--profile --json --help", "completion": " ".join(_SHELLS)}
     paths_of = "|".join(
         sorted({option.flag for options in every.values() for option in options if option.type is Path})

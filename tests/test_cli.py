@@ -64,7 +64,9 @@ def test_help_names_every_command_and_option(words: list[str], capsys: pytest.Ca
         assert "--kubeconfig-remote" in said
     else:
         assert [
-            name for name in ("verify", "sweep", "diagnose", "list", "completion") if f"\n    {name}" not in said
+            name
+            for name in ("verify", "sweep", "diagnose", "rbac", "list", "completion")
+            if f"\n    {name}" not in said
         ] == []
 
 
@@ -209,7 +211,7 @@ def test_a_sweep_without_contexts_removes_what_dead_runs_left_here(tmp_path: Pat
 
 OFFERED = {
     "splithorizon ver": ["verify"],
-    "splithorizon ": ["verify", "sweep", "diagnose", "list", "completion", "--help", "--version"],
+    "splithorizon ": ["verify", "sweep", "diagnose", "rbac", "list", "completion", "--help", "--version"],
     "splithorizon diagnose a,b --s": ["--service"],
     "splithorizon verify a,b --prof": ["--profile"],
     "splithorizon verify a,b --profile c": ["core", "cleanup"],

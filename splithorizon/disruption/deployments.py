@@ -81,8 +81,10 @@ class DisruptedDeployment:
     def _raise_autoscaler(self, replicas: int) -> None:
         """Let a HorizontalPodAutoscaler want as many pods: it would delete those above its bounds.
 
-        It ignores a Deployment that has 0 replicas.
+        It ignores a Deployment that has 0 replicas. The run's own Deployments have none.
         """
+        if self.namespace == self.experiment.mesh.info.namespace:
+            return
         for scaler in self.kube.list("HorizontalPodAutoscaler", self.namespace) if replicas else ():
             spec = scaler["spec"]
             if (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]) == ("Deployment", self.name):

@@ -16,6 +16,7 @@ from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL, config_map_of
 from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
+from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 
 _GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
@@ -25,6 +26,7 @@ _VERSION_LABEL = "app.kubernetes.io/version"
 _INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
 # Of a digest: as many characters as tell images apart, behind "sha256:".
 _DIGEST_SHOWN = 19
+_FORBIDDEN = 403
 
 
 @dataclass(frozen=True)
@@ -202,15 +204,18 @@ def _id_in_remote_secret(watched: Kube, watching: Kube, istiod: _Istiod) -> str:
     """The data key of the remote secret that leads to the watched cluster; empty where there is none.
 
     It is the one that the cluster's injection webhooks name, or its running proxies. Where no data key has that id, it
-    is the one whose CA is the cluster's own: CAs change, and several clusters may have one.
+    is the one whose CA is the cluster's own: CAs change, and several clusters may have one. Where this user may not
+    read secrets, only the first two are left.
     """
-    secrets = watching.list("Secret", istiod.namespace, "istio/multiCluster=true")
+    secrets = watching.list_if_allowed("Secret", istiod.namespace, "istio/multiCluster=true")
+    known = [_injected_id(watched, istiod.revision), *_ids_of_proxies(watched, istiod.namespace)]
+    if secrets is None:
+        return next(filter(None, known), "")
     keys = [id_ for secret in secrets for id_ in secret.get("data") or {}]
-    for named in (_injected_id(watched, istiod.revision), *_ids_of_proxies(watched, istiod.namespace)):
+    for named in known:
         if named in keys:
             return named
-    own = (watched.get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
-    authority = own.get("ca.crt", "").strip()
+    authority = _authority(watched)
     return next((id_ for id_, ca in _remote_authorities(secrets) if ca == authority), "")
 
 
@@ -222,6 +227,17 @@ def _ids_of_proxies(watched: Kube, system_namespace: str) -> Iterator[str]:
             for one in container.get("env") or []:
                 if one.get("name") == "ISTIO_META_CLUSTER_ID" and one.get("value"):
                     yield str(one["value"])
+
+
+def _authority(watched: Kube) -> str:
+    """The CA of a cluster's API server; empty where this user may not read it."""
+    try:
+        own = (watched.get("ConfigMap", "kube-root-ca.crt", "kube-system") or {}).get("data", {})
+    except Refused as refused:
+        if refused.status != _FORBIDDEN:
+            raise
+        return ""
+    return str(own.get("ca.crt", "")).strip()
 
 
 def _remote_authorities(secrets: list[Object]) -> Iterator[tuple[str, str]]:
@@ -286,7 +302,7 @@ def _target_port(service: Object) -> int:
 def gateway_addresses(kube: Kube, services: Sequence[Object]) -> tuple[Address, ...]:
     """Where other networks reach the gateways of a network, each address once."""
     asked = any(_node_selector(service) is not None for service in services)
-    nodes = kube.list("Node") if asked else []
+    nodes = (kube.list_if_allowed("Node") or []) if asked else []
     return tuple(dict.fromkeys(address for service in services for address in addresses(service, nodes)))
 
 
@@ -344,7 +360,7 @@ def _selector(labels: Mapping[str, str]) -> str:
 
 def _pod_subnet(kube: Kube) -> str:
     """The first node's; empty where the cluster's network gives nodes none."""
-    nodes = kube.list("Node")
+    nodes = kube.list_if_allowed("Node") or []
     return str(nodes[0]["spec"].get("podCIDR", "")) if nodes else ""
 
 

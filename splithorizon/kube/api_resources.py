@@ -49,6 +49,12 @@ def path_of(kind: str, namespace: str | None, name: str = "", *, api: str = "") 
     return "/".join([*parts, _plural(kind), *([name] if name else [])])
 
 
+def resource_of(kind: str) -> tuple[str, str]:
+    """The API group of a kind, empty for the core's, and the name of its resource; raises KeyError if unknown."""
+    group, _, _ = _API_OF[kind].rpartition("/")
+    return group, _plural(kind)
+
+
 def _plural(kind: str) -> str:
     word = kind.lower()
     if word.endswith("y") and word[-2] not in "aeiou":

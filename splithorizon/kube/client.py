@@ -24,6 +24,7 @@ _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 # A namespace or kind that does not exist yet; a webhook that does not answer; an API server that starts.
 _RETRIABLE = frozenset({404, 500, 503})
+_FORBIDDEN = 403
 
 
 class NotAdmitted(Refused, NotYet):
@@ -82,6 +83,15 @@ class Kube:
         given = [(name, selector) for name, selector in query if selector]
         items: Objects = self._object("GET", path_of(kind, namespace), query=given)["items"]
         return items
+
+    def list_if_allowed(self, kind: str, namespace: str | None = None, labels: str = "") -> Objects | None:
+        """Read objects as ``list`` does; None where this user may not."""
+        try:
+            return self.list(kind, namespace, labels)
+        except Refused as refused:
+            if refused.status == _FORBIDDEN:
+                return None
+            raise
 
     def apply(
         self,
@@ -203,6 +213,10 @@ class Kube:
     def read(self, path: str, query: Sequence[tuple[str, str]] = (), *, limit: int, within: float) -> bytes:
         """Read any path, at most ``limit`` bytes and for at most ``within`` seconds; raises TooLarge beyond that."""
         return self._server.read(path, query=query, limit=limit, within=within)
+
+    def post(self, path: str, body: Object) -> Object:
+        """Send an object that only asks something, such as a review of rights: the API server stores nothing of it."""
+        return self._object("POST", path, body=body)
 
     def status_for(self, token: str, path: str, *, within: float) -> int:
         """The HTTP status by which the API server answers a bearer token that asks for a path; 0 for no answer."""

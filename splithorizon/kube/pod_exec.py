@@ -12,6 +12,11 @@ from splithorizon.kube import api_websocket
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 _STREAMS = (("stdout", "true"), ("stderr", "true"))
+_FORBIDDEN = 403
+
+
+class NotPermitted(EnvironmentBroke):
+    """The user may not run commands in that pod."""
 
 
 def run(
@@ -25,9 +30,9 @@ def run(
 ) -> tuple[str, str, int]:
     """Run the command in ``query``; return its standard output, standard error and exit status.
 
-    ``what`` names the command in errors. Raises EnvironmentBroke if it cannot be run, the stream is cut off, it prints
-    more than ``limit`` bytes, or it does not end within ``within`` seconds. It then goes on in the container, because
-    Kubernetes cannot stop it.
+    ``what`` names the command in errors. Raises NotPermitted if the user may not run it, and EnvironmentBroke if it
+    cannot be run, the stream is cut off, it prints more than ``limit`` bytes, or it does not end within ``within``
+    seconds. It then goes on in the container, because Kubernetes cannot stop it.
     """
     import websocket
 
@@ -49,7 +54,8 @@ def run(
         raise EnvironmentBroke(f"{what} did not end within {within:g} s", seen=seen) from None
     except (websocket.WebSocketException, OSError) as error:
         if not channels[_STATUS]:
-            raise EnvironmentBroke(f"{what} could not be run", seen=api_websocket.reason(error)) from None
+            broke = NotPermitted if getattr(error, "status_code", 0) == _FORBIDDEN else EnvironmentBroke
+            raise broke(f"{what} could not be run", seen=api_websocket.reason(error)) from None
     status = _exit_status(bytes(channels[_STATUS]), what)
     stdout, stderr = (channels[channel].decode(errors="replace") for channel in (_STDOUT, _STDERR))
     return stdout, stderr, status

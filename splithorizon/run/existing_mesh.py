@@ -20,6 +20,7 @@ from splithorizon.kube import kubeconfig, manifests
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, NotAdmitted, Object
 from splithorizon.kube.rollout import await_rollout
+from splithorizon.run import permissions
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -44,9 +45,13 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
         progress.say(line)
     namespace = f"splithorizon-{run_id}".lower()
     with progress.step("looked at the mesh"):
+        allow = options.allow_disruption
+        permissions.require_readable(kubes, contexts, allow_disruption=allow, say=progress.say)
         info = discover.read_mesh(
             kubes, contexts, namespace=namespace, revision=options.revision, plan=options.topology
         )
+        denied = permissions.check(kubes, info, allow_disruption=allow, say=progress.say)
+        info = replace(info, not_claimed={**info.not_claimed, **denied})
     for line in describe(info):
         progress.say(line)
     # Who keeps a namespace wants to come back to it, whenever that is.

@@ -71,7 +71,7 @@ def images_for(kube: Kube, version: str, hub: str | None) -> dict[str, str]:
     published = manifests.images(_documents(version))
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
-    held = [image for node in kube.list("Node") for image in node["status"].get("images", [])]
+    held = [image for node in kube.list_if_allowed("Node") or [] for image in node["status"].get("images", [])]
     tagged = [name for image in held for name in image["names"] if "@" not in name]
     return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
 

@@ -16,6 +16,7 @@ from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.undo import undo_log
+from tests.support import user_rights
 from tests.support.existing_mesh import TwoClusters, follow_remote_secret, installed_mesh
 from tests.support.mesh_info import mesh_info
 from tests.support.snapshots import GONE, Made, differences, snapshot, without_pods
@@ -199,6 +200,10 @@ def test_a_disruption_changes_these_fields_alone_and_its_undo_leaves_every_objec
     case = CASES[name]
     with lab(tmp_path, case.mode, owned=owned) as found:
         before = snapshot(found.clusters)
+        if not owned:
+            # With the rights that the suite asks for, and no more.
+            for api in found.clusters.apis.values():
+                api.denies = user_rights.denies(system_namespace="istio-system", disruption=True)
         case.act(found.disruption)
         assert changed(differences(before, snapshot(found.clusters))) == case.effect
         found.undo.close()

@@ -64,6 +64,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.disruption.workloads": "tests/disruption/test_changes_and_undos.py",
     "splithorizon.istio.service_addresses": "tests/traffic/test_istiod.py",
     "splithorizon.istio.workload_certificate": "tests/mesh/test_security.py",
+    "splithorizon.kube.access_review": "tests/run/test_permissions.py",
     "splithorizon.kube.api_resources": "tests/kube/test_client.py",
     "splithorizon.kube.api_server": "tests/kube/test_client.py",
     "splithorizon.kube.api_websocket": "tests/kube/test_client.py and test_port_forward.py",

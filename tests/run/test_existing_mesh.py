@@ -17,6 +17,7 @@ from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.undo import mesh_lease
 from splithorizon.undo.ownership import Scope
+from tests.support import user_rights
 from tests.support.existing_mesh import SYSTEM, TwoClusters, two_clusters
 from tests.support.small_api import Failure
 
@@ -65,6 +66,24 @@ def test_each_context_is_said_with_its_servers_address_before_the_first_write(
         (line,) = [line for line in found.lines if f"{role}: context {context} leads to {mesh.apis[role].url}" in line]
         assert found.written_before[line] == 0
     assert mesh.primary.requests("POST", "leases"), found.broken
+
+
+def test_the_printed_roles_are_enough_for_all_that_a_run_makes_and_removes(mesh: TwoClusters, tmp_path: Path) -> None:
+    for api in mesh.apis.values():
+        api.denies = user_rights.denies(system_namespace=SYSTEM)
+    found = Visit(mesh, tmp_path)
+    assert "HTTP 403" not in found.broken
+    assert mesh.primary.requests("PATCH", "deployments/sleep")
+    found.undo.close()
+    assert [one["metadata"]["name"] for one in mesh.primary.kept("Namespace")] == ["kube-system", SYSTEM]
+
+
+def test_a_run_without_a_needed_right_creates_nothing(mesh: TwoClusters, tmp_path: Path) -> None:
+    mesh.remote.denies = user_rights.without("namespaces", verbs=("create",))
+    journal = Journal.open("refused", tmp_path)
+    with ExitStack() as undo, pytest.raises(UsageProblem, match=r"west: create namespaces in all namespaces"):
+        prepare(options(mesh), journal, undo, Progress(print), run_id="refused")
+    assert [path for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"] == []
 
 
 def test_our_namespaces_say_whose_they_are_and_until_when(mesh: TwoClusters, tmp_path: Path) -> None:

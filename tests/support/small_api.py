@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,7 +62,8 @@ class SmallApi(ThreadingHTTPServer):
     With ``versioned`` every object has a uid and a resourceVersion, as in a real API server, and preconditions count.
     ``now`` is its clock, as a POSIX time; this machine's where it is None. ``execute`` runs a command in a pod: it gets
     the pod's path and the arguments, and returns the standard output. ``controllers`` are called after each write, with
-    the mutex held; ``admit`` completes an object that is only asked for (``dryRun``).
+    the mutex held; ``admit`` completes an object that is only asked for (``dryRun``). ``denies`` is what this user
+    may not do, by the attributes of a review of rights; ``reviewed`` keeps the reviews, and ``asked`` has none of them.
     """
 
     daemon_threads = True
@@ -77,6 +78,8 @@ class SmallApi(ThreadingHTTPServer):
         self.execute: Callable[[str, list[str]], str] | None = None
         self.controllers: list[Callable[[], None]] = []
         self.admit: Callable[[dict[str, Any]], None] = lambda _: None
+        self.denies: Callable[[dict[str, str]], bool] = lambda _: False
+        self.reviewed: list[dict[str, str]] = []
         self.versioned = False
         self.now: float | None = None
         self.mutex = threading.Lock()
@@ -131,12 +134,16 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         query = parse_qs(parts.query)
-        self.server.asked.append((self.command, parts.path, query, dict(self.headers), body))
+        if not parts.path.endswith("/selfsubjectaccessreviews"):
+            self.server.asked.append((self.command, parts.path, query, dict(self.headers), body))
         failure = next((one for one in self.server.failures if one.meets(self.command, parts.path)), None)
+        denied = self.server.denies(attributes_of(self.command, parts.path, query))
         if failure and failure.how == "lost":
             self._hang_up()
         elif failure and isinstance(failure.how, int):
             self._refuse(failure.how, "as the test has it")
+        elif denied:
+            self._refuse(403, f"this user may not {self.command} {parts.path}")
         elif parts.path in self.server.answers:
             self._answer(*self.server.answers[parts.path])
         elif self.headers.get("Upgrade", "").lower() == "websocket":
@@ -155,6 +162,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = _handle
 
     def _act(self, path: str, query: dict[str, list[str]], content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path.endswith("/selfsubjectaccessreviews"):
+            attributes: dict[str, str] = next(iter(content["spec"].values()))
+            self.server.reviewed.append(attributes)
+            return 201, {**content, "status": {"allowed": not self.server.denies(attributes)}}
         if self.command == "POST":
             return self._create(path, content)
         if self.command == "PATCH":
@@ -267,6 +278,23 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _no(status: int, message: str) -> tuple[int, dict[str, Any]]:
     return status, {"kind": "Status", "message": message, "code": status}
+
+
+def attributes_of(method: str, path: str, query: Mapping[str, list[str]]) -> dict[str, str]:
+    """A request as the authorizers of an API server see it."""
+    parts = path.strip("/").split("/")
+    if parts[0] not in ("api", "apis") or len(parts) < 3:
+        return {"verb": method.lower(), "path": path}
+    group, rest = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
+    if not rest:
+        return {"verb": method.lower(), "path": path}
+    namespace = rest[1] if rest[0] == "namespaces" and len(rest) > 2 else ""
+    resource, *others = rest[2:] if namespace else rest
+    verb = {"GET": "get" if others else "list", "POST": "create"}.get(method, method.lower())
+    subresource = {"subresource": others[1]} if len(others) > 1 else {}
+    if "watch" in query:
+        verb = "watch"
+    return {"verb": verb, "group": group, "resource": resource, "namespace": namespace, **subresource}
 
 
 def _is_in(kept: dict[str, Any], namespace: str | None) -> bool:

@@ -1,0 +1,172 @@
+"""Asks for all rights of a run at once, before anything is created: what is missing prevents it, or limits it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from splithorizon.base import parallel
+from splithorizon.base.errors import UsageProblem
+from splithorizon.istio.info import MeshInfo
+from splithorizon.istio.names import SYSTEM_NAMESPACE
+from splithorizon.kube.access_review import Access, CannotAsk, is_allowed
+from splithorizon.kube.api_server import Refused
+from splithorizon.kube.client import Kube
+from splithorizon.run import rights
+from splithorizon.run.rights import Clusters, Part, Right, Scope
+
+ROLE_COMMAND = "splithorizon rbac"
+# Requests to one API server at a time: no burden, and fewer than the client library keeps connections.
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A right that the user of one context does not have: ``verb`` of it, in a namespace, or in all without one."""
+
+    context: str
+    right: Right
+    verb: str
+    namespace: str
+
+    def __str__(self) -> str:
+        """As it stands in a list."""
+        return f"{self.verb} {_what(self.right)} in {self.namespace or 'all namespaces'}: {self.right.purpose}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cluster as rights are asked for in it: its API, the context's name and the namespaces of each scope."""
+
+    kube: Kube
+    context: str
+    namespaces: Mapping[Scope, tuple[str, ...]]
+    runs_istiod: bool
+
+
+def require_readable(
+    kubes: Mapping[str, Kube], contexts: Mapping[str, str], *, allow_disruption: bool, say: Callable[[str], None]
+) -> None:
+    """Ask for the rights by which a mesh is found. Raises UsageProblem with all that is missing where one of them is.
+
+    istiod's namespace is not known then: the other rights are asked for in Istio's usual one.
+    """
+    first, *_ = kubes
+    unknown = {Scope.OWN: ("splithorizon",), Scope.SYSTEM: (SYSTEM_NAMESPACE,), Scope.GATEWAYS: (SYSTEM_NAMESPACE,)}
+    places = [Place(kube, contexts[name], unknown, name == first) for name, kube in kubes.items()]
+    wanted = rights.needed(allow_disruption=allow_disruption)
+    to_find = [right for right in wanted if right.prevents and right.scopes == (Scope.CLUSTER,)]
+    if _missing(places, to_find, say):
+        _refuse(_missing(places, wanted, lambda _: None))
+
+
+def check(
+    kubes: Mapping[str, Kube], info: MeshInfo, *, allow_disruption: bool, say: Callable[[str], None]
+) -> dict[str, str]:
+    """Ask for all rights in every cluster; the behaviours that missing ones leave out, each with the reason.
+
+    What else goes without them is said. Raises UsageProblem where a run is not possible.
+    """
+    places = [_place(kubes[name], info, name) for name in kubes]
+    missing = _missing(places, rights.needed(allow_disruption=allow_disruption), say)
+    _refuse(missing)
+    for line in dict.fromkeys(f"{one.context}: may not {one}: {one.right.without}" for one in _noted(missing)):
+        say(line)
+    return limited(missing)
+
+
+def limited(missing: Iterable[Missing]) -> dict[str, str]:
+    """The behaviours that missing rights leave out, each with the reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in missing:
+        for behaviour in one.right.limits:
+            where = f"in {one.namespace}" if one.namespace else "in all namespaces"
+            reasons.setdefault(behaviour, []).append(
+                f"the user of context {one.context} may not {one.verb} {_what(one.right)} {where}"
+            )
+    return {name: f"{'; '.join(dict.fromkeys(said))} (see `{ROLE_COMMAND}`)" for name, said in reasons.items()}
+
+
+def _noted(missing: Iterable[Missing]) -> list[Missing]:
+    """One missing right of each kind whose lack leaves nothing out; of the diagnosis one alone, for all of it."""
+    found: dict[tuple[str, str], Missing] = {}
+    for one in missing:
+        if one.right.without:
+            found.setdefault((one.context, one.right.without), one)
+    return list(found.values())
+
+
+def _refuse(missing: list[Missing]) -> None:
+    preventing = [one for one in missing if one.right.prevents]
+    if not preventing:
+        return
+    limiting = [one for one in missing if one.right.limits]
+    disruptive = any(one.right.part is Part.DISRUPTION for one in preventing)
+    lines = [f"the users of --contexts lack {len(preventing)} rights, without which a run is not possible:"]
+    lines += [f"  {one.context}: {one}" for one in preventing]
+    if limiting:
+        lines.append(f"and {len(limiting)} more, without which a part is not claimed:")
+        lines += [f"  {one.context}: {one}" for one in limiting]
+    command = f"{ROLE_COMMAND}{' --allow-disruption' if disruptive else ''}"
+    lines.append(f"`{command}` prints the roles that would do, for `kubectl apply -f -`. Nothing was created.")
+    raise UsageProblem("\n".join(lines))
+
+
+def _missing(places: Iterable[Place], wanted: Iterable[Right], say: Callable[[str], None]) -> list[Missing]:
+    by_context = {place.context: place for place in places}
+    found = parallel.for_each(by_context, lambda context: _missing_in(by_context[context], tuple(wanted), say))
+    return [one for context in by_context for one in found[context]]
+
+
+def _missing_in(place: Place, wanted: tuple[Right, ...], say: Callable[[str], None]) -> list[Missing]:
+    minor = _minor_version(place.kube)
+    asked = [
+        (Missing(place.context, right, verb, namespace), _access(right, verb, namespace))
+        for right in wanted
+        if (right.clusters is Clusters.ALL or place.runs_istiod) and right.since <= minor
+        for namespace in rights.namespaces_of(right, place.namespaces)
+        for verb in right.verbs
+    ]
+    accesses = list(dict.fromkeys(access for _, access in asked))
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            allowed = dict(zip(accesses, pool.map(partial(is_allowed, place.kube), accesses), strict=True))
+    except CannotAsk as why:
+        say(f"{place.context}: this user may not ask for its rights ({why}): a missing one shows where it is needed")
+        return []
+    return [missing for missing, access in asked if not allowed[access]]
+
+
+def _access(right: Right, verb: str, namespace: str) -> Access:
+    if right.is_path:
+        return Access(verb, path=right.resource)
+    return Access(verb, right.resource, right.group, namespace)
+
+
+def _what(right: Right) -> str:
+    return f"{right.resource}.{right.group}" if right.group else right.resource
+
+
+def _minor_version(kube: Kube) -> int:
+    """The minor version of Kubernetes; the newest of all where this user may not read it, or it is no number."""
+    with suppress(Refused, ValueError, KeyError, TypeError):
+        found = re.match(r"v?\d+\.(\d+)", str(json.loads(kube.request("/version"))["gitVersion"]))
+        if found:
+            return int(found[1])
+    return 1_000
+
+
+def _place(kube: Kube, info: MeshInfo, name: str) -> Place:
+    cluster = info.clusters[name]
+    gateways = tuple(dict.fromkeys(pods.namespace for pods in cluster.gateway_pods))
+    namespaces = {
+        Scope.OWN: (info.namespace,),
+        Scope.SYSTEM: (cluster.system_namespace,),
+        Scope.GATEWAYS: gateways or (cluster.system_namespace,),
+    }
+    return Place(kube, cluster.context, namespaces, cluster in info.config_clusters)
