@@ -41,6 +41,11 @@ GATEWAY_SOURCES_LIMITED = _new(
     "the gateway's Service admits some source addresses only (loadBalancerSourceRanges)",
 )
 
+GATEWAY_VIEW_WRONG = _new(
+    "gateway-view-wrong",
+    "the gateway asks istiod for other networks' endpoints and not for its own's (ISTIO_META_REQUESTED_NETWORK_VIEW)",
+)
+
 # The Service.
 
 SERVICE_ABSENT = _new(
@@ -102,6 +107,10 @@ SIDECAR_HIDES_PORT = _new(
     "sidecar-hides-port",
     "a Sidecar resource binds the service's pods, and its ingress leaves out their port",
 )
+SIDECAR_LEADS_ELSEWHERE = _new(
+    "sidecar-leads-elsewhere",
+    "a Sidecar resource binds the service's pods, and its ingress leads to a port at which the application is not",
+)
 RULE_CHANGES_TLS = _new(
     "rule-changes-tls",
     "a DestinationRule has clients speak no mutual TLS to the service: a gateway passes nothing else on",
@@ -140,6 +149,11 @@ TOKEN_DEMANDED = _new(
 )
 
 # What breaks the next pod.
+
+REVISION_WITHOUT_WEBHOOK = _new(
+    "revision-without-webhook",
+    "the namespace or pod asks for the sidecar of a revision or tag for which there is no injection webhook",
+)
 
 WEBHOOK_LEADS_NOWHERE = _new(
     "webhook-leads-nowhere",

@@ -20,6 +20,7 @@ from tests.support.small_api import SmallApi, small_api
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.the-reader.token"
 PORT = b"\x98\x3a"
+_PARTS = {"certificate_chain": b"its chain", "private_key": b"its key", "trusted_ca": b"its roots"}
 TARGET = Target("sample", "helloworld", ("echo",), "app=sleep")
 
 
@@ -121,6 +122,34 @@ def test_a_remote_secret_is_read_without_its_credential(two: Two) -> None:
     assert TOKEN.encode() not in reading.to_json()
     asked = [headers["Authorization"] for *_, headers, _ in two.apis["remote"].asked if "Authorization" in headers]
     assert f"Bearer {TOKEN}" in asked, "the far API server was asked with it"
+
+
+def test_a_token_is_tried_on_everything_that_istiod_watches(two: Two) -> None:
+    forbidden = json.dumps({"message": "no, not for you"}).encode()
+    two.apis["remote"].answers[path_of("EndpointSlice", None)] = (403, forbidden)
+    (secret,) = two.read()["primary"].secrets
+    assert (secret.answer, secret.refused) == (403, "endpointslices")
+
+
+def test_of_a_token_that_is_good_for_nothing_no_resource_is_named(two: Two) -> None:
+    two.apis["remote"].answers[path_of("Pod", None)] = (401, b"{}")
+    (secret,) = two.read()["primary"].secrets
+    assert (secret.answer, secret.refused) == (401, "")
+
+
+def test_a_proxys_certificates_are_read_and_its_key_is_not(two: Two) -> None:
+    inline = {name: {"inline_bytes": base64.b64encode(text).decode()} for name, text in _PARTS.items()}
+    served = {
+        "name": "default",
+        "secret": {"tls_certificate": {name: inline[name] for name in _PARTS if name != "trusted_ca"}},
+    }
+    root = {"name": "ROOTCA", "secret": {"validation_context": {"trusted_ca": inline["trusted_ca"]}}}
+    answer(two.apis["remote"], json.dumps({"configs": [served, root]}).encode())
+    reading = two.read()
+    (client,) = reading["remote"].of(CLIENT)
+    assert (client.certificate, client.trusted) == ("its chain", "its roots")
+    assert b"its key" not in reading.to_json()
+    assert "secrets" not in reading["remote"].of(GATEWAY)[0].read
 
 
 def test_what_is_forbidden_is_listed_and_the_rest_is_read(two: Two) -> None:

@@ -94,6 +94,10 @@ class Proxy:
     listeners: tuple[Object, ...] = ()
     listening: Mapping[int, str] = field(default_factory=dict)
     rejected: tuple[Object, ...] = ()
+    certificate: str = ""
+    """Its own certificate and those that came with it, in PEM; no key."""
+    trusted: str = ""
+    """The roots that it trusts, in PEM."""
     log: tuple[LogCount, ...] = ()
     read: tuple[str, ...] = ()
     """Which of its pages were read: a page that is absent here says nothing by being empty."""
@@ -124,6 +128,8 @@ class RemoteSecret:
     """Name of the cluster whose API server it leads to, as far as its CA shows."""
     answer: int = 0
     """HTTP status by which that API server answers its token; 0 where it was not asked."""
+    refused: str = ""
+    """The first resource whose list it refuses, where it does not refuse them all; empty where it refuses none."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ _PAGE = "250"
 # Of one kind; what lies behind it is reported as unread.
 _PAGES = 8
 _NOT_SERVED = 404
+_OK = 200
+_REFUSED = (401, 403)
+# What istiod lists and watches of every cluster before it counts as synced.
+_WATCHED = ("Pod", "Service", "EndpointSlice", "Namespace", "Node")
 
 ISTIO_KINDS = (
     "DestinationRule", "VirtualService", "Sidecar", "EnvoyFilter", "Gateway", "ServiceEntry", "WorkloadEntry",
@@ -133,13 +137,26 @@ def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], bud
                 known[0] if len(known) == 1 else next((one.name for one in others if one.cluster_id == cluster_id), "")
             )
             reached = next((one for one in others if one.name == leads_to), None)
-            answer = (
-                reached.kube.status_for(token, path_of("Pod", None), within=budget.seconds) if reached and token else 0
-            )
+            answer, refused = _answered(reached, token, budget) if reached and token else (0, "")
             secrets.append(
-                RemoteSecret(metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, answer)
+                RemoteSecret(
+                    metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, answer, refused
+                )
             )
     return secrets
+
+
+def _answered(access: ClusterAccess, token: str, budget: Budget) -> tuple[int, str]:
+    """How a token is answered that lists what istiod watches of a cluster; and the one resource that is refused."""
+    first = access.kube.status_for(token, path_of(_WATCHED[0], None), within=budget.seconds)
+    if first != _OK:
+        return first, ""
+    for kind in _WATCHED[1:]:
+        path = path_of(kind, None)
+        status = access.kube.status_for(token, path, within=budget.seconds)
+        if status in _REFUSED:
+            return status, path.rpartition("/")[2]
+    return first, ""
 
 
 def listed_secrets(kube: Kube, namespace: str, budget: Budget) -> list[Object]:

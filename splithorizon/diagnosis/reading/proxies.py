@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,7 @@ _LOG_BYTES = 4 * 1024 * 1024
 _HEALTHY = {"eds_health_status": "HEALTHY"}
 # A sentence of Envoy's holds addresses and ids; so much of it tells one kind from another.
 _FAILURE = 90
+_SECRETS = "/config_dump?resource=dynamic_active_secrets"
 _METADATA = ("NETWORK", "CLUSTER_ID", "LABELS", "ISTIO_VERSION", "REQUESTED_NETWORK_VIEW", "UNPRIVILEGED_POD")
 
 
@@ -64,6 +66,7 @@ def read(
     listened = page("listeners", _dump("dynamic_listeners", f".*{listeners}"))
     open_ports = page("listening", "/listeners?format=json") if kind == GATEWAY else {}
     identity = page("identity", "/server_info")
+    secrets = _configs(page("secrets", _SECRETS)) if kind != GATEWAY else []
     log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, since, budget))
     if log is not None:
         got.append("log")
@@ -91,10 +94,21 @@ def read(
             for one in open_ports.get("listener_statuses", [])
             if "socket_address" in one.get("local_address", {})
         },
+        certificate=_inline(secrets, "tls_certificate", "certificate_chain"),
+        trusted=_inline(secrets, "validation_context", "trusted_ca"),
         rejected=tuple(_rejected((*_configs(warming), *_configs(dumped), *_configs(listened), *_configs(routed)))),
         log=log or (),
         read=tuple(got),
     )
+
+
+def _inline(secrets: Iterable[Object], kind: str, part: str) -> str:
+    """The PEM text of a part of the first secret of a kind; Envoy itself blanks the keys in its answer."""
+    for one in secrets:
+        source = ((one.get("secret") or {}).get(kind) or {}).get(part) or {}
+        if encoded := source.get("inline_bytes"):
+            return base64.b64decode(encoded).decode()
+    return ""
 
 
 def _dump(resource: str, name: str) -> str:

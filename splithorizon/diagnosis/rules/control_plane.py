@@ -111,6 +111,14 @@ def _wrong(
             witness=unsynced or case.suspected(causes.REMOTE_SECRET_AT_LOOPBACK),
             fix=f"write the secret again with an address that {plane.name}'s istiod reaches (--server)",
         )
+    elif secret.answer in _REFUSED and secret.refused:
+        what = f"{cluster.name} answers its token with HTTP {secret.answer} for {secret.refused}"
+        yield _finding(
+            causes.REMOTE_SECRET_REFUSED,
+            (_fact(plane, secret, what), *_rights(cluster, secret.refused)),
+            witness=unsynced or state.lacking(case.reading, cluster),
+            fix=f"let Istio's reader account in {cluster.name} get, list and watch {secret.refused} again",
+        )
     elif secret.answer in _REFUSED:
         yield _finding(
             causes.REMOTE_SECRET_REFUSED,
@@ -168,6 +176,18 @@ def _bindings(cluster: Cluster) -> tuple[Fact, ...]:
         name = f"ClusterRoleBinding {cluster.name}/istio-reader-clusterrole-{cluster.system_namespace}"
         return (Fact(name, "subjects", f"not there: nothing binds {_READER}"),)
     return tuple(Fact(of(cluster, one), "roleRef", shown(one.get("roleRef") or {})) for one in bound)
+
+
+def _rights(cluster: Cluster, resource: str) -> Iterator[Fact]:
+    """What the roles of Istio's reader account say of a resource."""
+    for role in cluster.all("ClusterRole"):
+        verbs = {
+            verb
+            for one in role.get("rules") or []
+            if {resource, "*"} & {*(one.get("resources") or [])}
+            for verb in one.get("verbs") or []
+        }
+        yield Fact(of(cluster, role), "rules", f"{resource}: {shown(sorted(verbs)) if verbs else 'in none of them'}")
 
 
 def _is_loopback(server: str) -> bool:

@@ -11,6 +11,7 @@ from splithorizon.diagnosis.reading.model import (
     GATEWAY,
     Cluster,
     Object,
+    Proxy,
     Reading,
     labels_of,
     name_of,
@@ -299,3 +300,35 @@ def hairpin(case: Case) -> Iterator[Finding]:
                             f"Envoy of {proxy.pod} passes {reading.host} on to {passed[0].address} of {other.name}",
                             UNREACHED | {causes.GATEWAY_HAIRPIN.id, causes.BOTH_VERSIONS_EVERYWHERE.id},
                         )  # fmt: skip
+
+
+@rule
+def view(case: Case) -> Iterator[Finding]:
+    """A gateway asks istiod for the endpoints of networks among which its own is not, and so passes nothing on."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for proxy in cluster.of(GATEWAY):
+            asked = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
+            if not asked or not cluster.network or cluster.network in [one.strip() for one in asked.split(",")]:
+                continue
+            yield Finding(
+                root_causes.GATEWAY_VIEW_WRONG, Layer.GATEWAY,
+                (
+                    Fact(f"Pod {cluster.name}/{proxy.namespace}/{proxy.pod}",
+                         "env ISTIO_META_REQUESTED_NETWORK_VIEW", f"{asked}; the network is {cluster.network}"),
+                ),
+                f"set ISTIO_META_REQUESTED_NETWORK_VIEW of {cluster.name}'s gateway to {cluster.network}",
+                _passes_nothing(reading, cluster, proxy), _FOLLOWS,
+            )  # fmt: skip
+
+
+def _passes_nothing(reading: Reading, cluster: Cluster, proxy: Proxy) -> str:
+    """A sentence on a gateway that holds no endpoint of the service; empty where it holds one or was not read."""
+    if "clusters" not in proxy.read:
+        return ""
+    name = f"_.{reading.host}"
+    if any(
+        hosts for known, hosts in proxy.endpoints.items() if known.startswith("outbound_.") and known.endswith(name)
+    ):
+        return ""
+    return f"the gateway {proxy.pod} of {cluster.name} holds no endpoint of {reading.host}"

@@ -19,7 +19,10 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED
+from splithorizon.istio.names import REVISION_LABEL
 
+_INJECTION = "istio-injection"
+_TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
@@ -141,6 +144,9 @@ def sidecars(case: Case) -> Iterator[Finding]:
             elif namespace and not _asks(asking):
                 cause = causes.NAMESPACE_NOT_INJECTED
                 fact = Fact(of(cluster, namespace), "metadata.labels", shown(dict(asking)))
+            elif unknown := _unknown_revision(cluster, pod, namespace):
+                cause = root_causes.REVISION_WITHOUT_WEBHOOK
+                fact = unknown
             else:
                 cause = causes.WEBHOOK_NOT_CALLED
                 fact = Fact(of(cluster, pod, "Pod"), "spec.containers", shown(_names(pod)))
@@ -156,6 +162,27 @@ def sidecars(case: Case) -> Iterator[Finding]:
                 or state.lacking(reading, cluster),
                 UNREACHED | INJECTION,
             )
+
+
+def _unknown_revision(cluster: Cluster, pod: Object, namespace: Object | None) -> Fact | None:
+    """The label that asks for a revision or tag which no injection webhook has; None without one."""
+    known = {
+        str(value)
+        for one in cluster.all("MutatingWebhookConfiguration")
+        if labels_of(one).get("app") == "sidecar-injector"
+        for key in (REVISION_LABEL, _TAG)
+        if (value := labels_of(one).get(key))
+    }
+    if not cluster.read("MutatingWebhookConfiguration") or _INJECTION in labels_of(namespace or {}):
+        return None
+    for place in (namespace, pod):
+        if place and (wanted := labels_of(place).get(REVISION_LABEL)):
+            kind = "Pod" if place is pod else "Namespace"
+            value = f"{wanted}; the injection webhooks are of {shown(sorted(known))}"
+            return (
+                None if wanted in known else Fact(of(cluster, place, kind), f"metadata.labels {REVISION_LABEL}", value)
+            )
+    return None
 
 
 def _asks(labels: object) -> bool:

@@ -209,7 +209,7 @@ def target_port(case: Case) -> Iterator[Finding]:
             if not pods or not declared or target in declared:
                 continue
             witness = (
-                _refused_inside(cluster, int(target)) or _refused_at(reading, cluster, int(target))
+                refused_inside(cluster, int(target)) or _refused_at(reading, cluster, int(target))
                 if isinstance(target, int)
                 else state.lacking(reading, cluster)
             )
@@ -226,9 +226,11 @@ def target_port(case: Case) -> Iterator[Finding]:
             )
 
 
-def _refused_inside(cluster: Cluster, port: int) -> str:
-    """A sentence on a sidecar that cannot reach its own application at a port; empty without any."""
+def refused_inside(cluster: Cluster, port: int, pod: str = "") -> str:
+    """A sentence on a sidecar, or one pod's, that cannot reach its own application at a port; empty without any."""
     for proxy in cluster.of(SERVER):
+        if pod and proxy.pod != pod:
+            continue
         for line in state.logged(proxy, flags=("UF", "URX", "UC")):
             if line.cluster.startswith(f"inbound|{port}|"):
                 return (

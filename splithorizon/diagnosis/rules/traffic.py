@@ -19,7 +19,7 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
-from splithorizon.diagnosis.rules.services import prioritised
+from splithorizon.diagnosis.rules.services import prioritised, refused_inside
 
 _UNWEIGHTED = ("RANDOM", "PASSTHROUGH")
 _UNWEIGHTED_POLICIES = ("RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
@@ -123,6 +123,10 @@ def _of_policy(
             root_causes.RULE_CHANGES_TLS, "tls.mode", tls,
             (lost[0] if lost and ours else "") or _failing(reading, host, ("UF", "UC", "URX", "UH", "NR")), REFUSED,
         )  # fmt: skip
+    elif tls and (sni := policy["tls"].get("sni")):
+        # The gateway of another network chooses the service by this name, and knows it by Istio's own alone.
+        lost = [said for cluster in reading.clusters if (said := _at_far_gateway(reading, cluster))]
+        yield finding(causes.GATEWAY_NAME_CHANGED, "tls.sni", sni, lost[0] if lost and ours else "", REFUSED)
     pool = policy.get("connectionPool") or {}
     for field in _LIMITS:
         if (value := _at(pool, field)) is not None:
@@ -152,6 +156,13 @@ def _of_policy(
         yield finding(causes.OLDER_RULE, "", dict(policy), case.suspected(causes.OLDER_RULE), frozenset())
     if ours and (ejected := _ejected(reading)) and policy.get("outlierDetection"):
         yield finding(causes.ENDPOINT_EJECTED, "outlierDetection", policy["outlierDetection"], ejected)
+
+
+def _at_far_gateway(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on clients whose connections fail at a cluster's gateway, by their logs and counters."""
+    addresses = state.gateway_addresses(reading, cluster)
+    failed = state.trouble(reading, addresses, flags=("UF", "UC", "URX"))
+    return failed or state.failing_hosts(reading, addresses)
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:
@@ -430,6 +441,7 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                 service = state.service_of(reading, cluster)
                 if one is None or service is None or not (ingress := spec_of(one).get("ingress")):
                     continue
+                yield from _led_elsewhere(plane, one, cluster, pod)
                 numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
                 targets = {port.get("targetPort", port.get("port")) for port in scope.ports(service)}
                 if targets <= numbers:
@@ -442,6 +454,31 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                     _failing(reading, reading.host, ("UF", "URX", "NR", "UC")) or _failing_code(reading, reading.host),
                     REFUSED,
                 )  # fmt: skip
+
+
+def _led_elsewhere(plane: Cluster, one: Object, cluster: Cluster, pod: Object) -> Iterator[Finding]:
+    """An ingress listener of a Sidecar leads to a port that the pod's containers do not declare, and fails there."""
+    declared = {
+        int(port["containerPort"])
+        for container in spec_of(pod).get("containers") or []
+        if container.get("name") != "istio-proxy"
+        for port in container.get("ports") or []
+    }
+    for number, entry in enumerate(spec_of(one).get("ingress") or []):
+        target = str(entry.get("defaultEndpoint", ""))
+        port = target.rpartition(":")[2]
+        if not port.isdigit() or not declared or int(port) in declared:
+            continue
+        yield Finding(
+            root_causes.SIDECAR_LEADS_ELSEWHERE, Layer.RULE,
+            (
+                Fact(of(plane, one), f"spec.ingress[{number}].defaultEndpoint", target),
+                Fact(of(cluster, pod, "Pod"), "spec.containers[].ports", shown(sorted(map(str, declared)))),
+            ),
+            f"let defaultEndpoint of Sidecar {namespace_of(one)}/{name_of(one)} name the application's port",
+            refused_inside(cluster, int((entry.get("port") or {}).get("number") or 0), name_of(pod)),
+            REFUSED,
+        )  # fmt: skip
 
 
 def _sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:

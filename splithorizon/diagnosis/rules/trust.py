@@ -5,10 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from splithorizon.diagnosis import causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
-from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Proxy,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
 from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio import certificates
 from splithorizon.istio.names import ROOT_CONFIG_MAP
 
 _ROOT = "root-cert.pem"
@@ -35,6 +48,71 @@ def roots(case: Case) -> Iterator[Finding]:
         _unverified(reading) or case.suspected(causes.ROOTS_DIFFER),
         UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
     )
+
+
+@rule
+def chains(case: Case) -> Iterator[Finding]:
+    """The certificate of a client or a pod leads to none of the roots that the other trusts, by their Envoys."""
+    reading = case.reading
+    for home, client in state.clients(reading):
+        for cluster, server in state.servers(reading):
+            facts = [*_untrusted(home, client, cluster, server), *_untrusted(cluster, server, home, client)]
+            if not facts:
+                continue
+            where = (
+                state.pod_addresses(reading, cluster)
+                if home.network == cluster.network
+                else {address.rpartition(":")[0] for address in state.gateway_addresses(reading, cluster)}
+            )
+            yield Finding(
+                causes.ROOTS_DIFFER,
+                Layer.TRUST,
+                tuple(facts),
+                "let both trust both roots until every pod has a certificate of the new one, and restart the pods that "
+                "have none",
+                _not_connected(home, client, reading.host, frozenset(where)) or _unverified(reading),
+                UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
+            )
+
+
+def _untrusted(one: Cluster, proxy: Proxy, other: Cluster, judge: Proxy) -> Iterator[Fact]:
+    """What shows that a proxy's certificate is none for another one; nothing where it is, or was not read."""
+    chain, roots = _certificates(proxy.certificate), _certificates(judge.trusted)
+    if not chain or not roots or certificates.trust_problem(chain[0], chain[1:], roots) != certificates.NO_ROOT:
+        return
+    yield Fact(
+        f"Envoy {one.name}/{proxy.namespace}/{proxy.pod}",
+        "secret default",
+        f"certificate of issuer {_named(chain[-1].issuer)}, which leads to none of the roots below",
+    )
+    yield Fact(
+        f"Envoy {other.name}/{judge.namespace}/{judge.pod}",
+        "secret ROOTCA",
+        ", ".join(f"{_named(root.subject)} (SHA-256 {root.fingerprint(hashes.SHA256()).hex()[:16]})" for root in roots),
+    )
+
+
+def _certificates(text: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        return []
+
+
+def _named(name: x509.Name) -> str:
+    return name.rfc4514_string() or "without a name"
+
+
+def _not_connected(home: Cluster, client: Proxy, host: str, where: frozenset[str]) -> str:
+    """A sentence on connections of a client that failed at one of the addresses; empty without any."""
+    for hosts in state.held(client, host).values():
+        for one in hosts:
+            if one.address.rpartition(":")[0] in where and one.connect_failures:
+                return (
+                    f"the sidecar of {home.name}'s {client.pod} failed {one.connect_failures} times to connect to "
+                    f"{one.address}"
+                )
+    return ""
 
 
 def _unverified(reading: Reading) -> str:

@@ -1,0 +1,207 @@
+"""The kinds of causes that the blind faults showed to be missing, each with and without what bears witness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from splithorizon.diagnosis import causes, root_causes
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, RemoteSecret
+from splithorizon.diagnosis.root_cause import of_reading
+from splithorizon.istio import certificates
+from tests.support.made_reading import (
+    FAR_LOST,
+    GATEWAYS,
+    HOST,
+    SNI,
+    Change,
+    Object,
+    adds,
+    also,
+    change,
+    edits,
+    holds,
+    istiod,
+    logs,
+    made,
+    near,
+    proxies,
+    sound,
+)
+
+FAILED = Host(GATEWAYS["remote"], connect_failures=7, requests=7)
+FAR_FAILS = holds("primary", near("primary"), FAILED)
+
+
+def refused(resource: str, status: int = 403) -> Change:
+    secret = RemoteSecret(
+        "istio-system", "istio-remote-secret-remote", "remote", "https://10.89.0.2:6443", "remote", status, resource
+    )
+    return change("primary", lambda cluster: replace(cluster, secrets=(secret,)))
+
+
+def unsynced(one: str) -> Change:
+    return istiod(clusters=({"id": "primary", "syncStatus": "synced"}, {"id": one, "syncStatus": "syncing"}))
+
+
+def pem(*found: object) -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return "".join(one.public_bytes(Encoding.PEM).decode() for one in found)  # type: ignore[attr-defined]
+
+
+def trusts(client_roots: int, server_roots: int, server_signed_by: int) -> Change:
+    """The primary's client has a certificate of root 0; roots are bit sets of what each trusts."""
+    keys = [certificates.new_key(), certificates.new_key()]
+    names = [certificates.name("Root 0"), certificates.name("Root 1")]
+    roots = [
+        certificates.authority(name, key, issuer=name, issuer_key=key) for name, key in zip(names, keys, strict=True)
+    ]
+
+    def leaf(number: int) -> str:
+        key = certificates.new_key()
+        return pem(certificates.workload("spiffe://x", key, issuer=names[number], issuer_key=keys[number]))
+
+    def chosen(bits: int) -> str:
+        return pem(*(root for number, root in enumerate(roots) if bits & 1 << number))
+
+    return also(
+        proxies("primary", CLIENT, certificate=leaf(0), trusted=chosen(client_roots)),
+        proxies("primary", SERVER, certificate=leaf(0), trusted=chosen(client_roots)),
+        proxies("remote", SERVER, certificate=leaf(server_signed_by), trusted=chosen(server_roots)),
+    )
+
+
+def view(name: str) -> Change:
+    return proxies("remote", GATEWAY, metadata={"NETWORK": "remote-network", "REQUESTED_NETWORK_VIEW": name})
+
+
+def sni(mode: str = "ISTIO_MUTUAL") -> Change:
+    policy = {"tls": {"mode": mode, "sni": HOST}}
+    return adds("primary", made("DestinationRule", "h", "sample", spec={"host": HOST, "trafficPolicy": policy}))
+
+
+def ingress(endpoint: str) -> Change:
+    spec = {
+        "workloadSelector": {"labels": {"version": "v2"}},
+        "ingress": [{"port": {"number": 5000}, "defaultEndpoint": endpoint}],
+    }
+    return adds("primary", made("Sidecar", "h", "sample", spec=spec))
+
+
+def of_revision(revision: str) -> Change:
+    def relabel(namespace: Object) -> None:
+        namespace["metadata"]["labels"] = {"istio.io/rev": revision}
+
+    def bare(one: Object) -> None:
+        one["spec"]["containers"] = [{"name": "helloworld"}]
+
+    def webhook(one: Object) -> None:
+        one["metadata"]["labels"]["istio.io/rev"] = "default"
+
+    return also(
+        edits("remote", "Namespace", "sample", relabel),
+        edits("remote", "Pod", "helloworld-1", bare),
+        edits("remote", "MutatingWebhookConfiguration", "istio-sidecar-injector", webhook),
+        FAR_LOST,
+    )
+
+
+CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
+    (
+        "a reader without EndpointSlices",
+        also(refused("endpointslices"), FAR_LOST),
+        causes.REMOTE_SECRET_REFUSED,
+        ("ClusterRole remote/istio-reader-clusterrole-istio-system", "rules", "endpointslices: in none of them"),
+    ),
+    (
+        "a reader that istiod waits for",
+        also(refused("nodes"), unsynced("remote")),
+        causes.REMOTE_SECRET_REFUSED,
+        ("Secret primary/istio-system/istio-remote-secret-remote", "data.remote", "HTTP 403 for nodes"),
+    ),
+    (
+        "two roots",
+        also(trusts(0b01, 0b10, 1), FAR_FAILS),
+        causes.ROOTS_DIFFER,
+        ("Envoy remote/sample/helloworld-1", "secret default", "CN=Root 1"),
+    ),
+    (
+        "a root that one side trusts",
+        also(trusts(0b11, 0b10, 1), FAR_FAILS),
+        causes.ROOTS_DIFFER,
+        ("Envoy remote/sample/helloworld-1", "secret ROOTCA", "CN=Root 1"),
+    ),
+    (
+        "a gateway's view",
+        also(view("remote-net"), proxies("remote", GATEWAY, endpoints={SNI: ()})),
+        root_causes.GATEWAY_VIEW_WRONG,
+        ("Pod remote/istio-system/istio-eastwestgateway-1", "REQUESTED_NETWORK_VIEW", "remote-net; the network is"),
+    ),
+    (
+        "another SNI",
+        also(sni(), FAR_FAILS),
+        causes.GATEWAY_NAME_CHANGED,
+        ("DestinationRule primary/sample/h", "trafficPolicy.tls.sni", HOST),
+    ),
+    (
+        "a Sidecar's endpoint",
+        also(ingress("127.0.0.1:5055"), logs("remote", SERVER, code=503, flags="UF", cluster="inbound|5000||")),
+        root_causes.SIDECAR_LEADS_ELSEWHERE,
+        ("Sidecar primary/sample/h", "spec.ingress[0].defaultEndpoint", "127.0.0.1:5055"),
+    ),
+    (
+        "a revision that is not installed",
+        of_revision("stable"),
+        root_causes.REVISION_WITHOUT_WEBHOOK,
+        ("Namespace remote/sample", "istio.io/rev", "stable; the injection webhooks are of [default]"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("broken", "cause", "cite"), [one[1:] for one in CASES], ids=[one[0] for one in CASES])
+def test_a_fault_is_the_one_root_cause_with_what_it_changed(
+    broken: Change, cause: Cause, cite: tuple[str, str, str]
+) -> None:
+    found = of_reading(broken(sound()))
+    assert [one.id for one in found.root_causes] == [cause.id]
+    facts = [(fact.object, fact.field, fact.value) for fact in found.root_causes[0].finding.evidence]
+    assert any(all(part in text for part, text in zip(cite, fact, strict=True)) for fact in facts), facts
+
+
+@pytest.mark.parametrize(
+    ("configured", "noted"),
+    [
+        (refused("nodes"), causes.REMOTE_SECRET_REFUSED),
+        (trusts(0b01, 0b10, 1), causes.ROOTS_DIFFER),
+        (view("remote-net"), root_causes.GATEWAY_VIEW_WRONG),
+        (sni(), causes.GATEWAY_NAME_CHANGED),
+        (ingress("127.0.0.1:5055"), root_causes.SIDECAR_LEADS_ELSEWHERE),
+    ],
+    ids=lambda one: one.id if isinstance(one, Cause) else "",
+)
+def test_without_a_witness_it_is_a_note(configured: Change, noted: Cause) -> None:
+    found = of_reading(configured(sound()))
+    assert (found.root_causes, noted.id in {one.cause.id for one in found.notes}) == ((), True)
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        also(trusts(0b11, 0b11, 1), FAR_FAILS),
+        also(view("remote-network"), proxies("remote", GATEWAY, endpoints={SNI: ()})),
+        also(view("other, remote-network"), proxies("remote", GATEWAY, endpoints={SNI: ()})),
+        also(ingress("127.0.0.1:5000"), logs("remote", SERVER, code=503, flags="UF", cluster="inbound|5000||")),
+    ],
+    ids=["both roots are trusted", "its own view", "two views", "the application's port"],
+)
+def test_what_is_right_is_no_cause_of_failures(harmless: Change) -> None:
+    found = of_reading(harmless(sound()))
+    assert (found.root_causes, found.notes) == ((), ())
+
+
+def test_a_revision_that_has_a_webhook_is_not_accused() -> None:
+    found = of_reading(of_revision("default")(sound()))
+    assert [one.id for one in found.root_causes] == [causes.WEBHOOK_NOT_CALLED.id]
