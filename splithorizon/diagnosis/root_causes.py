@@ -141,7 +141,7 @@ RATE_LIMITED = _new(
 )
 FILTER_ANSWERS = _new(
     "filter-answers",
-    "an EnvoyFilter has a proxy answer or change requests itself",
+    "an EnvoyFilter has a proxy answer, refuse or change requests or connections itself",
 )
 TOKEN_DEMANDED = _new(
     "token-demanded",

@@ -43,6 +43,7 @@ _FORMATS = tuple(
 )
 _ACCESS_LINE = re.compile(r'\[\d{4}-\d\d-\d\dT[^\]]*\] "')
 _JSON_KEYS = {
+    "termination": "connection_termination_details",
     "transport_failure": "upstream_transport_failure_reason",
     "upstream_local": "upstream_local_address",
     "downstream_local": "downstream_local_address",
@@ -60,6 +61,8 @@ class AccessLogLine:
     response_code: int | None = None
     response_flags: str | None = None
     response_code_details: str | None = None
+    termination: str | None = None
+    """Why Envoy itself ended the connection."""
     transport_failure: str | None = None
     request_id: str | None = None
     authority: str | None = None

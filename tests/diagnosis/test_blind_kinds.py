@@ -91,6 +91,18 @@ def ingress(endpoint: str) -> Change:
     return adds("primary", made("Sidecar", "h", "sample", spec=spec))
 
 
+def network_rbac() -> Change:
+    value = {
+        "name": "envoy.filters.network.rbac",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC"},
+    }
+    spec = {
+        "workloadSelector": {"labels": {"istio": "eastwestgateway"}},
+        "configPatches": [{"applyTo": "NETWORK_FILTER", "match": {"context": "GATEWAY"}, "patch": {"value": value}}],
+    }
+    return adds("primary", made("EnvoyFilter", "h", "istio-system", spec=spec))
+
+
 def of_revision(revision: str) -> Change:
     def relabel(namespace: Object) -> None:
         namespace["metadata"]["labels"] = {"istio.io/rev": revision}
@@ -153,6 +165,22 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         ("Sidecar primary/sample/h", "spec.ingress[0].defaultEndpoint", "127.0.0.1:5055"),
     ),
     (
+        "a filter that refuses connections",
+        also(network_rbac(), logs("remote", GATEWAY, details="rbac_access_denied_matched_policy[none]")),
+        root_causes.FILTER_ANSWERS,
+        ("EnvoyFilter primary/istio-system/h", "patch.value.name", "envoy.filters.network.rbac"),
+    ),
+    (
+        "a policy beside a filter of that name",
+        also(
+            network_rbac(),
+            adds("primary", made("AuthorizationPolicy", "h", "istio-system", spec={"rules": [{}]})),
+            logs("remote", GATEWAY, details="rbac_access_denied_matched_policy[none]"),
+        ),
+        causes.POLICY_DENIES,
+        ("AuthorizationPolicy primary/istio-system/h", "spec.action", "ALLOW"),
+    ),
+    (
         "a revision that is not installed",
         of_revision("stable"),
         root_causes.REVISION_WITHOUT_WEBHOOK,
@@ -179,6 +207,7 @@ def test_a_fault_is_the_one_root_cause_with_what_it_changed(
         (view("remote-net"), root_causes.GATEWAY_VIEW_WRONG),
         (sni(), causes.GATEWAY_NAME_CHANGED),
         (ingress("127.0.0.1:5055"), root_causes.SIDECAR_LEADS_ELSEWHERE),
+        (network_rbac(), root_causes.FILTER_ANSWERS),
     ],
     ids=lambda one: one.id if isinstance(one, Cause) else "",
 )
@@ -205,3 +234,15 @@ def test_what_is_right_is_no_cause_of_failures(harmless: Change) -> None:
 def test_a_revision_that_has_a_webhook_is_not_accused() -> None:
     found = of_reading(of_revision("default")(sound()))
     assert [one.id for one in found.root_causes] == [causes.WEBHOOK_NOT_CALLED.id]
+
+
+def test_a_policy_at_a_gateway_whose_log_shows_no_denial_is_not_accused() -> None:
+    chain = {"match": {"server_names": [SNI]}, "filters": ["envoy.filters.network.rbac"], "settings": {}}
+    bound = also(
+        adds("primary", made("AuthorizationPolicy", "h", "istio-system", spec={"rules": [{}]})),
+        proxies("remote", GATEWAY, listeners=({"name": "0.0.0.0_15443", "chains": [chain]},)),
+        logs("primary", code=503, flags="UF", upstream=GATEWAYS["remote"]),
+    )
+    assert [one.id for one in of_reading(bound(sound())).root_causes] == [causes.POLICY_DENIES.id]
+    logging = also(bound, logs("remote", GATEWAY, flags="UF", upstream="10.20.0.3:5000"))
+    assert of_reading(logging(sound())).root_causes == ()

@@ -165,6 +165,7 @@ def test_termination_details_with_spaces(details: str) -> None:
     line = changed(' - via_upstream - "-" ', f' UF via_upstream {details} "a reason" ')
     assert (line.response_flags, line.transport_failure) == ("UF", "a reason")
     assert (line.response_code_details, line.route_name) == ("via_upstream", "default")
+    assert line.termination == details
 
 
 def test_requests_without_an_istio_route_are_parsed() -> None:

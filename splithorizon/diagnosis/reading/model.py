@@ -67,6 +67,7 @@ class LogCount:
     code: int = 0
     flags: str = ""
     details: str = ""
+    """Of a request its response code's details; of a connection why Envoy ended it."""
     cluster: str = ""
     upstream: str = ""
     authority: str = ""

@@ -256,7 +256,7 @@ def counted(lines: Iterable[access_log.AccessLogLine]) -> tuple[LogCount, ...]:
         (
             line.response_code or 0,
             line.response_flags or "",
-            line.response_code_details or "",
+            line.response_code_details or line.termination or "",
             line.upstream_cluster or "",
             line.upstream_host or "",
             line.authority or "",

@@ -203,6 +203,10 @@ def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
     ):
         named: tuple[str, Any] = at("name") or ("", patch.value)
         yield patch.finding(root_causes.FILTER_ANSWERS, *named, _local_reply(patch))
+    if has("filters.network.rbac"):
+        # Policies of Istio's make filters of that name too: they are the cause where one binds the proxy.
+        witness = "" if _policed(case.reading, patch) else _ended(patch, "rbac_access_denied")
+        yield patch.finding(root_causes.FILTER_ANSWERS, *(at("name") or ("", patch.value)), witness)
     operation = str((patch.body.get("patch") or {}).get("operation", ""))
     if operation in ("REMOVE", "REPLACE") or at("direct_response", "redirect"):
         where: tuple[str, Any] = at("direct_response", "redirect") or ("", operation)
@@ -227,6 +231,25 @@ def _local_reply(patch: _Patch) -> str:
             if line.code >= 400 and not line.upstream and line.details and not line.details.startswith(_ENVOYS_OWN):
                 return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
     return ""
+
+
+def _ended(patch: _Patch, word: str) -> str:
+    """A sentence on connections that a bound proxy ended itself, for this reason; empty without any."""
+    for cluster, proxy in patch.bound:
+        for line in proxy.log:
+            if not line.code and word in line.details:
+                return f"{line.count} connections at {cluster.name}'s {proxy.pod} ended with {line.details}"
+    return ""
+
+
+def _policed(reading: Reading, patch: _Patch) -> bool:
+    """Whether an AuthorizationPolicy binds one of the proxies that a patch is for."""
+    return any(
+        scope.binds(policy, state.root_namespace(reading, plane), proxy.namespace, labels_of(pod))
+        for plane, policy in reading.configs("AuthorizationPolicy")
+        for cluster, proxy in patch.bound
+        if (pod := cluster.get("Pod", proxy.pod, proxy.namespace))
+    )
 
 
 _ANSWERING = {

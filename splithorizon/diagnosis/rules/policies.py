@@ -93,9 +93,12 @@ def authorization(case: Case) -> Iterator[Finding]:
 
 
 def _at_gateway(bound: list[tuple[Cluster, Proxy]], reading: Reading) -> str:
-    """A sentence on a gateway that has an authorization filter before the service's connections, and they fail."""
+    """A sentence on a gateway that has an authorization filter before the service's connections, and they fail.
+
+    Only of a gateway that logs nothing: the log of another one says of every connection whether the filter denied it.
+    """
     for cluster, proxy in bound:
-        if proxy.kind != GATEWAY:
+        if proxy.kind != GATEWAY or proxy.log:
             continue
         filtered = any(
             "rbac" in name for one in proxy.listeners for chain in one["chains"] for name in chain["filters"]
