@@ -103,6 +103,26 @@ def network_rbac() -> Change:
     return adds("primary", made("EnvoyFilter", "h", "istio-system", spec=spec))
 
 
+def injected(path: str, *, off: bool = False) -> Change:
+    """The remote's webhook has a path, and its pod was injected as of the primary's network."""
+
+    def webhook(one: Object) -> None:
+        one["webhooks"][0]["clientConfig"]["service"]["path"] = path
+        one["webhooks"][0]["namespaceSelector"] = (
+            {"matchLabels": {"istio.io/deactivated": "never-match"}} if off else {}
+        )
+
+    def relabel(one: Object) -> None:
+        one["metadata"]["labels"]["topology.istio.io/network"] = "primary-network"
+
+    return also(
+        edits("remote", "MutatingWebhookConfiguration", "istio-sidecar-injector", webhook),
+        edits("remote", "Pod", "helloworld-1", relabel),
+        proxies("remote", SERVER, metadata={"NETWORK": "primary-network", "CLUSTER_ID": "remote"}),
+        holds("primary", near("primary"), Host("10.20.0.3:5000")),
+    )
+
+
 def of_revision(revision: str) -> Change:
     def relabel(namespace: Object) -> None:
         namespace["metadata"]["labels"] = {"istio.io/rev": revision}
@@ -163,6 +183,12 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         also(ingress("127.0.0.1:5055"), logs("remote", SERVER, code=503, flags="UF", cluster="inbound|5000||")),
         root_causes.SIDECAR_LEADS_ELSEWHERE,
         ("Sidecar primary/sample/h", "spec.ingress[0].defaultEndpoint", "127.0.0.1:5055"),
+    ),
+    (
+        "a webhook that names another network",
+        injected("/inject/cluster/remote/net/primary-network"),
+        causes.PROXY_NETWORK_WRONG,
+        ("MutatingWebhookConfiguration remote/istio-sidecar-injector", "service.path", "/net/primary-network"),
     ),
     (
         "a filter that refuses connections",
@@ -246,3 +272,14 @@ def test_a_policy_at_a_gateway_whose_log_shows_no_denial_is_not_accused() -> Non
     assert [one.id for one in of_reading(bound(sound())).root_causes] == [causes.POLICY_DENIES.id]
     logging = also(bound, logs("remote", GATEWAY, flags="UF", upstream="10.20.0.3:5000"))
     assert of_reading(logging(sound())).root_causes == ()
+
+
+@pytest.mark.parametrize(
+    "path", ["/inject/cluster/remote/net/remote-network", "/inject", "/inject/cluster/remote/net/primary-network"]
+)
+def test_a_webhook_that_is_right_or_switched_off_is_not_accused(path: str) -> None:
+    relabelled = also(
+        injected(path, off=True),
+        proxies("remote", SERVER, metadata={"NETWORK": "remote-network", "CLUSTER_ID": "remote"}),
+    )
+    assert [one.id for one in of_reading(relabelled(sound())).root_causes] == [causes.POD_WITHOUT_NETWORK.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from splithorizon.diagnosis import causes, scope, state
@@ -10,6 +11,7 @@ from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, label
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio.names import NETWORK_LABEL
 
+_NETWORK_IN_PATH = re.compile(r"/net/([^/?]+)")
 _LABEL = f"metadata.labels {NETWORK_LABEL}"
 
 
@@ -221,9 +223,18 @@ def pods_network(case: Case) -> Iterator[Finding]:
             label = labels_of(pod).get(NETWORK_LABEL)
             if not scope.has_sidecar(pod) or label == cluster.network or not _by_labels(reading, cluster):
                 continue
+            fact = Fact(of(cluster, pod, "Pod"), _LABEL, f"{shown(label)}; the network is {cluster.network}")
+            if paths := _injects(cluster, label):
+                # A new pod would get the same label again.
+                yield Finding(
+                    causes.PROXY_NETWORK_WRONG, Layer.NETWORK, (*paths, fact),
+                    f"let the webhooks' path end in net/{cluster.network} (istiodRemote.injectionPath), and restart "
+                    "the pods",
+                    state.direct(reading, cluster) or state.lacking(reading, cluster), UNREACHED,
+                )  # fmt: skip
+                continue
             yield Finding(
-                causes.POD_WITHOUT_NETWORK, Layer.NETWORK,
-                (Fact(of(cluster, pod, "Pod"), _LABEL, f"{shown(label)}; the network is {cluster.network}"),),
+                causes.POD_WITHOUT_NETWORK, Layer.NETWORK, (fact,),
                 f"label the namespace {cluster.system_namespace} and restart the pod, or take its own label away",
                 state.direct(reading, cluster) or state.lacking(reading, cluster)
                 or case.suspected(causes.POD_WITHOUT_NETWORK),
@@ -231,6 +242,24 @@ def pods_network(case: Case) -> Iterator[Finding]:
             )  # fmt: skip
         for proxy in cluster.proxies:
             yield from _identity(cluster, proxy.pod, proxy.namespace, proxy.metadata)
+
+
+def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
+    """The injection webhooks in use whose path names a network."""
+    found = []
+    for one in cluster.all("MutatingWebhookConfiguration"):
+        if labels_of(one).get("app") != "sidecar-injector":
+            continue
+        for number, webhook in enumerate(one.get("webhooks") or []):
+            client = webhook.get("clientConfig") or {}
+            field = "url" if client.get("url") else "service.path"
+            path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+            named = _NETWORK_IN_PATH.search(path)
+            # Istio switches webhooks off by a selector that fits no namespace.
+            if named and named[1] == network and "istio.io/deactivated" not in str(webhook.get("namespaceSelector")):
+                found.append(Fact(of(cluster, one), f"webhooks[{number}].clientConfig.{field}", path))
+                break
+    return tuple(found)
 
 
 def _identity(cluster: Cluster, pod: str, namespace: str, metadata: Object) -> Iterator[Finding]:
