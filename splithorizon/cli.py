@@ -1,4 +1,4 @@
-"""The command ``splithorizon``: judges a mesh, restores it, diagnoses a Service of it, and lists what is claimed."""
+"""The command ``splithorizon``: judges a mesh, restores it, diagnoses a Service of it, compares reports, lists claims."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import splithorizon
 from splithorizon.base import paths
+from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.names import SYSTEM_NAMESPACE
 from splithorizon.run import catalogue, config_file, rbac
 from splithorizon.run.catalogue import Behaviour, Profile
@@ -19,6 +20,7 @@ from splithorizon.run.option_table import KEEP_CLUSTER, OPTIONS, Option
 
 PROGRAM = "splithorizon"
 _MISUSED = 4
+_REGRESSED = 1
 _SUITES = "suites"
 _VERIFY, _SWEEP, _DIAGNOSE = "verify", "sweep", "diagnose"
 # Of the table, what each command takes beside pytest's own options.
@@ -30,7 +32,7 @@ _OF_DIAGNOSE = tuple(
     option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "revision"}
 )
 _RBAC = "rbac"
-_COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, _RBAC, "list", "completion")
+_COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, _RBAC, "compare", "list", "completion")
 _SHELLS = ("bash", "zsh")
 
 
@@ -59,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _diagnose(asked)
         if asked.command == _RBAC:
             return _rbac(asked)
+        if asked.command == "compare":
+            return _compare(asked.before, asked.after, as_json=asked.json)
         return _list(asked.profile, as_json=asked.json)
     except BrokenPipeError:
         # Whoever reads has seen enough, as head has; Python flushes once more at its end.
@@ -114,7 +118,7 @@ def _pytest(arguments: Iterable[str], typed: Sequence[str]) -> int:
 
 def _diagnose(asked: argparse.Namespace) -> int:
     # Reads meshes, which takes a while to import; the other commands need nothing of it.
-    from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+    from splithorizon.base.errors import EnvironmentBroke
     from splithorizon.run import service_diagnosis, service_summary
     from splithorizon.run.options import Options
     from splithorizon.run.outcome import ExitStatus
@@ -148,6 +152,19 @@ def _diagnose(asked: argparse.Namespace) -> int:
         text = "\n".join(service_summary.lines(found))
     print(redactor.redact(text))
     return found.exit_status
+
+
+def _compare(before: str, after: str, *, as_json: bool) -> int:
+    # The classes of a report take half a second, which the other commands do without.
+    from splithorizon.run import comparing, comparison, comparison_text
+
+    try:
+        found = comparing.compare(comparing.read(before), comparing.read(after))
+    except UsageProblem as problem:
+        print(f"{PROGRAM} compare: {problem}", file=sys.stderr)
+        return _MISUSED
+    print(comparison.as_json(found) if as_json else "\n".join(comparison_text.lines(found)))
+    return _REGRESSED if found.regressions else 0
 
 
 def _list(profiles: str | None, *, as_json: bool) -> int:
@@ -232,6 +249,16 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=int, default=10, help="so much of the access logs is read, up to now (default 10)"
     )
     diagnose.add_argument("--json", action="store_true", help="as JSON")
+    compare = commands.add_parser(
+        "compare",
+        help="compare the reports of runs before and after a change",
+        description="Compare reports. Exits with 1 on a regression, 0 otherwise, 4 for bad input.",
+        epilog="BEFORE and AFTER: report.json, a run's folder, a folder of such folders, or a pattern in quotes. "
+        "Recovery times are judged with five or more reports a side.",
+    )
+    compare.add_argument("before", metavar="BEFORE", help="reports of before the change")
+    compare.add_argument("after", metavar="AFTER", help="reports of after it")
+    compare.add_argument("--json", action="store_true", help="as JSON")
     listing = commands.add_parser("list", help="list the behaviours with claim, profile and faults")
     listing.add_argument("--profile", metavar="NAMES", help=f"only those of {', '.join(Profile)}")
     listing.add_argument("--json", action="store_true", help="as JSON")
@@ -293,7 +320,7 @@ def _completion(shell: str) -> str:
         for command, options in every.items()
     }
     words |= {_RBAC: "--allow-disruption --system-namespace --user --group --service-account --help"}
-    words |= {"list": "--profile --json --help", "completion": " ".join(_SHELLS)}
+    words |= {"compare": "--json --help", "list": "--profile --json --help", "completion": " ".join(_SHELLS)}
     paths_of = "|".join(
         sorted({option.flag for options in every.values() for option in options if option.type is Path})
     )

@@ -14,8 +14,10 @@ import pytest
 import splithorizon
 from splithorizon import cli
 from splithorizon.base import paths
-from splithorizon.run import catalogue
+from splithorizon.run import catalogue, report
 from splithorizon.run.option_table import OPTIONS
+from splithorizon.run.report import BehaviourResult
+from splithorizon.run.verdict import Verdict
 from tests.support.repository import REPOSITORY
 
 CLEANUP = "suites/cleanup/test_uninstalling_leaves_nothing.py::test_uninstalling_leaves_nothing"
@@ -65,7 +67,7 @@ def test_help_names_every_command_and_option(words: list[str], capsys: pytest.Ca
     else:
         assert [
             name
-            for name in ("verify", "sweep", "diagnose", "rbac", "list", "completion")
+            for name in ("verify", "sweep", "diagnose", "rbac", "compare", "list", "completion")
             if f"\n    {name}" not in said
         ] == []
 
@@ -211,7 +213,7 @@ def test_a_sweep_without_contexts_removes_what_dead_runs_left_here(tmp_path: Pat
 
 OFFERED = {
     "splithorizon ver": ["verify"],
-    "splithorizon ": ["verify", "sweep", "diagnose", "rbac", "list", "completion", "--help", "--version"],
+    "splithorizon ": ["verify", "sweep", "diagnose", "rbac", "compare", "list", "completion", "--help", "--version"],
     "splithorizon diagnose a,b --s": ["--service"],
     "splithorizon verify a,b --prof": ["--profile"],
     "splithorizon verify a,b --profile c": ["core", "cleanup"],
@@ -243,3 +245,35 @@ def test_zsh_takes_the_script_of_bash(capsys: pytest.CaptureFixture[str]) -> Non
     if zsh := shutil.which("zsh"):
         done = subprocess.run([zsh, "-fc", f"autoload -U compinit && compinit -D\n{first}\n{rest}"], check=False)
         assert done.returncode == 0
+
+
+def write_report(folder: Path, verdict: Verdict) -> Path:
+    """The report of a run with one result."""
+    refuted = verdict is Verdict.NOT_CONFORMANT
+    result = BehaviourResult(
+        "routing", "test_it", "It holds.", "suites/routing/test_it.py::test_it", verdict, 1.0,
+        failure=verdict, likely_cause="c", next_command="d",
+    )  # fmt: skip
+    return report.write(
+        report.RunReport(
+            folder.name, "2026-11-27T06:00:00.000Z", "2026-11-27T06:02:00.000Z", ("pytest", "suites/"),
+            report.Versions("0.1.0", "3.11.2"), verdict, 1 if refuted else 0, behaviours=(result,),
+        ),
+        folder,
+    )  # fmt: skip
+
+
+def test_compare_ends_with_1_for_a_regression_and_0_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound = str(write_report(tmp_path / "sound", Verdict.CONFORMANT))
+    broken = str(write_report(tmp_path / "broken", Verdict.NOT_CONFORMANT))
+    assert cli.main(["compare", sound, broken]) == 1
+    assert "  REGRESSION test_it: conformant → not conformant\n" in capsys.readouterr().out
+    assert cli.main(["compare", broken, sound]) == 0
+    assert "0 regressions, 2 other differences" in capsys.readouterr().out
+    assert cli.main(["compare", sound, sound, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["regressions"] == 0
+
+
+def test_compare_refuses_what_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(tmp_path), str(tmp_path / "nothing")]) == 4
+    assert capsys.readouterr().err == f"splithorizon compare: {tmp_path}: there is no report.json\n"

@@ -1,8 +1,10 @@
-"""Exact binomial statistics for a fixed number of independent requests, without approximation."""
+"""Exact statistics, without approximation: of a fixed number of independent requests, and of two runs compared."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 
 # The probability that one statistical check refutes a claim that is true.
 FALSE_ALARM = 1e-6
@@ -38,3 +40,51 @@ def p_value(count: int, trials: int, share: float) -> float:
 def miss(trials: int, share: float) -> float:
     """The probability of no success in ``trials``, each with probability ``share``."""
     return (1.0 - share) ** trials
+
+
+def fisher(count: int, trials: int, other_count: int, other_trials: int) -> float:
+    """The two-sided p-value of Fisher's exact test that two counts have the same share."""
+    successes = count + other_count
+    low, high = max(0, successes - other_trials), min(trials, successes)
+
+    def chance(first: int) -> float:
+        log = _log_choose(trials, first) + _log_choose(other_trials, successes - first)
+        return math.exp(log - _log_choose(trials + other_trials, successes))
+
+    # As in p_value: equally likely tables must be included in spite of rounding errors.
+    limit = chance(count) * (1 + 1e-7)
+    return min(1.0, math.fsum(one for one in map(chance, range(low, high + 1)) if one <= limit))
+
+
+def later(before: Sequence[float], after: Sequence[float]) -> float:
+    """The one-sided p-value of the exact rank-sum test that ``after`` is no larger than ``before``; ties share a rank.
+
+    Raises ValueError if a side is empty.
+    """
+    if not before or not after:
+        raise ValueError("a rank-sum test needs values on both sides")
+    values = sorted([*before, *after])
+    # Twice the mean rank, so that it is a whole number.
+    ranks = {value: 2 * values.index(value) + values.count(value) + 1 for value in set(values)}
+    # How many choices of so many values have this sum of ranks.
+    ways: list[Counter[int]] = [Counter({0: 1}), *(Counter[int]() for _ in after)]
+    for value in values:
+        for chosen in range(len(after), 0, -1):
+            for total, number in ways[chosen - 1].items():
+                ways[chosen][total + ranks[value]] += number
+    seen = sum(ranks[value] for value in after)
+    found = ways[len(after)]
+    return sum(number for total, number in found.items() if total >= seen) / found.total()
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p-value corrected for their number after Holm, in the order given."""
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = worst
+    return corrected
+
+
+def _log_choose(total: int, chosen: int) -> float:
+    return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)

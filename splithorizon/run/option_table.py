@@ -83,6 +83,11 @@ OPTIONS = (
     Option("sample-hub", "registry path of the helloworld and curl images"),
     Option("requests", "requests per client in a traffic sample (default 1000)", int, 1000),
     Option("timeout-scale", "multiply every deadline by this", float, 1.0),
+    Option(
+        "baseline",
+        "compare at the end with this report: report.json, a run's folder, a folder of them, or a pattern in quotes",
+        metavar="REPORT",
+    ),
     Option("report-dir", "where run folders go (default reports/)", Path),
     Option(
         "sweep",

@@ -43,6 +43,7 @@ class Options:
     requests: int = 1000
     timeout_scale: float = 1.0
     reports: Path = Path("reports")
+    baseline: str | None = None
 
     @property
     def topology(self) -> Topology:

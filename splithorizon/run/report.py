@@ -16,15 +16,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, MinLen
-from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError, model_validator
+from annotated_types import MinLen
+from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic.types import StringConstraints
 
 from splithorizon.base import paths, private_file
 from splithorizon.run import redaction, report_v1
+from splithorizon.run.comparison import Comparison
 from splithorizon.run.progress import StepTime
+from splithorizon.run.report_types import Count, Number, Scalar, Seconds, Text
+from splithorizon.run.report_types import config as _config
 from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
 
@@ -38,29 +41,11 @@ _PROBLEMS_SHOWN = 5
 
 Redact = Callable[[str], str]
 
-Text = Annotated[str, MinLen(1)]
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$")]
-Seconds = Annotated[float, Ge(0)]
-Count = Annotated[int, Ge(0)]
-# Strict types: a number is not converted to a text, nor a text to a number.
-Number = Annotated[int, Strict()] | Annotated[float, Strict()]
-Scalar = Annotated[bool, Strict()] | Number | str | None
 
 
 class InvalidReport(ValueError):
     """A report that does not match the schema."""
-
-
-def _config(**rules: Any) -> ConfigDict:
-    """The configuration of a class; the texts below fields describe them. ``rules`` are added to the JSON schema."""
-    return ConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        ser_json_inf_nan="constants",
-        allow_inf_nan=False,
-        json_schema_serialization_defaults_required=True,
-        json_schema_extra=rules,
-    )
 
 
 def _is_one_of(name: str, *values: str) -> dict[str, Any]:
@@ -381,6 +366,8 @@ class RunReport:
     """What the diagnosis found in the configuration and nothing shows to have an effect."""
     conditions: tuple[Condition, ...] = ()
     """The conditions under which the verdict was reached."""
+    comparison: Comparison | None = None
+    """What differs from the reports of --baseline; null if the run had none."""
     not_restored: tuple[NotRestored, ...] = ()
     """Changes to the mesh that the run did not undo."""
     not_claimed: tuple[NotClaimed, ...] = ()

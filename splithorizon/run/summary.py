@@ -20,6 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from splithorizon.run import comparison_text
 from splithorizon.run import report as reports
 from splithorizon.run.progress import StepTime
 from splithorizon.run.report import BehaviourResult, RunReport, Unclaimed
@@ -76,6 +77,7 @@ def summary(
         _table,
         _verdict,
         _failures,
+        _comparison,
         _time,
         _next,
     ):
@@ -171,6 +173,10 @@ def markdown(report: RunReport) -> str:
             content += ["", "Look further:", "", *_fenced(result.next_command, "sh")]
             content += ["", hint] if (hint := _how_to_keep(report, result.next_command)) else []
         lines += _details(f"{_GLYPH[result.verdict]} {_title(result)}", content, open_=True)
+    if report.comparison is not None:
+        content = _fenced("\n".join(comparison_text.lines(report.comparison)))
+        title = f"Compared with --baseline: {comparison_text.result(report.comparison)}"
+        lines += _details(title, content, open_=bool(report.comparison.regressions))
     again = "Run again what did not pass:" if _failed(report) else "Run again:"
     lines += [again, "", *_fenced(rerun_command(report), "sh"), ""]
     if report.steps:
@@ -365,6 +371,15 @@ def _failures(page: _Page) -> None:
             page.command(result.next_command, indent=8)
             if hint := _how_to_keep(page.report, result.next_command):
                 page.prose(hint, indent=8)
+
+
+def _comparison(page: _Page) -> None:
+    """What differs from the reports of --baseline."""
+    if (comparison := page.report.comparison) is None:
+        return
+    page.prose("compared with --baseline:", style="bold red" if comparison.regressions else "bold")
+    for line in comparison_text.lines(comparison):
+        page.prose(line.lstrip(), indent=2 + len(line) - len(line.lstrip()))
 
 
 def _shortened(lines: Sequence[str]) -> Iterator[str]:

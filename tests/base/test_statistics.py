@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -110,3 +111,44 @@ def test_probabilities_add_up(share: float) -> None:
 
 def test_missing_either_of_two_equal_sides() -> None:
     assert 2 * statistics.miss(30, 0.5) == pytest.approx(1.862645149230957e-09, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("table", "p_value"),
+    [
+        ((3, 4, 1, 4), 0.4857142857142857),  # Fisher's tea
+        ((8, 10, 1, 6), 0.034965034965034975),
+        ((1, 10, 11, 14), 0.002759456185220083),
+        ((0, 1000, 0, 1000), 1.0),
+        ((0, 5, 5, 5), 2 / 252),
+        ((5, 5, 5, 5), 1.0),
+        ((500, 1000, 500, 1000), 1.0),
+    ],
+)
+def test_fishers_exact_test(table: tuple[int, int, int, int], p_value: float) -> None:
+    count, trials, other, other_trials = table
+    assert statistics.fisher(count, trials, other, other_trials) == pytest.approx(p_value, rel=1e-9)
+    assert statistics.fisher(other, other_trials, count, trials) == pytest.approx(p_value, rel=1e-9)
+
+
+def test_the_exact_rank_sum_test_counts_every_arrangement_ties_too() -> None:
+    before, after = (3.0, 1.0, 2.0, 2.0), (2.0, 4.0, 3.0)
+    values = [*before, *after]
+    ranks = [sum(other < one for other in values) + (values.count(one) + 1) / 2 for one in values]
+    seen = sum(ranks[len(before) :])
+    sums = [sum(chosen) for chosen in itertools.combinations(ranks, len(after))]
+    assert statistics.later(before, after) == pytest.approx(sum(one >= seen for one in sums) / len(sums))
+
+
+def test_five_slower_runs_of_ten_are_as_unlikely_as_one_choice_of_five() -> None:
+    assert statistics.later((1, 2, 3, 4, 5), (6, 7, 8, 9, 10)) == pytest.approx(1 / 252)
+    assert statistics.later((6, 7, 8, 9, 10), (1, 2, 3, 4, 5)) == 1.0
+    assert statistics.later((1.0,) * 5, (1.0,) * 5) == 1.0
+    with pytest.raises(ValueError, match="both sides"):
+        statistics.later((), (1.0,))
+
+
+def test_p_values_are_corrected_for_their_number_after_holm() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert statistics.holm([]) == []

@@ -1,0 +1,117 @@
+"""Finds the numbers of a report that can be compared: counts out of a total, recovery times, and plain facts.
+
+Evidence has its numbers by name. Which of them is a count, and out of what, is decided here, for reports of any
+version.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from splithorizon.run.report import BehaviourResult, RunReport
+from splithorizon.run.report_types import Scalar
+
+# A count of what should not happen, and the name of its total.
+_LOSSES = {"unjoined": "requests", "lost": "requests", "strayed": "answers"}
+_VERSION = re.compile(r"v\d+")
+# How many there are, which is up to the mesh and not to chance.
+_FACTS = ("endpoints", "clusters", "istiods", "secrets", "proxies", "pods", "links", "objects")
+
+
+class Key(NamedTuple):
+    """What was measured, and where."""
+
+    behaviour: str
+    route: str
+    name: str
+
+    def __str__(self) -> str:
+        """As a line of a comparison has it."""
+        return f"{self.behaviour}{f' ({self.route})' if self.route else ''}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count out of a total. A loss should be zero; any other count has an expected share, where one is known."""
+
+    count: int
+    total: int
+    is_loss: bool
+    expected: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The count's share of the total."""
+        return self.count / self.total
+
+
+def shares(report: RunReport) -> Iterator[tuple[Key, Share]]:
+    """The counts of a report that are up to chance, each once."""
+    for result in report.behaviours:
+        seen: Counter[str] = Counter()
+        for numbers, interval in _numbers(result):
+            for name, share in _shares(numbers, interval):
+                yield Key(result.behaviour, result.route, _numbered(name, seen)), share
+
+
+def recovery_times(report: RunReport) -> Iterator[tuple[Key, float]]:
+    """The times after which a state returned, in seconds. A state that did not return has no time."""
+    for result in report.behaviours:
+        seen: Counter[str] = Counter()
+        for evidence in result.evidence:
+            seconds = evidence.numbers.get("recovered_after")
+            if _is_number(seconds):
+                state = str(evidence.numbers.get("state") or evidence.claim)
+                yield Key(result.behaviour, result.route, _numbered(state, seen)), float(seconds or 0)
+
+
+def facts(report: RunReport) -> Iterator[tuple[Key, str]]:
+    """The numbers that are not up to chance."""
+    for result in report.behaviours:
+        seen: Counter[str] = Counter()
+        for evidence in result.evidence:
+            for name in _FACTS:
+                if name in evidence.numbers:
+                    yield Key(result.behaviour, result.route, _numbered(name, seen)), str(evidence.numbers[name])
+
+
+def _numbers(result: BehaviourResult) -> Iterator[tuple[Mapping[str, Scalar], tuple[float, float] | None]]:
+    for evidence in result.evidence:
+        yield evidence.numbers, evidence.expected_interval
+    yield result.numbers, None
+
+
+def _shares(numbers: Mapping[str, Scalar], interval: tuple[float, float] | None) -> Iterator[tuple[str, Share]]:
+    for name, of in _LOSSES.items():
+        if (count := _count(numbers, name)) is not None and (total := _count(numbers, of)) and count <= total:
+            yield name, Share(count, total, is_loss=True)
+    versions = {
+        name: count for name in numbers if _VERSION.fullmatch(name) and (count := _count(numbers, name)) is not None
+    }
+    total = _count(numbers, "answers") or sum(versions.values())
+    if not total or sum(versions.values()) > total:
+        return
+    # Of all that add up to the total, the last follows from the others.
+    names = sorted(versions)
+    for name in names if len(names) == 1 else names[:-1]:
+        expected = None if interval is None else sum(interval) / 2 / total
+        yield name, Share(versions[name], total, is_loss=False, expected=expected)
+
+
+def _numbered(name: str, seen: Counter[str]) -> str:
+    """A name that occurs again in one result is numbered: checks of a behaviour run in the same order in every run."""
+    seen[name] += 1
+    return name if seen[name] == 1 else f"{name}, {seen[name]}"
+
+
+def _count(numbers: Mapping[str, Scalar], name: str) -> int | None:
+    value = numbers.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
