@@ -144,6 +144,7 @@ def answers_follow_weights(
             next_command=endpoints_of(route.near),
             where=route,
             numbers=numbers,
+            expected_interval=(low, high),
         )
     return Evidence(claim, f"{far} {count} of {len(answers)}", numbers, expected_interval=(low, high))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.istio.topology import Route
+from splithorizon.istio.topology import Route, Way
 from splithorizon.traffic.requests import Reply
 
 SHOWN = 3
@@ -19,6 +19,22 @@ NO_CAUSE = "not known: what this check saw points at no cause; the command shows
 _OK = 200
 # Of a proxy's own words, as many characters as tell one reason from another.
 _SAID = 60
+
+
+@dataclass(frozen=True)
+class PathCount:
+    """How many replies took one way: to one upstream host, with one version that answered and one set of flags."""
+
+    way: Way
+    version: str
+    """The version that answered; empty if none did."""
+    address: str
+    """The upstream host in the log of the client's sidecar; empty if it had none."""
+    flags: str
+    """Envoy's response flags; empty if it set none."""
+    count: int
+    expected: bool
+    """Whether replies of this version take this way in a sound mesh."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Evidence:
     expected_interval: tuple[int, int] | None = None
     sample_lines: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    paths: tuple[PathCount, ...] = ()
 
 
 class CheckFailed(AssertionError):
@@ -50,6 +67,8 @@ class CheckFailed(AssertionError):
         next_command: str,
         where: Route | str,
         numbers: Mapping[str, float | str] | None = None,
+        expected_interval: tuple[int, int] | None = None,
+        paths: Sequence[PathCount] = (),
     ) -> None:
         """State everything a reader needs to go on.
 
@@ -64,6 +83,8 @@ class CheckFailed(AssertionError):
         self.likely_cause = _likely(self.causes)
         self.next_command = _next_step(self.causes, where) or next_command
         self.numbers = dict(numbers or {})
+        self.expected_interval = expected_interval
+        self.paths = tuple(paths)
         super().__init__(
             f"{claim}\n  expected: {expected}\n  seen:     {seen}\n  samples:  {samples}\n"
             f"  likely:   {self.likely_cause}\n  try:      {self.next_command}"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from splithorizon.base import statistics
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples, why_lost
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, PathCount, either, require_samples, why_lost
 from splithorizon.checks.next_steps import endpoints_of, logs_of
 from splithorizon.checks.suspects import (
     far_endpoint_unreachable,
@@ -19,12 +19,14 @@ from splithorizon.checks.suspects import (
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import Route
+from splithorizon.istio.topology import Route, Way
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.correlate import Matched, MatchedReply
 from splithorizon.traffic.requests import Reply
 
+# A proxy that forwards to ever other addresses does not fill a report.
+_PATHS_COUNTED = 20
 # What Envoy answers itself where a cluster has no healthy endpoint.
 _NO_ENDPOINT = "no healthy upstream"
 # A rule that confines requests and does not: another rule is in force, or istiod did not take over the setting.
@@ -165,6 +167,8 @@ def both_versions_answer(
             else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED),
             next_command=endpoints_of(route.near),
             where=route,
+            numbers=counts,
+            expected_interval=(low, high),
         )
     return Evidence(
         f"{route}: both versions answer, evenly",
@@ -227,6 +231,12 @@ def path_proof(
             seen=f"{near} at {either(near_pods)}, {far} through {either(far_gateway)}",
         )
     every_reply_matched(matched, route)
+    ways = {
+        **dict.fromkeys(far_pods, Way.FAR_POD),
+        **dict.fromkeys(near_pods, Way.NEAR_POD),
+        **dict.fromkeys(far_gateway, Way.FAR_GATEWAY),
+    }
+    paths = _counted_paths(matched.pairs, ways, wanted)
     misrouted = [
         pair for pair in matched.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
     ]
@@ -241,6 +251,7 @@ def path_proof(
             else _why_misrouted(misrouted, near, far, wanted, far_pods, mode),
             next_command=endpoints_of(route.near),
             where=route,
+            paths=paths,
         )
     counts = Counter(pair.reply.version for pair in matched.pairs)
     if not (counts[near] and counts[far]):
@@ -252,6 +263,7 @@ def path_proof(
             causes=near_version_missing() if counts[far] else far_version_missing(mode),
             next_command=endpoints_of(route.near),
             where=route,
+            paths=paths,
         )
     samples = [
         next(pair.line.raw for pair in matched.pairs if pair.reply.version == version) for version in (near, far)
@@ -262,6 +274,27 @@ def path_proof(
         {f"{far}_through_gateway": counts[far], f"{near}_at_its_pod": counts[near]},
         sample_lines=tuple(samples),
         addresses=(*sorted(near_pods), *sorted(far_gateway)),
+        paths=paths,
+    )
+
+
+def _counted_paths(
+    pairs: Iterable[MatchedReply], ways: Mapping[str, Way], wanted: Mapping[str, Collection[str]]
+) -> tuple[PathCount, ...]:
+    """The replies by way, most first. ``ways`` has the way by the address; ``wanted`` the addresses by the version."""
+    kinds = Counter(
+        (pair.reply.version or "", pair.line.upstream_host or "", pair.line.response_flags or "") for pair in pairs
+    )
+    return tuple(
+        PathCount(
+            way=ways.get(address, Way.ELSEWHERE) if address else Way.NOWHERE,
+            version=version,
+            address=address,
+            flags=flags.strip("-"),
+            count=count,
+            expected=address in wanted.get(version, ()),
+        )
+        for (version, address, flags), count in kinds.most_common(_PATHS_COUNTED)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -37,6 +38,16 @@ class Route:
     def __str__(self) -> str:
         """As it stands in test ids and messages."""
         return f"{self.near}→{self.far}"
+
+
+class Way(StrEnum):
+    """Where a client's sidecar sent a request, seen from the client."""
+
+    NEAR_POD = "near pod"
+    FAR_GATEWAY = "far gateway"
+    FAR_POD = "far pod"
+    ELSEWHERE = "elsewhere"
+    NOWHERE = "nowhere"
 
 
 @dataclass(frozen=True, order=True)

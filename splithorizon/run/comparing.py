@@ -231,7 +231,7 @@ def _facts(before: Sequence[RunReport], after: Sequence[RunReport]) -> Iterator[
 
 
 def _recovery(before: Sequence[RunReport], after: Sequence[RunReport]) -> list[RecoveryTimes]:
-    old, new = _collected(before, measured.recovery_times), _collected(after, measured.recovery_times)
+    old, new = _collected(before, _recovered), _collected(after, _recovered)
     both = sorted(old.keys() & new.keys())
     judged = [key for key in both if min(len(old[key]), len(new[key])) >= REPORTS_FOR_TIMES]
     p_values = statistics.holm([statistics.later(old[key], new[key]) for key in judged])
@@ -247,6 +247,11 @@ def _recovery(before: Sequence[RunReport], after: Sequence[RunReport]) -> list[R
         for key in both
         if sorted(old[key]) != sorted(new[key])
     ]
+
+
+def _recovered(one: RunReport) -> Iterator[tuple[Key, float]]:
+    """The times of the states that returned: one that did not has no time, and its verdict says so."""
+    return ((found.key, found.seconds) for found in measured.recovery_times(one) if found.reached)
 
 
 def _is_longer(before: Sequence[float], after: Sequence[float]) -> bool:

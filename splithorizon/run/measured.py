@@ -49,6 +49,26 @@ class Share:
         return self.count / self.total
 
 
+@dataclass(frozen=True)
+class RecoveryTime:
+    """How long a state took to return, in seconds, and how long it may take; zero if no bound is known."""
+
+    key: Key
+    seconds: float
+    within: float
+    reached: bool
+    """False for a state that did not return within the bound."""
+
+
+def versions(numbers: Mapping[str, Scalar]) -> tuple[dict[str, int], int]:
+    """The answers of each version, and their total; nothing and zero if these numbers have no such counts."""
+    counts = {
+        name: count for name in numbers if _VERSION.fullmatch(name) and (count := _count(numbers, name)) is not None
+    }
+    total = _count(numbers, "answers") or sum(counts.values())
+    return (counts, total) if counts and sum(counts.values()) <= total else ({}, 0)
+
+
 def shares(report: RunReport) -> Iterator[tuple[Key, Share]]:
     """The counts of a report that are up to chance, each once."""
     for result in report.behaviours:
@@ -58,15 +78,13 @@ def shares(report: RunReport) -> Iterator[tuple[Key, Share]]:
                 yield Key(result.behaviour, result.route, _numbered(name, seen)), share
 
 
-def recovery_times(report: RunReport) -> Iterator[tuple[Key, float]]:
-    """The times after which a state returned, in seconds. A state that did not return has no time."""
+def recovery_times(report: RunReport) -> Iterator[RecoveryTime]:
+    """The times after which a state returned, or was given up."""
     for result in report.behaviours:
         seen: Counter[str] = Counter()
         for evidence in result.evidence:
-            seconds = evidence.numbers.get("recovered_after")
-            if _is_number(seconds):
-                state = str(evidence.numbers.get("state") or evidence.claim)
-                yield Key(result.behaviour, result.route, _numbered(state, seen)), float(seconds or 0)
+            yield from _recovery_time(result, evidence.numbers, evidence.claim, seen, reached=True)
+        yield from _recovery_time(result, result.numbers, result.claim, seen, reached=False)
 
 
 def facts(report: RunReport) -> Iterator[tuple[Key, str]]:
@@ -89,17 +107,25 @@ def _shares(numbers: Mapping[str, Scalar], interval: tuple[float, float] | None)
     for name, of in _LOSSES.items():
         if (count := _count(numbers, name)) is not None and (total := _count(numbers, of)) and count <= total:
             yield name, Share(count, total, is_loss=True)
-    versions = {
-        name: count for name in numbers if _VERSION.fullmatch(name) and (count := _count(numbers, name)) is not None
-    }
-    total = _count(numbers, "answers") or sum(versions.values())
-    if not total or sum(versions.values()) > total:
+    counts, total = versions(numbers)
+    if not total:
         return
     # Of all that add up to the total, the last follows from the others.
-    names = sorted(versions)
+    names = sorted(counts)
     for name in names if len(names) == 1 else names[:-1]:
         expected = None if interval is None else sum(interval) / 2 / total
-        yield name, Share(versions[name], total, is_loss=False, expected=expected)
+        yield name, Share(counts[name], total, is_loss=False, expected=expected)
+
+
+def _recovery_time(
+    result: BehaviourResult, numbers: Mapping[str, Scalar], claim: str, seen: Counter[str], *, reached: bool
+) -> Iterator[RecoveryTime]:
+    seconds = numbers.get("recovered_after")
+    if _is_number(seconds):
+        state = _numbered(str(numbers.get("state") or claim), seen)
+        within = numbers.get("within")
+        bound = float(within or 0) if _is_number(within) else 0.0
+        yield RecoveryTime(Key(result.behaviour, result.route, state), float(seconds or 0), bound, reached)
 
 
 def _numbered(name: str, seen: Counter[str]) -> str:

@@ -16,13 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 from pydantic import TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic.types import StringConstraints
 
 from splithorizon.base import paths, private_file
+from splithorizon.istio.topology import Way
 from splithorizon.run import redaction, report_v1
 from splithorizon.run.comparison import Comparison
 from splithorizon.run.progress import StepTime
@@ -61,6 +62,24 @@ _EMPTY = {"const": ""}
 
 
 @dataclass(frozen=True, config=_config())
+class PathCount:
+    """How many replies of a route took one way."""
+
+    way: Way
+    """Where the client's sidecar sent the requests."""
+    version: str
+    """The version that answered; empty if none did."""
+    address: str
+    """The upstream host in the log of the client's sidecar; empty if it had none."""
+    flags: str
+    """Envoy's response flags; empty if it set none."""
+    count: Annotated[int, Ge(1)]
+    """The number of replies."""
+    expected: bool
+    """Whether replies of this version take this way in a sound mesh."""
+
+
+@dataclass(frozen=True, config=_config())
 class Evidence:
     """The evidence of a check that passed."""
 
@@ -74,6 +93,8 @@ class Evidence:
     """A few lines of the access log, as Envoy wrote them."""
     addresses: tuple[str, ...] = ()
     """Addresses of endpoints that were seen."""
+    paths: tuple[PathCount, ...] = ()
+    """The ways of the replies, where the check is about them."""
 
 
 @dataclass(
@@ -126,6 +147,10 @@ class BehaviourResult:
     """A command that shows more about the failure."""
     numbers: Mapping[str, Scalar] = field(default_factory=dict)
     """What the check that refuted the claim has counted, by name; empty for every other verdict."""
+    expected_interval: tuple[Number, Number] | None = None
+    """The interval of the check that refuted the claim; null unless it is statistical."""
+    paths: tuple[PathCount, ...] = ()
+    """The ways of the replies that the check refuted; empty if it is not about them."""
 
     @model_validator(mode="after")
     def _has_failure_cause_and_command(self) -> Self:

@@ -28,7 +28,7 @@ from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
 
 WIDTH = 110
-_GLYPH = {
+GLYPH = {
     Verdict.CONFORMANT: "✓",
     Verdict.NOT_CONFORMANT: "✗",
     Verdict.PARTIAL: "~",
@@ -40,7 +40,7 @@ _STYLE = {
     Verdict.PARTIAL: "yellow",
     Verdict.INCONCLUSIVE: "yellow",
 }
-_FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
+FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
 # These behaviours are many, and their names are of little interest.
 _COUNTED = (Unclaimed.NOT_ASKED_FOR, Unclaimed.NOT_ALLOWED, Unclaimed.NOT_RUN)
 
@@ -140,12 +140,12 @@ class _Page:
 
 def markdown(report: RunReport) -> str:
     """The same content in GitHub's Markdown, for the summary of a CI job."""
-    lines = [f"## splithorizon: {_GLYPH[report.verdict]} {report.verdict.upper()}", ""]
+    lines = [f"## splithorizon: {GLYPH[report.verdict]} {report.verdict.upper()}", ""]
     for change in _pending_first(report):
         title = "Not restored" if change.pending else "Left alone"
         lines += [f"**{title}**: {_cell(change.object)}: {_cell(change.reason)}", ""]
         lines += [*_fenced(change.command, "sh"), ""] if change.command else []
-    for title, cause in _causes(report):
+    for title, cause in causes(report):
         lines += [f"**{title.capitalize()}**: {_cell(cause.text)} ({_cell(cause.cause_id)})", ""]
         lines += [f"- {_cell(f'{fact.object}: {fact.field}: {fact.value}')}" for fact in cause.evidence]
         lines += [f"- seen: {_cell(cause.witness)}"] if cause.witness else []
@@ -153,38 +153,43 @@ def markdown(report: RunReport) -> str:
         lines += ["", *_fenced(cause.fix, "sh"), ""] if cause.fix else [""]
     if report.undiagnosed:
         lines += [f"**Root cause**: {_cell(report.undiagnosed)}", ""]
-    lines += _lines(_counts(report))
+    lines += _lines(count_lines(report))
     if report.inconclusive_reason:
-        lines += ["", f"Because: {_cell(_reason(report))}"]
+        lines += ["", f"Because: {_cell(reason(report))}"]
         lines += ["", *_fenced(report.next_command, "sh")] if report.next_command else []
-    lines += ["", *_lines([*_environment(report), *_conditions(report)]), ""]
+    lines += ["", *_lines([*environment(report), *_conditions(report)]), ""]
     if report.behaviours:
         head = ("area", "claim", "route", "verdict", "key number", "seconds")
         lines += [_row(head), "|---|---|---|---|---|---:|"]
-        for result in _ordered(report):
-            verdict = f"{_GLYPH[result.verdict]} {result.verdict}"
+        for result in ordered(report):
+            verdict = f"{GLYPH[result.verdict]} {result.verdict}"
             numbers = (result.key_number, f"{result.seconds:.1f}")
             lines.append(_row((result.area, result.claim, result.route, verdict, *numbers)))
         lines.append("")
-    for result in _failed(report):
+    for result in failed_results(report):
         likely = [f"likely: {result.likely_cause}"] if result.likely_cause else []
         content = _fenced("\n".join([result.failure, *likely]))
         if result.next_command:
             content += ["", "Look further:", "", *_fenced(result.next_command, "sh")]
-            content += ["", hint] if (hint := _how_to_keep(report, result.next_command)) else []
-        lines += _details(f"{_GLYPH[result.verdict]} {_title(result)}", content, open_=True)
+            content += ["", hint] if (hint := how_to_keep(report, result.next_command)) else []
+        lines += _details(f"{GLYPH[result.verdict]} {_title(result)}", content, open_=True)
     if report.comparison is not None:
         content = _fenced("\n".join(comparison_text.lines(report.comparison)))
         title = f"Compared with --baseline: {comparison_text.result(report.comparison)}"
         lines += _details(title, content, open_=bool(report.comparison.regressions))
-    again = "Run again what did not pass:" if _failed(report) else "Run again:"
+    again = "Run again what did not pass:" if failed_results(report) else "Run again:"
     lines += [again, "", *_fenced(rerun_command(report), "sh"), ""]
     if report.steps:
-        rows = [(_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}") for step in report.steps]
+        rows = [(step_label(step), f"{step.started_after:.1f}", f"{step.seconds:.1f}") for step in report.steps]
         table = [_row(("step", "began after", "seconds")), "|---|---:|---:|"]
-        lines += _details(_phases(report).line(), [*table, *map(_row, rows)])
-    lines += _lines([entry.capitalize() for entry in _not_claimed(report)])
+        lines += _details(phases_of(report).line(), [*table, *map(_row, rows)])
+    lines += _lines([entry.capitalize() for entry in not_claimed(report)])
     return "\n".join(lines).rstrip() + "\n"
+
+
+def whole_command(report: RunReport) -> str:
+    """The shell command that repeats the run."""
+    return shlex.join(report.command)
 
 
 def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
@@ -194,9 +199,9 @@ def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
     replaced by its module, which also runs it on other routes.
     """
     program, *arguments = report.command
-    failed = _failed(report)
+    failed = failed_results(report)
     if not failed or len(failed) == len(report.behaviours):
-        return shlex.join(report.command)
+        return whole_command(report)
     options = [
         argument
         for before, argument in zip([program, *arguments], arguments, strict=False)
@@ -224,7 +229,7 @@ def _pending_first(report: RunReport) -> list[NotRestored]:
 
 
 def _root_cause(page: _Page) -> None:
-    for title, cause in _causes(page.report):
+    for title, cause in causes(page.report):
         page.prose(f"{title.upper()}: {cause.text} ({cause.cause_id})", style="bold red")
         for fact in cause.evidence:
             page.prose(f"{fact.object}: {fact.field}: {fact.value}", indent=4)
@@ -238,7 +243,8 @@ def _root_cause(page: _Page) -> None:
         page.prose(f"ROOT CAUSE: {page.report.undiagnosed}", style="bold yellow")
 
 
-def _causes(report: RunReport) -> Iterator[tuple[str, reports.Diagnosis]]:
+def causes(report: RunReport) -> Iterator[tuple[str, reports.Diagnosis]]:
+    """The root causes, each with its title."""
     if report.diagnosis is not None:
         yield "root cause", report.diagnosis
     for cause in report.other_causes:
@@ -247,11 +253,12 @@ def _causes(report: RunReport) -> Iterator[tuple[str, reports.Diagnosis]]:
 
 def _tested(page: _Page) -> None:
     """Versions, networks with their gateways, and conditions."""
-    for text in (*_environment(page.report), *_conditions(page.report)):
+    for text in (*environment(page.report), *_conditions(page.report)):
         page.prose(text)
 
 
-def _environment(report: RunReport) -> list[str]:
+def environment(report: RunReport) -> list[str]:
+    """The versions in one line, if they are known, and a line for each network with its gateway."""
     versions = report.versions
     parts = [f"Istio {version} in {' and '.join(names)}" for version, names in _by_version(versions.istio)]
     parts += [f"Kubernetes {versions.kubernetes}"] if versions.kubernetes else []
@@ -279,7 +286,7 @@ def _by_version(istio: Mapping[str, str]) -> list[tuple[str, list[str]]]:
 
 def _table(page: _Page) -> None:
     """The table of results. Routes are listed below their claim."""
-    results = _ordered(page.report)
+    results = ordered(page.report)
     if not results:
         return
     area = max(len("area"), *(len(result.area) for result in results))
@@ -296,34 +303,34 @@ def _table(page: _Page) -> None:
         for member in members:
             route = Text(f"  {page.plain(member.route)}")
             first = ("", route) if member.route else (name, Text(page.plain(claim_text)))
-            verdict = Text(page.plain(f"{_GLYPH[member.verdict]} {member.verdict}"), _STYLE[member.verdict])
+            verdict = Text(page.plain(f"{GLYPH[member.verdict]} {member.verdict}"), _STYLE[member.verdict])
             table.add_row(*first, verdict, Text(page.plain(member.key_number)), f"{member.seconds:.1f}")
     page.show(table)
 
 
 def _verdict(page: _Page) -> None:
     report = page.report
-    counts, *requests = _counts(report)
+    counts, *requests = count_lines(report)
     page.prose(f"{report.verdict.upper()}: {counts}", style=f"bold {_STYLE[report.verdict]}")
     for line in requests:
         page.prose(line, indent=2)
     if report.inconclusive_reason:
-        page.prose(f"because: {_reason(report)}", indent=2)
+        page.prose(f"because: {reason(report)}", indent=2)
         if report.next_command:
             page.command(report.next_command)
-    for entry in _not_claimed(report):
+    for entry in not_claimed(report):
         page.prose(entry, indent=2)
 
 
-def _reason(report: RunReport) -> str:
+def reason(report: RunReport) -> str:
     """Why a run is inconclusive. The failure of a check is not repeated, only referred to."""
-    for result in _failed(report):
+    for result in failed_results(report):
         if result.failure == report.inconclusive_reason:
             return f"{_title(result)}: see below"
     return report.inconclusive_reason
 
 
-def _not_claimed(report: RunReport) -> list[str]:
+def not_claimed(report: RunReport) -> list[str]:
     """A line for each reason, with counts by profile or with names."""
     groups: dict[tuple[Unclaimed, str], list[reports.NotClaimed]] = {}
     for entry in report.not_claimed:
@@ -342,13 +349,13 @@ def _not_claimed(report: RunReport) -> list[str]:
     return lines
 
 
-def _counts(report: RunReport) -> list[str]:
+def count_lines(report: RunReport) -> list[str]:
     """The numbers of checks by verdict, and of requests."""
     if not report.behaviours:
         return ["no check ran"]
     numbers = Counter(result.verdict for result in report.behaviours)
     total = len(report.behaviours)
-    worst_first = (*_FAILED, Verdict.PARTIAL, Verdict.CONFORMANT)
+    worst_first = (*FAILED, Verdict.PARTIAL, Verdict.CONFORMANT)
     counts = ", ".join(f"{numbers[verdict]} {verdict}" for verdict in worst_first if numbers[verdict])
     lines = [f"of {total} {'check' if total == 1 else 'checks'} {counts}"]
     if sent := report.totals.requests:
@@ -359,9 +366,9 @@ def _counts(report: RunReport) -> list[str]:
 
 def _failures(page: _Page) -> None:
     """Each failure in full: what was expected and seen, over how many samples, the causes, and a command."""
-    for result in _failed(page.report):
+    for result in failed_results(page.report):
         page.begin_section()
-        page.prose(f"{_GLYPH[result.verdict]} {_title(result)}", style=f"bold {_STYLE[result.verdict]}")
+        page.prose(f"{GLYPH[result.verdict]} {_title(result)}", style=f"bold {_STYLE[result.verdict]}")
         for line in _shortened(result.failure.splitlines()):
             page.prose(line.lstrip(), indent=4 + len(line) - len(line.lstrip()))
         if result.likely_cause:
@@ -369,7 +376,7 @@ def _failures(page: _Page) -> None:
         if result.next_command:
             page.prose("look further:", indent=6)
             page.command(result.next_command, indent=8)
-            if hint := _how_to_keep(page.report, result.next_command):
+            if hint := how_to_keep(page.report, result.next_command):
                 page.prose(hint, indent=8)
 
 
@@ -392,7 +399,7 @@ def _shortened(lines: Sequence[str]) -> Iterator[str]:
     yield from lines[-_LAST_LINES:]
 
 
-def _how_to_keep(report: RunReport, command: str) -> str:
+def how_to_keep(report: RunReport, command: str) -> str:
     """How to keep the clusters or the namespace that a command needs and the run has removed; else empty."""
     options = report.options
     if options.get("keep") or options.get("reuse") or options.get("mesh"):
@@ -409,17 +416,18 @@ def _title(result: BehaviourResult) -> str:
     return f"{result.area}: {result.claim.rstrip('.')}{route}"
 
 
-def _ordered(report: RunReport) -> list[BehaviourResult]:
+def ordered(report: RunReport) -> list[BehaviourResult]:
     """The results sorted, because xdist and parametrization change the order in which tests run."""
     return sorted(report.behaviours, key=lambda result: (result.area, result.behaviour, result.route))
 
 
-def _failed(report: RunReport) -> list[BehaviourResult]:
-    return [result for result in _ordered(report) if result.verdict in _FAILED]
+def failed_results(report: RunReport) -> list[BehaviourResult]:
+    """The results that are not conformant or inconclusive, in the same order."""
+    return [result for result in ordered(report) if result.verdict in FAILED]
 
 
 @dataclass(frozen=True)
-class _Phases:
+class Phases:
     """The durations of a run's phases, in seconds. ``checks`` is the time between set-up and removal."""
 
     total: float
@@ -428,23 +436,24 @@ class _Phases:
     removal: float
 
     def line(self) -> str:
+        """The durations as a sum."""
         parts = (("set-up", self.setup), ("checks", self.checks), ("removal", self.removal))
         return f"{self.total:.1f} s = " + " + ".join(f"{name} {seconds:.1f} s" for name, seconds in parts)
 
 
-def _phases(report: RunReport) -> _Phases:
+def phases_of(report: RunReport) -> Phases:
     """Split the run at its longest time without a step, in which the checks ran, if there were any."""
     steps = sorted(report.steps, key=lambda step: step.started_after)
     wall = datetime.fromisoformat(report.finished) - datetime.fromisoformat(report.started)
     total = max([wall.total_seconds(), *(step.started_after + step.seconds for step in steps)])
     if not any(result.seconds for result in report.behaviours):
-        return _Phases(total, setup=total, checks=0.0, removal=0.0)
+        return Phases(total, setup=total, checks=0.0, removal=0.0)
     busy_until, gaps = 0.0, []
     for step in steps:
         gaps.append((step.started_after - busy_until, busy_until))
         busy_until = max(busy_until, step.started_after + step.seconds)
     checks, setup = max([*gaps, (total - busy_until, busy_until)])
-    return _Phases(total, setup=setup, checks=checks, removal=total - setup - checks)
+    return Phases(total, setup=setup, checks=checks, removal=total - setup - checks)
 
 
 def _time(page: _Page) -> None:
@@ -452,10 +461,10 @@ def _time(page: _Page) -> None:
     report = page.report
     if not report.steps:
         return
-    phases = _phases(report)
+    phases = phases_of(report)
     weight = {step: (step.outcome == "failed", step.seconds) for step in report.steps}
     longest = sorted(report.steps, key=weight.__getitem__, reverse=True)[:_STEPS_SHOWN]
-    label_width = min(40, max(len(_label(step)) for step in longest))
+    label_width = min(40, max(len(step_label(step)) for step in longest))
     axis = WIDTH - label_width - 16
     scale = axis / phases.total if phases.total else 0
     page.prose(f"time: {phases.line()}; the longest steps:")
@@ -463,23 +472,25 @@ def _time(page: _Page) -> None:
         began = min(axis - 1, round(step.started_after * scale))
         ended = round((step.started_after + step.seconds) * scale)
         bar = " " * began + "█" * max(1, ended - began)
-        label = textwrap.shorten(_label(step), label_width, placeholder="…").ljust(label_width)
+        label = textwrap.shorten(step_label(step), label_width, placeholder="…").ljust(label_width)
         line = page.plain(f"  {label} {step.seconds:7.1f} s |{bar.ljust(axis)}|")
         page.show(Text(line, "red" if step.outcome == "failed" else ""), wrap=False)
 
 
-def _label(step: StepTime) -> str:
+def step_label(step: StepTime) -> str:
+    """The name of a step with its cluster, and whether it failed."""
     where = f"[{step.cluster}] " if step.cluster else ""
     return f"{where}{step.name}{', failed' if step.outcome == 'failed' else ''}"
 
 
 def _next(page: _Page) -> None:
     report = page.report
+    page.show(Text(f"the page to open in a browser: {page.folder / 'index.html'}"), wrap=False)
     page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / reports.NAME}"), wrap=False)
     page.show(Text(f"the same tests for a CI system: {page.folder / 'junit.xml'}"), wrap=False)
     if report.verdict is not Verdict.CONFORMANT:
         page.begin_section()
-        page.prose("run again what did not pass:" if _failed(report) else "run again:")
+        page.prose("run again what did not pass:" if failed_results(report) else "run again:")
         page.command(rerun_command(report, unicode=page.unicode), indent=2)
 
 

@@ -13,11 +13,11 @@ import pytest
 from splithorizon import checks
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks import CheckFailed, Evidence, suspects
-from splithorizon.checks.judging import NO_CAUSE
+from splithorizon.checks.judging import NO_CAUSE, PathCount
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import PRIMARY_REMOTE, Route
+from splithorizon.istio.topology import PRIMARY_REMOTE, Route, Way
 from splithorizon.kube.pod_status import Readiness
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.access_log import AccessLogLine
@@ -633,3 +633,32 @@ def test_evidence_that_points_at_no_cause_says_so() -> None:
     assert failed.cause_ids == ()
     assert (failed.likely_cause, failed.next_command) == (NO_CAUSE, "compare")
     assert f"  likely:   {NO_CAUSE}" in str(failed)
+
+
+def test_a_proven_path_counts_the_replies_of_each_way() -> None:
+    assert path_proof(SOUND).paths == (
+        PathCount(Way.NEAR_POD, "v1", NEAR_POD, "", 500, True),
+        PathCount(Way.FAR_GATEWAY, "v2", GATEWAY, "", 500, True),
+    )
+
+
+def test_a_refuted_path_counts_the_wrong_ways_too() -> None:
+    with pytest.raises(CheckFailed) as refuted:
+        path_proof(
+            matched(
+                (4, "v1", NEAR_POD), (3, "v2", FAR_POD), (2, "v1", GATEWAY), (1, "v2", "10.9.9.9:1"), (1, "v2", None)
+            )
+        )
+    assert [(path.way, path.count, path.expected) for path in refuted.value.paths] == [
+        (Way.NEAR_POD, 4, True),
+        (Way.FAR_POD, 3, False),
+        (Way.FAR_GATEWAY, 2, False),
+        (Way.ELSEWHERE, 1, False),
+        (Way.NOWHERE, 1, False),
+    ]
+
+
+def test_a_missing_version_has_its_count_and_the_interval() -> None:
+    with pytest.raises(CheckFailed) as refuted:
+        both_versions(replies(1000, 0), OUT)
+    assert (refuted.value.numbers, refuted.value.expected_interval) == ({"v1": 1000, "v2": 0}, (423, 577))
