@@ -1,4 +1,4 @@
-"""The command ``splithorizon``: judges a mesh, restores it, diagnoses a Service of it, compares reports, lists claims."""
+"""The command ``splithorizon``: judges a mesh, restores it, diagnoses a Service, compares reports, and lists claims."""
 
 from __future__ import annotations
 
