@@ -33,6 +33,8 @@ class Timeouts:
     gateway_address: float = 120  # a local load balancer takes seconds, a cloud's a minute
     webhook_ready: float = 120  # istiod starts to watch a new remote cluster and patches its webhooks
     workload_ready: float = 180  # the images are on the node; scheduling, CNI and a first certificate
+    nothing_changes: float = 45  # an image that is not pulled, or a pod that is refused, is tried again meanwhile
+    node_added: float = 600  # a cloud's autoscaler takes two to five minutes
     endpoints_pushed: float = 30  # istiod pushes within a second of a pod's readiness; a broken mesh never does
     name_resolved: float = 15  # a resolver asks a silent DNS server again after 5 s
     name_expired: float = 60  # istiod resolves a gateway's name again when the answer expires, after 30 s at least

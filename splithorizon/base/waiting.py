@@ -34,6 +34,11 @@ class Clock:
 _clock = Clock()
 
 
+def now() -> float:
+    """The seconds of the clock that waits go by."""
+    return _clock.now()
+
+
 class _Observations:
     """The first and the last observation of a probe, and when the last one was first made."""
 

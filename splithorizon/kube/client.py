@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.kube import manifests, pod_exec, port_forward
 from splithorizon.kube.api_resources import namespace_of, path_of
@@ -25,6 +26,16 @@ _APPLY = "application/apply-patch+yaml"
 # A namespace or kind that does not exist yet; a webhook that does not answer; an API server that starts.
 _RETRIABLE = frozenset({404, 500, 503})
 _FORBIDDEN = 403
+
+
+def _why_it_stays(one: Object) -> str:
+    """Why an object that is deleted is still there: its conditions say more than its finalizers."""
+    stated = [
+        f"{condition['type']}: {condition.get('message', condition.get('reason', ''))}"
+        for condition in one.get("status", {}).get("conditions") or []
+        if condition.get("status") == "True"
+    ]
+    return "; ".join(stated) or f"finalizers {one['metadata'].get('finalizers', [])}"
 
 
 class NotAdmitted(Refused, NotYet):
@@ -143,7 +154,7 @@ class Kube:
 
         def gone() -> None:
             if left := self.get(kind, name, namespace):
-                raise NotYet(f"it still exists, finalizers {left['metadata'].get('finalizers', [])}")
+                raise NotYet(f"it still exists: {_why_it_stays(left)}")
 
         eventually(f"{kind} {name} is gone from the {self.cluster}", gone, within=gone_within)
 
@@ -157,10 +168,18 @@ class Kube:
         path = f"{path_of(kind, namespace, name)}/status"
         return self._object("PATCH", path, body=body, content_type=_MERGE)
 
-    def logs(self, pod: str, namespace: str, container: str, *, since_time: str) -> str:
-        """Read the log of a container from ``since_time`` on, which is RFC 3339 with whole seconds."""
+    def logs(self, pod: str, namespace: str, container: str, *, since_time: str, limit: int | None = None) -> str:
+        """Read the log of a container from ``since_time`` on, which is RFC 3339 with whole seconds.
+
+        Raises TooLarge if it has more than ``limit`` bytes.
+        """
         query = [("container", container), ("sinceTime", since_time)]
         path = f"{path_of('Pod', namespace, pod)}/log"
+        if limit is not None:
+            # The kubelet ends the log there; one byte more shows that there is more.
+            query.append(("limitBytes", str(limit + 1)))
+            within = timeouts().small_command
+            return self._server.read(path, query=query, limit=limit, within=within).decode(errors="replace")
         return self._server.send("GET", path, query=query).decode(errors="replace")
 
     def log_begins(self, pod: str, namespace: str, container: str) -> datetime | None:

@@ -35,6 +35,11 @@ def image_of(cluster: Cluster, deployment: str) -> str:
     return str(_template(cluster, deployment)["spec"]["containers"][0]["image"])
 
 
+def pod_spec_of(cluster: Cluster, deployment: str) -> dict[str, Any]:
+    """What the pods of a deployment of ours are made of, before injection."""
+    return dict(_template(cluster, deployment)["spec"])
+
+
 def proxy_image(cluster: Cluster) -> str:
     """The image of the client's sidecar."""
     pod = cluster.kube.get("Pod", cluster.client.pod, cluster.namespace) or {"spec": {}}

@@ -136,8 +136,9 @@ class MeshSecurity:
         """A client outside the mesh, beside ours; the undo deletes it."""
         cluster = self.mesh[name]
         (pod,) = manifests.load(_MANIFESTS / "plain-text-client.yaml")
-        (container,) = pod["spec"]["containers"]
-        container["image"] = injection.image_of(cluster, workloads.CLIENT)
+        # In a cluster of others, what makes the client's own pod fit there: image, pull secrets, tolerations.
+        pod["spec"] = {**injection.pod_spec_of(cluster, workloads.CLIENT), "terminationGracePeriodSeconds": 0}
+        pod["spec"].pop("serviceAccountName", None)
         kube, namespace, pod_name = cluster.kube, self.mesh.info.namespace, pod["metadata"]["name"]
         mutations.apply(kube, [pod], namespace, undo)
 

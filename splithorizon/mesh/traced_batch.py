@@ -13,16 +13,24 @@ from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import Route
-from splithorizon.kube.api_server import Refused
+from splithorizon.kube.api_server import Refused, TooLarge
 from splithorizon.kube.client import Kube, Object
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import server_name
-from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
+from splithorizon.traffic.proxy_log import (
+    AccessLogSilent,
+    AccessLogUnreadable,
+    LogRotated,
+    ProxyLog,
+    whole_second_before,
+)
 from splithorizon.traffic.trace import Hops, follow
 
+# The batch itself leaves some 100 KB: what is more is other traffic.
+_GATEWAY_LOG = 16 << 20
 _ONE_REQUEST = MANIFESTS / "routing" / "one-request-a-connection.yaml"
 
 
@@ -46,6 +54,10 @@ class TracedBatch:
 
 class GatewaySilent(EnvironmentBroke):
     """The far gateway's log says nothing of what passed, or may not be read."""
+
+
+class GatewayUnreadable(GatewaySilent, AccessLogUnreadable):
+    """The far gateway's log has lines about the batch in an unknown format."""
 
 
 def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, TracedBatch]:
@@ -88,7 +100,10 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
     if not all(hops.destination_log for hops in latest):
         _require_logged(any(hops.destination_log for hops in latest), pod_logs, begun, AccessLogSilent)
     if any(hops.came_from in gateway_pods and not hops.gateway_log for hops in latest):
-        _require_logged(any(hops.gateway_log for hops in latest), gateway_logs, begun, GatewaySilent)
+        try:
+            _require_logged(any(hops.gateway_log for hops in latest), gateway_logs, begun, GatewaySilent)
+        except LogRotated as rotated:
+            raise GatewaySilent(rotated.what, seen=rotated.seen, next_command=rotated.next_command) from None
     return TracedBatch(
         route,
         sample,
@@ -115,9 +130,14 @@ def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: datetime, s
 
 def _lines_of_a_gateway(log: ProxyLog, begun: datetime, name: str) -> Sequence[AccessLogLine]:
     try:
-        return log.lines(begun, about=name)
+        return log.lines(begun, about=name, limit=_GATEWAY_LOG)
     except Refused as refused:
         raise GatewaySilent(f"{log} may not be read", seen=refused.seen, next_command=log.by_hand) from None
+    except AccessLogUnreadable as unreadable:
+        raise GatewayUnreadable(unreadable.what, seen=unreadable.seen, next_command=log.by_hand) from None
+    except TooLarge as large:
+        what = f"{log} grew by more than {_GATEWAY_LOG >> 20} MiB during the batch: the gateway is busy"
+        raise GatewaySilent(what, seen=large.seen, next_command=log.by_hand) from None
 
 
 def _log_of(kube: Kube, pod: Object) -> ProxyLog:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,14 @@ from splithorizon.base import parallel
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
-from splithorizon.conditions import behaviours, decide, reading
+from splithorizon.conditions import behaviours, decide, platform, reading
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube import kubeconfig, manifests
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, NotAdmitted, Object
 from splithorizon.kube.rollout import await_rollout
-from splithorizon.run import permissions
+from splithorizon.run import adaptation, permissions
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -40,6 +40,7 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
     disrupts this mesh now, and EnvironmentBroke from then on.
     """
     contexts = contexts_of(options)
+    overlay, images = adaptation.overlay(options), adaptation.images(options)
     kubes = connect(options, journal.folder)
     for line in addressed(kubes, contexts):
         progress.say(line)
@@ -56,13 +57,18 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
         progress.say(line)
     # Who keeps a namespace wants to come back to it, whenever that is.
     expires = None if options.keep else datetime.now(UTC) + timedelta(seconds=timeouts().namespace_expires)
-    labels = {names.REVISION_LABEL: _injected_by(options, info), **ownership.labels(run_id, expires=expires)}
+    labels = {
+        **adaptation.namespace_labels(options),
+        names.REVISION_LABEL: _injected_by(options, info),
+        **ownership.labels(run_id, expires=expires),
+    }
     with progress.step("read the conditions of the mesh"):
         found = reading.read(kubes, info, labels=labels)
     decision = decide.decide(found)
     for condition in decision.conditions:
         progress.say(str(condition))
     decision.require_accepted(contexts.values())
+    secrets = adaptation.pull_secret(options, kubes)
     info = decide.described(info, found, decision)
     scope = _scope(options, kubes, info, run_id)
     scope.write(journal.folder)
@@ -87,18 +93,34 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
                 "namespace", namespace, kubeconfig=str(kube.kubeconfig), cluster=name, context=contexts[name],
                 file=scope.clusters[name].file,
             )  # fmt: skip
-    settled = Settled(labels | decision.namespace_labels, decision.objects, workloads.exported(info))
-    refused = parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, settled, options, progress))
+    settled = {
+        one.name: Settled(
+            labels | decision.namespace_labels,
+            decision.objects,
+            {**workloads.images_for(kubes[one.name], info.clusters[one.name].version, options.sample_hub, images)},
+            workloads.Adaptation(
+                workloads.exported(info),
+                pull_secrets=tuple(secret["metadata"]["name"] for secret in (secrets.get(one.name),) if secret),
+                overlay=overlay,
+                names_user=not platform.names_no_user(one),
+            ),
+            secrets.get(one.name),
+        )
+        for one in found.clusters
+    }
+    refused = parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, settled[name], progress))
     return replace(info, not_claimed={**info.not_claimed, **{k: v for one in refused.values() for k, v in one.items()}})
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What goes with our workloads: the namespace's labels, rules for it, and the annotations of its Services."""
+    """How our workloads come into one cluster: the namespace's labels, its rules, images, and what makes them fit."""
 
     labels: Mapping[str, str]
-    rules: tuple[Object, ...] = ()
-    service_annotations: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[Object, ...]
+    images: Mapping[str, str]
+    adapted: workloads.Adaptation
+    pull_secret: Object | None = None
 
 
 def _injected_by(options: Options, info: MeshInfo) -> str:
@@ -177,23 +199,23 @@ def _scope(options: Options, kubes: Mapping[str, Kube], info: MeshInfo, run_id: 
     return Scope(run_id, False, info.namespace, clusters, ownership.kubeconfig_variable())
 
 
-def _settle(
-    kube: Kube, name: str, info: MeshInfo, settled: Settled, options: Options, progress: Progress
-) -> Mapping[str, str]:
+def _settle(kube: Kube, name: str, info: MeshInfo, settled: Settled, progress: Progress) -> Mapping[str, str]:
     """Deploy our workloads; return the behaviours that the cluster keeps from being judged, each with the reason."""
     refused: dict[str, str] = {}
     with progress.step("our namespace and workloads", cluster=name):
         cluster = info.clusters[name]
-        images = workloads.images_for(kube, cluster.version, options.sample_hub)
         deploy = partial(
-            workloads.deploy, kube, cluster.version, images, namespace=info.namespace, labels=settled.labels,
-            service_annotations=settled.service_annotations,
+            workloads.deploy, kube, cluster.version, settled.images, namespace=info.namespace, labels=settled.labels,
+            adapted=settled.adapted, first=[settled.pull_secret] if settled.pull_secret else (),
         )  # fmt: skip
         eventually(f"the {name} takes our workloads", deploy, within=timeouts().object_appears)
         if cluster in info.config_clusters:
             refused = _apply_rules(kube, info.namespace, settled.rules)
         for deployment in (workloads.CLIENT, workloads.helloworld_of(cluster.version)):
-            await_rollout(kube, deployment, info.namespace, within=timeouts().workload_ready)
+            await_rollout(
+                kube, deployment, info.namespace, within=timeouts().workload_ready,
+                give_up_after=timeouts().nothing_changes, longer=timeouts().node_added,
+            )  # fmt: skip
     return refused
 
 

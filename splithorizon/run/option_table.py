@@ -81,6 +81,20 @@ OPTIONS = (
         bool,
     ),
     Option("sample-hub", "registry path of the helloworld and curl images"),
+    Option(
+        "image",
+        "where the pods get an image from: helloworld-v1, helloworld-v2 or curl; a digest is taken too",
+        metavar="NAME=REF",
+        repeated=True,
+    ),
+    Option(
+        "pull-secret",
+        "a Secret of each cluster by which the pods' images are pulled; it is copied",
+        default="",
+        metavar="NS/NAME",
+    ),
+    Option("namespace-label", "a label that the run's namespaces get", metavar="KEY=VALUE", repeated=True),
+    Option("overlay", "a strategic merge patch (YAML) for the run's pods: metadata and spec", Path, metavar="FILE"),
     Option("requests", "requests per client in a traffic sample (default 1000)", int, 1000),
     Option("timeout-scale", "multiply every deadline by this", float, 1.0),
     Option(

@@ -20,6 +20,10 @@ class Options:
     istio_version: str | None = None
     hub: str | None = None
     sample_hub: str | None = None
+    image: tuple[str, ...] = ()
+    pull_secret: str = ""
+    namespace_label: tuple[str, ...] = ()
+    overlay: Path | None = None
     kind_image: str | None = None
     kind: Path | None = None
     kubectl: Path | None = None

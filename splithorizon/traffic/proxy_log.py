@@ -26,6 +26,10 @@ class AccessLogUnreadable(EnvironmentBroke):
     """An access log has lines in an unknown format."""
 
 
+class LogRotated(EnvironmentBroke):
+    """A log was rotated while a batch was sent: its first part is not read any more."""
+
+
 class AccessLogSilent(EnvironmentBroke):
     """An access log has no line of any request of a batch."""
 
@@ -38,14 +42,16 @@ class ProxyLog:
     namespace: str
     pod: str
 
-    def lines(self, since: datetime, *, request_ids: Sequence[str] = (), about: str = "") -> tuple[AccessLogLine, ...]:
+    def lines(
+        self, since: datetime, *, request_ids: Sequence[str] = (), about: str = "", limit: int | None = None
+    ) -> tuple[AccessLogLine, ...]:
         """The lines since a time; a line with one of the request ids is part of the access log in any format.
 
         Raises AccessLogUnreadable if a line that contains ``about`` has an unknown format; ``about`` excludes the lines
-        of other traffic.
+        of other traffic. Raises TooLarge if more than ``limit`` bytes were logged since.
         """
         since_time = since.isoformat(timespec="seconds")
-        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_time=since_time)
+        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_time=since_time, limit=limit)
         log = access_log.parse(text, request_ids=request_ids)
         if unknown := [line for line in log.unknown if about in line]:
             raise AccessLogUnreadable(
@@ -57,7 +63,7 @@ class ProxyLog:
         """Raise EnvironmentBroke if the log was rotated after ``since``: the kubelet reads only the newest file."""
         first = self.kube.log_begins(self.pod, self.namespace, _CONTAINER)
         if first and first > since:
-            raise EnvironmentBroke(
+            raise LogRotated(
                 f"{self} was rotated while a batch was sent",
                 seen=f"it begins at {first:%T} UTC; the kubelet rotates at 10 MiB by default (containerLogMaxSize)",
                 next_command=f"{self.kube.kubectl} -n {self.namespace} delete pod {self.pod}",

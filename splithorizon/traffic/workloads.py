@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
 
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.istio.info import MeshInfo
@@ -15,9 +18,51 @@ SERVICE = "helloworld"
 HEADLESS = "helloworld-headless"
 PORT = 5000
 CLIENT = "sleep"
+IMAGES = ("curl", "helloworld-v1", "helloworld-v2")
+"""The names of our images, as a user gives others for them."""
 
 _EXPORT_TO = "networking.istio.io/exportTo"
 _WORKLOADS = MANIFESTS / "workloads"
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How our workloads are made to fit into somebody else's cluster.
+
+    ``overlay`` is a merge patch for every pod: its containers are merged by name into the pods that have them.
+    ``pull_secrets`` are names of Secrets in our namespace. ``names_user`` is whether pods name the user that they run
+    as: a platform that chooses it itself refuses them then.
+    """
+
+    service_annotations: Mapping[str, str] = field(default_factory=dict)
+    pull_secrets: tuple[str, ...] = ()
+    overlay: Mapping[str, Any] = field(default_factory=dict)
+    names_user: bool = True
+
+    def of(self, documents: Iterable[Object]) -> list[Object]:
+        """Copies of the documents that fit."""
+        return [self._of(document) for document in deepcopy(list(documents))]
+
+    def _of(self, document: Object) -> Object:
+        if document["kind"] == "Service" and self.service_annotations:
+            document["metadata"].setdefault("annotations", {}).update(self.service_annotations)
+        if document["kind"] == "Deployment":
+            document["spec"]["template"] = self._pod(document["spec"]["template"])
+        return document
+
+    def _pod(self, pod: Object) -> Object:
+        spec = pod["spec"]
+        if self.pull_secrets:
+            spec["imagePullSecrets"] = [{"name": name} for name in self.pull_secrets]
+        if not self.names_user:
+            spec.get("securityContext", {}).pop("runAsUser", None)
+        patch = dict(self.overlay)
+        if containers := (patch.get("spec") or {}).get("containers"):
+            own = {container["name"] for container in spec["containers"]}
+            patch["spec"] = {**patch["spec"], "containers": [one for one in containers if one["name"] in own]}
+            if not patch["spec"]["containers"]:
+                del patch["spec"]["containers"]
+        return manifests.overlay(pod, patch)
 
 
 def helloworld_of(version: str) -> str:
@@ -37,13 +82,15 @@ def deploy(
     *,
     namespace: str = NAMESPACE,
     labels: Mapping[str, str] | None = None,
-    service_annotations: Mapping[str, str] | None = None,
+    adapted: Adaptation | None = None,
+    first: Iterable[Object] = (),
 ) -> None:
     """Apply the workloads of the cluster that runs ``version``.
 
     ``images`` maps the published names to what this run uses.
 
-    ``labels`` take the place of the namespace's own, which ask the default revision for injection.
+    ``first`` are applied between the namespace and its workloads. ``labels`` take the place of the namespace's own,
+    which ask the default revision for injection. ``adapted`` makes the workloads fit into an existing cluster.
     Raises NotAdmitted, which is a NotYet, where another try may succeed.
     """
     documents = manifests.with_images(_documents(version), images)
@@ -52,9 +99,13 @@ def deploy(
             document["metadata"] |= {"name": namespace, "labels": dict(labels or document["metadata"]["labels"])}
         else:
             document["metadata"]["namespace"] = namespace
-        if document["kind"] == "Service" and service_annotations:
-            document["metadata"].setdefault("annotations", {}).update(service_annotations)
-    kube.apply(documents)
+    # The namespace comes first, and what pods need before them.
+    documents = [
+        documents[0],
+        *({**one, "metadata": {**one["metadata"], "namespace": namespace}} for one in first),
+        *documents[1:],
+    ]
+    kube.apply(adapted.of(documents) if adapted else documents)
 
 
 def exported(info: MeshInfo) -> dict[str, str]:
@@ -66,9 +117,18 @@ def exported(info: MeshInfo) -> dict[str, str]:
     return {_EXPORT_TO: ",".join([".", *sorted(gateways)])}
 
 
-def images_for(kube: Kube, version: str, hub: str | None) -> dict[str, str]:
-    """Where an existing cluster gets each of our images: from ``hub``, or as its nodes have it, or as published."""
+def images_for(kube: Kube, version: str, hub: str | None, named: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where an existing cluster gets each of our images.
+
+    As ``named``, by the names of ``IMAGES``; or from ``hub``, or as its nodes have it, or as published.
+    """
     published = manifests.images(_documents(version))
+    names = {image: _parts(image)[1].removeprefix("examples-") for image in published}
+    chosen = {image: named[name] for image, name in names.items() if named and name in named}
+    return {**_images_for(kube, published, hub), **chosen}
+
+
+def _images_for(kube: Kube, published: Iterable[str], hub: str | None) -> dict[str, str]:
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
     held = [image for node in kube.list_if_allowed("Node") or [] for image in node["status"].get("images", [])]
@@ -89,15 +149,21 @@ def _documents(version: str) -> list[Object]:
 
 
 def _is_copy(held: str, published: str) -> bool:
-    """Whether an image of a node is a copy of the published one, from any registry and with any tag, or built by us.
+    """Whether an image of a node is a copy of the published one, from any registry, or built by us.
 
-    The folder counts too, because another ``curl`` image may have no shell.
+    The folder counts, because another ``curl`` image may have no shell, and the tag, because an older one may lack
+    options.
     """
-    folder, name = _parts(held)
-    return (folder, name) == _parts(published) or (folder == HUB and name == _parts(published)[1])
+    folder, name, tag = _parts(held)
+    return (folder, name, tag) == _parts(published) or (folder == HUB and name == _parts(published)[1])
 
 
-def _parts(image: str) -> tuple[str, str]:
-    """The last folder of an image, or its registry without a folder, and its name without a tag."""
+def _parts(image: str) -> tuple[str, str, str]:
+    """The last folder of an image, or its registry without a folder, its name and its tag."""
     path, _, name = image.rpartition("/")
-    return path.rpartition("/")[2], name.partition(":")[0]
+    return path.rpartition("/")[2], *_name_and_tag(name)
+
+
+def _name_and_tag(name: str) -> tuple[str, str]:
+    first, _, tag = name.partition(":")
+    return first, tag

@@ -344,3 +344,15 @@ def test_another_token_is_asked_with_and_answered_by_its_status(api: SmallApi, k
     assert headers["Authorization"] == "Bearer another"
     api.failures.append(Failure(1, "GET", "/api/v1/pods"))
     assert kube.status_for("another", "/api/v1/pods", within=10) == 0
+
+
+def test_a_namespace_that_stays_in_deletion_says_why(api: SmallApi, kube: Kube, clock: ManualClock) -> None:
+    message = "Some resources are remaining: pods. has 1 resource instances"
+    stays = {"type": "NamespaceContentRemaining", "status": "True", "message": message}
+    passed = {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "all is well"}
+    kept = {"metadata": {"name": "ours"}, "status": {"phase": "Terminating", "conditions": [passed, stays]}}
+    api.answers["/api/v1/namespaces/ours"] = (200, json.dumps(kept).encode())
+    with pytest.raises(TimedOut, match=f"NamespaceContentRemaining: {message}") as caught:
+        kube.delete("Namespace", "ours", gone_within=10)
+    assert "all is well" not in str(caught.value)
+    assert clock.now() > 5

@@ -43,6 +43,8 @@ class Shape:
     revision: str = ""
     system_namespace: str = "istio-system"
     access_log: str = "/dev/stdout"
+    hostile: bool = False
+    """With what a company's mesh may have beside, as ``hostile_mesh.sh`` has it."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -51,6 +53,7 @@ class Shape:
             "REVISION": self.revision,
             "SYSTEM_NAMESPACE": self.system_namespace,
             "ACCESS_LOG": self.access_log,
+            "HOSTILE": "1" if self.hostile else "",
         }
 
 

@@ -13,6 +13,7 @@
 #   REVISION                         istiod's revision; empty: the default one
 #   SYSTEM_NAMESPACE                 of both clusters; istio-system
 #   ACCESS_LOG                       what the whole mesh logs to; /dev/stdout, and empty for no access log
+#   HOSTILE                          not empty: with all that hostile_mesh.sh adds
 # A failure leaves the clusters as they are, to be looked at.
 set -euo pipefail
 umask 077
@@ -20,10 +21,13 @@ export LC_ALL=C
 
 : "${ENGINE:?}" "${KIND:?}" "${KUBECTL:?}" "${ISTIOCTL:?}" "${KUBECONFIG:?}" "${PRIMARY:?}" "${REMOTE:?}"
 : "${PRIMARY_CONFIG:?}" "${REMOTE_CONFIG:?}" "${NODE_IMAGE:?}" "${HUB:?}" "${TAG:?}"
-: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}"
+: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}"
 
 source_of_manifests=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../manifests/istio" && pwd)
 primary=kind-$PRIMARY remote=kind-$REMOTE
+
+# shellcheck source=tests/machine/hostile_mesh.sh
+[ -z "$HOSTILE" ] || . "$(dirname "${BASH_SOURCE[0]}")/hostile_mesh.sh"
 
 on_primary() { "$KUBECTL" --context="$primary" "$@"; }
 on_remote() { "$KUBECTL" --context="$remote" "$@"; }
@@ -118,12 +122,15 @@ address_of_node() {
 }
 
 give_gateway_address() {
+  local addresses="{\"ip\":\"$2\"}"
+  [ -z "$HOSTILE" ] || addresses+=",{\"ip\":\"$(second_address "$2")\"}"
   "$KUBECTL" --context="$1" patch service istio-eastwestgateway -n "$SYSTEM_NAMESPACE" --subresource=status --type=merge \
-    -p "{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"$2\"}]}}}"
+    -p "{\"status\":{\"loadBalancer\":{\"ingress\":[$addresses]}}}"
 }
 
 install_primary() {
-  istio_install "$primary" -f manifests/primary.yaml -f manifests/overlays/upstream-envoy.yaml
+  istio_install "$primary" -f manifests/primary.yaml -f manifests/overlays/upstream-envoy.yaml \
+    ${HOSTILE:+-f manifests/overlays/hostile.yaml}
   istio_install "$primary" -f manifests/primary-eastwest-gateway.yaml
   on_primary apply -f manifests/expose-istiod.yaml -f manifests/cross-network-gateway.yaml -f manifests/strict-mtls.yaml
   give_gateway_address "$primary" "$primary_address"
@@ -146,6 +153,7 @@ await_injection() {
 }
 
 render_manifests
+[ -z "$HOSTILE" ] || render_hostile
 make_root
 make_intermediate primary
 make_intermediate remote
@@ -158,7 +166,9 @@ create_cacerts "$remote" remote
 primary_address=$(address_of_node "$primary")
 remote_address=$(address_of_node "$remote")
 
+[ -z "$HOSTILE" ] || prepare_hostile
 side_by_side install_primary install_remote
 await_injection
 istio_install "$remote" -f manifests/remote-eastwest-gateway.yaml
 give_gateway_address "$remote" "$remote_address"
+[ -z "$HOSTILE" ] || finish_hostile

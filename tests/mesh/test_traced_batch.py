@@ -12,12 +12,14 @@ import pytest
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import shortened
 from splithorizon.istio.topology import Route
+from splithorizon.mesh import traced_batch
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.traced_batch import GatewaySilent, TracedBatch, followed
 from splithorizon.traffic import access_log
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.correlate import Matched, MatchedReply
 from splithorizon.traffic.gateway_stats import server_name
+from splithorizon.traffic.proxy_log import AccessLogUnreadable
 from splithorizon.traffic.requests import Reply
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi, small_api
@@ -108,5 +110,17 @@ def test_a_gateways_log_is_everybodys_and_only_ours_must_be_readable(remote: Sma
     remote.answers[GATEWAY_LOG] = (200, (STRANGE + PASSED).encode())
     assert follow(tmp_path).answers[0].complete
     remote.answers[GATEWAY_LOG] = (200, (STRANGE.replace("somebody", SNI) + PASSED).encode())
-    with pytest.raises(EnvironmentBroke, match="in an unknown format"):
+    with pytest.raises(GatewaySilent, match="in an unknown format") as caught:
         follow(tmp_path)
+    assert isinstance(caught.value, AccessLogUnreadable), "a mesh of our own has no such gateway"
+
+
+def test_a_busy_gateways_log_is_read_up_to_a_bound(
+    remote: SmallApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traced_batch, "_GATEWAY_LOG", 1 << 20)
+    remote.answers[GATEWAY_LOG] = (200, STRANGE.encode() * (1 << 20))
+    with pytest.raises(GatewaySilent, match="grew by more than 1 MiB during the batch: the gateway is busy"):
+        follow(tmp_path)
+    (asked,) = [query for _, path, query, *_ in remote.asked if path == GATEWAY_LOG]
+    assert asked["limitBytes"] == [str((1 << 20) + 1)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import workloads
+from splithorizon.traffic.workloads import Adaptation
 from tests.support.small_api import small_api, write_kubeconfig
 
 CURL = "curlimages/curl:"
@@ -16,7 +18,9 @@ CURL = "curlimages/curl:"
 @pytest.mark.parametrize(
     ("held", "used"),
     [
-        ("mirror.example/curlimages/curl:8.0.0", True),
+        # An older one lacks options, and a node that has it need not be the one that runs the pod.
+        ("mirror.example/curlimages/curl:8.0.0", False),
+        ("mirror.example/curlimages/curl:8.16.0", True),
         ("mirror.example/hub/curlimages/curl:8.16.0", True),
         ("splithorizon.local/curl:8.16.0", True),
         ("registry.example/tools/curl:minimal", False),
@@ -36,3 +40,63 @@ def test_an_image_of_a_node_is_used_if_it_is_the_same(tmp_path: Path, held: str,
 def test_the_users_hub_takes_precedence_over_images_of_nodes(tmp_path: Path) -> None:
     images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", "registry.example/mine")
     assert all(image.startswith("registry.example/mine/") for image in images.values())
+
+
+def test_a_named_image_takes_precedence_over_a_hub(tmp_path: Path) -> None:
+    kube = Kube(tmp_path / "kubeconfig", "primary")
+    named = {"curl": "mine/curl@sha256:0123", "helloworld-v2": "of-the-other-cluster"}
+    images = workloads.images_for(kube, "v1", "registry.example/mine", named)
+    (curl,) = (image for published, image in images.items() if CURL in published)
+    assert curl == "mine/curl@sha256:0123"
+    (helloworld,) = (image for published, image in images.items() if CURL not in published)
+    assert helloworld.startswith("registry.example/mine/")
+
+
+def deployed(tmp_path: Path, adapted: Adaptation, **more: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is in a small cluster after a deployment, by kind and name."""
+    with small_api(tmp_path / "kubeconfig") as api:
+        api.versioned = True
+        workloads.deploy(Kube(tmp_path / "kubeconfig", "primary"), "v1", {}, namespace="ours", adapted=adapted, **more)
+        return {(one["kind"], one["metadata"]["name"]): one for one in api.objects.values()}
+
+
+def test_workloads_meet_pod_security_restricted_and_have_requests_and_limits(tmp_path: Path) -> None:
+    for (kind, name), found in deployed(tmp_path, Adaptation()).items():
+        if kind != "Deployment":
+            continue
+        spec = found["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"], name
+        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert not container["securityContext"]["allowPrivilegeEscalation"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert (
+                container["resources"]["requests"].keys()
+                == container["resources"]["limits"].keys()
+                == {"cpu", "memory"}
+            )
+
+
+def test_workloads_fit_into_a_cluster_of_others(tmp_path: Path) -> None:
+    overlay = {
+        "metadata": {"labels": {"team": "mesh"}},
+        "spec": {
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "sleep", "resources": {"limits": {"cpu": "2"}}}],
+        },
+    }
+    adapted = Adaptation({"networking.istio.io/exportTo": "."}, ("registry",), overlay, names_user=False)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry"}}
+    found = deployed(tmp_path, adapted, first=[secret])
+    assert found["Secret", "registry"]["metadata"]["namespace"] == "ours"
+    for name in ("sleep", "helloworld-v1"):
+        template = found["Deployment", name]["spec"]["template"]
+        assert template["metadata"]["labels"]["team"] == "mesh"
+        assert template["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+        assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
+        assert "runAsUser" not in template["spec"]["securityContext"]
+        (container,) = template["spec"]["containers"]
+        assert container["resources"]["limits"]["cpu"] == ("2" if name == "sleep" else "1")
+        assert container["image"]
+    assert found["Service", "helloworld"]["metadata"]["annotations"] == {"networking.istio.io/exportTo": "."}
