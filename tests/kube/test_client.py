@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.waiting import NotYet
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import NoAnswer, Refused, TooLarge
@@ -346,7 +346,10 @@ def test_another_token_is_asked_with_and_answered_by_its_status(api: SmallApi, k
     assert kube.status_for("another", "/api/v1/pods", within=10) == 0
 
 
-def test_a_namespace_that_stays_in_deletion_says_why(api: SmallApi, kube: Kube, clock: ManualClock) -> None:
+def test_a_namespace_that_stays_in_deletion_says_why(
+    api: SmallApi, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock.installed(monkeypatch)
     message = "Some resources are remaining: pods. has 1 resource instances"
     stays = {"type": "NamespaceContentRemaining", "status": "True", "message": message}
     passed = {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "all is well"}
