@@ -11,9 +11,11 @@ from proof.faults.registry import fault
 from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.names import NETWORK_LABEL, ROOT_CONFIG_MAP
+from splithorizon.istio.remote_secret import READER
 from splithorizon.kube import manifests
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import injection
@@ -162,3 +164,14 @@ def forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
         for rule in role["rules"]
     ]
     mutations.patch(kube, "ClusterRole", name, None, {"rules": rules}, undo)
+    groups = {group for rule in role["rules"] if resource in rule.get("resources", []) for group in rule["apiGroups"]}
+    reader = f"system:serviceaccount:{watched(mesh).system_namespace}:{READER}"
+
+    def forbidden() -> None:
+        # The API server's authorizer reads the role a moment later: until then istiod would write again.
+        for group, verb in ((group, verb) for group in groups for verb in ("update", "patch")):
+            attributes = {"group": group, "resource": resource, "verb": verb}
+            if kube.allowed({"user": reader, "resourceAttributes": attributes}):
+                raise NotYet(f"{reader} may {verb} {resource}")
+
+    eventually(f"istiod may not write {resource}", forbidden, within=timeouts().object_appears)

@@ -22,9 +22,6 @@ _FAULTS = MANIFESTS / "faults"
 # Where a gateway answers for its own readiness.
 _READINESS_PORT = 15021
 
-UNSEEN["webhook-leads-nowhere"] = (
-    "the remote's injection webhook names the Service istiod-1-7-0; a diagnosis names it, and no behaviour asks for one"
-)
 UNSEEN["connections-dropped-on-the-way"] = (
     "every fourth new connection to the remote gateway is dropped in the node; no behaviour opens enough new ones"
 )

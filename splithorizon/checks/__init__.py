@@ -20,6 +20,7 @@ from splithorizon.checks.discovery import (
 from splithorizon.checks.gateway import gateway_passes_to_own_pods
 from splithorizon.checks.hops import each_hop_leads_to_the_next
 from splithorizon.checks.judging import CheckFailed, Evidence
+from splithorizon.checks.latent import istiod_reached, new_pod_injected, webhooks_lead_to_istiod
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
@@ -82,6 +83,7 @@ __all__ = [
     "gateway_recovered",
     "goes_on_alone",
     "istiod_found_behind",
+    "istiod_reached",
     "istiod_runs_only_in",
     "istiod_started",
     "local_traffic_stays",
@@ -89,6 +91,7 @@ __all__ = [
     "naming_chain_is_whole",
     "networks_are_separate",
     "new_pod_answers",
+    "new_pod_injected",
     "new_token_followed",
     "nothing_lost",
     "path_proof",
@@ -104,6 +107,7 @@ __all__ = [
     "strangers_refused",
     "versions_run_only_in",
     "webhooks_hold_root",
+    "webhooks_lead_to_istiod",
     "weights_follow",
     "workloads_known_by_their_own",
     "wrong_address_followed",

@@ -595,6 +595,24 @@ CLIENT_NOT_IDENTIFIED = _new(
     _POLICIES,
 )
 
+# What breaks only the next pod, proxy or token.
+
+WEBHOOK_LEADS_NOWHERE = _new(
+    "webhook-leads-nowhere",
+    "the injection webhook names a Service or port that is not there: new pods get no sidecar, or are refused",
+    _WEBHOOKS,
+)
+WEBHOOK_NOT_TRUSTED = _new(
+    "webhook-not-trusted",
+    "the injection webhook's CA bundle does not verify istiod's certificate: new pods are refused, or get no sidecar",
+    _WEBHOOKS,
+)
+ISTIOD_PORT_LEADS_ELSEWHERE = _new(
+    "istiod-port-leads-elsewhere",
+    "the gateway's port for proxies or for webhooks (15012, 15017) does not lead to istiod: new pods do not start",
+    "kubectl <istiod of {near}> get services,gateways,virtualservices -A -o wide",
+)
+
 # What remains after uninstalling.
 
 FINALIZER_WITHOUT_CONTROLLER = _new(

@@ -30,7 +30,8 @@ _MAKES_FOLLOW = {
     c.SYSTEM_NAMESPACE_WITHOUT_NETWORK.id: {c.POD_WITHOUT_NETWORK.id},
     c.PROXY_NETWORK_WRONG.id: {c.POD_WITHOUT_NETWORK.id},
     r.SELECTOR_MISSES_PODS.id: {c.POD_NOT_READY.id},
-    r.WEBHOOK_LEADS_NOWHERE.id: {c.WEBHOOK_NOT_CALLED.id},
+    c.WEBHOOK_LEADS_NOWHERE.id: {c.WEBHOOK_NOT_CALLED.id},
+    c.ISTIOD_MAY_NOT_WRITE.id: {c.WEBHOOK_NOT_TRUSTED.id},
     c.NAMESPACE_NOT_INJECTED.id: {c.WEBHOOK_NOT_CALLED.id},
 }
 # Readiness of istiod says why it is not ready: the pod's reason is the cause, and that none is ready follows.

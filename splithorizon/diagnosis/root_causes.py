@@ -155,10 +155,6 @@ REVISION_WITHOUT_WEBHOOK = _new(
     "the namespace or pod asks for the sidecar of a revision or tag for which there is no injection webhook",
 )
 
-WEBHOOK_LEADS_NOWHERE = _new(
-    "webhook-leads-nowhere",
-    "the injection webhook names a Service or port that is not there: new pods get no sidecar, or are refused",
-)
 ISTIOD_NOT_READY = _new(
     "istiod-not-ready",
     "no istiod is ready: nothing is pushed, and no pod is injected",

@@ -114,6 +114,36 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
+def is_valid_now(certificate: x509.Certificate) -> bool:
+    """Whether the present moment is within its life."""
+    return certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc
+
+
+def is_named(certificate: x509.Certificate, host: str) -> bool:
+    """Whether a host name is one of the certificate's, a wildcard for the first label included."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    known = names.get_values_for_type(x509.DNSName)
+    return host in known or f"*.{host.partition('.')[2]}" in known
+
+
+def server_problem(chain: Sequence[x509.Certificate], host: str, roots: Collection[x509.Certificate]) -> str:
+    """Say why a client that trusts ``roots`` refuses the chain of a server; empty where it does not.
+
+    The chain begins with the server's own certificate; ``host`` is the name by which the client asks.
+    """
+    if not chain:
+        return "no certificate"
+    leaf, *issuers = chain
+    if not is_valid_now(leaf):
+        return f"valid from {leaf.not_valid_before_utc:%FT%RZ} to {leaf.not_valid_after_utc:%FT%RZ}"
+    if not is_named(leaf, host):
+        return f"not a certificate of {host}"
+    return trust_problem(leaf, issuers, roots)
+
+
 def trust_problem(
     certificate: x509.Certificate, chain: Collection[x509.Certificate], roots: Collection[x509.Certificate]
 ) -> str:

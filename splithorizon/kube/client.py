@@ -21,6 +21,7 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 FIELD_MANAGER = "splithorizon"
+_AUTHORIZATION = "authorization.k8s.io/v1"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 # A namespace or kind that does not exist yet; a webhook that does not answer; an API server that starts.
@@ -87,6 +88,12 @@ class Kube:
         """Create one object, and return it as the API server stores it; raises Refused (409) if it exists."""
         path = path_of(document["kind"], namespace_of(document, namespace), api=document["apiVersion"])
         return self._object("POST", path, body=document, query=[("fieldManager", FIELD_MANAGER)])
+
+    def allowed(self, review: Object) -> bool:
+        """Whether the API server would allow what a SubjectAccessReview's spec describes; nothing is stored."""
+        body = {"apiVersion": _AUTHORIZATION, "kind": "SubjectAccessReview", "spec": review}
+        answer = self._object("POST", f"/apis/{_AUTHORIZATION}/subjectaccessreviews", body=body)
+        return bool((answer.get("status") or {}).get("allowed"))
 
     def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Objects:
         """Read the objects of a kind that match both selectors; without a namespace, those of all namespaces."""

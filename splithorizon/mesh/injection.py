@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from splithorizon.base.errors import EnvironmentBroke
@@ -18,16 +19,36 @@ def await_injection(cluster: Cluster) -> None:
     After an istiod is replaced, an API server may keep its connection to the old one for half a minute and more.
     Raises EnvironmentBroke where a pod would get no sidecar in time.
     """
-    # The client's own template: every other webhook of the cluster has admitted that one before.
-    template = _template(cluster, workloads.CLIENT)
-    metadata = {**template["metadata"], "name": "splithorizon-injected"}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    pod = new_pod(cluster)
 
     def injected() -> None:
         if not pod_status.of_pod(cluster.kube.as_admitted(pod, cluster.namespace)).sidecar:
             raise NotYet("a pod would get no sidecar")
 
     eventually(f"new pods of the {cluster} are injected", injected, within=timeouts().webhook_ready)
+
+
+def new_pod(cluster: Cluster) -> dict[str, Any]:
+    """A pod of our namespace that does not exist; raises EnvironmentBroke where there is no client."""
+    # The client's own template: every other webhook of the cluster has admitted that one before.
+    template = _template(cluster, workloads.CLIENT)
+    metadata = {**template["metadata"], "name": "splithorizon-injected"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def environment_of_proxy(pod: Mapping[str, Any]) -> dict[str, str]:
+    """The environment variables of a pod's proxy that have a value of their own; none without a sidecar."""
+    return {
+        str(variable["name"]): str(variable["value"])
+        for container in _containers(pod)
+        if container["name"] == pod_status.SIDECAR
+        for variable in container.get("env") or []
+        if "value" in variable
+    }
+
+
+def _containers(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*pod["spec"].get("containers", []), *pod["spec"].get("initContainers", [])]
 
 
 def image_of(cluster: Cluster, deployment: str) -> str:
@@ -43,8 +64,7 @@ def pod_spec_of(cluster: Cluster, deployment: str) -> dict[str, Any]:
 def proxy_image(cluster: Cluster) -> str:
     """The image of the client's sidecar."""
     pod = cluster.kube.get("Pod", cluster.client.pod, cluster.namespace) or {"spec": {}}
-    containers = [*pod["spec"].get("containers", []), *pod["spec"].get("initContainers", [])]
-    return next(str(one["image"]) for one in containers if one["name"] == "istio-proxy")
+    return next(str(one["image"]) for one in _containers(pod) if one["name"] == pod_status.SIDECAR)
 
 
 def _template(cluster: Cluster, deployment: str) -> dict[str, Any]:

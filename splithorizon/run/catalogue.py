@@ -40,6 +40,8 @@ class Behaviour:
     """The names of the functions of ``splithorizon.checks`` that the module calls, without repetitions."""
     attributes: tuple[str, ...] = ()
     """The name of every attribute in the module; members of enumerations are among them."""
+    latent: bool = False
+    """Whether traffic does not need what it claims: where it is refuted, the next pod, proxy or token fails."""
 
     @property
     def name(self) -> str:
@@ -69,8 +71,9 @@ def behaviour(path: Path) -> Behaviour:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return Behaviour(
-        path, claim, breaks_when, profile, tuple(dict.fromkeys(checks)), tuple(node.attr for node in attributes)
-    )
+        path, claim, breaks_when, profile, tuple(dict.fromkeys(checks)), tuple(node.attr for node in attributes),
+        latent=data.get("latent") is True,
+    )  # fmt: skip
 
 
 def checked(profile: object, breaks_when: object) -> tuple[Profile, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,10 +41,11 @@ def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetim
 
     It takes as long as a reading may, and raises nothing: a reading that fails changes no verdict, and says so here.
     """
+    results = failed(results)
     try:
         clusters, target, revision = access.of_mesh(Mesh(mesh))
         reading = read.read(clusters, target, revision, domain=mesh.domain, since=since - _CLOCKS_DIFFER)
-        symptoms = tuple(Symptom(one.behaviour, one.route, one.failure, one.cause_ids) for one in failed(results))
+        symptoms = tuple(Symptom(one.behaviour, one.route, one.failure, one.cause_ids) for one in results)
         found = root_cause.diagnose(Case(reading, symptoms))
     except Exception as error:
         return Diagnosed(reason=f"the mesh could not be diagnosed: {type(error).__name__}: {error}"[:500])
@@ -54,11 +55,14 @@ def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetim
     )
     if not found.root_causes:
         return Diagnosed(reason=found.text, notes=notes)
-    return Diagnosed(tuple(_for_report(one, mesh) for one in found.root_causes), notes=notes)
+    noticed = {one.behaviour for one in results if not one.latent}
+    return Diagnosed(tuple(_for_report(one, mesh, noticed) for one in found.root_causes), notes=notes)
 
 
-def _for_report(cause: RootCause, mesh: MeshInfo) -> report.Diagnosis:
+def _for_report(cause: RootCause, mesh: MeshInfo, noticed: Set[str]) -> report.Diagnosis:
+    """``noticed`` are the failed behaviours that traffic needs."""
     finding = cause.finding
+    explained = {*cause.consequences}
     return report.Diagnosis(
         cause_id=cause.id,
         text=finding.cause.text,
@@ -66,4 +70,5 @@ def _for_report(cause: RootCause, mesh: MeshInfo) -> report.Diagnosis:
         witness=finding.witness,
         fix=next_steps.render(finding.fix, mesh),
         consequences=cause.consequences,
+        latent=not noticed or (bool(explained) and not explained & noticed),
     )

@@ -133,6 +133,9 @@ class BehaviourResult:
     """The route, as primary→remote; or the name of the cluster that the test is about; or empty."""
     profile: str = ""
     """The profile of the behaviour."""
+    latent: bool = False
+    """Whether traffic does not need what is claimed: where it fails, traffic is whole, and the next pod, proxy or
+    token fails."""
     key_number: str = ""
     """The most important number, with its unit."""
     evidence: tuple[Evidence, ...] = ()
@@ -294,6 +297,8 @@ class Diagnosis:
     """The behaviours that failed because of it, by the stems of their modules."""
     witness: str = ""
     """What shows that it has an effect: a proxy's state, traffic, or a failed check."""
+    latent: bool = False
+    """Whether traffic is whole in spite of it, and only the next pod, proxy or token fails."""
 
 
 @dataclass(frozen=True, config=_config())

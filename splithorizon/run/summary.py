@@ -56,6 +56,8 @@ _COLUMN_GAPS = 8
 _STEPS_SHOWN = 8
 # Tracebacks can be long. The failure of a check is shorter than this.
 _FIRST_LINES, _LAST_LINES = 8, 16
+_LATENT = "latent: traffic does not need it now, and the next pod, proxy or token fails"
+_WHOLE = ": traffic is whole, and the next pod, proxy or token fails"
 _OPTIONS_WITH_PATH = ("--deselect", "--ignore", "--ignore-glob", "--rootdir", "--confcutdir", "-c", "--report-dir")
 
 
@@ -168,7 +170,7 @@ def markdown(report: RunReport) -> str:
         lines.append("")
     for result in failed_results(report):
         likely = [f"likely: {result.likely_cause}"] if result.likely_cause else []
-        content = _fenced("\n".join([result.failure, *likely]))
+        content = _fenced("\n".join([*_latent(result), result.failure, *likely]))
         if result.next_command:
             content += ["", "Look further:", "", *_fenced(result.next_command, "sh")]
             content += ["", hint] if (hint := how_to_keep(report, result.next_command)) else []
@@ -246,9 +248,13 @@ def _root_cause(page: _Page) -> None:
 def causes(report: RunReport) -> Iterator[tuple[str, reports.Diagnosis]]:
     """The root causes, each with its title."""
     if report.diagnosis is not None:
-        yield "root cause", report.diagnosis
+        yield f"root cause{_is_latent(report.diagnosis)}", report.diagnosis
     for cause in report.other_causes:
-        yield "and, apart from it, root cause", cause
+        yield f"and, apart from it, root cause{_is_latent(cause)}", cause
+
+
+def _is_latent(cause: reports.Diagnosis) -> str:
+    return ", latent" if cause.latent else ""
 
 
 def _tested(page: _Page) -> None:
@@ -358,6 +364,11 @@ def count_lines(report: RunReport) -> list[str]:
     worst_first = (*FAILED, Verdict.PARTIAL, Verdict.CONFORMANT)
     counts = ", ".join(f"{numbers[verdict]} {verdict}" for verdict in worst_first if numbers[verdict])
     lines = [f"of {total} {'check' if total == 1 else 'checks'} {counts}"]
+    refuted = [result for result in report.behaviours if result.verdict is Verdict.NOT_CONFORMANT]
+    if latent := [result for result in refuted if result.latent]:
+        traffic = [result for result in report.behaviours if not result.latent]
+        whole = bool(traffic) and all(result.verdict is Verdict.CONFORMANT for result in traffic)
+        lines.append(f"{len(latent)} of {len(refuted)} not conformant are latent" + (_WHOLE if whole else ""))
     if sent := report.totals.requests:
         joined, unjoined = report.totals.joined, report.totals.unjoined
         lines.append(f"{sent:,} requests, {joined:,} joined to their own log line, {unjoined:,} not")
@@ -369,6 +380,8 @@ def _failures(page: _Page) -> None:
     for result in failed_results(page.report):
         page.begin_section()
         page.prose(f"{GLYPH[result.verdict]} {_title(result)}", style=f"bold {_STYLE[result.verdict]}")
+        for line in _latent(result):
+            page.prose(line, indent=4)
         for line in _shortened(result.failure.splitlines()):
             page.prose(line.lstrip(), indent=4 + len(line) - len(line.lstrip()))
         if result.likely_cause:
@@ -387,6 +400,11 @@ def _comparison(page: _Page) -> None:
     page.prose("compared with --baseline:", style="bold red" if comparison.regressions else "bold")
     for line in comparison_text.lines(comparison):
         page.prose(line.lstrip(), indent=2 + len(line) - len(line.lstrip()))
+
+
+def _latent(result: BehaviourResult) -> list[str]:
+    """What a failure means that traffic does not show."""
+    return [_LATENT] if result.latent and result.verdict is Verdict.NOT_CONFORMANT else []
 
 
 def _shortened(lines: Sequence[str]) -> Iterator[str]:

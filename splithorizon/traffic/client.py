@@ -7,9 +7,12 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography import x509
+
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.info import Address
 from splithorizon.istio.names import DEFAULT_DOMAIN
 from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube
@@ -19,9 +22,14 @@ from splithorizon.traffic.protocols import Protocol, ProtocolCall
 from splithorizon.traffic.proxy import Endpoint, Proxy
 from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
 from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.tls_probe import TlsProbeResult
 
 # The port of Istio's agent. On 15021 the client's own Envoy would answer for any address.
 _AGENT_PORT = 15020
+# The ports at which an agent dials istiod, and at which agents answer: requests to them leave the client's pod without
+# its sidecar, by the annotation in manifests/workloads/sleep.yaml.
+PAST_THE_SIDECAR = (15012, 15017, _AGENT_PORT)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)
 _ADDRESS = re.compile(r"^Address[^:]*:\s*(\S+)", re.MULTILINE)
 
 
@@ -148,6 +156,21 @@ class Client:
         )
         status, seconds, *error = printed.split(maxsplit=2)
         return Attempt(target, asked, int(status), float(seconds), "".join(error))
+
+    def begin_tls(self, address: Address, name: str) -> TlsProbeResult:
+        """Begin TLS with an address under a server name, and return the chain that it serves without verifying it.
+
+        Past the client's sidecar only at the ports of ``PAST_THE_SIDECAR``. The result has no answer.
+        """
+        # A gRPC server closes a connection without HTTP/2: by then it has served its certificate.
+        command = ["curl", "-qsk", "--no-alpn", "-m", f"{timeouts().dial:g}", "-o", "/dev/null"]
+        command += ["-w", "%{exitcode} %{errormsg}\n%{certs}", "--connect-to", f"{name}:{address.port}:{address}"]
+        script = '"$@" || true'
+        asked = f"https://{name}:{address.port}/"
+        printed = self._execute(["sh", "-c", script, "sh", *command, asked], within=timeouts().small_command)
+        said, _, certificates = printed.partition("\n")
+        chain = [x509.load_pem_x509_certificate(one.encode()) for one in _CERTIFICATE.findall(certificates)]
+        return TlsProbeResult(tuple(chain), ending=said.partition(" ")[2] or "closed")
 
     def resolve(self, host: str) -> frozenset[str]:
         """Resolve a name with the DNS of this cluster; an empty set if the name does not exist.

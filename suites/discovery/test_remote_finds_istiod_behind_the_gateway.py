@@ -13,7 +13,7 @@ from fixtures.types import Cluster, Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
-@behaviour(profile="core", breaks_when="istiod-address-stale")
+@behaviour(profile="core", latent=True, breaks_when="istiod-address-stale")
 def test_remote_finds_istiod_behind_the_gateway(
     mesh: Mesh, discovery: Discovery, managed_cluster: Cluster, record_evidence: RecordEvidence
 ) -> None:

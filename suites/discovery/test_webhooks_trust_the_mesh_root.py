@@ -13,7 +13,7 @@ from fixtures.types import Discovery, Mesh, RecordEvidence
 from splithorizon import checks
 
 
-@behaviour(profile="extended", breaks_when="webhook-bundles-empty")
+@behaviour(profile="extended", latent=True, breaks_when="webhook-bundles-empty")
 def test_webhooks_trust_the_mesh_root(
     mesh: Mesh, discovery: Discovery, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:

@@ -99,6 +99,31 @@ def routed(**route: Any) -> Change:
     return proxies("primary", CLIENT, hosts=({"domains": [HOST], "name": HOST, "routes": [route]},))
 
 
+def webhook(**client: Any) -> Change:
+    """The remote's injection webhook has other fields of its clientConfig."""
+    return edits(
+        "remote",
+        "MutatingWebhookConfiguration",
+        "istio-sidecar-injector",
+        lambda one: one["webhooks"][0]["clientConfig"].update(client),
+    )
+
+
+def istiod_port(**fields: Any) -> Change:
+    """The primary's gateway has a port for proxies of other clusters."""
+    port = {"port": 15012, "targetPort": 15012, **fields}
+    return gateway_service("primary", ports=[{"port": 15443}, {"port": 15017, "targetPort": 15012}, port])
+
+
+LISTENS = proxies("primary", GATEWAY, listening={15443: "0.0.0.0_15443", 15012: "0.0.0.0_15012", 15021: "readiness"})
+
+
+def istiod_route(**destination: Any) -> Change:
+    """A VirtualService leads port 15012 of the primary's gateway on."""
+    tls = [{"match": [{"port": 15012}], "route": [{"destination": destination}]}]
+    return adds("primary", made("VirtualService", "istiod-vs", "istio-system", spec={"hosts": ["*"], "tls": tls}))
+
+
 CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
     (
         "no remote secret",
@@ -169,7 +194,7 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
             "istio-sidecar-injector",
             lambda one: one["webhooks"][0]["clientConfig"]["service"].update(name="istiod-1-7-0"),
         ),
-        root_causes.WEBHOOK_LEADS_NOWHERE,
+        causes.WEBHOOK_LEADS_NOWHERE,
         ("MutatingWebhookConfiguration remote/", "clientConfig.service.name", "istiod-1-7-0"),
     ),
     (
@@ -1040,3 +1065,86 @@ def test_a_reading_can_be_saved() -> None:
     assert Reading.from_json(reading.to_json()) == reading
     with pytest.raises(ValueError, match="clusters"):
         Reading.from_json("{}")
+
+
+# What traffic does not show: the change, what a failed check leaves open, the cause, and what the evidence cites.
+LATENT: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
+    (
+        "another network in the path",
+        webhook(service={"name": "istiod", "namespace": "istio-system", "path": "/inject/cluster/remote/net/n"}),
+        causes.PROXY_NETWORK_WRONG,
+        ("MutatingWebhookConfiguration remote/", "clientConfig.service.path", "the network is remote-network"),
+    ),
+    (
+        "another cluster in a URL",
+        webhook(service=None, url="https://istiod.example/inject/cluster/c2/net/remote-network"),
+        causes.PROXY_CLUSTER_ID_WRONG,
+        ("MutatingWebhookConfiguration remote/", "clientConfig.url", "the id is remote"),
+    ),
+    (
+        "another bundle, which istiod may correct",
+        webhook(caBundle="4 characters"),
+        causes.WEBHOOK_NOT_TRUSTED,
+        ("MutatingWebhookConfiguration remote/", "caBundle", "4 characters; in primary 3 characters"),
+    ),
+    (
+        "a port of the gateway that leads elsewhere",
+        also(LISTENS, istiod_port(targetPort=15021)),
+        causes.ISTIOD_PORT_LEADS_ELSEWHERE,
+        ("Service primary/istio-system/istio-eastwestgateway", "spec.ports[2].targetPort", "15021 for port 15012"),
+    ),
+    (
+        "a port at which the gateway does not listen",
+        istiod_port(),
+        causes.ISTIOD_PORT_LEADS_ELSEWHERE,
+        ("Envoy primary/istio-system/istio-eastwestgateway-1", "listeners", "does not listen there"),
+    ),
+    (
+        "a gateway without the port",
+        also(LISTENS, gateway_service("primary", ports=[{"port": 15443}])),
+        causes.ISTIOD_PORT_LEADS_ELSEWHERE,
+        ("Service primary/istio-system/istio-eastwestgateway", "spec.ports", "[15443], without 15012"),
+    ),
+    (
+        "a route to a Service that is not there",
+        also(LISTENS, istiod_port(), istiod_route(host="istiod-1-7-0.istio-system.svc.cluster.local")),
+        causes.ISTIOD_PORT_LEADS_ELSEWHERE,
+        ("VirtualService primary/istio-system/istiod-vs", "destination.host", "there is no such Service"),
+    ),
+    (
+        "a route to a port that is not there",
+        also(
+            LISTENS, istiod_port(), istiod_route(host="istiod.istio-system.svc.cluster.local", port={"number": 15010})
+        ),
+        causes.ISTIOD_PORT_LEADS_ELSEWHERE,
+        ("VirtualService primary/istio-system/istiod-vs", "destination.port.number", "15010; Service istiod has no"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "apply", "cause", "cite"), LATENT, ids=[one[0] for one in LATENT])
+def test_what_traffic_does_not_show_is_a_cause_where_a_check_suspects_it(
+    what: str, apply: Change, cause: Cause, cite: tuple[str, str, str]
+) -> None:
+    broken = apply(sound())
+    failed = Symptom("test_new_pods_are_injected", "remote", "refused", (cause.id, causes.ISTIOD_UNREACHABLE.id))
+    found = diagnose(Case(broken, (failed,)))
+    assert [one.id for one in found.root_causes] == [cause.id], what
+    (root,) = found.root_causes
+    assert any(
+        all(part in whole for part, whole in zip(cite, (fact.object, fact.field, fact.value), strict=True))
+        for fact in root.finding.evidence
+    ), root.finding.evidence
+    assert root.consequences == ("test_new_pods_are_injected",)
+    assert of_reading(broken).root_causes == ()
+
+
+def test_a_bundle_that_istiod_may_not_correct_is_its_missing_right() -> None:
+    def read_only(one: Object) -> None:
+        one["rules"] = [{"resources": ["mutatingwebhookconfigurations"], "verbs": ["get", "list", "watch"]}]
+
+    role = edits("remote", "ClusterRole", "istio-reader-clusterrole-istio-system", read_only)
+    broken = also(role, webhook(caBundle="4 characters"))(sound())
+    failed = Symptom("test_new_pods_are_injected", "remote", "refused", (causes.WEBHOOK_NOT_TRUSTED.id,))
+    found = diagnose(Case(broken, (failed,)))
+    assert [one.id for one in found.root_causes] == [causes.ISTIOD_MAY_NOT_WRITE.id]

@@ -69,6 +69,16 @@ def test_the_first_answer_costs_one_request(api: SmallApi, kube: Kube) -> None:
     assert api.asked[0][3]["authorization"] == "Bearer the-token"
 
 
+def test_an_access_review_asks_and_stores_nothing(tmp_path: Path) -> None:
+    attributes = {"group": "discovery.k8s.io", "resource": "endpointslices", "verb": "list"}
+    with small_api(tmp_path / "kubeconfig") as api:
+        api.allows = lambda spec: spec["resourceAttributes"]["verb"] == "list"
+        kube = Kube(tmp_path / "kubeconfig", "remote")
+        assert kube.allowed({"user": "somebody", "resourceAttributes": attributes})
+        assert not kube.allowed({"user": "somebody", "resourceAttributes": attributes | {"verb": "watch"}})
+        assert api.objects == {}
+
+
 def test_a_missing_object_is_none(kube: Kube) -> None:
     assert kube.get("Service", "nope", "sample") is None
 

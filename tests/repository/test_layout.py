@@ -47,6 +47,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.diagnosis.rules.filters": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.follows": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.gateways": "tests/diagnosis/test_root_cause.py",
+    "splithorizon.diagnosis.rules.latent": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.logs": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.mesh_config": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.networks": "tests/diagnosis/test_root_cause.py",

@@ -47,6 +47,11 @@ def test_the_checks_that_a_test_calls_and_the_members_that_it_names_are_read(tmp
     assert {"TCP", "replies"} <= set(read.attributes)
 
 
+@pytest.mark.parametrize(("data", "latent"), [(DATA, False), (f"{DATA}, latent=True", True)])
+def test_whether_traffic_needs_it_is_read(tmp_path: Path, data: str, latent: bool) -> None:
+    assert behaviour(module(tmp_path, "test_it", data=data)).latent is latent
+
+
 def test_several_faults_keep_their_order(tmp_path: Path) -> None:
     read = behaviour(module(tmp_path, "test_it", data='profile="core", breaks_when=("z", "a")'))
     assert read.breaks_when == ("z", "a")
@@ -81,7 +86,7 @@ def test_the_decorator_marks_the_data_that_the_catalogue_reads() -> None:
     def test_it() -> None: ...
 
     marks = {mark.name: mark.kwargs for mark in test_it.pytestmark}  # type: ignore[attr-defined]  # pytest sets it
-    assert marks == {"behaviour": {"profile": "security", "breaks_when": ("a-fault",)}, "security": {}}
+    assert marks == {"behaviour": {"profile": "security", "breaks_when": ("a-fault",), "latent": False}, "security": {}}
     with pytest.raises(ValueError, match="no profile 'fast'"):
         decorator(profile="fast", breaks_when="a-fault")
 

@@ -54,6 +54,21 @@ def test_the_root_cause_comes_with_evidence_witness_fix_and_consequences(
     assert asked["since"] < NOW  # type: ignore[operator]  # a time
 
 
+def test_a_cause_is_latent_where_only_latent_behaviours_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    nowhere = edits(
+        "remote", "MutatingWebhookConfiguration", "istio-sidecar-injector",
+        lambda one: one["webhooks"][0]["clientConfig"]["service"].update(name="istiod-1"),
+    )  # fmt: skip
+    cause = causes.WEBHOOK_LEADS_NOWHERE.id
+    red = replace(RED, behaviour="test_new_pods_are_injected", cause_ids=(cause,), latent=True)
+    reading_is(monkeypatch, nowhere(sound()))
+    (alone,) = of_run(mesh_info(tmp_path), [red, GREEN], since=NOW).causes
+    (beside,) = of_run(mesh_info(tmp_path), [red, RED], since=NOW).causes
+    (noticed,) = of_run(mesh_info(tmp_path), [replace(red, latent=False)], since=NOW).causes
+    assert [one.cause_id for one in (alone, beside, noticed)] == [cause] * 3
+    assert (alone.latent, beside.latent, noticed.latent) == (True, True, False)
+
+
 def test_without_a_known_cause_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     reading_is(monkeypatch, sound())
     found = of_run(mesh_info(tmp_path), [RED], since=NOW)

@@ -204,6 +204,33 @@ def test_a_failure_says_what_why_and_what_next() -> None:
         assert text.count(said) == 1, "printed once"
 
 
+HOOKS = replace(
+    result("test_new_pods_are_injected", "New pods are injected.", area="latent", route="remote"),
+    verdict=Verdict.NOT_CONFORMANT, latent=True, failure="refused", likely_cause="no Service", next_command="kubectl x",
+)  # fmt: skip
+
+
+def test_what_is_latent_is_called_so_and_traffic_whole_where_nothing_else_failed() -> None:
+    cause = Diagnosis("webhook-leads-nowhere", "the webhook names a Service that is not there", latent=True)
+    run = replace(RED, behaviours=(*RESULTS, HOOKS), diagnosis=cause)
+    lines = summary(run)
+    assert "ROOT CAUSE, LATENT: the webhook names a Service that is not there (webhook-leads-nowhere)" in lines
+    counted = lines.index("NOT CONFORMANT: of 5 checks 1 not conformant, 4 conformant")
+    whole = "1 of 1 not conformant are latent: traffic is whole, and the next pod, proxy or token fails"
+    assert lines[counted + 1] == f"  {whole}"
+    title = lines.index("✗ latent: New pods are injected (remote)")
+    assert lines[title + 1] == "    latent: traffic does not need it now, and the next pod, proxy or token fails"
+    assert whole in markdown(run)
+    assert "**Root cause, latent**" in markdown(run)
+
+
+def test_traffic_is_not_called_whole_where_it_failed_too_or_was_not_asked() -> None:
+    both = "\n".join(summary(replace(RED, behaviours=(WRONG, *RESULTS[1:], HOOKS))))
+    assert "1 of 2 not conformant are latent\n" in both
+    assert "traffic is whole" not in both
+    assert "traffic is whole" not in "\n".join(summary(replace(RED, behaviours=(HOOKS,))))
+
+
 def test_replies_that_were_not_joined_are_counted() -> None:
     text = "\n".join(summary(replace(RED, totals=Totals(requests=1000, joined=998, unjoined=2))))
     assert "1,000 requests, 998 joined to their own log line, 2 not" in text

@@ -302,7 +302,10 @@ def put_remote_secret(api: SmallApi, system: str, cluster_id: str, *, authority:
 
 def _put_gateway(api: SmallApi, system: str, network: dict[str, str], address: str) -> None:
     labels = {"app": EASTWEST_GATEWAY, "istio": "eastwestgateway"}
-    ports = [{"name": name, "port": port} for name, port in (("tls", GATEWAY_PORT), ("tls-istiod", 15012))]
+    ports = [
+        {"name": name, "port": port}
+        for name, port in (("tls", GATEWAY_PORT), ("tls-istiod", 15012), ("tls-webhook", 15017))
+    ]
     api.put(
         "Service", EASTWEST_GATEWAY, system, labels=labels | network,
         spec={"type": "LoadBalancer", "selector": labels, "ports": ports}, **status_with_address(address),

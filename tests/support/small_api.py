@@ -84,6 +84,8 @@ class SmallApi(ThreadingHTTPServer):
         self.now: float | None = None
         self.mutex = threading.Lock()
         self._numbers = count(1)
+        # Decides what another user may do, by the spec of an access review; by default nothing.
+        self.allows: Callable[[dict[str, Any]], bool] = lambda _: False
 
     @property
     def url(self) -> str:
@@ -183,6 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, self.server.objects.pop(path)
 
     def _create(self, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path.endswith("/subjectaccessreviews"):
+            return 201, {**content, "status": {"allowed": self.server.allows(content["spec"])}}
         path = f"{path}/{content['metadata']['name']}"
         if path in self.server.objects:
             return _no(409, f"{path} already exists")

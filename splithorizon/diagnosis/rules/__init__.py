@@ -6,6 +6,7 @@ from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themse
     control_plane,
     filters,
     gateways,
+    latent,
     logs,
     mesh_config,
     networks,

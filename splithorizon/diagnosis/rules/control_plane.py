@@ -17,7 +17,6 @@ from splithorizon.diagnosis.reading.model import (
     annotations_of,
     labels_of,
     name_of,
-    namespace_of,
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import WATCH
@@ -306,7 +305,7 @@ def reader_may_not_write(case: Case) -> Iterator[Finding]:
                 continue
             for resource, lacking in (
                 ("configmaps", _no_root(case.reading, cluster)),
-                ("mutatingwebhookconfigurations", _no_bundle(cluster)),
+                ("mutatingwebhookconfigurations", _no_bundle(cluster) or other_bundle(case.reading, cluster)),
             ):
                 rules = [
                     (number, one)
@@ -323,7 +322,9 @@ def reader_may_not_write(case: Case) -> Iterator[Finding]:
                     (Fact(of(cluster, role), field, f"{resource}: {shown(sorted(verbs))}"), lacking),
                     f"give {name_of(role)} of {cluster.name} the verbs create, update and patch on {resource} again",
                     str(lacking),
-                    frozenset({causes.CLUSTER_NOT_SYNCED.id, causes.WEBHOOK_ORPHANED.id}),
+                    frozenset(
+                        {causes.CLUSTER_NOT_SYNCED.id, causes.WEBHOOK_ORPHANED.id, causes.WEBHOOK_NOT_TRUSTED.id}
+                    ),
                 )
 
 
@@ -344,6 +345,25 @@ def _no_bundle(cluster: Cluster) -> Fact | None:
             if not (webhook.get("clientConfig") or {}).get("caBundle"):
                 return Fact(of(cluster, one), f"webhooks[{number}].clientConfig.caBundle", "empty")
     return None
+
+
+def other_bundle(reading: Reading, cluster: Cluster) -> Fact | None:
+    """An injection webhook whose CA bundle is none of those in istiod's own cluster; None where there is none."""
+    plane = state.control_plane_of(reading, cluster)
+    own = {bundle for _, _, bundle in _bundles(plane, reading.revision)}
+    for one, number, bundle in _bundles(cluster, reading.revision):
+        if bundle and own and bundle not in own:
+            place = f"webhooks[{number}].clientConfig.caBundle"
+            return Fact(of(cluster, one), place, f"{bundle}; in {plane.name} {', '.join(sorted(own))}")
+    return None
+
+
+def _bundles(cluster: Cluster, revision: str) -> Iterator[tuple[Object, int, str]]:
+    for one in cluster.all("MutatingWebhookConfiguration"):
+        if labels_of(one).get("app") != "sidecar-injector" or labels_of(one).get(REVISION_LABEL, revision) != revision:
+            continue
+        for number, webhook in enumerate(one.get("webhooks") or []):
+            yield one, number, str((webhook.get("clientConfig") or {}).get("caBundle", ""))
 
 
 @rule
@@ -370,55 +390,3 @@ def patient_istiod(case: Case) -> Iterator[Finding]:
 
 def _seconds(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(h|m|s)(?![a-z])", text))
-
-
-@rule
-def webhooks(case: Case) -> Iterator[Finding]:
-    """An injection webhook names a Service or a port that is not there."""
-    for cluster in case.reading.clusters:
-        if not cluster.read("Service"):
-            continue
-        for one in cluster.all("MutatingWebhookConfiguration"):
-            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, case.reading.revision):
-                continue
-            facts = [
-                fact
-                for number, webhook in enumerate(one.get("webhooks") or [])
-                if (fact := _nowhere(cluster, one, number, webhook))
-            ]
-            if facts:
-                known = ", ".join(
-                    name_of(service)
-                    for service in cluster.all("Service", cluster.system_namespace)
-                    if name_of(service).startswith("istiod")
-                )
-                yield Finding(
-                    root_causes.WEBHOOK_LEADS_NOWHERE,
-                    Layer.LATENT,
-                    (facts[0], Fact(f"Services {cluster.name}/{cluster.system_namespace}", "metadata.name", known)),
-                    f"let the webhooks of {name_of(one)} name a Service that is there: {known or 'none is'}",
-                    f"{cluster.name}'s API server has no such Service or port to call",
-                )
-
-
-def _of_revision(one: Object, revision: str) -> bool:
-    labels = labels_of(one)
-    return labels.get(REVISION_LABEL, "default") == revision or "istio.io/tag" in labels
-
-
-def _nowhere(cluster: Cluster, one: Object, number: int, webhook: Object) -> Fact | None:
-    service = (webhook.get("clientConfig") or {}).get("service")
-    # Such a webhook is switched off: it is called for no object at all.
-    off = "istio.io/deactivated" in shown(webhook.get("namespaceSelector") or {})
-    if not service or off:
-        return None
-    namespace, name, port = service["namespace"], service["name"], int(service.get("port", 443))
-    if namespace != cluster.system_namespace:
-        return None
-    found = cluster.get("Service", name, namespace)
-    place = f"webhooks[{number}].clientConfig.service"
-    if found is None:
-        return Fact(of(cluster, one), f"{place}.name", f"{name}; there is no Service {namespace}/{name}")
-    if port not in [int(known["port"]) for known in scope.ports(found)]:
-        return Fact(of(cluster, one), f"{place}.port", f"{port}; Service {namespace_of(found)}/{name} has no such port")
-    return None

@@ -50,10 +50,10 @@ def target_port(case: Case) -> Iterator[Finding]:
             for port in scope.ports(service):
                 if port.get("port") != state.gateway_port(service):
                     continue
-                target = _target(port, pods)
+                target = target_of(port, pods)
                 for proxy in listening:
                     name = proxy.listening.get(target, "") if target else ""
-                    if name and not _is_agents(name, target):
+                    if name and not is_agents(name, target):
                         continue
                     what = f"listens there as {name}" if name else "does not listen there"
                     number = scope.ports(service).index(port)
@@ -84,12 +84,12 @@ def target_port(case: Case) -> Iterator[Finding]:
 _SUSPECTS = (causes.GATEWAY_NOT_LISTENING, causes.GATEWAY_NOT_SERVING, causes.GATEWAY_WITHOUT_TLS)
 
 
-def _is_agents(name: str, port: int) -> bool:
+def is_agents(name: str, port: int) -> bool:
     """Whether a listener is one that every proxy has for its own readiness and statistics."""
     return name in ("readiness", "statistics") or port in (15000, 15004, 15020, 15021, 15090)
 
 
-def _target(port: Mapping[str, Any], pods: list[Object]) -> int:
+def target_of(port: Mapping[str, Any], pods: list[Object]) -> int:
     """The number of a port's target; 0 for a name that no container has."""
     target = port.get("targetPort", port.get("port"))
     if isinstance(target, int):
@@ -262,7 +262,7 @@ def _targets(cluster: Cluster, pods: list[Object]) -> Iterator[int]:
     for service in state.gateway_services(cluster):
         for port in scope.ports(service):
             if port.get("port") == state.gateway_port(service):
-                yield _target(port, pods)
+                yield target_of(port, pods)
 
 
 def _unfit(

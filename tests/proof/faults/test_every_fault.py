@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ MESH_CONFIG = "primary ConfigMap istio-system/istio: data.mesh"
 REMOTE_NETWORK = "primary ConfigMap istio-system/istio: data.meshNetworks.networks.remote-network"
 REMOTE_SECRET = "primary Secret istio-system/istio-remote-secret-remote"
 GATEWAY = "remote Service istio-system/istio-eastwestgateway"
+PRIMARY_GATEWAY = "primary Service istio-system/istio-eastwestgateway"
 REMOTE_READER = "remote ClusterRole istio-reader-clusterrole-istio-system"
 REMOTE_WEBHOOK = "remote MutatingWebhookConfiguration istio-sidecar-injector: webhooks"
 REMOTE_ROOT = "remote ConfigMap sample/istio-ca-root-cert"
@@ -45,6 +47,15 @@ class Certificate(str):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str) and other.startswith("-----BEGIN CERTIFICATE-----")
+
+    __hash__ = str.__hash__
+
+
+class Bundle(str):
+    """Any certificate in PEM, in base64."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and Certificate() == base64.b64decode(other).decode()
 
     __hash__ = str.__hash__
 
@@ -137,6 +148,17 @@ EFFECTS: dict[str, dict[str, Any]] = {
         f"{REMOTE_WEBHOOK}.0.clientConfig.caBundle": "",
         f"{REMOTE_WEBHOOK}.1.clientConfig.caBundle": "",
     },
+    "webhook-leads-nowhere": {f"{REMOTE_WEBHOOK}.{one}.clientConfig.service.name": "istiod-1-7-0" for one in (0, 1)},
+    "webhook-names-another-network": {
+        f"{REMOTE_WEBHOOK}.{one}.clientConfig.service.path": "/inject/cluster/remote/net/former-network"
+        for one in (0, 1)
+    },
+    "webhook-trusts-another-root": {
+        f"{REMOTE_READER}: rules.1.verbs": READ_ONLY,
+        **{f"{REMOTE_WEBHOOK}.{one}.clientConfig.caBundle": Bundle() for one in (0, 1)},
+    },
+    "istiod-port-leads-elsewhere": {f"{PRIMARY_GATEWAY}: spec.ports.1.targetPort": 15021},
+    "webhook-port-leads-elsewhere": {f"{PRIMARY_GATEWAY}: spec.ports.2.targetPort": 15021},
     "root-certificate-missing": {f"{REMOTE_READER}: rules.0.verbs": READ_ONLY, REMOTE_ROOT: GONE},
     "networks-joined": JOINED,
     "bodies-limited": {"primary EnvoyFilter sample/bodies-limited": filter_of("HTTP_FILTER", app="helloworld")},

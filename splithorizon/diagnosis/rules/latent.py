@@ -1,0 +1,202 @@
+"""What breaks only the next pod, proxy or token, while traffic is whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from splithorizon.diagnosis import causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    GATEWAY,
+    Cluster,
+    Object,
+    labels_of,
+    name_of,
+    namespace_of,
+)
+from splithorizon.diagnosis.rules.control_plane import other_bundle
+from splithorizon.diagnosis.rules.follows import INJECTION
+from splithorizon.diagnosis.rules.gateways import is_agents, target_of
+from splithorizon.istio.names import REVISION_LABEL
+
+_PORTS = {15012: "proxies", 15017: "webhooks"}
+_INJECTION = INJECTION | {
+    causes.WEBHOOK_LEADS_NOWHERE.id, causes.WEBHOOK_NOT_TRUSTED.id, causes.ISTIOD_UNREACHABLE.id,
+}  # fmt: skip
+_PATH = re.compile(r"/cluster/(?P<cluster>[^/]+)/net/(?P<net>[^/]+)")
+
+
+@rule
+def webhooks(case: Case) -> Iterator[Finding]:
+    """An injection webhook names a Service or a port that is not there."""
+    for cluster in case.reading.clusters:
+        if not cluster.read("Service"):
+            continue
+        for one in cluster.all("MutatingWebhookConfiguration"):
+            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, case.reading.revision):
+                continue
+            facts = [
+                fact
+                for number, webhook in enumerate(one.get("webhooks") or [])
+                if (fact := _nowhere(cluster, one, number, webhook))
+            ]
+            if facts:
+                known = ", ".join(
+                    name_of(service)
+                    for service in cluster.all("Service", cluster.system_namespace)
+                    if name_of(service).startswith("istiod")
+                )
+                yield Finding(
+                    causes.WEBHOOK_LEADS_NOWHERE,
+                    Layer.LATENT,
+                    (facts[0], Fact(f"Services {cluster.name}/{cluster.system_namespace}", "metadata.name", known)),
+                    f"let the webhooks of {name_of(one)} name a Service that is there: {known or 'none is'}",
+                    f"{cluster.name}'s API server has no such Service or port to call",
+                    _INJECTION,
+                )
+
+
+def _of_revision(one: Object, revision: str) -> bool:
+    labels = labels_of(one)
+    return labels.get(REVISION_LABEL, "default") == revision or "istio.io/tag" in labels
+
+
+def _is_off(webhook: Object) -> bool:
+    """Whether a webhook is switched off: it is called for no object at all."""
+    return "istio.io/deactivated" in shown(webhook.get("namespaceSelector") or {})
+
+
+def _nowhere(cluster: Cluster, one: Object, number: int, webhook: Object) -> Fact | None:
+    service = (webhook.get("clientConfig") or {}).get("service")
+    if not service or _is_off(webhook):
+        return None
+    namespace, name, port = service["namespace"], service["name"], int(service.get("port", 443))
+    if namespace != cluster.system_namespace:
+        return None
+    found = cluster.get("Service", name, namespace)
+    place = f"webhooks[{number}].clientConfig.service"
+    if found is None:
+        return Fact(of(cluster, one), f"{place}.name", f"{name}; there is no Service {namespace}/{name}")
+    if port not in [int(known["port"]) for known in scope.ports(found)]:
+        return Fact(of(cluster, one), f"{place}.port", f"{port}; Service {namespace_of(found)}/{name} has no such port")
+    return None
+
+
+@rule
+def bundles(case: Case) -> Iterator[Finding]:
+    """An injection webhook trusts another root than those in istiod's own cluster, and istiod may correct it."""
+    for cluster in case.reading.clusters:
+        if cluster.runs_istiod or not (fact := other_bundle(case.reading, cluster)):
+            continue
+        yield Finding(
+            causes.WEBHOOK_NOT_TRUSTED,
+            Layer.LATENT,
+            (fact,),
+            f"let the CA bundle be the root of {cluster.control_plane}'s istiod (istio-ca-root-cert)",
+            case.suspected(causes.WEBHOOK_NOT_TRUSTED),
+            _INJECTION | {causes.ISTIOD_MAY_NOT_WRITE.id, causes.ROOTS_DIFFER.id},
+        )
+
+
+@rule
+def injection_path(case: Case) -> Iterator[Finding]:
+    """An injection webhook asks for sidecars of another network or cluster than its own."""
+    for cluster in case.reading.clusters:
+        for one in cluster.all("MutatingWebhookConfiguration"):
+            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, case.reading.revision):
+                continue
+            for number, webhook in enumerate(one.get("webhooks") or []):
+                client = webhook.get("clientConfig") or {}
+                field = "url" if client.get("url") else "service.path"
+                path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+                asked = _PATH.search(path)
+                if not asked or _is_off(webhook):
+                    continue
+                for part, wanted, cause in (
+                    ("net", cluster.network, causes.PROXY_NETWORK_WRONG),
+                    ("cluster", cluster.cluster_id, causes.PROXY_CLUSTER_ID_WRONG),
+                ):
+                    if wanted and asked[part] != wanted:
+                        yield Finding(
+                            cause,
+                            Layer.LATENT,
+                            (
+                                Fact(
+                                    of(cluster, one),
+                                    f"webhooks[{number}].clientConfig.{field}",
+                                    f"{path}; the {'network' if part == 'net' else 'id'} is {wanted}",
+                                ),
+                            ),
+                            f"let the path of {name_of(one)}'s webhooks name {wanted} (istiodRemote.injectionPath)",
+                            case.suspected(cause),
+                            frozenset({cause.id}),
+                        )
+
+
+@rule
+def istiod_behind_the_gateway(case: Case) -> Iterator[Finding]:
+    """The gateway of istiod's cluster does not lead the ports for proxies or webhooks of other clusters to istiod."""
+    reading = case.reading
+    asked = case.suspected(causes.ISTIOD_PORT_LEADS_ELSEWHERE)
+    for plane in reading.config_clusters:
+        managed = [one for one in reading.clusters if one.control_plane == plane.name and not one.runs_istiod]
+        if not managed or not asked:
+            continue
+        for number, users in _PORTS.items():
+            facts = [*_not_led(plane, number), *_routed_elsewhere(plane, number)]
+            if facts:
+                yield Finding(
+                    causes.ISTIOD_PORT_LEADS_ELSEWHERE,
+                    Layer.LATENT,
+                    tuple(facts),
+                    f"let port {number} of {plane.name}'s gateway lead to istiod (expose-istiod.yaml): {users} of "
+                    f"{', '.join(one.name for one in managed)} need it",
+                    asked,
+                    _INJECTION | {causes.ISTIOD_PORT_LEADS_ELSEWHERE.id},
+                )
+
+
+def _not_led(plane: Cluster, number: int) -> Iterator[Fact]:
+    """The gateway's Service lacks the port, or sends it where the gateway does not listen for it."""
+    pods = state.gateway_pods(plane)
+    services = state.gateway_services(plane)
+    found = [(one, index, port) for one in services for index, port in enumerate(scope.ports(one))]
+    leading = [(one, index, port) for one, index, port in found if port.get("port") == number]
+    if services and not leading:
+        known = shown([port.get("port") for _, _, port in found])
+        yield Fact(of(plane, services[0], "Service"), "spec.ports", f"{known}, without {number}")
+    for service, index, port in leading:
+        target = target_of(port, pods)
+        for proxy in plane.of(GATEWAY):
+            name = proxy.listening.get(target, "")
+            if "listening" not in proxy.read or (name and not is_agents(name, target)):
+                continue
+            what = f"listens there as {name}" if name else "does not listen there"
+            yield Fact(
+                of(plane, service, "Service"),
+                f"spec.ports[{index}].targetPort",
+                f"{shown(port.get('targetPort', number))} for port {number}",
+            )
+            where = f"Envoy {plane.name}/{proxy.namespace}/{proxy.pod}"
+            yield Fact(where, "listeners", f"{shown(sorted(proxy.listening))}; {what}")
+            break
+
+
+def _routed_elsewhere(plane: Cluster, number: int) -> Iterator[Fact]:
+    """A VirtualService sends the port's connections to a Service that is not there, or is no istiod's."""
+    for one in plane.all("VirtualService", plane.system_namespace):
+        for place, tls in enumerate((one.get("spec") or {}).get("tls") or []):
+            if not any(match.get("port") == number for match in tls.get("match") or []):
+                continue
+            for index, route in enumerate(tls.get("route") or []):
+                destination = route.get("destination") or {}
+                host, port = str(destination.get("host", "")), (destination.get("port") or {}).get("number")
+                name, _, rest = host.partition(".")
+                service = plane.get("Service", name, rest.partition(".")[0] or namespace_of(one))
+                field = f"spec.tls[{place}].route[{index}].destination"
+                if service is None and plane.read("Service"):
+                    yield Fact(of(plane, one, "VirtualService"), f"{field}.host", f"{host}; there is no such Service")
+                elif service and port not in [known.get("port") for known in scope.ports(service)]:
+                    value = f"{shown(port)}; Service {name} has no such port"
+                    yield Fact(of(plane, one, "VirtualService"), f"{field}.port.number", value)
