@@ -89,7 +89,7 @@ class Observation:
         def send(route: Route) -> tuple[Reply, ...]:
             found: list[Reply] = []
             while not stop.is_set():
-                found += self._mesh[route.near].client.send(times=_AT_A_TIME)
+                found += self._mesh[route.near].client.send(times=_AT_A_TIME, patient=True)
             return tuple(found)
 
         routes = self._mesh.routes

@@ -67,9 +67,12 @@ class Found:
         lacking = [one.name for one in self.reading.clusters if not all(map(one.read, _NEEDED))]
         if lacking:
             return f"the Services and pods of {' and '.join(lacking)} could not be read"
-        if all(one.proxy is None for one in self.views):
+        blind = [one.cluster for one in self.views if one.proxy is None]
+        if len(blind) == len(self.views):
             return "in no cluster an Envoy could be read that shows the endpoints of the Service"
-        return ""
+        # Where a pod with a proxy is there, it could have been seen.
+        silent = [name for name in blind if self.reading[name].proxies]
+        return f"no Envoy of {' and '.join(silent)} could be read" if silent else ""
 
     @property
     def exit_status(self) -> ExitStatus:

@@ -115,12 +115,16 @@ class Client:
         request_ids = [reply.request_id for reply in replies]
         return Sample(route, replies, self._join([reply for reply in replies if reply.ended], request_ids, begun))
 
-    def send(self, *, times: int, service: str = workloads.SERVICE) -> tuple[Reply, ...]:
-        """Send ``times`` requests to a Service of our namespace, without retries; return the reply to each."""
+    def send(self, *, times: int, service: str = workloads.SERVICE, patient: bool = False) -> tuple[Reply, ...]:
+        """Send ``times`` requests to a Service of our namespace, without retries; return the reply to each.
+
+        A batch ends with the first request that hangs, unless it is ``patient``: where every loss is counted.
+        """
         batch = f"splithorizon-{secrets.token_hex(4)}"
         url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
         within = timeouts().batch_sent
-        command = requests.command(url, times=times, batch=batch, timeout=timeouts().request, within=within)
+        hung = 0 if patient else 1
+        command = requests.command(url, times=times, batch=batch, timeout=timeouts().request, within=within, hung=hung)
         with sending.sending(self.kube.kubeconfig):
             printed = self._execute(command, within=within + timeouts().small_command)
         return tuple(requests.parse(printed, requests.request_ids(batch, times)))

@@ -14,7 +14,7 @@ from splithorizon.base.errors import EnvironmentBroke
 # written to a file named by its request id, because the output of two transfers may interleave.
 BATCH_SCRIPT = r"""
 set -eu
-url=$1 count=$2 batch=$3 timeout=$4 within=$5
+url=$1 count=$2 batch=$3 timeout=$4 within=$5 hung=$6
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
@@ -32,13 +32,23 @@ awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
     print "write-out = \"%{stderr}reply " id " %{http_code} %{time_total} %{exitcode} %{errormsg}\\n\""
   }
 }' >"$folder/requests"
-status=0
+echo 0 >"$folder/status"
 # Results go to standard error, which curl does not buffer: a timeout loses none of them.
-(timeout "$within" curl -q --config "$folder/requests"; exit $?) 2>"$folder/results" || status=$?
+{
+  sh -c 'echo $$ >"$1/curl"; exec timeout "$2" curl -q --config "$1/requests"' sh "$folder" "$within" 2>&1 ||
+    echo $? >"$folder/status"
+} | while read -r word id code seconds exit error; do
+  printf '%s\n' "$word $id $code $seconds $exit $error"
+  # Who waits for the rest, ten seconds each, learns nothing new.
+  if [ "$exit" = 28 ]; then
+    hung=$((hung - 1))
+    [ "$hung" != 0 ] || kill "$(cat "$folder/curl")" || true
+  fi
+done
+status=$(cat "$folder/status")
 # The exit status of a timeout is 124 from coreutils, and 143 (SIGTERM) from busybox.
 [ "$status" != 143 ] || status=124
-cat "$folder/results"
-rm "$folder/requests" "$folder/results"
+rm "$folder/requests" "$folder/status" "$folder/curl"
 cd "$folder"
 echo bodies
 grep -r '' . || true
@@ -86,12 +96,13 @@ class Reply:
         return self.status == 200 and self.version is not None and not self.error
 
 
-def command(url: str, *, times: int, batch: str, timeout: float, within: float) -> list[str]:
+def command(url: str, *, times: int, batch: str, timeout: float, within: float, hung: int = 0) -> list[str]:
     """The command that sends a batch; one request may take ``timeout`` seconds, and the batch ``within`` seconds.
 
-    Requests that are not sent by then count as lost.
+    The batch ends with the ``hung``-th request that takes longer, without 0. Requests that are not sent by then count
+    as lost.
     """
-    return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}"]
+    return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}", str(hung)]
 
 
 def request_ids(batch: str, times: int) -> list[str]:

@@ -99,8 +99,10 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
 
 
-def run(container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60) -> str:
-    argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within)
+def run(
+    container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60, hung: int = 0
+) -> str:
+    argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within, hung=hung)
     done = subprocess.run(
         [f"{container['PATH']}/{argv[0]}", *argv[1:]],
         env=container,
@@ -184,6 +186,16 @@ def test_requests_not_sent_within_the_time_of_the_batch_are_lost(server: Server,
     assert replies[0].error.startswith("curl 28:")
     assert replies[-1].error.startswith("not sent")
     assert server.counts[replies[-1].request_id] == 0
+
+
+def test_a_batch_ends_with_the_last_request_that_may_hang(server: Server, container: dict[str, str]) -> None:
+    printed = run(container, server.url("/slow"), 50, timeout=0.5, hung=1)
+    first, second, *others = parse(printed, request_ids(BATCH, 50))
+    assert first.answered
+    assert second.error.startswith("curl 28:")
+    assert others[-1].error.startswith("not sent"), "the rest is not waited for"
+    printed = run(container, server.url("/slow"), 50, timeout=0.5, hung=2)
+    assert sum(reply.answered for reply in parse(printed, request_ids(BATCH, 50))) == 49
 
 
 def test_a_refused_connection_is_a_lost_reply(container: dict[str, str]) -> None:
