@@ -41,10 +41,12 @@ class Timeouts:
     proxies_connected: float = 75  # after the end of its istiod Envoy reconnects with a back-off of up to 30 s
     drained: float = 60  # Istio drains a replaced listener for 45 s by default; our own workloads set 2 s
     log_flushed: float = 15  # a sidecar flushes its log every second; the kubelet adds some
+    log_looked_at_again: float = 3  # the same, of a log that had no line of the batch before: it is off
     batch_sent: float = 60  # 1,000 requests take 2 s; where each of them hangs, this many show it
     push_acknowledged: float = 10  # milliseconds; a second for a proxy that reconnects
     policy_enforced: float = 10  # a push takes a second; a broken mesh never enforces the policy
     untrusted_client_refused: float = 15  # milliseconds; the kubelet reports a reset a second later
+    healthy_or_not: float = 10  # a mesh that answers the same for so long, ten pushes, goes on to do so
     request: float = 10  # one request through two sidecars and a gateway on a loaded machine
     test: float = 300  # the longest waits of a test with set-up and undo; most tests take a second
     disruptive_test: float = 1200  # the same, while istiod or an API server restarts: measured 20 to 120 s

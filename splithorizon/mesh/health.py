@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
 
 from splithorizon.base import parallel
@@ -26,37 +28,86 @@ def await_healthy(mesh: Mesh) -> None:
     eventually("the mesh is as before the change", probe, within=timeouts().fault_healed, successes=2)
 
 
-def is_healthy(mesh: Mesh) -> bool:
-    """Whether a mesh is healthy before a change: one that is not will not be so afterwards either."""
-    return _becomes_healthy(mesh, within=timeouts().push_acknowledged)
+def is_healthy(mesh: Mesh, *, patiently: bool = True) -> bool:
+    """Whether a mesh is healthy before a change: one that is not will not be so afterwards either.
+
+    A push may be on its way, which is waited for; not so where the mesh is known to be broken, without ``patiently``.
+    """
+    return _becomes_healthy(mesh, within=timeouts().push_acknowledged if patiently else 0)
 
 
 def wait_until_healthy(mesh: Mesh) -> None:
-    """Give istiod the time to push every version to every client of a new mesh; where it never does, checks say so."""
-    _becomes_healthy(mesh, within=timeouts().endpoints_pushed)
+    """Give istiod the time to push every version to every client of a new mesh; where it never does, checks say so.
+
+    A mesh that answers the same for a while goes on to do so, and is not waited for any longer.
+    """
+    _becomes_healthy(mesh, within=timeouts().endpoints_pushed, unchanged=timeouts().healthy_or_not)
 
 
-def _becomes_healthy(mesh: Mesh, *, within: float) -> bool:
+class Lacking(NotYet):
+    """What a client is not answered: ``state`` is the same as long as nothing changes but numbers."""
+
+    def __init__(self, observation: str, state: str) -> None:
+        """Keep what was seen, and the same without numbers."""
+        super().__init__(observation)
+        self.state = state
+
+
+class Stays(Exception):
+    """The mesh has answered the same for a while."""
+
+
+def _becomes_healthy(mesh: Mesh, *, within: float, unchanged: float | None = None) -> bool:
+    probe = partial(_require_healthy, mesh)
     try:
-        eventually("every client knows every version", partial(_require_healthy, mesh), within=within)
-    except TimedOut:
+        eventually(
+            "every client knows every version", probe if unchanged is None else steady(probe, unchanged), within=within
+        )
+    except (TimedOut, Stays):
         return False
     return True
 
 
+def steady(
+    probe: Callable[[], None], unchanged: float, *, clock: Callable[[], float] = time.monotonic
+) -> Callable[[], None]:
+    """A probe that gives up once it has lacked the same for ``unchanged`` seconds."""
+    last, since = "", clock()
+
+    def look() -> None:
+        nonlocal last, since
+        try:
+            probe()
+        except Lacking as lacking:
+            if lacking.state != last:
+                last, since = lacking.state, clock()
+            elif clock() - since >= unchanged:
+                raise Stays from None
+            raise
+
+    return look
+
+
 def _require_healthy(mesh: Mesh) -> None:
     versions = frozenset(mesh.info.workload_versions.values())
-    parallel.for_each(mesh, lambda cluster: _require_answers(cluster, versions))
+    seen = parallel.for_each(mesh, lambda cluster: _lacking(cluster, versions)).values()
+    if lacking := [one for one in seen if one]:
+        raise Lacking("; ".join(map(str, lacking)), "; ".join(one.state for one in lacking))
 
 
-def _require_answers(cluster: Cluster, expected: frozenset[str]) -> None:
+def _lacking(cluster: Cluster, expected: frozenset[str]) -> Lacking | None:
     client = cluster.client
     replies = client.send(times=_REQUESTS)
     versions = {str(reply.version) for reply in replies if reply.answered}
     lost = sum(not reply.answered for reply in replies)
     if lost or not expected <= versions:
-        raise NotYet(f"from the {cluster} {lost} of {len(replies)} not answered, the others by {sorted(versions)}")
+        by = sorted(versions)
+        return Lacking(
+            f"from the {cluster} {lost} of {len(replies)} not answered, the others by {by}",
+            f"{cluster}: {bool(lost)}, {by}",
+        )
     # istiod may push single-cluster services later than shared ones.
     local = client.send(times=_LOCAL_REQUESTS, service=workloads.helloworld_of(cluster.info.version))
     if lost := sum(not reply.answered for reply in local):
-        raise NotYet(f"within the {cluster} {lost} of {len(local)} not answered")
+        return Lacking(f"within the {cluster} {lost} of {len(local)} not answered", f"within {cluster}")
+    return None

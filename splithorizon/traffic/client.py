@@ -46,6 +46,10 @@ class PodAddress:
         return f"[{self.ip}]" if ":" in self.ip else self.ip
 
 
+# Logs that had no line of a whole batch: who has waited for one once does not wait as long again.
+_SILENT: set[ProxyLog] = set()
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One request to the IP address of a pod, without a Service.
@@ -221,12 +225,16 @@ class Client:
                 raise NotYet(f"{len(latest.pairs)} of {latest.requests} requests are in the log")
             return latest
 
+        within = timeouts().log_flushed if log not in _SILENT else timeouts().log_looked_at_again
         try:
-            return eventually("every request is in the log", read, within=timeouts().log_flushed)
+            found = eventually("every request is in the log", read, within=within)
         except TimedOut as timeout:
             if latest is None or not latest.pairs:
+                _SILENT.add(log)
                 raise AccessLogSilent(
                     f"{log} holds none of {len(replies)} requests", seen=timeout.seen, next_command=log.by_hand
                 ) from None
             log.require_whole(begun)
             return latest
+        _SILENT.discard(log)
+        return found

@@ -9,10 +9,12 @@ Why    istio/istio#50353, #42050: a gateway that refuses its listener of port 15
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Discovery, RecordEvidence
+from fixtures.types import RecordEvidence, Synchronisation
 from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="cluster-refused")
-def test_every_proxy_is_synced(discovery: Discovery, cluster_name: str, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.every_proxy_synced(discovery.synchronisation(cluster_name), cluster_name))
+def test_every_proxy_is_synced(
+    synchronisation: Synchronisation, cluster_name: str, record_evidence: RecordEvidence
+) -> None:
+    record_evidence(checks.every_proxy_synced(synchronisation, cluster_name))

@@ -95,7 +95,6 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.mesh.sampling": "only runs with an engine: the behaviours of suites/routing take samples by it",
     "splithorizon.mesh.settling": "only runs with an engine: behaviours that change the mesh wait for it",
     "splithorizon.istio.names": "only runs with an engine, but for what tests/lab/test_gateway_address.py uses",
-    "splithorizon.mesh.health": "only runs with an engine: every disruptive behaviour waits for it",
     "splithorizon.mesh.pinned": "only runs with an engine: every disruptive behaviour uses it",
     "lab.install": "only runs with an engine: every run on its own clusters installs Istio",
     "lab.kind": "only runs with an engine, but for the configuration, which tests/bench/test_bench.py writes",

@@ -99,9 +99,7 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
 
 
-def run(
-    container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60, hung: int = 0
-) -> str:
+def run(container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60, hung: int = 0) -> str:
     argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within, hung=hung)
     done = subprocess.run(
         [f"{container['PATH']}/{argv[0]}", *argv[1:]],
