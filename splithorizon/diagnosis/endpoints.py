@@ -195,7 +195,10 @@ def _port(
         return PortView(number, name, wanted, None)
     held = state.held(proxy, reading.host).get(number)
     if held is None:
-        return PortView(number, name, wanted, None, missing=wanted)
+        return PortView(
+            number, name, wanted, None,
+            missing=tuple(one for one in wanted if _has_selector(reading, reading[one.cluster])),
+        )  # fmt: skip
     known = {host.address: host for host in held}
     unexpected = [host for address, host in known.items() if address not in {one.address for one in wanted}]
     missing = []
@@ -205,7 +208,8 @@ def _port(
         resolved = [
             host for host in unexpected if one.is_named and state.may_be_named(reading, reading[one.cluster], host)
         ]
-        if not resolved:
+        # Whoever writes a Service's endpoints by hand may mean some that Istio puts into no network.
+        if not resolved and _has_selector(reading, reading[one.cluster]):
             missing.append(one)
         unexpected = [host for host in unexpected if host not in resolved]
     return PortView(
@@ -218,6 +222,11 @@ def _port(
         tuple(host for host in unexpected if _is_pod_elsewhere(reading, client, host)),
         not missing and not unexpected and _shares_differ(wanted, held),
     )
+
+
+def _has_selector(reading: Reading, cluster: Cluster) -> bool:
+    service = state.service_of(reading, cluster)
+    return service is None or bool(spec_of(service).get("selector"))
 
 
 def _is_pod_elsewhere(reading: Reading, client: Cluster, host: Host) -> bool:

@@ -126,7 +126,9 @@ def _state(view: View, port: PortView, one: Expected, held: dict[str, list[Host]
         return "not seen"
     if one in port.missing:
         return "MISSING"
-    return _held(held[one.address]) if one.address in held else "held by its resolved address"
+    if one.address in held:
+        return _held(held[one.address])
+    return "held by its resolved address" if one.is_named else "not held"
 
 
 def _held(hosts: list[Host]) -> str:

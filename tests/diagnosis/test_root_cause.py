@@ -966,6 +966,12 @@ def test_short_hosts_are_read_in_the_meshs_domain() -> None:
     assert causes.REQUEST_TIME_LIMITED.id in {one.cause.id for one in of_reading(other).notes}
 
 
+def test_a_number_of_two_protocols_is_two_ports() -> None:
+    tcp, udp = ({"name": name, "port": 53, "protocol": name.upper()} for name in ("tcp", "udp"))
+    both = also(service("primary", ports=[tcp, udp]), service("remote", ports=[udp, tcp]), FAR_LOST)
+    assert root_causes.PORTS_DIFFER.id not in str(of_reading(both(sound())))
+
+
 def test_two_independent_faults_give_both_and_the_lower_comes_first() -> None:
     both = also(
         service("remote", ports=[{"name": "http-web", "port": 5000}]),

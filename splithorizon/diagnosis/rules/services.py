@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
@@ -153,7 +153,7 @@ def ports(case: Case) -> Iterator[Finding]:
             if service is None or far is None or cluster.name == other.name:
                 continue
             for number, port in enumerate(scope.ports(service)):
-                match = next((one for one in scope.ports(far) if one.get("port") == port.get("port")), None)
+                match = next((one for one in scope.ports(far) if _number(one) == _number(port)), None)
                 pair = (*sorted((cluster.name, other.name)), str(port.get("port")))
                 if (match and match.get("name") == port.get("name")) or pair in seen:
                     continue
@@ -180,6 +180,10 @@ def ports(case: Case) -> Iterator[Finding]:
                     state.lacking(reading, other, far_only=True) or state.lacking(reading, cluster, far_only=True),
                     UNREACHED,
                 )
+
+
+def _number(port: Mapping[str, object]) -> tuple[object, str]:
+    return port.get("port"), str(port.get("protocol") or "TCP")
 
 
 def _named(service: Object) -> dict[str, object]:
