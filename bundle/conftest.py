@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.lifecycle",
     "fixtures.claims",
     "fixtures.reporting",
+    "fixtures.diagnostics",
     "fixtures.topology",
     "fixtures.mesh",
     "fixtures.protocols",

@@ -129,7 +129,13 @@ class Prover:
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
         command += ["--mesh", str(self._mesh_file), "--requests", _REQUESTS]
-        command += [f"--report-dir={folder}", *(_DISRUPTED if disrupted else _HANGING if hangs else ())]
+        # The proof breaks a mesh on purpose, hundreds of times.
+        command += [
+            "--diagnostics",
+            "never",
+            f"--report-dir={folder}",
+            *(_DISRUPTED if disrupted else _HANGING if hangs else ()),
+        ]
         command += ["--fault-stays"] if disrupted else []
         within = timeouts().disruptive_test if disrupted else timeouts().suite_run
         process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")

@@ -68,6 +68,7 @@ class Timeouts:
     certificate_lives: float = 2700  # the shortest life in use is an hour (istio-csr): less leaves no time to mend a CA
     dial: float = 3  # a refused connection fails at once; a dropped packet takes the whole time
     diagnosis_read: float = 10  # one reading of a mesh of 500 services; a dead cluster is not waited for longer
+    diagnostics_collected: float = 30  # the logs and dumps of two clusters; what is not read by then is listed
     heartbeat: float = 8  # a line of progress at least every 10 s
     poll: float = 0.5  # between two attempts of a long wait; the first attempts follow each other sooner
 
@@ -75,7 +76,7 @@ class Timeouts:
         """Multiply the deadlines by ``factor``; leave progress output, Leases, expiry and intervals as they are."""
         fixed = {
             "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid", "certificate_lives",
-            "diagnosis_read",
+            "diagnosis_read", "diagnostics_collected",
             "lease_renewed", "lease_expires", "namespace_expires",
         }  # fmt: skip
         scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}

@@ -102,6 +102,13 @@ OPTIONS = (
         "compare at the end with this report: report.json, a run's folder, a folder of them, or a pattern in quotes",
         metavar="REPORT",
     ),
+    Option(
+        "diagnostics",
+        "collect objects, logs and proxies' state: for the first five behaviours that fail, or at the end as well",
+        default="failure",
+        choices=("never", "failure", "always"),
+    ),
+    Option("pause-on-fail", "at a failure print how to look at the mesh, and wait for Enter", bool, in_file=False),
     Option("report-dir", "where run folders go (default reports/)", Path),
     Option(
         "sweep",

@@ -48,6 +48,8 @@ class Options:
     timeout_scale: float = 1.0
     reports: Path = Path("reports")
     baseline: str | None = None
+    diagnostics: str = "failure"
+    pause_on_fail: bool = False
 
     @property
     def topology(self) -> Topology:

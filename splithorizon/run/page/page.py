@@ -5,31 +5,21 @@ It shows what ``report.json`` has. Every text is escaped, because much of it com
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from splithorizon.base import private_file
 from splithorizon.run import comparison_text, measured, summary
-from splithorizon.run.page import picture
+from splithorizon.run.page import picture, templates
 from splithorizon.run.report import BehaviourResult, Evidence, RunReport
 
 NAME = "index.html"
 _BESIDE = ("report.json", "summary.md", "junit.xml", "conformance.yaml", "diagnostics/index.html")
-_TEMPLATES = Path(__file__).parent / "templates"
 MOST_BYTES = 1_000_000
 """A page is smaller than this; long texts are shortened until it is."""
 
-# Control characters, and those that change the direction of text: they show as something that is not there.
-_CONTROLS = (*range(9), 11, 12, *range(14, 32), *range(127, 160))
-_DIRECTIONS = (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_INVISIBLE = dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "�")
 _PLOT_FROM, _PLOT_TO = 10, 310
 _BAR = 200
 
@@ -145,64 +135,31 @@ def render(report: RunReport, *, beside: Sequence[str] = ()) -> str:
     return text
 
 
-def policy() -> str:
-    """The page's Content-Security-Policy: nothing but its own style sheet."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-
-
-@cache
-def _style() -> str:
-    return (_TEMPLATES / "page.css").read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-    )
-
-
-def _visible(value: object) -> object:
-    # What is no plain text, as the output of a macro, is of the template.
-    return value.translate(_INVISIBLE) if type(value) is str else value
-
-
 def _render(report: RunReport, limit: Limit, beside: Sequence[str]) -> str:
     phases = summary.phases_of(report)
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            report=report,
-            beside=beside,
-            policy=policy(),
-            style=_style(),
-            shortened=limit is not _LIMITS[0],
-            glyph={verdict.value: glyph for verdict, glyph in summary.GLYPH.items()},
-            counts=summary.count_lines(report),
-            reason=_cut(summary.reason(report), limit),
-            environment=summary.environment(report),
-            causes=list(summary.causes(report)),
-            pictures=picture.pictures(report),
-            width=picture.WIDTH,
-            height=picture.HEIGHT,
-            groups=list(_groups(report, limit)),
-            not_claimed=summary.not_claimed(report),
-            recovery=list(_recovery(report)),
-            comparison="" if report.comparison is None else "\n".join(comparison_text.lines(report.comparison)),
-            comparison_result="" if report.comparison is None else comparison_text.result(report.comparison),
-            whole=summary.whole_command(report),
-            again=summary.rerun_command(report),
-            steps=list(_steps(report, phases.total)),
-            phases=phases.line(),
-            total=phases.total,
-        )
+    return templates.render(
+        "page.html.j2",
+        report=report,
+        beside=beside,
+        shortened=limit is not _LIMITS[0],
+        glyph={verdict.value: glyph for verdict, glyph in summary.GLYPH.items()},
+        counts=summary.count_lines(report),
+        reason=_cut(summary.reason(report), limit),
+        environment=summary.environment(report),
+        causes=list(summary.causes(report)),
+        pictures=picture.pictures(report),
+        width=picture.WIDTH,
+        height=picture.HEIGHT,
+        groups=list(_groups(report, limit)),
+        not_claimed=summary.not_claimed(report),
+        recovery=list(_recovery(report)),
+        comparison="" if report.comparison is None else "\n".join(comparison_text.lines(report.comparison)),
+        comparison_result="" if report.comparison is None else comparison_text.result(report.comparison),
+        whole=summary.whole_command(report),
+        again=summary.rerun_command(report),
+        steps=list(_steps(report, phases.total)),
+        phases=phases.line(),
+        total=phases.total,
     )
 
 

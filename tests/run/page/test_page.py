@@ -13,7 +13,7 @@ import pytest
 
 from splithorizon.istio.topology import Way
 from splithorizon.run import comparing
-from splithorizon.run.page import page
+from splithorizon.run.page import page, templates
 from splithorizon.run.progress import StepTime
 from splithorizon.run.report import (
     BehaviourResult,
@@ -223,7 +223,7 @@ def test_text_from_the_mesh_is_text(report: RunReport) -> None:
 
 
 def test_no_template_marks_a_text_as_safe() -> None:
-    folder = Path(page.__file__).parent / "templates"
+    folder = templates.FOLDER
     for template in folder.glob("*.j2"):
         assert not re.search(r"\|\s*safe|autoescape", template.read_text()), template
     assert set((folder / "page.css").read_text()) & set("&<>\"'") == set(), "the style sheet is not escaped either"

@@ -1,0 +1,1 @@
+"""What one needs to go on after a failure: objects, events, logs and proxies' state, collected while they are there."""
