@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
@@ -35,7 +37,7 @@ def mesh(tmp_path: Path) -> Iterator[TwoClusters]:
         yield clusters
 
 
-def options(mesh: TwoClusters, **more: bool) -> Options:
+def options(mesh: TwoClusters, **more: Any) -> Options:
     files = {f"kubeconfig_{role}": mesh.file(role) for role in mesh.apis}
     return Options(contexts=("east", "west"), **files, **more)  # type: ignore[arg-type]
 
@@ -43,7 +45,7 @@ def options(mesh: TwoClusters, **more: bool) -> Options:
 class Visit:
     """A visit whose workloads never get ready: what it says, and what undoes it."""
 
-    def __init__(self, mesh: TwoClusters, folder: Path, **more: bool) -> None:
+    def __init__(self, mesh: TwoClusters, folder: Path, **more: Any) -> None:
         self.journal = Journal.open("20261127-031200-AB12", folder)
         self.undo = ExitStack()
         self.lines: list[str] = []
@@ -151,3 +153,60 @@ def test_a_user_who_may_not_read_leases_is_told_and_the_run_goes_on(mesh: TwoClu
     found = Visit(mesh, tmp_path)
     assert any("may not read Leases" in line for line in found.lines)
     assert any("splithorizon" in one["metadata"]["name"] for one in mesh.primary.kept("Namespace"))
+
+
+def applied(mesh: TwoClusters, kind: str, cluster: str = "primary") -> list[dict[str, Any]]:
+    """What the run has put into its own namespace."""
+    return [one for one in mesh.apis[cluster].kept(kind) if "splithorizon" in one["metadata"].get("namespace", "")]
+
+
+def configure(mesh: TwoClusters, **settings: Any) -> None:
+    mesh.primary.put("ConfigMap", "istio", SYSTEM, data={"mesh": yaml.safe_dump(settings)})
+
+
+def test_what_neutralises_the_conditions_of_the_mesh_is_applied_where_istiod_reads_it(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    configure(
+        mesh, accessLogFormat="x", discoverySelectors=[{"matchLabels": {"istio-discovery": "enabled"}}],
+        outboundTrafficPolicy={"mode": "REGISTRY_ONLY"},
+    )  # fmt: skip
+    mesh.primary.put("AuthorizationPolicy", "nobody", SYSTEM, spec={})
+    found = Visit(mesh, tmp_path)
+    assert [one["metadata"]["name"] for one in applied(mesh, "AuthorizationPolicy")] == ["splithorizon-admitted"]
+    assert [one["metadata"]["name"] for one in applied(mesh, "EnvoyFilter")] == ["own-access-log"]
+    assert [one["spec"] for one in applied(mesh, "Telemetry")] == [{"accessLogging": [{"disabled": True}]}]
+    for cluster, api in mesh.apis.items():
+        (ours,) = [one for one in api.kept("Namespace") if "splithorizon" in one["metadata"]["name"]]
+        assert ours["metadata"]["labels"]["istio-discovery"] == "enabled", cluster
+        assert applied(mesh, "Service", cluster)
+        for service in applied(mesh, "Service", cluster):
+            assert service["metadata"]["annotations"]["networking.istio.io/exportTo"].startswith(".")
+    assert applied(mesh, "AuthorizationPolicy", "remote") == [], "no istiod reads it there"
+    said = [line for line in found.lines if "AuthorizationPolicy primary/" in line]
+    assert len(said) == 1
+    assert found.written_before[said[0]] == 0
+
+
+def test_a_mesh_that_leaves_nothing_to_judge_is_refused_before_anything_is_written(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    configure(mesh, serviceSettings=[{"settings": {"clusterLocal": True}, "hosts": ["*"]}])
+    journal = Journal.open("refused", tmp_path)
+    with ExitStack() as undo, pytest.raises(UsageProblem, match=r"clusterLocal for \*.*Nothing was created\.$"):
+        prepare(options(mesh), journal, undo, Progress(print), run_id="refused")
+    written = [method for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"]
+    assert [method for method in written if method != "POST"] == [], "rights are asked for by POST"
+
+
+def test_a_namespace_has_the_tag_that_the_user_names_and_the_labels_that_are_asked_for(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    mesh.primary.put(
+        "MutatingWebhookConfiguration", "istio-revision-tag-prod", webhooks=[],
+        labels={"app": "sidecar-injector", "istio.io/tag": "prod", "istio.io/rev": "default"},
+    )  # fmt: skip
+    Visit(mesh, tmp_path, revision="prod", namespace_label=("team=mesh",))
+    (ours,) = [one for one in mesh.remote.kept("Namespace") if "splithorizon" in one["metadata"]["name"]]
+    assert ours["metadata"]["labels"]["istio.io/rev"] == "prod"
+    assert ours["metadata"]["labels"]["team"] == "mesh"
