@@ -283,3 +283,52 @@ def test_a_webhook_that_is_right_or_switched_off_is_not_accused(path: str) -> No
         proxies("remote", SERVER, metadata={"NETWORK": "remote-network", "CLUSTER_ID": "remote"}),
     )
     assert [one.id for one in of_reading(relabelled(sound())).root_causes] == [causes.POD_WITHOUT_NETWORK.id]
+
+
+ADMITTING: dict[str, tuple[bool, str, Object, tuple[Object, ...]]] = {
+    "nothing is admitted": (True, "istio-system", {}, ()),
+    "other ports": (True, "istio-system", {"ingress": [{"ports": [{"port": 15012}]}]}, ()),
+    "the port, from anywhere": (False, "istio-system", {"ingress": [{"ports": [{"port": 15443}]}]}, ()),
+    "a range of ports": (False, "istio-system", {"ingress": [{"ports": [{"port": 15000, "endPort": 15500}]}]}, ()),
+    "pods of the cluster": (True, "istio-system", {"ingress": [{"from": [{"podSelector": {}}]}]}, ()),
+    "addresses": (False, "istio-system", {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]}, ()),
+    "another policy admits": (False, "istio-system", {}, ({"ingress": [{}]},)),
+    "not the gateway's": (False, "istio-system", {"podSelector": {"matchLabels": {"app": "istiod"}}}, ()),
+}
+
+
+@pytest.mark.parametrize(("dropping", "namespace", "spec", "others"), ADMITTING.values(), ids=ADMITTING)
+def test_a_network_policy_is_accused_of_what_it_does_not_admit(
+    dropping: bool, namespace: str, spec: Object, others: tuple[Object, ...]
+) -> None:
+    policies = [
+        adds("remote", made("NetworkPolicy", f"n{number}", namespace, spec={"podSelector": {}, **one}))
+        for number, one in enumerate((spec, *others))
+    ]
+    lost = logs("primary", code=503, flags="UF,URX", upstream=GATEWAYS["remote"], failure="connection timeout")
+    found = of_reading(also(*policies, lost)(sound()))
+    assert [one.id for one in found.root_causes] == ([causes.NETWORK_POLICY_DROPS.id] if dropping else [])
+
+
+@pytest.mark.parametrize(
+    ("admitted", "dropping"),
+    [
+        ([{"podSelector": {}}], True),
+        ([{"namespaceSelector": {"matchLabels": {"topology.istio.io/network": "remote-network"}}}], False),
+        ([{"namespaceSelector": {}, "podSelector": {"matchLabels": {"istio": "eastwestgateway"}}}], False),
+    ],
+    ids=["its own namespace", "the gateway's namespace", "the gateway"],
+)
+def test_a_pod_behind_a_gateway_needs_the_gateway_to_be_admitted(admitted: list[Object], dropping: bool) -> None:
+    spec = {"podSelector": {"matchLabels": {"app": "helloworld"}}, "ingress": [{"from": admitted}]}
+    lost = logs("remote", GATEWAY, flags="UF,URX", upstream="10.20.0.3:5000", failure="connection timeout")
+    found = of_reading(also(adds("remote", made("NetworkPolicy", "n", "sample", spec=spec)), lost)(sound()))
+    assert [one.id for one in found.root_causes] == ([causes.NETWORK_POLICY_DROPS.id] if dropping else [])
+
+
+@pytest.mark.parametrize(("cidr", "dropping"), [("10.10.0.0/16", True), ("10.89.0.0/16", False), ("0.0.0.0/0", False)])
+def test_a_client_needs_the_far_gateway_among_the_addresses_that_it_may_reach(cidr: str, dropping: bool) -> None:
+    spec = {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"ipBlock": {"cidr": cidr}}]}]}
+    lost = logs("primary", code=503, flags="UF,URX", upstream=GATEWAYS["remote"], failure="connection timeout")
+    found = of_reading(also(adds("primary", made("NetworkPolicy", "n", "sample", spec=spec)), lost)(sound()))
+    assert [one.id for one in found.root_causes] == ([causes.NETWORK_POLICY_DROPS.id] if dropping else [])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 
 from splithorizon.diagnosis import causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.istio.names import NETWORK_LABEL
+from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL
 
 _NETWORK_IN_PATH = re.compile(r"/net/([^/?]+)")
 _LABEL = f"metadata.labels {NETWORK_LABEL}"
@@ -311,22 +312,89 @@ def network_policies(case: Case) -> Iterator[Finding]:
 
 
 def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list[str]) -> str:
-    """A sentence on connections that time out from or to these pods, by the logs of proxies; empty without any."""
+    """A sentence on connections that time out from or to these pods, and that no policy of theirs admits."""
     names = {name_of(pod) for pod in pods}
-    ips = {str((pod.get("status") or {}).get("podIP")) for pod in pods}
-    gateways = any(labels_of(pod).get("istio") == "eastwestgateway" for pod in pods)
+    ips = {str((pod.get("status") or {}).get("podIP")): pod for pod in pods}
+    gateways = [pod for pod in pods if labels_of(pod).get("istio") == "eastwestgateway"]
     for home in reading.clusters:
         for proxy in home.proxies:
+            sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
             for line in state.logged(proxy, flags=("UF", "URX")):
-                target = line.upstream.rpartition(":")[0]
-                inbound = "Ingress" in kinds and home.name == cluster.name and target in ips
-                inbound |= (
-                    "Ingress" in kinds and gateways and line.upstream in state.gateway_addresses(reading, cluster)
+                if "refused" in line.failure or "TLS" in line.failure:
+                    continue
+                target, _, port = line.upstream.rpartition(":")
+                number = int(port) if port.isdigit() else 0
+                met = ips.get(target) if home.name == cluster.name else None
+                if met is None and gateways and line.upstream in state.gateway_addresses(reading, cluster):
+                    met, number = gateways[0], GATEWAY_PORT
+                inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number)
+                outbound = (
+                    "Egress" in kinds
+                    and sender is not None
+                    and proxy.pod in names
+                    and not _admitted(cluster, sender, "to", _pod_at(cluster, target), number, target)
                 )
-                outbound = "Egress" in kinds and home.name == cluster.name and proxy.pod in names
-                if (inbound or outbound) and "refused" not in line.failure and "TLS" not in line.failure:
+                if inbound or outbound:
                     return (
                         f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed "
                         f"({line.flags})"
                     )
     return ""
+
+
+def _pod_at(cluster: Cluster, address: str) -> Object | None:
+    return next((pod for pod in cluster.all("Pod") if (pod.get("status") or {}).get("podIP") == address), None)
+
+
+def _admitted(cluster: Cluster, pod: Object, side: str, peer: Object | None, port: int, address: str = "") -> bool:
+    """Whether a NetworkPolicy that selects a pod admits a connection: from a peer, or to one, at a port.
+
+    Policies add up. ``peer`` is None for one outside of the cluster, which only its address can admit. An address that
+    is not known, or a port by name, counts as admitted: that it is not is no evidence.
+    """
+    kind, field = ("Ingress", "ingress") if side == "from" else ("Egress", "egress")
+    return any(
+        _fits_port(one, port) and _fits_peer(cluster, policy, one.get(side) or [], peer, address)
+        for policy in cluster.all("NetworkPolicy", namespace_of(pod))
+        if kind in (spec_of(policy).get("policyTypes") or ["Ingress"])
+        and scope.matches_labels(spec_of(policy).get("podSelector") or {}, labels_of(pod))
+        for one in spec_of(policy).get(field) or []
+    )
+
+
+def _fits_port(one: Object, port: int) -> bool:
+    listed = one.get("ports") or []
+    return not listed or any(
+        (first := entry.get("port")) is None
+        or not isinstance(first, int)
+        or first <= port <= int(entry.get("endPort") or first)
+        for entry in listed
+    )
+
+
+def _fits_peer(cluster: Cluster, policy: Object, peers: list[Object], peer: Object | None, address: str) -> bool:
+    for one in peers:
+        if block := one.get("ipBlock"):
+            if not address or (
+                _within(address, str(block.get("cidr")))
+                and not any(_within(address, str(hole)) for hole in block.get("except") or [])
+            ):
+                return True
+        elif peer is not None:
+            space = cluster.get("Namespace", namespace_of(peer))
+            selector = one.get("namespaceSelector")
+            near = (
+                namespace_of(peer) == namespace_of(policy)
+                if selector is None
+                else scope.matches_labels(selector, labels_of(space or {}))
+            )
+            if near and scope.matches_labels(one.get("podSelector") or {}, labels_of(peer)):
+                return True
+    return not peers
+
+
+def _within(address: str, cidr: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(cidr, strict=False)
+    except ValueError:
+        return True
