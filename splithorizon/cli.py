@@ -16,7 +16,7 @@ from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.names import SYSTEM_NAMESPACE
 from splithorizon.run import catalogue, config_file, rbac
 from splithorizon.run.catalogue import Behaviour, Profile
-from splithorizon.run.option_table import KEEP_CLUSTER, OPTIONS, Option
+from splithorizon.run.option_table import KEEP_CLUSTER, KUBECONFIG, OPTIONS, Option
 
 PROGRAM = "splithorizon"
 _MISUSED = 4
@@ -24,12 +24,18 @@ _REGRESSED = 1
 _SUITES = "suites"
 _VERIFY, _SWEEP, _DIAGNOSE = "verify", "sweep", "diagnose"
 # Of the table, what each command takes beside pytest's own options.
-_OF_VERIFY = tuple(option for option in (*OPTIONS, KEEP_CLUSTER) if option.name not in {"contexts", "sweep"})
+_OF_VERIFY = tuple(
+    option for option in (*OPTIONS, KEEP_CLUSTER, KUBECONFIG) if option.name not in {"contexts", "sweep"}
+)
 _OF_SWEEP = tuple(
-    option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "timeout-scale"}
+    option
+    for option in (*OPTIONS, KUBECONFIG)
+    if option.name in {"kubeconfig", "kubeconfig-primary", "kubeconfig-remote", "timeout-scale"}
 )
 _OF_DIAGNOSE = tuple(
-    option for option in OPTIONS if option.name in {"kubeconfig-primary", "kubeconfig-remote", "revision"}
+    option
+    for option in (*OPTIONS, KUBECONFIG)
+    if option.name in {"kubeconfig", "kubeconfig-primary", "kubeconfig-remote", "revision"}
 )
 _RBAC = "rbac"
 _COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, _RBAC, "compare", "list", "completion")
@@ -124,7 +130,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
     from splithorizon.run.outcome import ExitStatus
 
     try:
-        file = config_file.read(Path.cwd(), (*OPTIONS, KEEP_CLUSTER)).values
+        file = config_file.read(Path.cwd(), (*OPTIONS, KEEP_CLUSTER, KUBECONFIG)).values
         contexts = asked.contexts or file.get("contexts")
         if not contexts or not asked.service:
             raise UsageProblem("PRIMARY,REMOTE and --service NS/NAME are needed")
@@ -134,6 +140,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
             raise UsageProblem(f"--minutes {asked.minutes}: at least 1")
         options = Options(
             contexts=service_diagnosis.contexts(contexts),
+            kubeconfig=asked.kubeconfig or file.get("kubeconfig"),
             kubeconfig_primary=asked.kubeconfig_primary or file.get("kubeconfig-primary"),
             kubeconfig_remote=asked.kubeconfig_remote or file.get("kubeconfig-remote"),
             revision=asked.revision or file.get("revision", ""),

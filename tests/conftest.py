@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from splithorizon.base import clock
 from splithorizon.kube.client import Kube
 from tests.support.small_api import SmallApi, small_api
 
@@ -19,6 +21,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out := [item for item in items if item.get_closest_marker("engine")]:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def the_clusters_clock_is_this_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an API server of another test said of the time is forgotten."""
+    monkeypatch.setattr(clock, "_difference", timedelta())
 
 
 @pytest.fixture

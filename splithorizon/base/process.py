@@ -7,13 +7,14 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 from splithorizon.base import processes
 from splithorizon.base.cancel import (
@@ -63,11 +64,13 @@ def run(
     cwd: Path | None = None,
     log: Path | None = None,
     check: bool = True,
+    terminal: bool = False,
 ) -> Completed:
     """Run a program for at most ``within`` seconds.
 
     ``env`` is added to the environment of this process. ``log`` is a file to which the command, its output and its
-    status are appended.
+    status are appended. With ``terminal`` the program reads from this process's standard input, and its standard error
+    is not kept but goes to that of this process, so that it can ask something.
     Raises CommandFailed if the program cannot be started, does not end in time or, with ``check``, exits with another
     status than 0; raises Cancelled if the run is cancelled. The program has ended whenever this call returns or raises.
     If it had to be stopped, its whole process group has.
@@ -85,7 +88,8 @@ def run(
         child: _Child | None = None
         try:
             with uninterrupted():
-                child = enter(lambda: _Child([*prefix, *argv], environment, cwd, (source, out, err)))
+                files = (sys.__stdin__ or source, out, sys.__stderr__ or err) if terminal else (source, out, err)
+                child = enter(lambda: _Child([*prefix, *argv], environment, cwd, files))
             in_time = child.ended(within)
         finally:
             if child is not None:
@@ -127,7 +131,7 @@ class _Child:
         argv: Sequence[str],
         environment: Mapping[str, str],
         cwd: Path | None,
-        files: tuple[IO[bytes], IO[bytes], IO[bytes]],
+        files: tuple[IO[Any], IO[Any], IO[Any]],
     ) -> None:
         source, out, err = files
         self._popen = subprocess.Popen(

@@ -13,6 +13,8 @@ class Timeouts:
 
     small_command: float = 60  # a read from an engine or an API: seconds on a loaded machine
     engine_probe: float = 30  # one privileged container from an image of a few hundred bytes
+    exec_plugin: float = 120  # a person types a password or confirms on a phone; a plug-in alone takes a second
+    read_repeated: float = 15  # an API server behind a load balancer is back within seconds; a rollout takes longer
     registry_answers: float = 3  # a reachable registry answers within tenths of a second; the user waits for this
     image_pulled: float = 600  # a node image is close to a gigabyte
     image_step: float = 600  # one build, save, load or commit; the node image writes a gigabyte

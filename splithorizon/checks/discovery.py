@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from splithorizon.base import statistics
+from splithorizon.base import clock, statistics
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
 from splithorizon.checks.next_steps import endpoints_of, remote_clusters_of
@@ -376,7 +376,7 @@ def roots_agree(bundles: Mapping[str, CABundle]) -> Evidence:
     if wrong := [*unread, *differing, *ending]:
         raise CheckFailed(
             claim,
-            expected=f"the same certificates in each, one valid until after {datetime.now(UTC) + _STILL_VALID:%F}",
+            expected=f"the same certificates in each, one valid until after {clock.now() + _STILL_VALID:%F}",
             seen="; ".join(map(str, known)),
             samples=len(known),
             causes=(causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 from cryptography import x509
 
-from splithorizon.base import timeouts
+from splithorizon.base import clock, timeouts
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.checks.next_steps import gateway_listeners_of
@@ -233,7 +232,7 @@ def _why_not_trusted(distrusted: Mapping[str, str], leaf: WorkloadCertificate, i
 
 
 def _why_not_valid(certificate: WorkloadCertificate) -> tuple[Cause, ...]:
-    if certificate.begins > datetime.now(UTC):
+    if certificate.begins > clock.now():
         return (causes.CLOCK_WRONG,)
     if certificate.short_lived:
         return (causes.CERTIFICATE_SHORT_LIVED,)

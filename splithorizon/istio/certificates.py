@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 from cryptography import x509
@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from cryptography.x509.oid import NameOID
+
+from splithorizon.base import clock
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey
 
@@ -67,7 +69,7 @@ def authority(
     path_length: int | None = None,
 ) -> x509.Certificate:
     """Certify a key as an authority that may have ``path_length`` authorities below it."""
-    now = datetime.now(UTC)
+    now = clock.now()
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
@@ -86,7 +88,7 @@ def authority(
 
 def workload(identity: str, key: Key, *, issuer: x509.Name, issuer_key: Key) -> x509.Certificate:
     """Certify a key as a workload's, known by a SPIFFE id."""
-    now = datetime.now(UTC)
+    now = clock.now()
     return (
         x509.CertificateBuilder(subject_name=x509.Name([]), issuer_name=issuer, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
@@ -116,7 +118,7 @@ def is_authority(certificate: x509.Certificate) -> bool:
 
 def is_valid_now(certificate: x509.Certificate) -> bool:
     """Whether the present moment is within its life."""
-    return certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc
+    return certificate.not_valid_before_utc <= clock.now() <= certificate.not_valid_after_utc
 
 
 def is_named(certificate: x509.Certificate, host: str) -> bool:
@@ -170,7 +172,7 @@ def _paths(
 
 
 def _problem_of(path: Sequence[x509.Certificate], roots: Collection[x509.Certificate]) -> str:
-    now = datetime.now(UTC)
+    now = clock.now()
     for above, issuer in enumerate(path[1:], start=1):
         named = f"the {'root' if issuer in roots else 'intermediate'} {issuer.subject.rfc4514_string()}"
         if now > issuer.not_valid_after_utc:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from splithorizon.base import clock
 from splithorizon.istio.names import REVISION_LABEL, ROOT_CONFIG_MAP
 from splithorizon.kube.client import Kube, Object
 
@@ -29,7 +30,7 @@ class Root:
 
     def valid(self, *, still_for: timedelta = timedelta()) -> bool:
         """Whether it is valid now, and stays so for a while."""
-        now = datetime.now(UTC)
+        now = clock.now()
         return self.begins <= now and now + still_for <= self.ends
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from cryptography import x509
 
+from splithorizon.base import clock
 from splithorizon.base.timeouts import current as timeouts
 
 
@@ -50,7 +51,7 @@ class WorkloadCertificate:
 
         Certificates are renewed at the half of their lives, so that a quarter is left of any that somebody renews.
         """
-        now, life = datetime.now(UTC), self.ends - self.begins
+        now, life = clock.now(), self.ends - self.begins
         still = min(timedelta(seconds=timeouts().certificate_still_valid), life / 4)
         return self.begins <= now and now + still <= self.ends and not self.short_lived
 

@@ -1,28 +1,38 @@
-"""HTTP requests to one API server: each has a deadline, and each error names the cluster."""
+"""HTTP requests to one API server: each has a deadline, and each error names the cluster.
+
+A read that gets no answer, or the answer that the server is overloaded or starting, is repeated within a bound, and
+counted. A write is never repeated: the server may have carried it out.
+"""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.kube import credentials
+from splithorizon.base import clock
+from splithorizon.base.errors import EnvironmentBroke, TimedOut
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.kube import connection, repeats
+from splithorizon.kube.api_websocket import Endpoint
 
 # Seconds to connect, and to wait for the next bytes of an answer; a healthy API server needs milliseconds.
 REQUEST_TIMEOUT = (3, 30)
 _PIECE = 64 * 1024
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-# The client library keeps one table per process of the files that it has written, without a lock.
-_CONNECTING = threading.Lock()
+_UNAUTHORIZED = 401
+# Too many requests; an API server, or what is before it, that starts, ends or has lost its storage for a moment.
+_OVERLOADED = frozenset({429, 500, 502, 503, 504})
+# Parts of the time within which a read is repeated, before each repetition: by default 0.25, 1 and 3 s.
+_PAUSES = (1 / 60, 1 / 15, 1 / 5)
+
+T = TypeVar("T")
 
 
 class NoAnswer(EnvironmentBroke):
@@ -36,11 +46,14 @@ class TooLarge(EnvironmentBroke):
 class Refused(EnvironmentBroke):
     """The API server answered with an error."""
 
-    def __init__(self, what: str, *, status: int, message: str, date: datetime | None = None) -> None:
-        """Keep the HTTP status, the server's message and the time by its clock."""
+    def __init__(
+        self, what: str, *, status: int, message: str, date: datetime | None = None, retry_after: float = 0
+    ) -> None:
+        """Keep the HTTP status, the server's message, the time by its clock and how many seconds it asks to wait."""
         super().__init__(what, seen=f"HTTP {status}: {message}")
         self.status = status
         self.message = message
+        self.retry_after = retry_after
         self.date = date or datetime.now(UTC)
 
 
@@ -60,13 +73,19 @@ class ApiServer:
         self._kubeconfig = kubeconfig
         self._cluster = cluster
         self._kubectl = kubectl
-        self._client: Any = None
-        self._known_tokens: set[str] = set()
+        self._connection = connection.Connection(kubeconfig, cluster)
+        # Whether the last read was repeated in vain: the next one is tried once, until one is answered again.
+        self._is_silent = False
 
     @property
     def configuration(self) -> Any:
         """The client library's configuration: address, certificates, credentials."""
-        return self._connected().configuration
+        return self._connection.client().configuration
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How a websocket is opened, with the same credentials and by the same proxy as the other requests."""
+        return Endpoint(self.configuration, self._connection.impersonation)
 
     def send(
         self,
@@ -76,12 +95,13 @@ class ApiServer:
         body: object = None,
         query: Sequence[tuple[str, str]] = (),
         content_type: str = "application/json",
+        asks: bool = False,
     ) -> bytes:
-        """Send one request, without a retry, and return the body of the answer.
+        """Send one request and return the body of the answer; with ``asks`` it is a read, whatever its method.
 
         Raises Refused if the answer is an error, and NoAnswer if there is none.
         """
-        return self.exchange(method, path, body=body, query=query, content_type=content_type).content
+        return self.exchange(method, path, body=body, query=query, content_type=content_type, asks=asks).content
 
     def exchange(
         self,
@@ -91,16 +111,21 @@ class ApiServer:
         body: object = None,
         query: Sequence[tuple[str, str]] = (),
         content_type: str = "application/json",
+        asks: bool = False,
     ) -> Answer:
         """Send one request as ``send`` does, and return the time by the server's clock as well."""
-        with self._requesting(method, path) as client:
-            answer = client.request(
-                method, path, body=body, query_params=list(query), content_type=content_type,
-                header_params={"Accept": "application/json, */*"},
-                serialize=False, _request_timeout=REQUEST_TIMEOUT,
-            )  # fmt: skip
-            content: bytes = answer.data
-        return Answer(content, _date(answer.headers))
+
+        def once() -> Answer:
+            with self._requesting(method, path) as client:
+                answer = client.request(
+                    method, path, body=body, query_params=list(query), content_type=content_type,
+                    header_params={"Accept": "application/json, */*"},
+                    serialize=False, _request_timeout=REQUEST_TIMEOUT,
+                )  # fmt: skip
+                content: bytes = answer.data
+            return Answer(content, _date(answer.headers))
+
+        return self._repeated(once, within=timeouts().read_repeated if asks or method == "GET" else 0)
 
     def read(self, path: str, *, query: Sequence[tuple[str, str]] = (), limit: int, within: float) -> bytes:
         """Read a path, at most ``limit`` bytes of it and for at most ``within`` seconds.
@@ -108,6 +133,11 @@ class ApiServer:
         Raises TooLarge where the answer is larger or takes longer, and as ``send`` does.
         """
         deadline = time.monotonic() + within
+        bound = min(within, timeouts().read_repeated)
+        return self._repeated(lambda: self._read_once(path, query, limit, deadline), within=bound)
+
+    def _read_once(self, path: str, query: Sequence[tuple[str, str]], limit: int, deadline: float) -> bytes:
+        within = max(0.001, deadline - time.monotonic())
         connect, _ = REQUEST_TIMEOUT
         content = bytearray()
         with self._requesting("GET", path) as client:
@@ -148,10 +178,61 @@ class ApiServer:
             except HTTPError:
                 return 0
 
+    def _repeated(self, once: Callable[[], T], *, within: float) -> T:
+        """Send a request; repeat it after a new credential, or as a read that may be answered, for ``within`` seconds.
+
+        Raises what the last attempt raised.
+        """
+        try:
+            found = once()
+        except (NoAnswer, Refused) as problem:
+            if isinstance(problem, Refused) and problem.status == _UNAUTHORIZED and self._connection.renew():
+                # Such a request is refused before anything is done.
+                return once()
+            if not within or not _may_pass(problem):
+                self._is_silent = self._is_silent and not isinstance(problem, Refused)
+                raise
+            if self._is_silent:
+                raise
+            return self._repeated_until_answered(once, problem, within)
+        self._is_silent = False
+        return found
+
+    def _repeated_until_answered(self, once: Callable[[], T], problem: NoAnswer | Refused, within: float) -> T:
+        pauses = iter([within * part for part in _PAUSES])
+        latest: NoAnswer | Refused = problem
+        not_before = time.monotonic() + _pause(latest, next(pauses))
+
+        def attempt() -> T:
+            nonlocal latest, not_before
+            if time.monotonic() < not_before:
+                raise NotYet(str(latest))
+            repeats.note(self._kubeconfig.parent, self._cluster)
+            try:
+                return once()
+            except (NoAnswer, Refused) as again:
+                latest = again
+                pause = next(pauses, None)
+                if pause is None or not _may_pass(again):
+                    raise
+                not_before = time.monotonic() + _pause(again, pause)
+                raise NotYet(str(again)) from None
+
+        try:
+            found = eventually("the API server answers", attempt, within=within, every=within / 30)
+        except TimedOut:
+            self._is_silent = isinstance(latest, NoAnswer)
+            raise latest from None
+        except NoAnswer:
+            self._is_silent = True
+            raise
+        self._is_silent = False
+        return found
+
     @contextmanager
     def _requesting(self, method: str, path: str) -> Iterator[Any]:
         """The library's client for one request, whose errors become Refused and NoAnswer."""
-        client = self._connected()
+        client = self._connection.client()
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -161,50 +242,12 @@ class ApiServer:
             if not error.status:
                 raise self._no_answer(error.reason) from None
             what = f"the {self._cluster} cluster's API server refused {method} {path}"
-            raise Refused(what, status=error.status, message=_message(error), date=_date(error.headers)) from None
+            raise Refused(
+                what, status=error.status, message=_message(error), date=_date(error.headers),
+                retry_after=_seconds((error.headers or {}).get("Retry-After")),
+            ) from None  # fmt: skip
         except (HTTPError, OSError) as error:
             raise self._no_answer(error) from None
-        finally:
-            # After the request: the library may have got a new token from an exec plug-in.
-            self._keep_tokens(client.configuration)
-
-    def _connected(self) -> Any:
-        with _CONNECTING:
-            if self._client is None:
-                self._client = self._connect()
-        return self._client
-
-    def _connect(self) -> Any:
-        from kubernetes import client, config, dynamic
-
-        configuration = client.Configuration()
-        try:
-            # The library copies the client's key into a file (0600). It has to be in the folder of the run, because
-            # a killed run would leave it behind in the temporary folder.
-            config.load_kube_config(  # type: ignore[no-untyped-call]  # the library has few types
-                config_file=str(self._kubeconfig), client_configuration=configuration,
-                persist_config=False, temp_file_path=str(self._kubeconfig.parent),
-            )  # fmt: skip
-        except (config.ConfigException, OSError, ValueError, TypeError) as error:
-            what = f"the {self._cluster} cluster's kubeconfig {self._kubeconfig} cannot be used"
-            raise EnvironmentBroke(what, seen=str(error)) from None
-        # By default urllib3 retries three times, each time with the full deadline.
-        configuration.retries = False
-        # A proxy cannot reach the loopback address of this machine; kubectl bypasses it as well.
-        if urlsplit(configuration.host).hostname in _LOOPBACK:
-            configuration.proxy = None
-        self._keep_tokens(configuration)
-        if configuration.key_file:
-            credentials.keep(self._kubeconfig.parent, Path(configuration.key_file).read_bytes())
-        return dynamic.DynamicClient(  # type: ignore[no-untyped-call]  # as above
-            client.ApiClient(configuration), discoverer=lambda *_: None
-        )
-
-    def _keep_tokens(self, configuration: Any) -> None:
-        """Record new tokens for redaction: the value of the Authorization header without its scheme."""
-        for value in set(configuration.api_key.values()) - self._known_tokens:
-            self._known_tokens.add(value)
-            credentials.keep(self._kubeconfig.parent, value.rpartition(" ")[2].encode())
 
     def _no_answer(self, error: object) -> NoAnswer:
         return NoAnswer(
@@ -214,12 +257,27 @@ class ApiServer:
         )
 
 
+def _may_pass(problem: NoAnswer | Refused) -> bool:
+    """Whether the same read may be answered a moment later."""
+    return isinstance(problem, NoAnswer) or problem.status in _OVERLOADED
+
+
+def _pause(problem: NoAnswer | Refused, otherwise: float) -> float:
+    return max(otherwise, problem.retry_after) if isinstance(problem, Refused) else otherwise
+
+
+def _seconds(text: str | None) -> float:
+    return float(text) if text and text.isdecimal() else 0.0
+
+
 def _date(headers: Mapping[str, str] | None) -> datetime:
     """The time of the Date header; the time of this machine if a proxy removed the header."""
     try:
-        return parsedate_to_datetime((headers or {})["Date"]).astimezone(UTC)
+        found = parsedate_to_datetime((headers or {})["Date"]).astimezone(UTC)
     except (KeyError, ValueError):
         return datetime.now(UTC)
+    clock.observe(found)
+    return found
 
 
 def _message(error: Any) -> str:

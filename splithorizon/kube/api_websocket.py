@@ -9,23 +9,41 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 # In this protocol the first byte of each message is the number of its channel.
 _PROTOCOL = "v4.channel.k8s.io"
 
 
+# websocket-client bypasses a proxy for its own list of hosts where it is given none.
+_NO_HOST = ("-",)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An API server by the client library's configuration, and the headers by which the user acts as another one."""
+
+    configuration: Any
+    impersonation: Sequence[tuple[str, str]] = ()
+
+
 @contextmanager
-def opened(configuration: Any, path: str, query: Sequence[tuple[str, str]], *, within: float) -> Iterator[Any]:
-    """Open a websocket with the client library's ``configuration``; raises websocket-client's errors and OSError."""
+def opened(endpoint: Endpoint, path: str, query: Sequence[tuple[str, str]], *, within: float) -> Iterator[Any]:
+    """Open a websocket as the other requests are sent: with the same credentials, by the same proxy.
+
+    Raises websocket-client's errors and OSError.
+    """
     import websocket
 
+    configuration = endpoint.configuration
+    headers = [*_credentials(configuration), *(f"{name}: {value}" for name, value in endpoint.impersonation)]
     socket = websocket.WebSocket(sslopt=_tls(configuration))
     try:
         socket.connect(  # type: ignore[no-untyped-call]  # websocket-client types only a part
             f"{configuration.host.replace('http', 'ws', 1)}{path}?{urlencode(query)}", timeout=within,
-            suppress_origin=True, header=_credentials(configuration), subprotocols=[_PROTOCOL],
+            suppress_origin=True, header=headers, subprotocols=[_PROTOCOL], **_proxy(configuration, within),
         )  # fmt: skip
         yield socket
     finally:
@@ -53,6 +71,24 @@ def _tls(configuration: Any) -> dict[str, Any]:
         "cert_reqs": None if configuration.verify_ssl else ssl.CERT_NONE,
     }
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _proxy(configuration: Any, within: float) -> dict[str, Any]:
+    """The proxy of the kubeconfig or the environment, as websocket-client takes it."""
+    if not configuration.proxy or configuration.no_proxy:
+        # It looks into the environment by itself.
+        return {}
+    proxy = urlsplit(configuration.proxy)
+    found: dict[str, Any] = {
+        "http_proxy_host": proxy.hostname,
+        "http_proxy_port": proxy.port or (80 if proxy.scheme == "http" else 1080),
+        "proxy_type": proxy.scheme,
+        "http_proxy_timeout": within,
+        "http_no_proxy": list(_NO_HOST),
+    }
+    if proxy.username:
+        found["http_proxy_auth"] = (unquote(proxy.username), unquote(proxy.password or ""))
+    return found
 
 
 def _credentials(configuration: Any) -> list[str]:

@@ -175,12 +175,12 @@ class Kube:
         path = f"{path_of(kind, namespace, name)}/status"
         return self._object("PATCH", path, body=body, content_type=_MERGE)
 
-    def logs(self, pod: str, namespace: str, container: str, *, since_time: str, limit: int | None = None) -> str:
-        """Read the log of a container from ``since_time`` on, which is RFC 3339 with whole seconds.
+    def logs(self, pod: str, namespace: str, container: str, *, since_seconds: int, limit: int | None = None) -> str:
+        """Read the last ``since_seconds`` of the log of a container, by the clock of its node.
 
         Raises TooLarge if it has more than ``limit`` bytes.
         """
-        query = [("container", container), ("sinceTime", since_time)]
+        query = [("container", container), ("sinceSeconds", str(since_seconds))]
         path = f"{path_of('Pod', namespace, pod)}/log"
         if limit is not None:
             # The kubelet ends the log there; one byte more shows that there is more.
@@ -189,16 +189,19 @@ class Kube:
             return self._server.read(path, query=query, limit=limit, within=within).decode(errors="replace")
         return self._server.send("GET", path, query=query).decode(errors="replace")
 
-    def log_begins(self, pod: str, namespace: str, container: str) -> datetime | None:
-        """The time of the first line of the log, which after a rotation is not the container's first; None if empty.
+    def log_begins(self, pod: str, namespace: str, container: str) -> tuple[datetime | None, datetime]:
+        """The time of the first line of the log, and the time now, by the cluster's clocks.
+
+        After a rotation it is not the container's first line; None if the log is empty.
 
         Raises EnvironmentBroke if the kubelet answers something else.
         """
         query = [("container", container), ("timestamps", "true"), ("limitBytes", "64")]
         path = f"{path_of('Pod', namespace, pod)}/log"
-        first, _, _ = self._server.send("GET", path, query=query).decode(errors="replace").partition(" ")
+        answer = self._server.exchange("GET", path, query=query)
+        first, _, _ = answer.content.decode(errors="replace").partition(" ")
         try:
-            return datetime.fromisoformat(first) if first else None
+            return datetime.fromisoformat(first) if first else None, answer.date
         except ValueError:
             raise EnvironmentBroke(f"the log of {namespace}/{pod} ({container}) cannot be read", seen=first) from None
 
@@ -213,7 +216,7 @@ class Kube:
         path = f"{path_of('Pod', namespace, pod)}/exec"
         what = f"{argv[0]} in {namespace}/{pod} ({container}) of the {self.cluster} cluster"
         query = [("container", container), *(("command", argument) for argument in argv)]
-        return pod_exec.run(self._server.configuration, path, query, what=what, within=within, limit=limit)
+        return pod_exec.run(self._server.endpoint, path, query, what=what, within=within, limit=limit)
 
     def port_forward(
         self, pod: str, namespace: str, port: int, *, within: float
@@ -224,7 +227,7 @@ class Kube:
         """
         path = f"{path_of('Pod', namespace, pod)}/portforward"
         what = f"port {port} of {namespace}/{pod} of the {self.cluster} cluster"
-        return port_forward.opened(self._server.configuration, path, port, what=what, within=within)
+        return port_forward.opened(self._server.endpoint, path, port, what=what, within=within)
 
     def events(self, namespace: str, involved: str = "") -> Objects:
         """Read the events of a namespace, or those about objects named ``involved``, oldest first."""
@@ -242,7 +245,7 @@ class Kube:
 
     def post(self, path: str, body: Object) -> Object:
         """Send an object that only asks something, such as a review of rights: the API server stores nothing of it."""
-        return self._object("POST", path, body=body)
+        return self._object("POST", path, body=body, asks=True)
 
     def status_for(self, token: str, path: str, *, within: float) -> int:
         """The HTTP status by which the API server answers a bearer token that asks for a path; 0 for no answer."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube import api_websocket
+from splithorizon.kube.api_websocket import Endpoint
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 _STREAMS = (("stdout", "true"), ("stderr", "true"))
@@ -20,7 +20,7 @@ class NotPermitted(EnvironmentBroke):
 
 
 def run(
-    configuration: Any,
+    endpoint: Endpoint,
     path: str,
     query: Sequence[tuple[str, str]],
     *,
@@ -39,7 +39,7 @@ def run(
     deadline = time.monotonic() + within
     channels = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
     try:
-        with api_websocket.opened(configuration, path, [*query, *_STREAMS], within=within) as socket:
+        with api_websocket.opened(endpoint, path, [*query, *_STREAMS], within=within) as socket:
             while True:
                 socket.settimeout(max(0.001, deadline - time.monotonic()))
                 opcode, data = socket.recv_data()

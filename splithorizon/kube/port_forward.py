@@ -10,6 +10,7 @@ from typing import Any
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube import api_websocket
+from splithorizon.kube.api_websocket import Endpoint
 
 _DATA, _ERROR = 0, 1
 # How the kernel of the pod ends a connection: no process listens on the port, or the process closed the connection.
@@ -84,7 +85,7 @@ class Stream:
 
 
 @contextmanager
-def opened(configuration: Any, path: str, port: int, *, what: str, within: float) -> Iterator[Stream]:
+def opened(endpoint: Endpoint, path: str, port: int, *, what: str, within: float) -> Iterator[Stream]:
     """Connect to a port of the pod whose ``portforward`` subresource is ``path``; ends within ``within`` seconds.
 
     Raises EnvironmentBroke if the API server or the kubelet refuses.
@@ -93,7 +94,7 @@ def opened(configuration: Any, path: str, port: int, *, what: str, within: float
 
     deadline = time.monotonic() + within
     try:
-        with api_websocket.opened(configuration, path, [("ports", str(port))], within=within) as socket:
+        with api_websocket.opened(endpoint, path, [("ports", str(port))], within=within) as socket:
             yield Stream(socket, what, deadline)
     except (websocket.WebSocketException, OSError) as error:
         raise EnvironmentBroke(f"{what} is not reached", seen=api_websocket.reason(error)) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import datetime
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
@@ -20,13 +19,7 @@ from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import server_name
-from splithorizon.traffic.proxy_log import (
-    AccessLogSilent,
-    AccessLogUnreadable,
-    LogRotated,
-    ProxyLog,
-    whole_second_before,
-)
+from splithorizon.traffic.proxy_log import AccessLogSilent, AccessLogUnreadable, LogRotated, Moment, ProxyLog
 from splithorizon.traffic.trace import Hops, follow
 
 # The batch itself leaves some 100 KB: what is more is other traffic.
@@ -67,12 +60,12 @@ def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, TracedBa
     GatewaySilent where that log is of no use, and EnvironmentBroke for a log in no known format, or a pod's without it.
     """
     mesh.apply_rules(_ONE_REQUEST, undo)
-    begun = whole_second_before()
+    begun = Moment.now()
     samples = Sampling(mesh).samples(times=times)
     return parallel.for_each(samples, lambda route: followed(mesh, samples[route], begun))
 
 
-def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
+def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
     """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does."""
     route, far = sample.route, mesh[sample.route.far]
     version = far.info.version
@@ -116,7 +109,7 @@ def followed(mesh: Mesh, sample: Sample, begun: datetime) -> TracedBatch:
     )
 
 
-def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: datetime, silent: type[EnvironmentBroke]) -> None:
+def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: Moment, silent: type[EnvironmentBroke]) -> None:
     """Raise EnvironmentBroke where logs that lack something were rotated, and ``silent`` where they lack it all."""
     for log in logs:
         log.require_whole(begun)
@@ -128,7 +121,7 @@ def _require_logged(anything: bool, logs: Sequence[ProxyLog], begun: datetime, s
         )
 
 
-def _lines_of_a_gateway(log: ProxyLog, begun: datetime, name: str) -> Sequence[AccessLogLine]:
+def _lines_of_a_gateway(log: ProxyLog, begun: Moment, name: str) -> Sequence[AccessLogLine]:
     try:
         return log.lines(begun, about=name, limit=_GATEWAY_LOG)
     except Refused as refused:

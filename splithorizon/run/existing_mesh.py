@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from splithorizon.base.waiting import eventually
 from splithorizon.conditions import behaviours, decide, platform, reading
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import MeshInfo
-from splithorizon.kube import kubeconfig, manifests
+from splithorizon.kube import exec_plugin, kubeconfig, manifests
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, NotAdmitted, Object
 from splithorizon.kube.rollout import await_rollout
@@ -41,7 +41,7 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
     """
     contexts = contexts_of(options)
     overlay, images = adaptation.overlay(options), adaptation.images(options)
-    kubes = connect(options, journal.folder)
+    kubes = connect(options, journal.folder, progress)
     for line in addressed(kubes, contexts):
         progress.say(line)
     namespace = f"splithorizon-{run_id}".lower()
@@ -55,8 +55,9 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
         info = replace(info, not_claimed={**info.not_claimed, **denied})
     for line in describe(info):
         progress.say(line)
-    # Who keeps a namespace wants to come back to it, whenever that is.
-    expires = None if options.keep else datetime.now(UTC) + timedelta(seconds=timeouts().namespace_expires)
+    # Who keeps a namespace wants to come back to it, whenever that is. A sweep compares with the cluster's clock.
+    _, now = next(iter(kubes.values())).get_dated("Namespace", "kube-system")
+    expires = None if options.keep else now + timedelta(seconds=timeouts().namespace_expires)
     labels = {
         **adaptation.namespace_labels(options),
         names.REVISION_LABEL: _injected_by(options, info),
@@ -143,12 +144,17 @@ def describe(info: MeshInfo) -> list[str]:
     return lines
 
 
-def connect(options: Options, folder: Path) -> dict[str, Kube]:
-    """A client for each context, by a copy of what it needs in the run's folder; nothing is asked yet.
+def connect(options: Options, folder: Path, progress: Progress | None = None) -> dict[str, Kube]:
+    """A client for each context, by a copy of what it needs in the run's folder; no API server is asked yet.
 
-    Raises UsageProblem where the user's kubeconfigs have no such context.
+    Exec plug-ins are run here, one after the other, at the user's terminal. Raises UsageProblem where the user's
+    kubeconfigs have no such context, or a plug-in gives no credential.
     """
-    return {name: _connect(name, context, options, folder) for name, context in contexts_of(options).items()}
+    kubes = {name: _connect(name, context, options, folder) for name, context in contexts_of(options).items()}
+    with progress.at_terminal() if progress else nullcontext():
+        for name, context in contexts_of(options).items():
+            exec_plugin.authenticate(kubes[name].kubeconfig, context)
+    return kubes
 
 
 def addressed(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> list[str]:
@@ -182,7 +188,7 @@ def _connect(name: str, context: str, options: Options, folder: Path) -> Kube:
 
 def _named_file(name: str, options: Options) -> Path | None:
     files = (options.kubeconfig_primary, options.kubeconfig_remote)
-    return dict(zip(options.topology.names, files, strict=True))[name]
+    return dict(zip(options.topology.names, files, strict=True))[name] or options.kubeconfig
 
 
 def _scope(options: Options, kubes: Mapping[str, Kube], info: MeshInfo, run_id: str) -> Scope:

@@ -57,7 +57,7 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         stack.callback(journal.close)
         yield from unreadable(base)
         contexts = contexts_of(options)
-        kubes = connect(options, journal.folder)
+        kubes = connect(options, journal.folder, progress)
         yield from addressed(kubes, contexts)
         clusters = _clusters(kubes, contexts)
         lease = MeshLease(list(_places(clusters.values())), run, journal.folder)

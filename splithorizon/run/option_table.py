@@ -117,7 +117,8 @@ OPTIONS = (
         in_file=False,
     ),
 )
-# pytest-kind declares it too, under this name, where its plug-in is active.
+# pytest-kind declares these too, under their names, where its plug-in is active.
 KEEP_CLUSTER = Option(
     "keep-cluster", "keep what the run makes: its namespaces in an existing mesh, or its clusters", bool
 )
+KUBECONFIG = Option("kubeconfig", "the file that has the contexts of --contexts (default: as kubectl's)", Path)

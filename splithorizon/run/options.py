@@ -33,6 +33,7 @@ class Options:
     snapshot_before_install: bool = False
     mesh: Path | None = None
     contexts: tuple[str, ...] = ()
+    kubeconfig: Path | None = None
     kubeconfig_primary: Path | None = None
     kubeconfig_remote: Path | None = None
     revision: str = ""

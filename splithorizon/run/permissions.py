@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +22,8 @@ from splithorizon.run.rights import Clusters, Part, Right, Scope
 ROLE_COMMAND = "splithorizon rbac"
 # Requests to one API server at a time: no burden, and fewer than the client library keeps connections.
 _AT_ONCE = 8
+_UNAUTHORIZED = 401
+_NEWEST = 1_000
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _missing(places: Iterable[Place], wanted: Iterable[Right], say: Callable[[st
 
 
 def _missing_in(place: Place, wanted: tuple[Right, ...], say: Callable[[str], None]) -> list[Missing]:
-    minor = _minor_version(place.kube)
+    minor = _minor_version(place)
     asked = [
         (Missing(place.context, right, verb, namespace), _access(right, verb, namespace))
         for right in wanted
@@ -152,13 +153,24 @@ def _what(right: Right) -> str:
     return f"{right.resource}.{right.group}" if right.group else right.resource
 
 
-def _minor_version(kube: Kube) -> int:
-    """The minor version of Kubernetes; the newest of all where this user may not read it, or it is no number."""
-    with suppress(Refused, ValueError, KeyError, TypeError):
-        found = re.match(r"v?\d+\.(\d+)", str(json.loads(kube.request("/version"))["gitVersion"]))
-        if found:
-            return int(found[1])
-    return 1_000
+def _minor_version(place: Place) -> int:
+    """The minor version of Kubernetes; the newest of all where this user may not read it, or it is no number.
+
+    It is the first request to the cluster. Raises UsageProblem where the API server does not know the user.
+    """
+    try:
+        said = str(json.loads(place.kube.request("/version"))["gitVersion"])
+    except Refused as refused:
+        if refused.status == _UNAUTHORIZED:
+            raise UsageProblem(
+                f"context {place.context}: its API server does not accept this user ({refused.seen}): log in again, "
+                f"until `{place.kube.kubectl} get --raw /version` answers. Nothing was created."
+            ) from None
+        return _NEWEST
+    except (ValueError, KeyError, TypeError):
+        return _NEWEST
+    found = re.match(r"v?\d+\.(\d+)", said)
+    return int(found[1]) if found else _NEWEST
 
 
 def _place(kube: Kube, info: MeshInfo, name: str) -> Place:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, TextIO
 
@@ -81,13 +81,16 @@ class Progress:
         *,
         encoding: str | None = None,
         live: Console | None = None,
+        at_terminal: Callable[[], AbstractContextManager[None]] = nullcontext,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Pass every line to ``write``, in ASCII if ``encoding``, by default that of standard error, lacks our glyphs.
 
         ``heartbeat`` is the longest time in seconds without a line while a step runs. Running steps are displayed on
-        the console ``live``, if there is one. ``clock`` returns seconds.
+        the console ``live``, if there is one. ``clock`` returns seconds. While the context ``at_terminal`` is open, a
+        child process has the terminal of this one.
         """
+        self.at_terminal = at_terminal
         self._clock = clock
         self._console = live
         self._live: Live | None = None

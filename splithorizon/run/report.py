@@ -398,6 +398,8 @@ class RunReport:
     """The conditions under which the verdict was reached."""
     comparison: Comparison | None = None
     """What differs from the reports of --baseline; null if the run had none."""
+    repeated_reads: Mapping[str, int] = field(default_factory=dict)
+    """By cluster, how many requests that only read were repeated because its API server had not answered them."""
     not_restored: tuple[NotRestored, ...] = ()
     """Changes to the mesh that the run did not undo."""
     not_claimed: tuple[NotClaimed, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from splithorizon.base import private_file, process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.disruption import watching
 from splithorizon.istio.info import MeshInfo
+from splithorizon.kube import repeats
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import health
 from splithorizon.mesh.mesh import Mesh
@@ -41,6 +43,8 @@ class Session:
     outcome: Outcome = field(default_factory=Outcome)
     info: MeshInfo | None = None
     secrets: list[bytes] = field(default_factory=list, repr=False)
+    repeated_reads: Mapping[str, int] = field(default_factory=dict)
+    """How many reads of each cluster's API server were repeated, once the run has ended."""
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -135,6 +139,7 @@ class Session:
         """What child programs printed goes beside the report; nothing else of the folder does."""
         # Once more before the folder goes: workers and plug-ins had tokens of their own since.
         self.secrets += known_secrets.of_run(journal.folder)
+        self.repeated_reads = repeats.counted(journal.folder)
         if self.outcome.is_misuse:
             return
         self.report_folder.mkdir(parents=True, exist_ok=True)

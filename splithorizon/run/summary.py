@@ -372,6 +372,9 @@ def count_lines(report: RunReport) -> list[str]:
     if sent := report.totals.requests:
         joined, unjoined = report.totals.joined, report.totals.unjoined
         lines.append(f"{sent:,} requests, {joined:,} joined to their own log line, {unjoined:,} not")
+    if repeated := sum(report.repeated_reads.values()):
+        where = ", ".join(f"{name} {count}" for name, count in report.repeated_reads.items())
+        lines.append(f"API servers did not answer at once: {repeated} reads were repeated ({where})")
     return lines
 
 

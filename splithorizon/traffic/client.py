@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
 
 from cryptography import x509
 
@@ -20,7 +19,7 @@ from splithorizon.traffic import correlate, protocols, requests, sending, worklo
 from splithorizon.traffic.correlate import Matched
 from splithorizon.traffic.protocols import Protocol, ProtocolCall
 from splithorizon.traffic.proxy import Endpoint, Proxy
-from splithorizon.traffic.proxy_log import AccessLogSilent, ProxyLog, whole_second_before
+from splithorizon.traffic.proxy_log import AccessLogSilent, Moment, ProxyLog
 from splithorizon.traffic.requests import Reply
 from splithorizon.traffic.tls_probe import TlsProbeResult
 
@@ -114,7 +113,7 @@ class Client:
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line."""
-        begun = whole_second_before()
+        begun = Moment.now()
         replies = self.send(times=times, service=service)
         request_ids = [reply.request_id for reply in replies]
         return Sample(route, replies, self._join([reply for reply in replies if reply.ended], request_ids, begun))
@@ -209,7 +208,7 @@ class Client:
             )
         return stdout
 
-    def _join(self, replies: list[Reply], request_ids: list[str], begun: datetime) -> Matched:
+    def _join(self, replies: list[Reply], request_ids: list[str], begun: Moment) -> Matched:
         """Read the log until it has a line for every reply; Envoy flushes it once a second.
 
         Raises AccessLogUnreadable for an unknown format, AccessLogSilent for a log without any line of the batch, and

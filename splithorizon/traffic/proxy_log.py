@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube.client import Kube
@@ -14,12 +16,21 @@ from splithorizon.traffic.access_log import AccessLogLine
 _CONTAINER = "istio-proxy"
 
 
-def whole_second_before() -> datetime:
-    """The time from which to read the log of requests that are sent next.
+@dataclass(frozen=True)
+class Moment:
+    """A moment from which logs are read, as the time since then: no clock of this machine is compared with others'."""
 
-    Two seconds in the past, because the kubelet rounds to whole seconds and its clock may differ from this machine's.
-    """
-    return datetime.now(UTC) - timedelta(seconds=2)
+    at: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        """The moment before the requests that are sent next."""
+        return cls(time.monotonic())
+
+    @property
+    def seconds(self) -> int:
+        """The whole seconds since then, and one more, because a kubelet cuts off fractions."""
+        return math.ceil(time.monotonic() - self.at) + 1
 
 
 class AccessLogUnreadable(EnvironmentBroke):
@@ -43,15 +54,14 @@ class ProxyLog:
     pod: str
 
     def lines(
-        self, since: datetime, *, request_ids: Sequence[str] = (), about: str = "", limit: int | None = None
+        self, since: Moment, *, request_ids: Sequence[str] = (), about: str = "", limit: int | None = None
     ) -> tuple[AccessLogLine, ...]:
         """The lines since a time; a line with one of the request ids is part of the access log in any format.
 
         Raises AccessLogUnreadable if a line that contains ``about`` has an unknown format; ``about`` excludes the lines
         of other traffic. Raises TooLarge if more than ``limit`` bytes were logged since.
         """
-        since_time = since.isoformat(timespec="seconds")
-        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_time=since_time, limit=limit)
+        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_seconds=since.seconds, limit=limit)
         log = access_log.parse(text, request_ids=request_ids)
         if unknown := [line for line in log.unknown if about in line]:
             raise AccessLogUnreadable(
@@ -59,10 +69,10 @@ class ProxyLog:
             )
         return log.lines
 
-    def require_whole(self, since: datetime) -> None:
+    def require_whole(self, since: Moment) -> None:
         """Raise EnvironmentBroke if the log was rotated after ``since``: the kubelet reads only the newest file."""
-        first = self.kube.log_begins(self.pod, self.namespace, _CONTAINER)
-        if first and first > since:
+        first, now = self.kube.log_begins(self.pod, self.namespace, _CONTAINER)
+        if first and first > now - timedelta(seconds=since.seconds):
             raise LogRotated(
                 f"{self} was rotated while a batch was sent",
                 seen=f"it begins at {first:%T} UTC; the kubelet rotates at 10 MiB by default (containerLogMaxSize)",

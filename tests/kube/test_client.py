@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
+from splithorizon.base.timeouts import shortened
 from splithorizon.base.waiting import NotYet
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import NoAnswer, Refused, TooLarge
@@ -150,8 +151,8 @@ def test_an_object_is_read_with_the_time_of_the_server(api: SmallApi, kube: Kube
 @pytest.mark.parametrize("how", ["lost", "unanswered"])
 def test_a_connection_that_ends_without_an_answer_is_not_a_refusal(api: SmallApi, kube: Kube, how: str) -> None:
     api.put("Service", "helloworld", "sample")
-    api.failures.append(Failure(1, how=how))
-    with pytest.raises(NoAnswer, match="does not answer"):
+    api.failures.append(Failure(9, how=how))
+    with shortened(0.02), pytest.raises(NoAnswer, match="does not answer"):
         kube.get("Service", "helloworld", "sample")
 
 
@@ -197,9 +198,9 @@ def test_events_are_in_the_order_of_their_creation(api: SmallApi, kube: Kube) ->
 
 def test_a_log_of_one_json_line_stays_text(api: SmallApi, kube: Kube) -> None:
     api.answers["/api/v1/namespaces/sample/pods/sleep-1/log"] = (200, '{"a":"ü"}\n'.encode())
-    text = kube.logs("sleep-1", "sample", "istio-proxy", since_time="2026-01-01T00:00:00Z")
+    text = kube.logs("sleep-1", "sample", "istio-proxy", since_seconds=7)
     assert text == '{"a":"ü"}\n'
-    asked = {"container": ["istio-proxy"], "sinceTime": ["2026-01-01T00:00:00Z"]}
+    asked = {"container": ["istio-proxy"], "sinceSeconds": ["7"]}
     assert api.asked[0][2] == asked
 
 
@@ -212,7 +213,10 @@ def test_an_api_server_that_does_not_answer_is_a_broken_environment(tmp_path: Pa
     kubeconfig = tmp_path / "remote.kubeconfig"
     with small_api(kubeconfig) as server:
         write_kubeconfig(kubeconfig, server.url)
-    with pytest.raises(EnvironmentBroke, match="remote cluster's API server does not answer") as caught:
+    with (
+        shortened(0.02),
+        pytest.raises(EnvironmentBroke, match="remote cluster's API server does not answer") as caught,
+    ):
         Kube(kubeconfig, "remote").get("Pod", "p", "n")
     assert f"kubectl --kubeconfig {kubeconfig} get --raw /readyz" in str(caught.value)
 
@@ -226,7 +230,7 @@ def test_the_clients_key_stays_private_and_next_to_its_kubeconfig(
     monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
     write_kubeconfig(run / "remote.kubeconfig", "https://127.0.0.1:9")
     (run / "remote.kubeconfig").chmod(0o600)
-    with pytest.raises(EnvironmentBroke, match="does not answer"):
+    with shortened(0.02), pytest.raises(EnvironmentBroke, match="does not answer"):
         Kube(run / "remote.kubeconfig", "remote").request("/readyz")
     assert list(elsewhere.iterdir()) == []
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in run.rglob("*")}
@@ -308,10 +312,14 @@ def test_a_command_that_cannot_start_raises_the_reason(api: SmallApi, kube: Kube
 def test_a_log_begins_with_the_time_of_its_first_line(api: SmallApi, kube: Kube) -> None:
     path = "/api/v1/namespaces/sample/pods/sleep-1/log"
     api.answers[path] = (200, b"2026-11-23T12:58:29.123456789Z [2026-11-23T12:58:28.1Z] GET")
-    assert kube.log_begins("sleep-1", "sample", "istio-proxy") == datetime(2026, 11, 23, 12, 58, 29, 123456, tzinfo=UTC)
+    api.now = datetime(2026, 11, 23, 13, tzinfo=UTC).timestamp()
+    first, now = kube.log_begins("sleep-1", "sample", "istio-proxy")
+    assert first == datetime(2026, 11, 23, 12, 58, 29, 123456, tzinfo=UTC)
+    assert now == datetime(2026, 11, 23, 13, tzinfo=UTC)
     assert api.asked[0][2]["timestamps"] == ["true"]
     api.answers[path] = (200, b"")
-    assert kube.log_begins("sleep-1", "sample", "istio-proxy") is None
+    first, _ = kube.log_begins("sleep-1", "sample", "istio-proxy")
+    assert first is None
 
 
 def test_admission_is_a_dry_run(api: SmallApi, kube: Kube) -> None:
@@ -336,8 +344,8 @@ def test_a_bounded_read_says_no_as_any_other(api: SmallApi, kube: Kube) -> None:
     with pytest.raises(Refused, match="not for you") as refused:
         kube.read("/secret", limit=10, within=10)
     assert refused.value.status == 403
-    api.failures.append(Failure(1, "GET", "/lost"))
-    with pytest.raises(NoAnswer):
+    api.failures.append(Failure(9, "GET", "/lost"))
+    with shortened(0.02), pytest.raises(NoAnswer):
         kube.read("/lost", limit=10, within=10)
 
 

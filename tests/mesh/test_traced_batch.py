@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from splithorizon.traffic import access_log
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.correlate import Matched, MatchedReply
 from splithorizon.traffic.gateway_stats import server_name
-from splithorizon.traffic.proxy_log import AccessLogUnreadable
+from splithorizon.traffic.proxy_log import AccessLogUnreadable, Moment
 from splithorizon.traffic.requests import Reply
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi, small_api
@@ -70,7 +69,7 @@ def follow(folder: Path) -> TracedBatch:
     reply = Reply("b-1", 200, 0.01, "Hello version: v2, instance: helloworld-v2-x")
     sample = Sample(OUT, (reply,), Matched((MatchedReply(reply, source_log),), (), ()))
     with shortened(0.05):
-        return followed(Mesh(mesh_info(folder)), sample, datetime(2026, 11, 25, 13, 18, 5, tzinfo=UTC))
+        return followed(Mesh(mesh_info(folder)), sample, Moment.now())
 
 
 def test_an_answer_is_found_in_both_far_logs(remote: SmallApi, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def readable_mesh(folder: Path) -> Iterator[tuple[Path, dict[str, SmallApi]]]:
             labels = {"topology.istio.io/network": f"{name}-network"}
             api.objects["/api/v1/namespaces/istio-system"] = {"metadata": {"name": "istio-system", "labels": labels}}
             api.objects["/api/v1/pods"] = pods(*([ISTIOD] if name == "west" else []))
+            api.objects["/api/v1/namespaces/istio-system/pods"] = pods()
             for empty in ("/api/v1/services", "/api/v1/nodes", "/api/v1/namespaces/istio-system/secrets"):
                 api.objects[empty] = {"items": []}
             webhooks = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"

@@ -22,6 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from splithorizon.kube.api_resources import path_of
 
+# What an answer that refuses asks to wait, in seconds; empty for nothing.
+RETRY_AFTER = ""
 _WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -137,7 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         query = parse_qs(parts.query)
         if not parts.path.endswith("/selfsubjectaccessreviews"):
-            self.server.asked.append((self.command, parts.path, query, dict(self.headers), body))
+            # A header that is repeated has a line for each value.
+            headers = {name: "\n".join(self.headers.get_all(name) or ()) for name in self.headers}
+            self.server.asked.append((self.command, parts.path, query, headers, body))
         failure = next((one for one in self.server.failures if one.meets(self.command, parts.path)), None)
         denied = self.server.denies(attributes_of(self.command, parts.path, query))
         if failure and failure.how == "lost":
@@ -248,6 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        if RETRY_AFTER and status == 429:
+            self.send_header("Retry-After", RETRY_AFTER)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -243,7 +244,10 @@ def _log_format(log: Mapping[str, Any]) -> Object:
 
 def _log(kube: Kube, namespace: str, pod: str, since: datetime | None, budget: Budget) -> tuple[LogCount, ...]:
     query = [("container", PROXY_CONTAINER), ("tailLines", _LINES)]
-    query += [("sinceTime", since.isoformat(timespec="seconds"))] if since else []
+    if since:
+        # A time span, because the clocks of this machine and of the node may differ.
+        seconds = max(1, math.ceil((datetime.now(UTC) - since).total_seconds()))
+        query.append(("sinceSeconds", str(seconds)))
     limit = min(_LOG_BYTES, budget.limit)
     text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=limit, within=budget.seconds)
     budget.spend(len(text))
