@@ -266,10 +266,14 @@ def test_a_side_is_a_file_a_run_a_folder_of_runs_or_a_pattern(tmp_path: Path) ->
     assert ids(tmp_path / "t*" / "report.json") == ["two"]
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"schema_version": 3}', "[1]", "\udcff"])
-def test_a_side_that_cannot_be_read_is_bad_input(content: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{}", b'{"schema_version": 3}', b"[1]", b"\xff"],
+    ids=["missing", "empty", "an empty object", "another version", "a list", "not UTF-8"],
+)
+def test_a_side_that_cannot_be_read_is_bad_input(content: bytes | None, tmp_path: Path) -> None:
     if content is not None:
-        (tmp_path / "report.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+        (tmp_path / "report.json").write_bytes(content)
     with pytest.raises(UsageProblem, match=str(tmp_path)):
         comparing.read(str(tmp_path))
 
