@@ -100,7 +100,7 @@ def facts(report: RunReport) -> Iterator[tuple[Key, str]]:
 def _numbers(result: BehaviourResult) -> Iterator[tuple[Mapping[str, Scalar], tuple[float, float] | None]]:
     for evidence in result.evidence:
         yield evidence.numbers, evidence.expected_interval
-    yield result.numbers, None
+    yield result.numbers, result.expected_interval
 
 
 def _shares(numbers: Mapping[str, Scalar], interval: tuple[float, float] | None) -> Iterator[tuple[str, Share]]:

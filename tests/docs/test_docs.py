@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from docs import tables
+from docs import examples, tables
 from proof.faults import every_fault
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
-from splithorizon.run import catalogue
+from splithorizon.run import catalogue, report
 from splithorizon.run.catalogue import Behaviour
 from tests.support.repository import kept_files
 
@@ -350,3 +350,12 @@ def test_the_nightly_versions_can_also_be_built() -> None:
     nightly = set(re.findall(r'"(\d+\.\d+\.\d+)"', text))
     releases = tomllib.loads((REPOSITORY / "images" / "versions.toml").read_text())["istio"]["releases"]
     assert nightly == set(releases)
+
+
+def test_example_pages_follow_from_their_reports() -> None:
+    found = [path for path, text in examples.rendered() if path.read_text("utf-8") != text]
+    assert found == [], "run python -m docs.examples"
+    verdicts = {
+        stored.parent.name: report.load(stored).verdict.value for stored in examples.FOLDER.glob("*/report.json")
+    }
+    assert verdicts == {"sound": "conformant", "broken": "not conformant"}

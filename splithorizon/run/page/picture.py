@@ -171,9 +171,9 @@ def _arrows(paths: Sequence[PathCount], total: int) -> Iterator[Arrow]:
             y = 280 + _APART
             yield Arrow((152, y), (284, y), _label(answered, total, short=True), (218, y + 15), wrong=True)
     if found := right[Way.FAR_POD]:
-        yield Arrow((110, 92), (300, 264), _label(found, total), (196, 178), anchor="start")
+        yield Arrow((110, 92), (300, 264), _label(found, total), (214, 174), anchor="start")
     if found := wrong[Way.FAR_POD]:
-        yield Arrow((110, 92), (300, 264), _label(found, total), (196, 178), anchor="start", wrong=True)
+        yield Arrow((110, 92), (300, 264), _label(found, total), (214, 174), anchor="start", wrong=True)
     if found := [*wrong[Way.ELSEWHERE], *wrong[Way.NOWHERE]]:
         yield Arrow((124, 92), (290, 162), _label(found, total), (204, 122), anchor="start", wrong=True)
 

@@ -306,7 +306,7 @@ def test_recovery_times_stand_beside_their_bound_and_what_did_not_return_is_mark
 def test_a_comparison_is_shown_with_its_result() -> None:
     compared = replace(RED, comparison=comparing.compare([GREEN], [RED]))
     text = parsed(compared).text
-    assert "Compared with --baseline: 1 regression" in text
+    assert "Compared with --baseline: 2 regressions" in text
     assert "REGRESSION test_each_version_takes_its_own_path (primary→remote): conformant → not conformant" in text
 
 
