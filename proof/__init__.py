@@ -9,11 +9,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from proof.faults.registry import Fault
-from splithorizon.run.catalogue import Behaviour
+from proof.peers import Judged
+from splithorizon.run.catalogue import Behaviour, Profile
+from splithorizon.run.diagnosing import STEP as DIAGNOSIS_STEP
 from splithorizon.run.report import RunReport
 from splithorizon.run.verdict import Verdict
 
 CONTROL = "test_local_traffic_stays_local"
+CORE_SECONDS = 45.0
+"""What the core may take with any fault. It is a goal and refutes nothing: a loaded machine is slower."""
 
 _GLYPH = {
     Verdict.CONFORMANT: "·",
@@ -42,6 +46,10 @@ class Proven:
     """For each behaviour that it must break, the causes that its failures carried."""
     root_causes: tuple[str, ...] = ()
     """The root causes that the run reported, by id."""
+    core_seconds: float | None = None
+    """Seconds that the core behaviours took with the fault, and the diagnosis; None where they were not asked."""
+    peers: Mapping[str, Judged] = field(default_factory=dict)
+    """What others that were asked noticed of the fault, by their names."""
 
     def not_told_apart(self, behaviour: str) -> tuple[str, ...]:
         """The causes that a behaviour's failures carried beside the fault's: its checks cannot tell them apart."""
@@ -97,6 +105,18 @@ def undiagnosed(fault: Fault, report: RunReport) -> list[str]:
         for cite in fault.cites
         if not any(cite.is_met_by(fact.object, fact.field, fact.value) for fact in found.evidence)
     ]
+
+
+def core_seconds_of(report: RunReport) -> float | None:
+    """The seconds that a report gives for the core behaviours and the diagnosis; None for less than all of them.
+
+    What only this run asks beside the core is left out, and so is what pytest itself takes.
+    """
+    core = [result for result in report.behaviours if result.profile == Profile.CORE]
+    if {result.behaviour for result in core} == {CONTROL}:
+        return None
+    diagnosis = [step.seconds for step in report.steps if step.name == DIAGNOSIS_STEP]
+    return round(sum([*(result.seconds for result in core), *diagnosis]), 1)
 
 
 def cause_ids_of(fault: Fault, report: RunReport) -> dict[str, tuple[str, ...]]:
@@ -156,6 +176,8 @@ def _joined(parts: Sequence[Proven]) -> Proven:
         tuple(problem for one in parts for problem in one.problems),
         {behaviour: ids for one in parts for behaviour, ids in one.cause_ids.items()},
         tuple(dict.fromkeys(cause for one in parts for cause in one.root_causes)),
+        max((one.core_seconds for one in parts if one.core_seconds is not None), default=None),
+        {name: judged for one in parts for name, judged in one.peers.items()},
     )
 
 
@@ -167,17 +189,28 @@ def table(proven: Sequence[Proven]) -> list[str]:
     head = (
         " " * width
         + "".join(f"{number:>5}" for number in range(1, len(behaviours) + 1))
-        + "   red after  green after  root cause"
+        + "      core  red after  green after  "
+        + "".join(f"{name}  " for name in _asked(proven))
+        + "root cause"
     )
     rows = []
     for one in proven:
         cells = "".join(f"{_cell(one, behaviour):>5}" for behaviour in behaviours)
-        times = f"{one.detected_after:>9.1f} s {one.healed_after:>10.1f} s  {_root_cause(one)}"
-        rows.append(f"{one.fault.name:<{width}}{cells}   {times}{'  NOT PROVEN' if one.problems else ''}")
+        core = f"{one.core_seconds:>6.1f} s" if one.core_seconds is not None else f"{'-':>8}"
+        times = f"{core} {one.detected_after:>8.1f} s {one.healed_after:>10.1f} s  "
+        noticed = "".join(f"{_noticed(one, name):<{len(name)}}  " for name in _asked(proven))
+        unproven = "  NOT PROVEN" if one.problems else ""
+        rows.append(f"{one.fault.name:<{width}}{cells}  {times}{noticed}{_root_cause(one)}{unproven}")
     legend = [
         "✗ not conformant, ? inconclusive, · conformant; (✗) or (?) is what the fault must come to",
         f"{_OPEN} the failure carries other causes beside the fault's: its checks cannot tell them apart",
         "root cause: what the run's diagnosis names; (undecided) where none is demanded yet",
+        f"core: seconds of the core behaviours and the diagnosis with the fault; the goal is {CORE_SECONDS:g} at most",
+        *(
+            ["analyze and others: what people use instead; named the cause, noticed something, or nothing (·)"]
+            if _asked(proven)
+            else []
+        ),
     ]
     unclear = [
         f"{one.fault.name}, {behaviour.removeprefix('test_')}: cannot be told apart from: {', '.join(others)}"
@@ -186,6 +219,17 @@ def table(proven: Sequence[Proven]) -> list[str]:
         if (others := one.not_told_apart(behaviour))
     ]
     return [*keys, "", head, *rows, "", *legend, *(["", *unclear] if unclear else [])]
+
+
+def _asked(proven: Iterable[Proven]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for one in proven for name in one.peers))
+
+
+def _noticed(one: Proven, peer: str) -> str:
+    judged = one.peers.get(peer)
+    if judged is None:
+        return "-"
+    return "named" if judged.named else "noticed" if judged.noticed else "·"
 
 
 def account(proven: Sequence[Proven], behaviours: Iterable[Behaviour]) -> tuple[list[str], bool]:
@@ -197,6 +241,8 @@ def account(proven: Sequence[Proven], behaviours: Iterable[Behaviour]) -> tuple[
     lines = [*problems, f"{held} of {len(proven)} faults proven"]
     if undecided:
         lines.append(f"root cause not decided yet: {len(undecided)} ({', '.join(undecided)})")
+    if slow := [one.fault.name for one in proven if (one.core_seconds or 0) > CORE_SECONDS]:
+        lines.append(f"core took more than {CORE_SECONDS:g} s: {len(slow)} ({', '.join(slow)})")
     return lines, not problems
 
 
@@ -213,6 +259,8 @@ def as_json(one: Proven) -> dict[str, object]:
         "undecided": one.fault.undecided,
         "root_causes": list(one.root_causes),
         "verdicts": dict(one.verdicts),
+        "core_seconds": one.core_seconds,
+        "peers": {name: {"noticed": judged.noticed, "named": judged.named} for name, judged in one.peers.items()},
         "detected_after": round(one.detected_after, 1),
         "healed_after": round(one.healed_after, 1),
         "problems": list(one.problems),

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 
+import splithorizon
 from lab import preflight
 from lab.session import MEMORY_GIB, RUN_DISK_GIB, LabSession
 from proof import (
@@ -23,7 +24,9 @@ from proof import (
     apart,
     as_json,
     cause_ids_of,
+    core_seconds_of,
     missing,
+    peers,
     root_causes_of,
     table,
     together,
@@ -33,6 +36,7 @@ from proof import (
 )
 from proof.faults import every_fault
 from proof.faults.registry import UNSEEN, Fault
+from proof.peers import Comparison, Judged
 from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
@@ -44,6 +48,7 @@ from splithorizon.run.catalogue import Profile
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.run.report import RunReport
+from splithorizon.run.verdict import Verdict
 
 Take = Callable[[deque[Fault]], Fault]
 
@@ -52,21 +57,21 @@ _SUITES = _REPOSITORY / "suites"
 _REQUESTS = "100"
 # For what, with a fault, is waited for and does not come: enough for whatever does.
 _DISRUPTED = ("--timeout-scale", "0.4")
-# Beside requests that hang, and log lines that never come, is only what takes tenths of a second.
-_HANGING = ("--timeout-scale", "0.25")
 
 
 class Prover:
     """Holds one mesh, and looks at it with the suite's own command, as a user would."""
 
-    def __init__(self, session: LabSession) -> None:
-        """Describe the session's mesh to the runs to come."""
+    def __init__(self, session: LabSession, comparison: Comparison | None = None) -> None:
+        """Describe the session's mesh to the runs to come; with a ``comparison`` others are asked too."""
         info = session.provision()
         self._mesh_file = info.clusters[next(iter(info.clusters))].kubeconfig.with_name("mesh.json")
         self._mesh_file.write_text(info.to_json())
         self._mesh = Mesh(info)
         self._reports = session.report_folder
         self._progress = session.progress
+        self._comparison = comparison
+        self._said_of_the_sound: dict[str, tuple[str, ...]] = {}
         self._runs = 0
 
     def prove(self, fault: Fault) -> Proven:
@@ -79,7 +84,7 @@ class Prover:
         def detected() -> None:
             nonlocal last
             others = {CONTROL} if _disrupts(fault) else _of(Profile.CORE)
-            last = self.look(_beside(fault, others), disrupted=_disrupts(fault), hangs=fault.hangs)
+            last = self.look(_beside(fault, others), disrupted=_disrupts(fault))
             if lacking := [*missing(fault, last), *undiagnosed(fault, last)]:
                 raise NotYet("; ".join(lacking))
 
@@ -93,13 +98,34 @@ class Prover:
                 except EnvironmentBroke as undetected:
                     problems = (undetected.seen or str(undetected),)
             detected_after = time.monotonic() - begun
+            judged = self._ask_others(fault)
         begun = time.monotonic()
         with self._progress.step(f"{fault.name} healed"):
             self._require_healed(fault)
         found = verdicts_of(last) if last else {}
         carried = cause_ids_of(fault, last) if last else {}
         named = root_causes_of(last) if last else ()
-        return Proven(fault, found, detected_after, time.monotonic() - begun, problems, carried, named)
+        core = core_seconds_of(last) if last else None
+        healed_after = time.monotonic() - begun
+        return Proven(fault, found, detected_after, healed_after, problems, carried, named, core, judged)
+
+    def ask_others_of_the_sound_mesh(self) -> None:
+        """Keep what others say of the mesh without a fault: what they say with one is compared with it."""
+        if self._comparison is None:
+            return
+        with self._progress.step("others asked of the sound mesh"):
+            self._said_of_the_sound = peers.ask(self._mesh)
+        for name, said in self._said_of_the_sound.items():
+            self._comparison.sound[name] = tuple(dict.fromkeys((*self._comparison.sound.get(name, ()), *said)))
+
+    def _ask_others(self, fault: Fault) -> dict[str, Judged]:
+        # A control breaks nothing that anybody could notice, and uninstalling takes away who could be asked.
+        if self._comparison is None or fault.sound or _ends_the_mesh(fault):
+            return {}
+        with self._progress.step(f"{fault.name}: others asked"):
+            judged = peers.judge(fault, peers.ask(self._mesh), self._said_of_the_sound)
+        self._comparison.faults.setdefault(fault.name, judged)
+        return judged
 
     def require_sound(self, modules: Iterable[str]) -> None:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
@@ -119,23 +145,17 @@ class Prover:
             injection.await_injection(cluster)
         self.require_sound(_modules(_of(Profile.CORE)))
 
-    def look(self, modules: Iterable[str], *, disrupted: bool = False, hangs: bool = False) -> RunReport:
+    def look(self, modules: Iterable[str], *, disrupted: bool = False) -> RunReport:
         """Run these modules of the suites; whatever they find is in the report.
 
-        ``disrupted`` where disruptive checks among them will wait for what, with their fault, does not come, and
-        ``hangs`` where requests, or whoever reads the log of them, will.
+        ``disrupted`` where disruptive checks among them will wait for what, with their fault, does not come.
         """
         self._runs += 1
         folder = self._reports / f"{self._runs:03}"
         command = [sys.executable, "-m", "pytest", *modules]
         command += ["--mesh", str(self._mesh_file), "--requests", _REQUESTS]
         # The proof breaks a mesh on purpose, hundreds of times.
-        command += [
-            "--diagnostics",
-            "never",
-            f"--report-dir={folder}",
-            *(_DISRUPTED if disrupted else _HANGING if hangs else ()),
-        ]
+        command += ["--diagnostics", "never", f"--report-dir={folder}", *(_DISRUPTED if disrupted else ())]
         command += ["--fault-stays"] if disrupted else []
         within = timeouts().disruptive_test if disrupted else timeouts().suite_run
         process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
@@ -152,8 +172,10 @@ class Proof:
     and what the core sees, which is the quickest, comes where they meet.
     """
 
-    def __init__(self, chosen: Iterable[Fault], sessions: Iterable[LabSession]) -> None:
-        """Plan; nothing is created yet."""
+    def __init__(
+        self, chosen: Iterable[Fault], sessions: Iterable[LabSession], comparison: Comparison | None = None
+    ) -> None:
+        """Plan; nothing is created yet. With a ``comparison`` others are asked of each fault as well."""
         chosen = list(chosen)
         disrupting = [part for fault in chosen if _disrupts(fault) for part in apart(fault)]
         self._sessions = tuple(sessions)
@@ -161,6 +183,7 @@ class Proof:
         self.passing = deque([*disrupting, *passing])
         self.ending = deque(filter(_ends_the_mesh, chosen))
         self.proven: list[Proven] = []
+        self._comparison = comparison
         self._reason: EnvironmentBroke | UsageProblem | None = None
 
     def run(self) -> None:
@@ -180,9 +203,10 @@ class Proof:
 
     def _work(self, session: LabSession, take: Take) -> None:
         try:
-            prover = Prover(session)
+            prover = Prover(session, self._comparison)
             with session.progress.step("the mesh is sound"):
                 prover.require_sound(["suites/", "--profile", Profile.CORE])
+            prover.ask_others_of_the_sound_mesh()
             self._prove(prover, self.passing, take)
             if self._reason:
                 return
@@ -239,7 +263,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         for number in range(1, min(asked.meshes, len(chosen)) + 1)
     ]
-    proof = Proof(chosen, sessions)
+    comparison = Comparison() if asked.peers else None
+    proof = Proof(chosen, sessions, comparison)
     try:
         # Each asks for its own, and none sees what the others are about to take.
         preflight.require_memory(MEMORY_GIB * len(sessions))
@@ -258,6 +283,8 @@ def main(arguments: list[str] | None = None) -> int:
         process.side_by_side(**{session.run_id: session.close for session in sessions})
         if proof.proven:
             _write(together(proof.proven), reports)
+            if comparison:
+                _compare(comparison, together(proof.proven), sessions, reports)
     names = [fault.name for fault in chosen]
     proven = sorted(together(proof.proven), key=lambda one: names.index(one.fault.name))
     print("\n".join(["", *table(proven), ""]))
@@ -305,6 +332,18 @@ def _write(proven: list[Proven], folder: Path) -> None:
     (folder / "proof.md").write_text("```text\n" + "\n".join(table(proven)) + "\n```\n")
 
 
+def _compare(comparison: Comparison, proven: Iterable[Proven], sessions: Iterable[LabSession], folder: Path) -> None:
+    """Write what others noticed; ``python -m docs.peers`` puts the totals into the README."""
+    ours = {
+        one.fault.name: one.root_causes == (one.fault.root_cause,)
+        for one in proven
+        if one.root_causes or Verdict.NOT_CONFORMANT in one.verdicts.values()
+    }
+    versions = next((session.info.versions for session in sessions if session.info), {})
+    content = comparison.as_json({**versions, "splithorizon": splithorizon.__version__}, ours)
+    (folder / "peers.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
 def _interrupt(number: int, _: types.FrameType | None) -> None:
     quiet: Callable[..., None] = lambda *_: None  # noqa: E731  # a handler and not SIG_IGN, which children would inherit
     for heard in (signal.SIGINT, signal.SIGTERM):
@@ -321,6 +360,11 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="also faults of what only disruptive checks see, some minutes each (the default)",
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="also ask istioctl analyze, remote-clusters, proxy-status and ten curls of each fault; see peers.json",
     )
     parser.add_argument("--meshes", type=int, default=2, metavar="N", help="number of meshes side by side (default 2)")
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")

@@ -78,7 +78,6 @@ def network_preferred(mesh: Mesh, undo: ExitStack) -> None:
         ("Service remote/istio-system/istio-eastwestgateway", ".targetPort", "15021 for port 15443"),
         ("Envoy remote/istio-system/istio-eastwestgateway", "listeners", "15021"),
     ],
-    hangs=True,
 )
 def gateway_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service sends 15443 to 15021, where the gateway answers for its own readiness."""
@@ -95,7 +94,6 @@ def gateway_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     root_cause=root_causes.SIDECAR_HIDES_SERVICE,
     cites=[("Sidecar primary/sample/sidecar-egress-hides-service", "spec.egress", "istio-system/*")],
     spares_local=False,
-    hangs=True,
 )
 def sidecar_egress_hides_service(mesh: Mesh, undo: ExitStack) -> None:
     """A Sidecar resource for the clients of both clusters lists the system namespace alone under egress."""

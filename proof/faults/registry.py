@@ -39,9 +39,8 @@ class Fault:
     and the diagnosis of the run alone decides. ``root_cause`` is the id of the one root cause that the run must then
     report, with evidence that ``cites`` what the fault changed; without it ``undecided`` says why it cannot be told
     yet. A ``sound`` one is a control: nothing may fail, and there is no diagnosis. ``spares_local`` tells whether
-    traffic within each cluster must stay sound meanwhile, ``modes`` in which network modes there is such a thing to
-    break, and ``hangs`` whether requests and reads of logs then run into their time-outs: the proof uses shorter
-    ones.
+    traffic within each cluster must stay sound meanwhile, and ``modes`` in which network modes there is such a thing to
+    break.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Fault:
     verdict: Verdict = Verdict.NOT_CONFORMANT
     spares_local: bool = True
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode)
-    hangs: bool = False
     root_cause: str = ""
     cites: tuple[Cite, ...] = ()
     undecided: str = ""
@@ -75,7 +73,6 @@ def fault(
     verdict: Verdict = Verdict.NOT_CONFORMANT,
     spares_local: bool = True,
     modes: tuple[NetworkMode, ...] = tuple(NetworkMode),
-    hangs: bool = False,
     root_cause: Cause | None = None,
     cites: Sequence[tuple[str, str, str]] = (),
     undecided: str = "",
@@ -100,7 +97,7 @@ def fault(
         story = " ".join((inject.__doc__ or "").split())
         FAULTS.append(
             Fault(
-                name, story, demanded, inject, verdict, spares_local, modes, hangs,
+                name, story, demanded, inject, verdict, spares_local, modes,
                 root_cause=root_cause.id if root_cause else "",
                 cites=tuple(Cite(*one) for one in cites),
                 undecided=undecided,

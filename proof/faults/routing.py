@@ -49,7 +49,6 @@ def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     "test_networks_are_named_alike_everywhere",
     cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
-    hangs=True,
     root_cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
     cites=[("Service remote/istio-system/istio-eastwestgateway", "topology.istio.io/network", "not set")],
 )
@@ -78,7 +77,6 @@ def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
     "test_both_versions_answer",
     cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     modes=(NetworkMode.MESH_NETWORKS,),
-    hangs=True,
     root_cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     cites=[("ConfigMap primary/istio-system/istio", ".gateways", "[]")],
 )
@@ -129,7 +127,6 @@ def services_not_exposed(mesh: Mesh, undo: ExitStack) -> None:
     "test_both_versions_answer",
     "test_endpoints_are_near_pods_and_the_far_gateway",
     cause=causes.GATEWAY_ADDRESS_WRONG,
-    hangs=True,
     root_cause=causes.GATEWAY_ADDRESS_WRONG,
     cites=[("/istio-system/istio", "", "192.0.2.1")],
 )
@@ -280,7 +277,6 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.ACCESS_LOG_OFF,
     verdict=Verdict.INCONCLUSIVE,
     spares_local=False,
-    hangs=True,
     root_cause=causes.ACCESS_LOG_OFF,
     cites=[("ConfigMap primary/istio-system/istio", "data.mesh.accessLogFile", '""')],
 )

@@ -44,6 +44,7 @@ class Timeouts:
     drained: float = 60  # Istio drains a replaced listener for 45 s by default; our own workloads set 2 s
     log_flushed: float = 15  # a sidecar flushes its log every second; the kubelet adds some
     log_looked_at_again: float = 3  # the same, of a log that had no line of the batch before: it is off
+    slow_requests: float = 12  # whole seconds of a batch's requests: a hang and two slow ones, or twelve slow ones
     batch_sent: float = 60  # 1,000 requests take 2 s; where each of them hangs, this many show it
     push_acknowledged: float = 10  # milliseconds; a second for a proxy that reconnects
     policy_enforced: float = 10  # a push takes a second; a broken mesh never enforces the policy

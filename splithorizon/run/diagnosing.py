@@ -17,6 +17,8 @@ from splithorizon.run import report
 from splithorizon.run.report import BehaviourResult
 from splithorizon.run.verdict import Verdict
 
+STEP = "the mesh read for the root cause"
+"""The name of the reading among a run's steps."""
 _FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
 # A kubelet takes whole seconds, and its clock need not be ours.
 _CLOCKS_DIFFER = timedelta(seconds=2)

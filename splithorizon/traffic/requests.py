@@ -14,7 +14,7 @@ from splithorizon.base.errors import EnvironmentBroke
 # written to a file named by its request id, because the output of two transfers may interleave.
 BATCH_SCRIPT = r"""
 set -eu
-url=$1 count=$2 batch=$3 timeout=$4 within=$5 hung=$6
+url=$1 count=$2 batch=$3 timeout=$4 within=$5 patience=$6
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 awk -v url="$url" -v count="$count" -v batch="$batch" -v folder="$folder" \
@@ -39,10 +39,10 @@ echo 0 >"$folder/status"
     echo $? >"$folder/status"
 } | while read -r word id code seconds exit error; do
   printf '%s\n' "$word $id $code $seconds $exit $error"
-  # Who waits for the rest, ten seconds each, learns nothing new.
-  if [ "$exit" = 28 ]; then
-    hung=$((hung - 1))
-    [ "$hung" != 0 ] || kill "$(cat "$folder/curl")" || true
+  # Who waits for the rest, a second or ten of them each, learns nothing new.
+  if [ "$patience" -gt 0 ]; then
+    patience=$((patience - ${seconds%.*}))
+    [ "$patience" -gt 0 ] || kill "$(cat "$folder/curl")" || true
   fi
 done
 status=$(cat "$folder/status")
@@ -96,13 +96,13 @@ class Reply:
         return self.status == 200 and self.version is not None and not self.error
 
 
-def command(url: str, *, times: int, batch: str, timeout: float, within: float, hung: int = 0) -> list[str]:
+def command(url: str, *, times: int, batch: str, timeout: float, within: float, patience: float = 0) -> list[str]:
     """The command that sends a batch; one request may take ``timeout`` seconds, and the batch ``within`` seconds.
 
-    The batch ends with the ``hung``-th request that takes longer, without 0. Requests that are not sent by then count
-    as lost.
+    With ``patience`` the batch ends earlier, once the whole seconds that its requests took add up to so many: a request
+    of a sound mesh takes none. Requests that are not sent by then count as lost.
     """
-    return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}", str(hung)]
+    return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}", f"{patience:.0f}"]
 
 
 def request_ids(batch: str, times: int) -> list[str]:

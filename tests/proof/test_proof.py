@@ -16,6 +16,7 @@ from proof import (
     apart,
     as_json,
     cause_ids_of,
+    core_seconds_of,
     missing,
     table,
     together,
@@ -27,6 +28,7 @@ from proof import (
 from proof.__main__ import Proof, main
 from proof.faults import every_fault, registry
 from proof.faults.registry import Cite, Fault
+from proof.peers import Judged
 from splithorizon.base.errors import Cancelled, EnvironmentBroke
 from splithorizon.diagnosis.causes import REGISTRY, Cause
 from splithorizon.diagnosis.root_causes import cause_of
@@ -36,7 +38,7 @@ from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import report
 from splithorizon.run.catalogue import Behaviour, Profile
 from splithorizon.run.options import Options
-from splithorizon.run.progress import Progress
+from splithorizon.run.progress import Progress, StepTime
 from splithorizon.run.report import BehaviourResult, Diagnosis, RunReport, Versions
 from splithorizon.run.verdict import Verdict, overall
 from splithorizon.undo.mutations import inverse
@@ -394,3 +396,34 @@ def test_an_inverse_leads_back() -> None:
     broken = overlay(before, body)
     assert broken != before
     assert overlay(broken, inverse(before, body)) == before
+
+
+def test_the_time_of_the_core_is_that_of_its_behaviours_and_the_diagnosis() -> None:
+    core = [replace(one, profile="core", seconds=seconds) for one, seconds in ((SOUND, 2.0), (RED, 30.5))]
+    other = replace(result("test_other", Verdict.CONFORMANT), profile="extended", seconds=99.0)
+    steps = (
+        StepTime("the mesh read for the root cause", None, 31.0, 2.5, "done"),
+        StepTime("x", None, 0.0, 7.0, "done"),
+    )
+    assert core_seconds_of(replace(run(*core, other), steps=steps)) == 35.0
+    assert core_seconds_of(run(core[0], other)) is None, "the control alone is not the core"
+
+
+def test_the_table_has_the_time_of_the_core_and_what_others_noticed() -> None:
+    peers = {"analyze": Judged(("IST0170 …",), True), "curls": Judged(("primary gets 503",)), "proxy-status": Judged()}
+    one, slow = (replace(proven_by(GREEN, RED), peers=peers, core_seconds=seconds) for seconds in (35.0, 51.2))
+    lines = table([one, slow, proven_by(GREEN, RED)])
+    head = next(line for line in lines if "red after" in line)
+    assert head.split()[-5:] == ["analyze", "curls", "proxy-status", "root", "cause"]
+    rows = [line.split() for line in lines if line.startswith(FAULT.name)]
+    assert [row[3:5] for row in rows] == [["35.0", "s"], ["51.2", "s"], ["-", "4.2"]]
+    assert rows[0][9:12] == ["named", "noticed", "·"]
+    assert as_json(one)["peers"] == {
+        "analyze": {"noticed": True, "named": True},
+        "curls": {"noticed": True, "named": False},
+        "proxy-status": {"noticed": False, "named": False},
+    }
+    assert "core took more than 45 s: 1 (secret-missing)" in account([one, slow], [])[0]
+    assert account([slow], [])[1], "a goal refutes nothing"
+    parts = together([replace(one, core_seconds=None), slow])
+    assert (parts[0].core_seconds, parts[0].peers) == (51.2, peers)

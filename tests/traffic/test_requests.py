@@ -99,8 +99,10 @@ def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
 
 
-def run(container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60, hung: int = 0) -> str:
-    argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within, hung=hung)
+def run(
+    container: dict[str, str], url: str, times: int, timeout: float = 5, within: float = 60, patience: float = 0
+) -> str:
+    argv = command(url, times=times, batch=BATCH, timeout=timeout, within=within, patience=patience)
     done = subprocess.run(
         [f"{container['PATH']}/{argv[0]}", *argv[1:]],
         env=container,
@@ -186,14 +188,20 @@ def test_requests_not_sent_within_the_time_of_the_batch_are_lost(server: Server,
     assert server.counts[replies[-1].request_id] == 0
 
 
-def test_a_batch_ends_with_the_last_request_that_may_hang(server: Server, container: dict[str, str]) -> None:
-    printed = run(container, server.url("/slow"), 50, timeout=0.5, hung=1)
-    first, second, *others = parse(printed, request_ids(BATCH, 50))
-    assert first.answered
-    assert second.error.startswith("curl 28:")
-    assert others[-1].error.startswith("not sent"), "the rest is not waited for"
-    printed = run(container, server.url("/slow"), 50, timeout=0.5, hung=2)
-    assert sum(reply.answered for reply in parse(printed, request_ids(BATCH, 50))) == 49
+def test_a_batch_ends_once_its_requests_took_too_many_seconds(server: Server, container: dict[str, str]) -> None:
+    replies = parse(run(container, server.url("/stuck"), 50, patience=2), request_ids(BATCH, 50))
+    assert [reply.answered for reply in replies[:2]] == [True, True], "of 1.5 s each, which count as one"
+    assert replies[-1].error.startswith("not sent"), "the rest is not waited for"
+    replies = parse(run(container, server.url("/slow"), 50, timeout=1, patience=1), request_ids(BATCH, 50))
+    assert replies[1].error.startswith("curl 28:")
+    assert replies[-1].error.startswith("not sent")
+
+
+def test_a_batch_of_quick_requests_does_not_end_early(server: Server, container: dict[str, str]) -> None:
+    replies = parse(run(container, server.url("/hello"), 100, patience=3), request_ids(BATCH, 100))
+    assert all(reply.answered for reply in replies)
+    replies = parse(run(container, server.url("/slow"), 5, patience=5), request_ids(BATCH, 5))
+    assert all(reply.answered for reply in replies), "one slow request is no reason"
 
 
 def test_a_refused_connection_is_a_lost_reply(container: dict[str, str]) -> None:
