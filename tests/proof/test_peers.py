@@ -49,6 +49,7 @@ def test_what_is_news_or_gone_is_noticed_and_words_of_the_cause_name_it() -> Non
     assert (found[ANALYZE].noticed, found[ANALYZE].named) == (True, True)
     assert found[CURLS] == Judged(("gone: curls: primary is answered by v2: 200",))
     assert not found[PROXY_STATUS].noticed
+    assert not told("ports-differ", analyze=())[ANALYZE].noticed, "fewer complaints"
     assert not told("policy-denies", analyze=(*SOUND[ANALYZE], ports))[ANALYZE].named
     assert told("policy-denies", curls=("primary gets RBAC: access denied",))[CURLS].named
 
