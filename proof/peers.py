@@ -1,8 +1,8 @@
 """What people use instead, asked beside the suite: istioctl's three commands, and ten curls from each side.
 
 Each answer is a set of statements. Those that are not made of the sound mesh are news, and so are those that are
-missing, but for analyze: that is *noticed*. The cause is *named* where a statement that is news has words of a table, which is generous to them. The
-sound mesh is *accused* by what is said of it at the level of a warning or an error.
+missing, but for analyze: that is *noticed*. The cause is *named* where a statement that is news has words of a table,
+which is generous to them. The sound mesh is *accused* by what is said of it at the level of a warning or an error.
 """
 
 from __future__ import annotations
