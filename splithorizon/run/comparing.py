@@ -133,7 +133,11 @@ def _conditions(one: RunReport) -> dict[str, str]:
         # An option that only one of two versions of the suite has says nothing about the mesh.
         if name not in _OPTIONS_WITHOUT_EFFECT and value not in (None, "", False)
     }
-    return {"clusters": shape} | options | {condition.name: condition.value for condition in one.conditions}
+    found: dict[str, list[str]] = defaultdict(list)
+    for condition in one.conditions:
+        found[condition.name].append(condition.value)
+    # One name may be of several things, as of several policies.
+    return {"clusters": shape} | options | {name: "; ".join(sorted(values)) for name, values in found.items()}
 
 
 def _judgement(one: RunReport) -> dict[str, str]:

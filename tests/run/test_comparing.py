@@ -190,7 +190,7 @@ def test_versions_shapes_options_conditions_and_causes_that_differ_are_named() -
         of(refuted(lost(0)), istio="1.29.1"),
         options={"requests": 500, "reports": "/b", "baseline": "x", "new": False},
         clusters=(Cluster("primary", "n1"), Cluster("remote", "n2", runs_istiod=False, control_plane="primary")),
-        conditions=(Condition("clock skew", "9 s"), Condition("load", "low")),
+        conditions=(Condition("clock skew", "9 s"), Condition("load", "low"), Condition("clock skew", "2 s")),
         diagnosis=Diagnosis("remote-secret-missing", "It is missing."),
     )
     found = compare([one], [other])
@@ -202,7 +202,7 @@ def test_versions_shapes_options_conditions_and_causes_that_differ_are_named() -
             "primary on n1, own istiod; remote on n2, istiod of primary",
         ),
         Change("option requests", "1000", "500"),
-        Change("clock skew", "1 s", "9 s"),
+        Change("clock skew", "1 s", "2 s; 9 s"),
     )
     assert Change("root cause", "none", "remote-secret-missing") in found.run
 
