@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
 from ipaddress import ip_address
@@ -204,7 +205,13 @@ def every_proxy_synced(state: Synchronisation, cluster: str) -> Evidence:
     return Evidence(
         claim,
         f"{len(state.found)} synced" + (f", {behind} of {len(state.others)} others pending" if behind else ""),
-        {"proxies": len(state.found), "others": len(state.others), "others_pending": behind},
+        {
+            "proxies": len(state.found),
+            "others": len(state.others),
+            "others_pending": behind,
+            "versions": _counted(one.version for one in state.found),
+            "versions_of_others": _counted(one.version for one in state.others),
+        },
         sample_lines=state.wanted,
     )
 
@@ -353,6 +360,12 @@ def webhooks_hold_root(
             "-o yaml",
         )
     return Evidence(claim, f"{len(bundles)} webhooks", {"webhooks": len(bundles)}, sample_lines=(str(root),))
+
+
+def _counted(versions: Iterable[str]) -> str:
+    """How many proxies have which version of Istio, as a table's cell has it."""
+    found = Counter(version or "unknown" for version in versions)
+    return ", ".join(f"{count} x {version}" for version, count in sorted(found.items()))
 
 
 def _leads_to(served: Sequence[x509.Certificate], bundle: CABundle) -> bool:

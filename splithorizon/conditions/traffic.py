@@ -84,8 +84,8 @@ def cluster_local(mesh: MeshConditions) -> Iterator[Condition]:
                 "Services are local to their cluster",
                 f"serviceSettings of the mesh configuration in {plane.name}: clusterLocal for {pattern}",
                 Effect.REFUSED,
-                f"{pattern} covers {host}, so that no request could leave its cluster: add an entry for "
-                f"*.NAMESPACE.svc.{mesh.domain} with clusterLocal: false, and name that namespace with --namespace",
+                f"{pattern} covers {host}, so that no request could leave its cluster: there is nothing to judge until "
+                "an entry with clusterLocal: false covers the run's namespaces",
             )
 
 

@@ -75,7 +75,10 @@ SYNCED = Synchronisation((SLEEP, EASTWEST), (ProxySync(SLEEP, "remote", ()), Pro
 LAGGING = replace(SYNCED, found=(ProxySync(SLEEP, "remote", ()), ProxySync(EASTWEST, "remote", ("listener",))))
 REFUSED = replace(LAGGING, refused={EASTWEST: {"listener_manager.lds.update_rejected": 3}})
 
-OTHERS = (ProxySync("shop-1.prod", "remote", ()), ProxySync("old-1.prod", "remote", ("cluster", "route")))
+OTHERS = (
+    ProxySync("shop-1.prod", "remote", (), "1.29.1"),
+    ProxySync("old-1.prod", "remote", ("cluster", "route"), "1.27.0"),
+)
 
 ISTIOD, THERE = "istiod.istio-system.svc:15012", Address("172.18.0.9", 15443)
 
@@ -362,8 +365,15 @@ def test_of_several_watches_the_one_without_a_secret_is_named() -> None:
 
 
 def test_a_stale_proxy_of_somebody_else_is_counted_and_refutes_nothing() -> None:
-    evidence = checks.every_proxy_synced(replace(SYNCED, others=OTHERS), "remote")
-    assert evidence.numbers == {"proxies": 2, "others": 2, "others_pending": 1}
+    found = (replace(SYNCED.found[0], version="1.29.1"), SYNCED.found[1])
+    evidence = checks.every_proxy_synced(replace(SYNCED, found=found, others=OTHERS), "remote")
+    assert evidence.numbers == {
+        "proxies": 2,
+        "others": 2,
+        "others_pending": 1,
+        "versions": "1 x 1.29.1, 1 x unknown",
+        "versions_of_others": "1 x 1.27.0, 1 x 1.29.1",
+    }
     assert "1 of 2 others pending" in evidence.key_number
 
 

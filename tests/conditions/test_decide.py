@@ -125,7 +125,9 @@ CASES = {
         root(localityLbSetting={"failover": [{"from": "eu", "to": "us"}]})
     ),
     "everything is local": Case(
-        root(serviceSettings=[{"settings": {"clusterLocal": True}, "hosts": ["*"]}]), [REFUSED], "--namespace"
+        root(serviceSettings=[{"settings": {"clusterLocal": True}, "hosts": ["*"]}]),
+        [REFUSED],
+        "no request could leave its cluster",
     ),
     "everything is local but us": Case(
         root(

@@ -98,8 +98,6 @@ spec:
     # Istio's own need rights that are not for others: its CNI plug-in would do without.
     - name: containers
       expression: object.spec.containers.filter(one, !one.name.startsWith("istio-"))
-    - name: pod
-      expression: "has(object.spec.securityContext) ? object.spec.securityContext : {}"
   validations:
     - message: each container needs limits for cpu and memory
       expression: >-
@@ -161,6 +159,6 @@ finish_hostile() {
     "$KUBECTL" --context="$context" patch pod istio-eastwestgateway-evicted -n "$SYSTEM_NAMESPACE" --subresource=status \
       --type=merge -p '{"status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}}'
     "$ISTIOCTL" tag set prod --context="$context" --istioNamespace="$SYSTEM_NAMESPACE" --revision="${REVISION:-default}" \
-      --overwrite --skip-confirmation 
+      --overwrite --skip-confirmation
   done
 }
