@@ -97,13 +97,16 @@ def undiagnosed(fault: Fault, report: RunReport) -> list[str]:
         return [*wrong, *([f"a sound mesh has the root cause {', '.join(said)}"] if said else [])]
     if not fault.root_cause:
         return []
-    if found is None or said != [fault.root_cause]:
+    wanted = [fault.root_cause, *fault.beside]
+    if found is None or sorted(said) != sorted(wanted):
         shown = ", ".join(said) or report.undiagnosed or "none"
-        return [f"the root cause is {shown}, where {fault.root_cause} alone is demanded"]
+        demanded = f"{fault.root_cause} alone is" if not fault.beside else f"{', '.join(wanted)} are"
+        return [f"the root cause is {shown}, where {demanded} demanded"]
+    facts = [fact for one in (found, *report.other_causes) for fact in one.evidence]
     return [
-        f"the evidence of {fault.root_cause} does not cite {cite}"
+        f"the evidence of {', '.join(wanted)} does not cite {cite}"
         for cite in fault.cites
-        if not any(cite.is_met_by(fact.object, fact.field, fact.value) for fact in found.evidence)
+        if not any(cite.is_met_by(fact.object, fact.field, fact.value) for fact in facts)
     ]
 
 

@@ -19,7 +19,12 @@ _JOINED = MANIFESTS / "faults" / "networks-joined.yaml"
 @fault(
     "test_networks_are_separate",
     cause=causes.NETWORKS_JOINED,
-    undecided="a route in a node is no object: no API shows it",
+    root_cause=causes.NETWORKS_JOINED,
+    # A route in a node is no object: what it does is seen of the pod that it leads to.
+    cites=[
+        ("Pod remote/sample/helloworld-v2", "status.podIP", "answers the client of primary"),
+        ("Pod primary/sample/helloworld-v1", "status.podIP", "answers the client of remote"),
+    ],
 )
 def networks_joined(mesh: Mesh, undo: ExitStack) -> None:
     """Each node gets a route to the other's pods: they reach each other without a gateway."""

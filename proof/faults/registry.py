@@ -37,10 +37,10 @@ class Fault:
 
     ``causes`` has for each the id of the cause that its failure must carry; it is empty where the check cannot tell,
     and the diagnosis of the run alone decides. ``root_cause`` is the id of the one root cause that the run must then
-    report, with evidence that ``cites`` what the fault changed; without it ``undecided`` says why it cannot be told
-    yet. A ``sound`` one is a control: nothing may fail, and there is no diagnosis. ``spares_local`` tells whether
-    traffic within each cluster must stay sound meanwhile, and ``modes`` in which network modes there is such a thing to
-    break.
+    report, with evidence that ``cites`` what the fault changed; ``beside`` has the others of a fault that is several
+    at once. Without a root cause ``undecided`` says why it cannot be told yet. A ``sound`` one is a control: nothing
+    may fail, and there is no diagnosis. ``spares_local`` tells whether traffic within each cluster must stay sound
+    meanwhile, and ``modes`` in which network modes there is such a thing to break.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Fault:
     cites: tuple[Cite, ...] = ()
     undecided: str = ""
     sound: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def breaks(self) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ def fault(
     cites: Sequence[tuple[str, str, str]] = (),
     undecided: str = "",
     sound: bool = False,
+    beside: Sequence[Cause] = (),
 ) -> Callable[[Inject], Inject]:
     """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
 
@@ -102,6 +104,7 @@ def fault(
                 cites=tuple(Cite(*one) for one in cites),
                 undecided=undecided,
                 sound=sound,
+                beside=tuple(one.id for one in beside),
             )
         )  # fmt: skip
         return inject

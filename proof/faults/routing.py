@@ -90,6 +90,7 @@ def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
     modes=(NetworkMode.LABELS,),
     root_cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+    beside=[causes.NETWORKS_JOINED],
     cites=[("Service remote/istio-system/istio-eastwestgateway", "topology.istio.io/network", "not set")],
 )
 def pods_dialled_past_the_unlabelled_gateway(mesh: Mesh, undo: ExitStack) -> None:
@@ -103,6 +104,7 @@ def pods_dialled_past_the_unlabelled_gateway(mesh: Mesh, undo: ExitStack) -> Non
     cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     modes=(NetworkMode.MESH_NETWORKS,),
     root_cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+    beside=[causes.NETWORKS_JOINED],
     cites=[("ConfigMap primary/istio-system/istio", ".gateways", "[]")],
 )
 def pods_dialled_past_the_unnamed_gateway(mesh: Mesh, undo: ExitStack) -> None:

@@ -70,6 +70,7 @@ class Timeouts:
     certificate_still_valid: float = 3600  # workload certificates live a day and are renewed long before the last hour
     certificate_lives: float = 2700  # the shortest life in use is an hour (istio-csr): less leaves no time to mend a CA
     dial: float = 3  # a refused connection fails at once; a dropped packet takes the whole time
+    access_reviewed: float = 20  # a hundred reviews one after the other: milliseconds each
     diagnosis_read: float = 10  # one reading of a mesh of 500 services; a dead cluster is not waited for longer
     diagnostics_collected: float = 30  # the logs and dumps of two clusters; what is not read by then is listed
     heartbeat: float = 8  # a line of progress at least every 10 s

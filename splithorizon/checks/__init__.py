@@ -20,7 +20,13 @@ from splithorizon.checks.discovery import (
 from splithorizon.checks.gateway import gateway_passes_to_own_pods
 from splithorizon.checks.hops import each_hop_leads_to_the_next
 from splithorizon.checks.judging import CheckFailed, Evidence
-from splithorizon.checks.latent import istiod_reached, new_pod_injected, webhooks_lead_to_istiod
+from splithorizon.checks.latent import (
+    chains_last,
+    istiod_reached,
+    new_pod_injected,
+    remote_credentials_last,
+    webhooks_lead_to_istiod,
+)
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
@@ -70,6 +76,7 @@ __all__ = [
     "both_versions_answer",
     "carried",
     "chain_leads_to_root",
+    "chains_last",
     "each_hop_leads_to_the_next",
     "endpoints_split_at_the_horizon",
     "every_cluster_as_before",
@@ -99,6 +106,7 @@ __all__ = [
     "prefers_own_network",
     "ready",
     "recovered",
+    "remote_credentials_last",
     "remote_secrets_usable",
     "roots_agree",
     "scaled",

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
+from cryptography import x509
+
+from splithorizon.base import clock
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio import certificates
+from splithorizon.istio.remote_credential import RemoteCredential
+from splithorizon.istio.topology import Route
 from splithorizon.istio.webhooks import InjectionWebhook
 from splithorizon.mesh.next_pod import AdmittedPod, IstiodProbe
+from splithorizon.mesh.remote_access import RemoteAccess
+
+_EXPIRED, _NO_CA = "not valid now", "no CA, and it issued another"
+_REVIEWED, _UNAUTHORIZED = 201, 401
+# Who reads of the end has a working week to replace the credential; within a day nobody may read it in time.
+_SHOULD_LAST, _MUST_LAST = timedelta(days=7), timedelta(days=1)
 
 
 def new_pod_injected(pod: AdmittedPod, cluster: str, *, network: str, cluster_id: str, revision: str) -> Evidence:
@@ -90,6 +103,151 @@ def istiod_reached(probes: Sequence[IstiodProbe], cluster: str) -> Evidence:
         sample_lines=tuple(f"{one.address}, for {one.place}: {one.served}" for one in probes),
         addresses=tuple(str(one.address) for one in probes),
     )
+
+
+def remote_credentials_last(accesses: Sequence[RemoteAccess]) -> Evidence:
+    """Each remote secret's credential is valid for another day, and allows what Istio's reader account needs.
+
+    An end within a week is reported, and so is one that nobody can read off the credential.
+    """
+    require_samples(accesses, "clusters that an istiod of another cluster has to watch")
+    claim = "with each remote secret istiod can watch its cluster tomorrow"
+    for access in accesses:
+        refuted = _refuted_access(access)
+        if refuted:
+            expected, seen, why = refuted
+            raise CheckFailed(
+                f"{access.watch.watched}: with its remote secret istiod can watch it tomorrow",
+                expected=expected,
+                seen=seen,
+                samples=max(1, len(access.asked)),
+                causes=why,
+                next_command=f"kubectl <{access.watch.watching}> -n <{access.watch.watching} system> "
+                "get secrets -l istio/multiCluster=true",
+                where=Route(access.watch.watching, access.watch.watched),
+                numbers={"reviews": len(access.asked), "denied": len(access.denied)},
+            )
+    lives = {access.watch: _life(access.credential) for access in accesses if access.credential}
+    return Evidence(
+        claim,
+        "; ".join(dict.fromkeys(lives.values())),
+        {"reviews": sum(len(access.asked) for access in accesses if access.status == _REVIEWED)},
+        sample_lines=tuple(
+            f"{access.credential.place}: {access.credential.kind}, {_life(access.credential)}; {_reviewed(access)}"
+            for access in accesses
+            if access.credential
+        ),
+    )
+
+
+def _refuted_access(access: RemoteAccess) -> tuple[str, str, tuple[Cause, ...]] | None:
+    """What was expected and seen, and the causes; None where nothing is refuted."""
+    credential, watched = access.credential, access.watch.watched
+    if credential is None:
+        return (
+            f"a remote secret with the cluster id of the {watched}",
+            "none",
+            (causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_KEY_WRONG),
+        )
+    if access.status == _UNAUTHORIZED:
+        return (
+            f"the API server of the {watched} knows the token of {credential.place}",
+            f"HTTP {_UNAUTHORIZED}: the token is dead",
+            (causes.REMOTE_SECRET_REFUSED,),
+        )
+    if credential.ends is not None and credential.ends - clock.now() < _MUST_LAST:
+        return (
+            f"a {credential.kind} that is valid for another day in {credential.place}",
+            f"it {_life(credential)}",
+            (causes.REMOTE_TOKEN_ENDS,),
+        )
+    if access.denied:
+        shown = ", ".join(map(str, access.denied[:SHOWN]))
+        more = f" and {len(access.denied) - SHOWN} more" if len(access.denied) > SHOWN else ""
+        return (
+            f"all of {len(access.asked)} rights of Istio's reader account in the {watched}",
+            f"may not {shown}{more}",
+            (causes.REMOTE_SECRET_REFUSED,),
+        )
+    if access.asked and access.status not in (_REVIEWED, 0):
+        raise EnvironmentBroke(f"{watched}: no access review is answered", seen=f"HTTP {access.status}")
+    return None
+
+
+def _life(credential: RemoteCredential) -> str:
+    if credential.ends is None:
+        return "does not end" if credential.ends_known else "end unknown"
+    soon = ", within a week" if credential.ends - clock.now() < _SHOULD_LAST else ""
+    return f"ends {credential.ends:%FT%RZ}{soon}"
+
+
+def _reviewed(access: RemoteAccess) -> str:
+    if access.status == _REVIEWED:
+        return f"{len(access.asked)} rights, all granted"
+    return "rights not asked for: " + ("no answer" if access.asked else "it is no token")
+
+
+def chains_last(chains: Mapping[str, Sequence[x509.Certificate]], cluster: str) -> Evidence:
+    """No certificate in a served chain is invalid, no issuer is none, and each has a fifth of its own life left.
+
+    ``chains`` is by who serves each. A root that signs itself has to be valid: the roots that clients trust are judged
+    elsewhere, and it is served in vain.
+    """
+    require_samples(list(chains), f"chains that are served in the {cluster}")
+    claim = f"{cluster}: every served chain is valid, and a fifth of each life is left"
+    wrong = [
+        (who, place, problem)
+        for who, chain in chains.items()
+        for place, certificate in enumerate(chain)
+        if (problem := _chain_problem(certificate, is_issuer=place > 0))
+    ]
+    missing = [who for who, chain in chains.items() if not chain]
+    if wrong or missing:
+        told = [f"{who}: no chain" for who in missing]
+        told += [f"{who}: certificate {place + 1} of {len(chains[who])}, {problem}" for who, place, problem in wrong]
+        raise CheckFailed(
+            claim,
+            expected=f"{len(chains)} chains, all valid, none with less than a fifth of a certificate's life left",
+            seen="; ".join(told[:SHOWN]) + (f"; {len(told)} in all" if len(told) > SHOWN else ""),
+            samples=len(chains),
+            causes=(causes.PROXY_NOT_CERTIFIED,) if missing else _why_not_lasting(wrong),
+            next_command=f"istioctl <{cluster}> proxy-config secret deploy/sleep -n <namespace>",
+            where=cluster,
+        )
+    judged = [one for chain in chains.values() for one in chain if not certificates.is_root(one)]
+    shares = [certificates.life_left(one) for one in judged]
+    first = min((one.not_valid_after_utc for one in judged), default=None)
+    return Evidence(
+        claim,
+        f"{len(chains)} chains" + (f", {min(shares):.0%} of a life left" if shares else ""),
+        {
+            "chains": len(chains),
+            "certificates": sum(map(len, chains.values())),
+            "first_ends": first.isoformat() if first else "",
+        },
+        sample_lines=tuple(chains),
+    )
+
+
+def _chain_problem(certificate: x509.Certificate, *, is_issuer: bool) -> str:
+    """What is wrong with one certificate of a chain; empty where nothing is."""
+    name = certificate.subject.rfc4514_string() or "without a subject"
+    life = f"{certificate.not_valid_before_utc:%FT%RZ} to {certificate.not_valid_after_utc:%FT%RZ}"
+    if not certificates.is_valid_now(certificate):
+        return f"{name}, {_EXPIRED}: {life}"
+    if is_issuer and not certificates.may_sign(certificate):
+        return f"{name}, {_NO_CA}"
+    if not certificates.is_root(certificate) and certificates.life_left(certificate) < certificates.LIFE_LEFT:
+        return f"{name}, {certificates.life_left(certificate):.0%} left of {life}"
+    return ""
+
+
+def _why_not_lasting(wrong: Sequence[tuple[str, int, str]]) -> tuple[Cause, ...]:
+    if any(place > 0 and (_EXPIRED in problem or _NO_CA in problem) for _, place, problem in wrong):
+        return (causes.CA_NOT_VALID,)
+    if any(_EXPIRED in problem for _, _, problem in wrong):
+        return (causes.CERTIFICATE_NOT_RENEWED, causes.CLOCK_WRONG)
+    return (causes.CERTIFICATE_ENDS_SOON,)
 
 
 def _why_another(setting: str) -> tuple[Cause, ...]:

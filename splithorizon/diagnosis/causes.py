@@ -613,6 +613,16 @@ ISTIOD_PORT_LEADS_ELSEWHERE = _new(
     "kubectl <istiod of {near}> get services,gateways,virtualservices -A -o wide",
 )
 
+REMOTE_TOKEN_ENDS = _new(
+    "remote-token-ends",
+    "the token in the remote secret ends within a day: istiod's next connection to the remote's API server is refused",
+    _REMOTE_SECRETS,
+)
+CERTIFICATE_ENDS_SOON = _new(
+    "certificate-ends-soon",
+    "less than a fifth of a served certificate's life is left: it is not renewed, or its issuer ends as soon",
+)
+
 # What remains after uninstalling.
 
 FINALIZER_WITHOUT_CONTROLLER = _new(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from cryptography import x509
@@ -22,6 +22,9 @@ from cryptography.x509.oid import NameOID
 from splithorizon.base import clock
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey
+
+LIFE_LEFT = 0.2
+"""The share of its life that a certificate in use has left: Istio renews one when half of its life is over."""
 
 NO_ROOT = "no chain of issuers leads to a trusted root"
 
@@ -67,14 +70,16 @@ def authority(
     issuer: x509.Name,
     issuer_key: Key,
     path_length: int | None = None,
+    life: tuple[datetime, datetime] | None = None,
 ) -> x509.Certificate:
-    """Certify a key as an authority that may have ``path_length`` authorities below it."""
+    """Certify a key as an authority that may have ``path_length`` authorities below it, for a year by default."""
     now = clock.now()
+    begins, ends = life or (now - _CLOCK_SKEW, now + _VALID_FOR)
     return (
         x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _VALID_FOR)
+        .not_valid_before(begins)
+        .not_valid_after(ends)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_USAGE, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -99,6 +104,21 @@ def workload(identity: str, key: Key, *, issuer: x509.Name, issuer_key: Key) -> 
     )
 
 
+def server(
+    hosts: Sequence[str], key: Key, *, issuer: x509.Name, issuer_key: Key, life: tuple[datetime, datetime]
+) -> x509.Certificate:
+    """Certify a key as a server's, known by host names."""
+    begins, ends = life
+    return (
+        x509.CertificateBuilder(subject_name=x509.Name([]), issuer_name=issuer, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=True)
+        .sign(issuer_key, hashes.SHA256())
+    )
+
+
 def belong_together(certificate: x509.Certificate, key: PublicKeyTypes) -> bool:
     """Whether the certificate is that key's."""
     return _public(certificate.public_key()) == _public(key)
@@ -119,6 +139,17 @@ def is_authority(certificate: x509.Certificate) -> bool:
 def is_valid_now(certificate: x509.Certificate) -> bool:
     """Whether the present moment is within its life."""
     return certificate.not_valid_before_utc <= clock.now() <= certificate.not_valid_after_utc
+
+
+def is_root(certificate: x509.Certificate) -> bool:
+    """Whether it is an authority that names itself as its issuer."""
+    return certificate.issuer == certificate.subject and is_authority(certificate)
+
+
+def life_left(certificate: x509.Certificate) -> float:
+    """The share of its own life that a certificate has before it; negative once that has ended."""
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return (certificate.not_valid_after_utc - clock.now()) / life if life else -1.0
 
 
 def is_named(certificate: x509.Certificate, host: str) -> bool:

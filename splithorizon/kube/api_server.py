@@ -31,6 +31,9 @@ _UNAUTHORIZED = 401
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})
 # Parts of the time within which a read is repeated, before each repetition: by default 0.25, 1 and 3 s.
 _PAUSES = (1 / 60, 1 / 15, 1 / 5)
+_AUTHORIZATION, _REVIEW = "authorization.k8s.io/v1", "SelfSubjectAccessReview"
+_REVIEWS = f"/apis/{_AUTHORIZATION}/{_REVIEW.lower()}s"
+_CREATED = 201
 
 T = TypeVar("T")
 
@@ -162,21 +165,56 @@ class ApiServer:
 
         It is asked at our own kubeconfig's address, and not through a proxy. The token is in a header alone.
         """
+        answers = self._answers_to(token, [("GET", f"{path}?limit=1", None)], within=within)
+        return answers[0][0] if answers else 0
+
+    def reviewed_for(
+        self, token: str, attributes: Sequence[Mapping[str, str]], *, within: float
+    ) -> tuple[int, list[bool]]:
+        """Ask with another bearer token whether its user is allowed each of these (SelfSubjectAccessReview).
+
+        Returns the HTTP status of the first answer that is none, or 201, and the answers. The status is 0 for no
+        answer, and where the server is behind a proxy. As by ``status_for`` the token is in a header alone.
+        """
+        asked = [
+            ("POST", _REVIEWS, {"apiVersion": _AUTHORIZATION, "kind": _REVIEW, "spec": {"resourceAttributes": one}})
+            for one in attributes
+        ]
+        answers = self._answers_to(token, asked, within=within)
+        refused = [status for status, _ in answers if status != _CREATED]
+        if refused or len(answers) < len(asked):
+            return (refused[0] if refused else 0), []
+        return _CREATED, [bool((answer.get("status") or {}).get("allowed")) for _, answer in answers]
+
+    def _answers_to(
+        self, token: str, asked: Sequence[tuple[str, str, object]], *, within: float
+    ) -> list[tuple[int, Any]]:
+        """Status and content of the answers to another bearer token; without those from the first on that is lost."""
         from urllib3 import PoolManager
         from urllib3.exceptions import HTTPError
 
         configuration = self.configuration
         if configuration.proxy:
-            return 0
+            return []
         trust = {"ca_certs": configuration.ssl_ca_cert, "cert_reqs": "CERT_REQUIRED"}
         if not configuration.verify_ssl:
             trust = {"cert_reqs": "CERT_NONE"}
+        deadline = time.monotonic() + within
+        answers: list[tuple[int, Any]] = []
+        server = configuration.host.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         with PoolManager(retries=False, timeout=within, **trust) as pool:
-            try:
-                url = f"{configuration.host.rstrip('/')}{path}?limit=1"
-                return int(pool.request("GET", url, headers={"Authorization": f"Bearer {token}"}).status)
-            except HTTPError:
-                return 0
+            for method, path, body in asked:
+                if time.monotonic() > deadline:
+                    break
+                try:
+                    content = None if body is None else json.dumps(body).encode()
+                    answer = pool.request(method, f"{server}{path}", body=content, headers=headers)
+                except HTTPError:
+                    break
+                # A status without JSON is a refusal, whose words nobody needs.
+                answers.append((int(answer.status), json.loads(answer.data) if answer.status == _CREATED else {}))
+        return answers
 
     def _repeated(self, once: Callable[[], T], *, within: float) -> T:
         """Send a request; repeat it after a new credential, or as a read that may be answered, for ``within`` seconds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.kube import manifests, pod_exec, port_forward
+from splithorizon.kube import credentials, manifests, pod_exec, port_forward
 from splithorizon.kube.api_resources import namespace_of, path_of
 from splithorizon.kube.api_server import ApiServer, Refused
 from splithorizon.kube.kubeconfig import kubectl as kubectl_for
@@ -21,7 +21,7 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 FIELD_MANAGER = "splithorizon"
-_AUTHORIZATION = "authorization.k8s.io/v1"
+_AUTHENTICATION, _AUTHORIZATION = "authentication.k8s.io/v1", "authorization.k8s.io/v1"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 # A namespace or kind that does not exist yet; a webhook that does not answer; an API server that starts.
@@ -250,6 +250,22 @@ class Kube:
     def status_for(self, token: str, path: str, *, within: float) -> int:
         """The HTTP status by which the API server answers a bearer token that asks for a path; 0 for no answer."""
         return self._server.status_for(token, path, within=within)
+
+    def reviewed_for(
+        self, token: str, attributes: Sequence[Mapping[str, str]], *, within: float
+    ) -> tuple[int, tuple[bool, ...]]:
+        """Ask with a bearer token, which the redactor knows then, what its user is allowed; as ``ApiServer`` does."""
+        credentials.keep(self.kubeconfig.parent, token.encode())
+        status, answers = self._server.reviewed_for(token, attributes, within=within)
+        return status, tuple(answers)
+
+    def token_of(self, account: str, namespace: str, *, seconds: int) -> str:
+        """A new token of a service account that ends after these seconds, ten minutes at least."""
+        body = {"apiVersion": _AUTHENTICATION, "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}
+        answer = self._object("POST", f"{path_of('ServiceAccount', namespace, account)}/token", body=body)
+        token = str(answer["status"]["token"])
+        credentials.keep(self.kubeconfig.parent, token.encode())
+        return token
 
     def _apply(self, document: Object, namespace: str | None, *, dry_run: bool = False) -> Object:
         space, name = namespace_of(document, namespace), document["metadata"]["name"]

@@ -112,6 +112,21 @@ class NextPod:
                     wanted[webhook.host, one] = (f"webhooks of the {name}", webhook.trusted)
         return _probed(cluster, wanted)
 
+    def served_chains(self, name: str) -> dict[str, tuple[x509.Certificate, ...]]:
+        """Every chain that a cluster's proxies serve, and those that its istiod serves at the ports of proxies.
+
+        By who serves it: proxies by pod and namespace, istiod by the address at which the cluster finds it. An istiod
+        that serves none is left out: others claim that it does.
+        """
+        cluster = self.mesh[name]
+        proxies = {one.proxy.name: one.proxy for one in cluster.injected_pods}
+        asked = cluster.client.proxy.identity.discovery_address
+        found = service_addresses.resolve(cluster.kube, asked)
+        host = asked.rpartition(":")[0]
+        probes = _probed(cluster, {(host, address): ("", ()) for address in found})
+        chains = parallel.for_each(proxies, lambda proxy: proxies[proxy].chain)
+        return chains | {f"istiod at {one.address}": one.served.chain for one in probes if one.served.chain}
+
     def _entrances(self, name: str, found: Collection[Address], port: int) -> list[Address]:
         """Where a cluster has to find istiod at a port: as it does in an existing mesh, else at the gateway."""
         if not self.mesh.info.owned:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
+
+from cryptography import x509
 
 from splithorizon.istio.info import Address
 from splithorizon.istio.workload_certificate import WorkloadCertificate
@@ -14,6 +17,8 @@ from splithorizon.kube.client import Kube
 from splithorizon.traffic.debug_api import DebugApi
 
 _CONTAINER = "istio-proxy"
+# Envoy's name for the certificate of a workload.
+_WORKLOADS = "default"
 _HEALTHY = {"eds_health_status": "HEALTHY"}
 
 
@@ -90,6 +95,11 @@ class Proxy:
         return self._envoy.get("certs", _certificates)
 
     @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """The chain that the proxy serves as a workload, its own certificate first; empty while it has none."""
+        return self._envoy.get("config_dump?resource=dynamic_active_secrets", _chain)
+
+    @property
     def refused_updates(self) -> Mapping[str, int]:
         """The updates from istiod that were refused since the start, by the name of the statistic."""
         counts = self._envoy.get("stats?format=json&filter=update_rejected$", _counts)
@@ -107,6 +117,14 @@ def _identity(server_info: Any) -> Identity:
 
 def _counts(stats: Any) -> dict[str, int]:
     return {stat["name"]: int(stat["value"]) for stat in stats["stats"]}
+
+
+def _chain(dump: Any) -> tuple[x509.Certificate, ...]:
+    for entry in dump.get("configs", []):
+        if entry["name"] == _WORKLOADS:
+            encoded = entry["secret"]["tls_certificate"]["certificate_chain"]["inline_bytes"]
+            return tuple(x509.load_pem_x509_certificates(base64.b64decode(encoded)))
+    return ()
 
 
 def _certificates(certs: Any) -> tuple[WorkloadCertificate, ...]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import REGISTRY, Cause
@@ -13,6 +16,7 @@ from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, Reading, RemoteSecret, Unread
 from splithorizon.diagnosis.root_cause import NO_KNOWN_CAUSE, diagnose, of_reading
 from splithorizon.diagnosis.root_causes import READ, cause_of
+from tests.istio.test_certificates import ROOT, Issuer, leaf_of
 from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
@@ -1126,6 +1130,54 @@ LATENT: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         ("VirtualService primary/istio-system/istiod-vs", "destination.port.number", "15010; Service istiod has no"),
     ),
 ]
+OLD_CA = Issuer(days=(-99, -1), common="expired")
+
+
+def serves(*chain: x509.Certificate) -> Change:
+    """The istiod serves this chain."""
+    return istiod(certificate="".join(one.public_bytes(Encoding.PEM).decode() for one in chain))
+
+
+TOMORROW = datetime.now(UTC) + timedelta(hours=12)
+LATENT += [
+    (
+        "a token that ends",
+        secrets(secret(ends=TOMORROW.isoformat())),
+        causes.REMOTE_TOKEN_ENDS,
+        ("Secret primary/istio-system/istio-remote-secret-remote", "data.remote", f"ends at {TOMORROW:%FT%TZ}"),
+    ),
+    (
+        "an istiod whose certificate is old",
+        serves(Issuer(days=(-99, 1), authority=None).signed_by(ROOT.name, ROOT.key), ROOT.as_root),
+        causes.CERTIFICATE_ENDS_SOON,
+        ("istiod primary/istio-system/istiod-1", "certificate 1 of 2", "valid from"),
+    ),
+    (
+        "a client whose CA is none",
+        proxies(
+            "remote",
+            CLIENT,
+            certificate="".join(
+                one.public_bytes(Encoding.PEM).decode()
+                for one in (leaf_of(ROOT), Issuer(authority=False, common="no CA").signed_by(ROOT.name, ROOT.key))
+            ),
+        ),
+        causes.CA_NOT_VALID,
+        ("Envoy remote/sample/sleep-1", "certificate 2 of 2", "no CA, is no CA"),
+    ),
+    (
+        "an istiod whose CA has expired",
+        serves(leaf_of(OLD_CA), OLD_CA.signed_by(ROOT.name, ROOT.key), ROOT.as_root),
+        causes.CA_NOT_VALID,
+        ("istiod primary/istio-system/istiod-1", "certificate 2 of 3", "CN=expired, valid from"),
+    ),
+    (
+        "a role without endpoint slices",
+        edits("remote", "ClusterRole", "istio-reader-clusterrole-istio-system", lambda one: one["rules"].pop()),
+        causes.REMOTE_SECRET_REFUSED,
+        ("ClusterRole remote/istio-reader", "rules", "endpointslices: without [list, watch] (discovery.k8s.io)"),
+    ),
+]
 
 
 @pytest.mark.parametrize(("what", "apply", "cause", "cite"), LATENT, ids=[one[0] for one in LATENT])
@@ -1147,10 +1199,41 @@ def test_what_traffic_does_not_show_is_a_cause_where_a_check_suspects_it(
 
 def test_a_bundle_that_istiod_may_not_correct_is_its_missing_right() -> None:
     def read_only(one: Object) -> None:
-        one["rules"] = [{"resources": ["mutatingwebhookconfigurations"], "verbs": ["get", "list", "watch"]}]
+        one["rules"][1]["verbs"] = ["get", "list", "watch"]
 
     role = edits("remote", "ClusterRole", "istio-reader-clusterrole-istio-system", read_only)
     broken = also(role, webhook(caBundle="4 characters"))(sound())
     failed = Symptom("test_new_pods_are_injected", "remote", "refused", (causes.WEBHOOK_NOT_TRUSTED.id,))
     found = diagnose(Case(broken, (failed,)))
     assert [one.id for one in found.root_causes] == [causes.ISTIOD_MAY_NOT_WRITE.id]
+
+
+def joined(seen: str, *open_causes: Cause) -> Symptom:
+    return Symptom("test_networks_are_separate", "primary→remote", seen, tuple(one.id for one in open_causes))
+
+
+ANSWERED = "helloworld-1 answered 200 at 10.20.0.3 after 0.01 s"
+
+
+def test_a_pod_that_answered_at_its_own_address_shows_that_the_networks_are_joined() -> None:
+    found = diagnose(Case(sound(), (joined(ANSWERED, causes.NETWORKS_JOINED),)))
+    (root,) = found.root_causes
+    assert root.id == causes.NETWORKS_JOINED.id
+    (fact,) = root.finding.evidence
+    assert str(fact) == (
+        "Pod remote/sample/helloworld-1: status.podIP 10.20.0.3 answers the client of primary, past every gateway"
+    )
+    assert root.consequences == ("test_networks_are_separate",)
+
+
+@pytest.mark.parametrize(
+    "symptom",
+    [
+        joined(ANSWERED, causes.NETWORKS_JOINED, causes.POD_RANGE_IN_USE),
+        joined("somebody answered 404 at 10.20.0.3", causes.NETWORKS_JOINED),
+        joined(ANSWERED, causes.POD_RANGE_IN_USE),
+    ],
+    ids=["undecided", "another pod", "another cause"],
+)
+def test_without_the_pods_own_answer_nothing_is_joined(symptom: Symptom) -> None:
+    assert diagnose(Case(sound(), (symptom,))).root_causes == ()

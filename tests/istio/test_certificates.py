@@ -122,3 +122,21 @@ def test_two_that_certify_each_other_end_nowhere() -> None:
 def test_what_is_trusted_itself_needs_no_issuer() -> None:
     lone = leaf_of(ROOT)
     assert trust_problem(lone, [], [lone]) == ""
+
+
+def test_a_servers_certificate_is_valid_by_its_own_names_over_its_issuer() -> None:
+    life = (NOW - timedelta(days=1), NOW + timedelta(days=3))
+    leaf = certificates.server(["istiod.a.svc"], new_key(), issuer=ROOT.name, issuer_key=ROOT.key, life=life)
+    roots = [ROOT.as_root]
+    assert certificates.server_problem([leaf], "istiod.a.svc", roots) == ""
+    assert certificates.server_problem([leaf], "istiod.b.svc", roots) == "not a certificate of istiod.b.svc"
+    assert certificates.server_problem([], "istiod.a.svc", roots) == "no certificate"
+    assert certificates.server_problem([leaf_of(ROOT)], "istiod.a.svc", roots).startswith("not a certificate")
+    assert 0.74 < certificates.life_left(leaf) < 0.76
+
+
+def test_an_authority_lives_as_long_as_it_is_given() -> None:
+    life = (NOW - timedelta(days=9), NOW - timedelta(days=1))
+    made = certificates.authority(ROOT.name, new_key(), issuer=ROOT.name, issuer_key=ROOT.key, life=life)
+    assert not certificates.is_valid_now(made)
+    assert certificates.life_left(made) < 0

@@ -16,6 +16,7 @@ import pytest
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import shortened
 from splithorizon.base.waiting import NotYet
+from splithorizon.kube import credentials
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import NoAnswer, Refused, TooLarge
 from splithorizon.kube.client import Kube, NotAdmitted
@@ -362,6 +363,15 @@ def test_another_token_is_asked_with_and_answered_by_its_status(api: SmallApi, k
     assert headers["Authorization"] == "Bearer another"
     api.failures.append(Failure(1, "GET", "/api/v1/pods"))
     assert kube.status_for("another", "/api/v1/pods", within=10) == 0
+
+
+def test_a_token_is_asked_for_as_long_as_it_has_to_last(tmp_path: Path) -> None:
+    with small_api(tmp_path / "kubeconfig") as api:
+        token = Kube(tmp_path / "kubeconfig", "remote").token_of("reader", "istio-system", seconds=600)
+        (path,) = api.requests("POST")
+        assert path == "/api/v1/namespaces/istio-system/serviceaccounts/reader/token"
+        assert json.loads(api.asked[0][-1])["spec"] == {"expirationSeconds": 600}
+        assert token.encode() in {*credentials.kept_in(tmp_path)}
 
 
 def test_a_namespace_that_stays_in_deletion_says_why(

@@ -328,6 +328,19 @@ def test_a_fault_that_is_the_one_root_cause_is_diagnosed() -> None:
     assert undiagnosed(FAULT, run(SOUND, RED)) == [], "none is demanded"
 
 
+def test_a_fault_that_is_two_has_two_root_causes_in_any_order() -> None:
+    other = replace(
+        ROOT, cause_id="networks-joined", evidence=(report.Fact("Pod remote/x", "status.podIP", "answers"),)
+    )
+    both = replace(
+        DECIDED, beside=("networks-joined",), cites=(*DECIDED.cites, Cite("Pod remote/", "podIP", "answers"))
+    )
+    for first, second in ((ROOT, other), (other, ROOT)):
+        assert undiagnosed(both, replace(run(SOUND, RED), diagnosis=first, other_causes=(second,))) == []
+    (problem,) = undiagnosed(both, replace(run(SOUND, RED), diagnosis=ROOT))
+    assert problem == "the root cause is secret-missing, where secret-missing, networks-joined are demanded"
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [

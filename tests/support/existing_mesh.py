@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
+from lab.ca import Trust
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.istio.info import NetworkMode, status_with_address
 from splithorizon.istio.names import (
@@ -234,7 +235,8 @@ def _install(mesh: TwoClusters, role: str, network_mode: NetworkMode) -> None:
         "resources": ["mutatingwebhookconfigurations"],
         "verbs": ["get", "list", "watch", "update", "patch"],
     }
-    api.put("ClusterRole", reader, rules=[writes, patches])
+    slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]}
+    api.put("ClusterRole", reader, rules=[writes, patches, slices])
     api.put("ClusterRoleBinding", reader, roleRef={"kind": "ClusterRole", "name": reader}, subjects=[])
     if role == "primary":
         _put_control_plane(api, system, network_mode)
@@ -263,11 +265,19 @@ def _put_control_plane(api: SmallApi, system: str, network_mode: NetworkMode) ->
     configuration = {"accessLogFile": "/dev/stdout", "trustDomain": "cluster.local"}
     data = {"mesh": yaml.safe_dump(configuration), "meshNetworks": yaml.safe_dump(networks)}
     api.put("ConfigMap", "istio", system, data=data)
+    files = _ca_files()
+    api.put("Secret", "cacerts", system, data={name: encoded(content.decode()) for name, content in files.items()})
     put_istiod(api, system)
     put_remote_secret(api, system, "remote", authority="CA of the remote\n")
     for name in ("expose-istiod", "cross-network-gateway", "strict-mtls"):
         for document in manifests.load(MANIFESTS / "istio" / f"{name}.yaml"):
             api.put(document["kind"], document["metadata"]["name"], system, spec=document["spec"])
+
+
+@cache
+def _ca_files() -> Mapping[str, bytes]:
+    """The primary's CA, made once: its intermediate may have no other below it, as the lab's."""
+    return Trust.make().files["primary"]
 
 
 def put_istiod(api: SmallApi, system: str, revision: str = "default", *, cluster_id: str = "primary") -> None:

@@ -26,6 +26,7 @@ SNI = f"outbound_.5000_._.{HOST}"
 GATEWAYS = {"primary": "10.89.0.3:15443", "remote": "10.89.0.2:15443"}
 PODS = {"primary": "10.10.0.4", "remote": "10.20.0.3"}
 VERSIONS = {"primary": "v1", "remote": "v2"}
+READS = ["get", "list", "watch"]
 NAMES = ("primary", "remote")
 PAGES = ("clusters", "config", "warming", "routes", "listeners", "listening", "identity", "log")
 
@@ -135,8 +136,14 @@ def _cluster(name: str) -> Cluster:
                 "ClusterRole",
                 "istio-reader-clusterrole-istio-system",
                 rules=[
-                    {"resources": ["configmaps"], "verbs": ["get", "create", "update"]},
-                    {"resources": ["mutatingwebhookconfigurations"], "verbs": ["get", "patch"]},
+                    {"apiGroups": [""], "resources": ["configmaps"], "verbs": [*READS, "create", "update"]},
+                    {
+                        "apiGroups": ["admissionregistration.k8s.io"],
+                        "resources": ["mutatingwebhookconfigurations"],
+                        "verbs": [*READS, "patch"],
+                    },
+                    {"apiGroups": [""], "resources": ["pods", "services", "nodes", "namespaces"], "verbs": READS},
+                    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READS},
                 ],
             ),
         ),

@@ -82,6 +82,7 @@ class SmallApi(ThreadingHTTPServer):
         self.admit: Callable[[dict[str, Any]], None] = lambda _: None
         self.denies: Callable[[dict[str, str]], bool] = lambda _: False
         self.reviewed: list[dict[str, str]] = []
+        self.reviewers: set[str] = set()
         self.versioned = False
         self.now: float | None = None
         self.mutex = threading.Lock()
@@ -171,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/selfsubjectaccessreviews"):
             attributes: dict[str, str] = next(iter(content["spec"].values()))
             self.server.reviewed.append(attributes)
+            self.server.reviewers.add(self.headers.get("Authorization", ""))
             return 201, {**content, "status": {"allowed": not self.server.denies(attributes)}}
         if self.command == "POST":
             return self._create(path, content)
@@ -189,6 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, self.server.objects.pop(path)
 
     def _create(self, path: str, content: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path.endswith("/token"):
+            return 201, {**content, "status": {"token": "a-token-on-request"}}
         if path.endswith("/subjectaccessreviews"):
             return 201, {**content, "status": {"allowed": self.server.allows(content["spec"])}}
         path = f"{path}/{content['metadata']['name']}"

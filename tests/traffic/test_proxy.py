@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.istio.info import Address
 from splithorizon.kube.client import Kube
 from splithorizon.traffic.debug_api import parse
 from splithorizon.traffic.proxy import Endpoint, Identity, Proxy, share_of
+from tests.checks.test_security import CHAIN
 from tests.support.small_api import SmallApi
 
 DATA = Path(__file__).parents[1] / "data" / "discovery"
@@ -119,6 +122,16 @@ def test_certificates_are_listed_once_with_identity_and_validity(api: SmallApi, 
         "spiffe://cluster.local/ns/sample/sa/sleep, valid from 2026-11-23T06:55Z to 2026-11-24T06:57Z"
     )
     assert api.asked[0][2]["command"] == ["pilot-agent", "request", "GET", "certs"]
+
+
+def test_the_chain_that_is_served_is_the_workloads_and_no_gateway_credentials(api: SmallApi, proxy: Proxy) -> None:
+    pem = base64.b64encode("".join(one.public_bytes(Encoding.PEM).decode() for one in CHAIN).encode()).decode()
+    other, own = ({"tls_certificate": {"certificate_chain": {"inline_bytes": one}}} for one in ("", pem))
+    configs = [{"name": "kubernetes://ingress", "secret": other}, {"name": "default", "secret": own}]
+    answer(api, json.dumps({"configs": configs}))
+    assert proxy.chain == CHAIN
+    answer(api, "{}")
+    assert proxy.chain == ()
 
 
 def test_a_proxy_without_a_certificate_yet_has_none(api: SmallApi, proxy: Proxy) -> None:

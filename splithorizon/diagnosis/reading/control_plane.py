@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.diagnosis.reading import served
 from splithorizon.diagnosis.reading.budget import Budget, Spent
 from splithorizon.diagnosis.reading.model import Istiod, Object
 from splithorizon.kube import pod_http
@@ -56,7 +57,8 @@ def read(kube: Kube, namespace: str, pod: str, hosts: tuple[str, ...], budget: B
         proxies=_objects(page("/debug/syncz")),
         mesh=page("/debug/mesh"),
     )
-    return replace(found, shards=_shards(page("/debug/endpointShardz"), hosts))
+    chain = attempt(f"certificate of istiod {pod}", lambda: served.of_istiod(kube, namespace, pod, budget))
+    return replace(found, shards=_shards(page("/debug/endpointShardz"), hosts), certificate=chain or "")
 
 
 def asked(kube: Kube, pod: Pod, path: str, budget: Budget) -> Any:

@@ -115,6 +115,8 @@ class Istiod:
     mesh: Object | None = None
     shards: Object | None = None
     """The endpoints that it knows of the diagnosed Services, by host name, then by cluster id."""
+    certificate: str = ""
+    """The chain that it serves at its port for proxies, its own certificate first, in PEM."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class RemoteSecret:
     """HTTP status by which that API server answers its token; 0 where it was not asked."""
     refused: str = ""
     """The first resource whose list it refuses, where it does not refuse them all; empty where it refuses none."""
+    ends: str = ""
+    """When its credential ends, in ISO 8601; empty where it does not, or where that cannot be read."""
 
 
 @dataclass(frozen=True)

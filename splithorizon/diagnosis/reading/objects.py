@@ -14,6 +14,7 @@ import yaml
 from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading.budget import Budget, Spent
 from splithorizon.diagnosis.reading.model import Object, RemoteSecret
+from splithorizon.istio import remote_credential
 from splithorizon.istio.names import ROOT_CONFIG_MAP, config_map_of
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import Refused
@@ -138,11 +139,13 @@ def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], bud
             )
             reached = next((one for one in others if one.name == leads_to), None)
             answer, refused = _answered(reached, token, budget) if reached and token else (0, "")
+            ends, _ = remote_credential.end_of_token(token)
             secrets.append(
                 RemoteSecret(
-                    metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, answer, refused
+                    metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, answer, refused,
+                    ends=ends.isoformat() if ends else "",
                 )
-            )
+            )  # fmt: skip
     return secrets
 
 

@@ -23,6 +23,7 @@ _LOG_BYTES = 4 * 1024 * 1024
 _HEALTHY = {"eds_health_status": "HEALTHY"}
 # A sentence of Envoy's holds addresses and ids; so much of it tells one kind from another.
 _FAILURE = 90
+_OWN_SECRETS = ("default", "ROOTCA")
 _SECRETS = "/config_dump?resource=dynamic_active_secrets"
 _METADATA = ("NETWORK", "CLUSTER_ID", "LABELS", "ISTIO_VERSION", "REQUESTED_NETWORK_VIEW", "UNPRIVILEGED_POD")
 
@@ -67,7 +68,8 @@ def read(
     listened = page("listeners", _dump("dynamic_listeners", f".*{listeners}"))
     open_ports = page("listening", "/listeners?format=json") if kind == GATEWAY else {}
     identity = page("identity", "/server_info")
-    secrets = _configs(page("secrets", _SECRETS)) if kind != GATEWAY else []
+    # A gateway may hold credentials of others too.
+    secrets = [one for one in _configs(page("secrets", _SECRETS)) if one.get("name") in _OWN_SECRETS]
     log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, since, budget))
     if log is not None:
         got.append("log")

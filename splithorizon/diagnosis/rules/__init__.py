@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themselves
+    certificates,
     control_plane,
     filters,
     gateways,

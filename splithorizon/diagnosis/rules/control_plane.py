@@ -115,7 +115,7 @@ def _wrong(
         yield _finding(
             causes.REMOTE_SECRET_REFUSED,
             (_fact(plane, secret, what), *_rights(cluster, secret.refused)),
-            witness=unsynced or state.lacking(case.reading, cluster),
+            witness=unsynced or state.lacking(case.reading, cluster) or case.suspected(causes.REMOTE_SECRET_REFUSED),
             fix=f"let Istio's reader account in {cluster.name} get, list and watch {secret.refused} again",
         )
     elif secret.answer in _REFUSED:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
+from splithorizon.base import clock
 from splithorizon.diagnosis import causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
@@ -18,8 +20,11 @@ from splithorizon.diagnosis.reading.model import (
 from splithorizon.diagnosis.rules.control_plane import other_bundle
 from splithorizon.diagnosis.rules.follows import INJECTION
 from splithorizon.diagnosis.rules.gateways import is_agents, target_of
+from splithorizon.istio import remote_credential
 from splithorizon.istio.names import REVISION_LABEL
+from splithorizon.istio.remote_credential import Right
 
+_MUST_LAST = timedelta(days=1)
 _PORTS = {15012: "proxies", 15017: "webhooks"}
 _INJECTION = INJECTION | {
     causes.WEBHOOK_LEADS_NOWHERE.id, causes.WEBHOOK_NOT_TRUSTED.id, causes.ISTIOD_UNREACHABLE.id,
@@ -200,3 +205,68 @@ def _routed_elsewhere(plane: Cluster, number: int) -> Iterator[Fact]:
                 elif service and port not in [known.get("port") for known in scope.ports(service)]:
                     value = f"{shown(port)}; Service {name} has no such port"
                     yield Fact(of(plane, one, "VirtualService"), f"{field}.port.number", value)
+
+
+@rule
+def token_ends(case: Case) -> Iterator[Finding]:
+    """The token in a remote secret ends within a day."""
+    now = clock.now()
+    for plane in case.reading.config_clusters:
+        for secret in plane.secrets:
+            ends = datetime.fromisoformat(secret.ends) if secret.ends else None
+            # One that has ended is refused, which another rule reads from the answer.
+            if ends is None or not now < ends < now + _MUST_LAST:
+                continue
+            yield Finding(
+                causes.REMOTE_TOKEN_ENDS,
+                Layer.LATENT,
+                (
+                    Fact(
+                        f"Secret {plane.name}/{secret.namespace}/{secret.name}",
+                        f"data.{secret.cluster_id}",
+                        f"its token ends at {ends:%FT%TZ}",
+                    ),
+                ),
+                f"istioctl <{secret.leads_to or secret.cluster_id}> create-remote-secret --name {secret.cluster_id} "
+                f"| kubectl <{plane.name}> apply -f -",
+                case.suspected(causes.REMOTE_TOKEN_ENDS),
+                frozenset({causes.REMOTE_TOKEN_ENDS.id}),
+            )
+
+
+@rule
+def reader_lacks(case: Case) -> Iterator[Finding]:
+    """The role of Istio's reader account in a watched cluster lacks a right that istiod cannot do without."""
+    asked = case.suspected(causes.REMOTE_SECRET_REFUSED)
+    for cluster in case.reading.clusters:
+        role = cluster.get(
+            "ClusterRole", remote_credential.reader_role_of(case.reading.revision, cluster.system_namespace)
+        )
+        if cluster.runs_istiod or role is None or not asked:
+            continue
+        has = remote_credential.rights_of(role)
+        lacking: dict[tuple[str, str], list[str]] = {}
+        for right in sorted(remote_credential.needed()):
+            if not any(_gives(known, right) for known in has):
+                lacking.setdefault((right.group, right.resource), []).append(right.verb)
+        if lacking:
+            yield Finding(
+                causes.REMOTE_SECRET_REFUSED,
+                Layer.LATENT,
+                tuple(
+                    Fact(of(cluster, role), "rules", _without(group, resource, verbs))
+                    for (group, resource), verbs in lacking.items()
+                ),
+                f"install Istio's part of {cluster.name} again, or give {name_of(role)} these rules",
+                asked,
+                frozenset({causes.REMOTE_SECRET_REFUSED.id}),
+            )
+
+
+def _without(group: str, resource: str, verbs: list[str]) -> str:
+    return f"{resource}: without {shown(verbs)}" + (f" ({group})" if group else "")
+
+
+def _gives(known: Right, wanted: Right) -> bool:
+    pairs = ((known.group, wanted.group), (known.resource, wanted.resource), (known.verb, wanted.verb))
+    return all(one in ("*", other) for one, other in pairs)

@@ -398,3 +398,27 @@ def _within(address: str, cidr: str) -> bool:
         return ip_address(address) in ip_network(cidr, strict=False)
     except ValueError:
         return True
+
+
+@rule
+def joined(case: Case) -> Iterator[Finding]:
+    """A pod answers a client of another network at its own address: a check dialled it, for no object shows a route."""
+    facts, seen = [], ""
+    for symptom in case.symptoms:
+        # By itself: the check saw the pod's own answer, and leaves nothing else open.
+        if symptom.cause_ids != (causes.NETWORKS_JOINED.id,):
+            continue
+        near = symptom.route.partition("→")[0]
+        for cluster in case.reading.clusters:
+            for pod in cluster.all("Pod", case.reading.namespace):
+                ip = str((pod.get("status") or {}).get("podIP", ""))
+                if name_of(pod) in symptom.failure and ip and ip in symptom.failure:
+                    value = f"{ip} answers the client of {near}, past every gateway"
+                    facts.append(Fact(of(cluster, pod, "Pod"), "status.podIP", value))
+                    seen = seen or f"{symptom.behaviour} ({symptom.route}) failed"
+    if facts:
+        yield Finding(
+            causes.NETWORKS_JOINED, Layer.NETWORK, tuple(dict.fromkeys(facts)),
+            "take away the routes between the two pod ranges, or make both clusters one network",
+            seen, frozenset({causes.NETWORKS_JOINED.id}),
+        )  # fmt: skip

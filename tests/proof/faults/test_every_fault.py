@@ -33,6 +33,14 @@ MESH_CONFIG = "primary ConfigMap istio-system/istio: data.mesh"
 REMOTE_NETWORK = "primary ConfigMap istio-system/istio: data.meshNetworks.networks.remote-network"
 REMOTE_SECRET = "primary Secret istio-system/istio-remote-secret-remote"
 GATEWAY = "remote Service istio-system/istio-eastwestgateway"
+WITHOUT_SLICES = [
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "get", "list", "watch", "update"]},
+    {
+        "apiGroups": ["admissionregistration.k8s.io"],
+        "resources": ["mutatingwebhookconfigurations"],
+        "verbs": ["get", "list", "watch", "update", "patch"],
+    },
+]
 PRIMARY_GATEWAY = "primary Service istio-system/istio-eastwestgateway"
 REMOTE_READER = "remote ClusterRole istio-reader-clusterrole-istio-system"
 REMOTE_WEBHOOK = "remote MutatingWebhookConfiguration istio-sidecar-injector: webhooks"
@@ -159,6 +167,10 @@ EFFECTS: dict[str, dict[str, Any]] = {
     },
     "istiod-port-leads-elsewhere": {f"{PRIMARY_GATEWAY}: spec.ports.1.targetPort": 15021},
     "webhook-port-leads-elsewhere": {f"{PRIMARY_GATEWAY}: spec.ports.2.targetPort": 15021},
+    "remote-token-of-ten-minutes": {f"{REMOTE_SECRET}: data.remote.users.0.user.token": "a-token-on-request"},
+    "reader-lacks-endpoint-slices": {f"{REMOTE_READER}: rules": WITHOUT_SLICES},
+    "istiod-certificate-ends-soon": {"primary Secret istio-system/istiod-tls": Made({"type": "kubernetes.io/tls"})},
+    "istiod-intermediate-expired": {"primary Secret istio-system/istiod-tls": Made({"type": "kubernetes.io/tls"})},
     "root-certificate-missing": {f"{REMOTE_READER}: rules.0.verbs": READ_ONLY, REMOTE_ROOT: GONE},
     "networks-joined": JOINED,
     "bodies-limited": {"primary EnvoyFilter sample/bodies-limited": filter_of("HTTP_FILTER", app="helloworld")},
