@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from splithorizon.base import parallel
+from splithorizon.base.errors import TimedOut
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
@@ -27,12 +28,19 @@ from splithorizon.run.progress import Progress
 from splithorizon.traffic import workloads
 from splithorizon.undo import mesh_lease, ownership
 from splithorizon.undo.mesh_lease import MeshLease, Place
+from splithorizon.undo.not_restored import NotRestored
 from splithorizon.undo.ownership import Scope, ScopeCluster
 
 _ACCESS_LOG = MANIFESTS / "foreign" / "access-log.yaml"
 
 
-def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progress, *, run_id: str) -> MeshInfo:
+Leftover = Callable[[NotRestored], None]
+"""Takes what a run could not remove of its own."""
+
+
+def prepare(
+    options: Options, journal: Journal, undo: ExitStack, progress: Progress, *, run_id: str, leftover: Leftover
+) -> MeshInfo:
     """Find out how the mesh is made, and put our workloads into it, in namespaces that go with the run.
 
     The user's kubeconfigs are read once, and their two contexts copied into the run's folder. A run that may disrupt
@@ -88,7 +96,7 @@ def prepare(options: Options, journal: Journal, undo: ExitStack, progress: Progr
         for name, kube in kubes.items():
             progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", cluster=name)
     else:
-        undo.callback(_leave, kubes, namespace, progress)
+        undo.callback(_leave, kubes, namespace, progress, leftover)
         for name, kube in kubes.items():
             journal.will_create(
                 "namespace", namespace, kubeconfig=str(kube.kubeconfig), cluster=name, context=contexts[name],
@@ -240,6 +248,24 @@ def _apply_rules(kube: Kube, namespace: str, rules: Sequence[Object]) -> dict[st
     return {}
 
 
-def _leave(kubes: dict[str, Kube], namespace: str, progress: Progress) -> None:
+def _leave(kubes: dict[str, Kube], namespace: str, progress: Progress, leftover: Leftover) -> None:
     with progress.step("our namespaces deleted"):
-        parallel.for_each(kubes, lambda name: remove_namespace(kubes[name], namespace))
+        parallel.for_each(kubes, lambda name: _leave_one(kubes[name], namespace, leftover))
+
+
+def _leave_one(kube: Kube, namespace: str, leftover: Leftover) -> None:
+    """Remove our namespace; one whose deletion does not end says nothing about the mesh, and is reported apart."""
+    try:
+        remove_namespace(kube, namespace)
+    except TimedOut as stays:
+        found = kube.get("Namespace", namespace)
+        if found is None:
+            return
+        if "deletionTimestamp" not in found["metadata"]:
+            raise
+        command = f"{kube.kubectl} get namespace {namespace} -o yaml"
+        leftover(
+            NotRestored(
+                f"Namespace {namespace} in the {kube.cluster}", f"its deletion does not end: {stays.seen}", command
+            )
+        )

@@ -88,7 +88,10 @@ class Session:
             self.progress.say(f"a dead run: {line}")
         journal = self._open_journal()
         try:
-            self.info = prepare(self.options, journal, self._undo, self.progress, run_id=self.run_id)
+            self.info = prepare(
+                self.options, journal, self._undo, self.progress, run_id=self.run_id,
+                leftover=self.outcome.could_not_restore,
+            )  # fmt: skip
             for cluster in self.info.control_planes:
                 kube = Kube(cluster.kubeconfig, cluster.name, kubectl=cluster.kubectl)
                 self.secrets += known_secrets.of_remote_secrets(kube, cluster.system_namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.undo import mesh_lease
+from splithorizon.undo.not_restored import NotRestored
 from splithorizon.undo.ownership import Scope
 from tests.support import user_rights
 from tests.support.existing_mesh import SYSTEM, TwoClusters, two_clusters
@@ -49,6 +51,7 @@ class Visit:
         self.journal = Journal.open("20261127-031200-AB12", folder)
         self.undo = ExitStack()
         self.lines: list[str] = []
+        self.leftovers: list[NotRestored] = []
         self.written_before: dict[str, int] = {}
 
         def say(line: str) -> None:
@@ -56,7 +59,14 @@ class Visit:
             self.written_before[line] = sum(method != "GET" for api in mesh.apis.values() for method, *_ in api.asked)
 
         with timeouts.shortened(0.001), pytest.raises(EnvironmentBroke) as broken:
-            prepare(options(mesh, **more), self.journal, self.undo, Progress(say), run_id="20261127-031200-AB12")
+            prepare(
+                options(mesh, **more),
+                self.journal,
+                self.undo,
+                Progress(say),
+                run_id="20261127-031200-AB12",
+                leftover=self.leftovers.append,
+            )
         self.broken = str(broken.value)
 
 
@@ -84,7 +94,7 @@ def test_a_run_without_a_needed_right_creates_nothing(mesh: TwoClusters, tmp_pat
     mesh.remote.denies = user_rights.without("namespaces", verbs=("create",))
     journal = Journal.open("refused", tmp_path)
     with ExitStack() as undo, pytest.raises(UsageProblem, match=r"west: create namespaces in all namespaces"):
-        prepare(options(mesh), journal, undo, Progress(print), run_id="refused")
+        prepare(options(mesh), journal, undo, Progress(print), run_id="refused", leftover=print)
     assert [path for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"] == []
 
 
@@ -141,7 +151,14 @@ def test_a_run_that_disrupts_nothing_takes_no_lease_and_is_refused_while_one_is_
     for disrupts in (False, True):
         journal = Journal.open(f"refused-{disrupts}", tmp_path)
         with ExitStack() as undo, pytest.raises(UsageProblem, match=r"run other on .*Nothing was created\.$"):
-            prepare(options(mesh, allow_disruption=disrupts), journal, undo, Progress(print), run_id="refused")
+            prepare(
+                options(mesh, allow_disruption=disrupts),
+                journal,
+                undo,
+                Progress(print),
+                run_id="refused",
+                leftover=print,
+            )
     assert [len(api.requests("POST")) + len(api.requests("PATCH")) for api in mesh.apis.values()] == before
     other.lease.release()
     Visit(mesh, tmp_path)
@@ -194,7 +211,7 @@ def test_a_mesh_that_leaves_nothing_to_judge_is_refused_before_anything_is_writt
     configure(mesh, serviceSettings=[{"settings": {"clusterLocal": True}, "hosts": ["*"]}])
     journal = Journal.open("refused", tmp_path)
     with ExitStack() as undo, pytest.raises(UsageProblem, match=r"clusterLocal for \*.*Nothing was created\.$"):
-        prepare(options(mesh), journal, undo, Progress(print), run_id="refused")
+        prepare(options(mesh), journal, undo, Progress(print), run_id="refused", leftover=print)
     written = [method for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"]
     assert [method for method in written if method != "POST"] == [], "rights are asked for by POST"
 
@@ -210,3 +227,29 @@ def test_a_namespace_has_the_tag_that_the_user_names_and_the_labels_that_are_ask
     (ours,) = [one for one in mesh.remote.kept("Namespace") if "splithorizon" in one["metadata"]["name"]]
     assert ours["metadata"]["labels"]["istio.io/rev"] == "prod"
     assert ours["metadata"]["labels"]["team"] == "mesh"
+
+
+def test_a_namespace_whose_deletion_does_not_end_is_left_and_reported_and_breaks_nothing(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    found = Visit(mesh, tmp_path)
+    name = "splithorizon-20261127-031200-ab12"
+    stays = {"type": "NamespaceDeletionDiscoveryFailure", "status": "True", "message": "metrics API is down"}
+    kept: dict[str, Any] = {"metadata": {"name": name, "deletionTimestamp": "2026-11-27T00:00:00Z"}}
+    kept["status"] = {"phase": "Terminating", "conditions": [stays]}
+    mesh.remote.answers[f"/api/v1/namespaces/{name}"] = (200, json.dumps(kept).encode())
+    with timeouts.shortened(0.001):
+        found.undo.close()
+    (left,) = found.leftovers
+    assert left.object == f"Namespace {name} in the remote"
+    assert "metrics API is down" in left.reason
+    assert not [one for one in mesh.primary.kept("Namespace") if one["metadata"]["name"] == name]
+
+
+def test_a_namespace_that_is_not_deleted_at_all_breaks_the_run(mesh: TwoClusters, tmp_path: Path) -> None:
+    found = Visit(mesh, tmp_path)
+    name = "splithorizon-20261127-031200-ab12"
+    mesh.remote.answers[f"/api/v1/namespaces/{name}"] = (200, json.dumps({"metadata": {"name": name}}).encode())
+    with timeouts.shortened(0.001), pytest.raises(EnvironmentBroke, match="is gone from the remote"):
+        found.undo.close()
+    assert found.leftovers == []
