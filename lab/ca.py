@@ -1,9 +1,9 @@
-"""One root for both clusters, and for each an intermediate CA below it, in Istio's ``cacerts``."""
+"""One root for all clusters, and for each an intermediate CA below it, in Istio's ``cacerts``."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,8 @@ class Trust:
     files: Mapping[str, Mapping[str, bytes]] = field(repr=False)
 
     @classmethod
-    def make(cls) -> Trust:
-        """Make a root and two intermediates for one run; the root's key is forgotten at once.
+    def make(cls, names: Collection[str] = PRIMARY_REMOTE.names) -> Trust:
+        """Make a root and an intermediate for each cluster of one run; the root's key is forgotten at once.
 
         Keys are P-256: istiod signs with them as with RSA, and one costs 0.3 ms to make instead of
         the 40 ms of RSA 2048.
@@ -40,18 +40,18 @@ class Trust:
         key = certificates.new_key()
         name = certificates.name("Root CA")
         root = certificates.authority(name, key, issuer=name, issuer_key=key)
-        return cls({name: _intermediate(name, root, key) for name in PRIMARY_REMOTE.names})
+        return cls({name: _intermediate(name, root, key) for name in names})
 
     @classmethod
-    def read(cls, folder: Path) -> Trust:
-        """Read ``--ca-dir``: the four files for both clusters, or a folder with them for each cluster.
+    def read(cls, folder: Path, names: Collection[str] = PRIMARY_REMOTE.names) -> Trust:
+        """Read ``--ca-dir``: the four files for all clusters, or a folder with them for each cluster.
 
         Raises UsageProblem where they cannot be read, do not belong together or differ in their
         root.
         """
-        folders = {name: folder / name if (folder / name).is_dir() else folder for name in PRIMARY_REMOTE.names}
+        folders = {name: folder / name if (folder / name).is_dir() else folder for name in names}
         trust = cls({name: _read(path) for name, path in folders.items()})
-        roots = {name: fingerprint(trust.files[name]["root-cert.pem"]) for name in PRIMARY_REMOTE.names}
+        roots = {name: fingerprint(trust.files[name]["root-cert.pem"]) for name in names}
         if len(set(roots.values())) > 1:
             seen = ", ".join(f"{name} {found}" for name, found in roots.items())
             raise UsageProblem(

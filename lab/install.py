@@ -1,31 +1,31 @@
-"""Installs a primary and a remote Istio on two networks, as a person would: with istioctl and kubectl."""
+"""Installs Istio in every cluster of a topology, as a person would: with istioctl and kubectl."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import yaml
 
-from lab import gateway_address
+from lab import gateway_address, operators
 from lab.ca import Trust
 from lab.images import ImageSet
 from lab.kind import MeshCluster
-from lab.topology import PRIMARY, REMOTE
+from lab.topology import Topology
 from splithorizon.base import private_file, process
 from splithorizon.base.errors import CommandFailed
-from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import names, remote_secret
 from splithorizon.istio.info import Address, NetworkMode
 from splithorizon.istio.names import ROOT_CONFIG_MAP
+from splithorizon.istio.topology import Watch
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Kube
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.run.progress import Progress
 
-_ISTIO = MANIFESTS / "istio"
 _ISTIOD_PORT = 15012
 
 
@@ -34,6 +34,7 @@ class Installation:
 
     def __init__(
         self,
+        topology: Topology,
         clusters: Mapping[str, MeshCluster],
         kubes: Mapping[str, Kube],
         images: ImageSet,
@@ -47,6 +48,7 @@ class Installation:
         secrets: list[bytes],
     ) -> None:
         """Describe the installation; nothing is applied yet."""
+        self._topology = topology
         self._clusters = clusters
         self._kubes = kubes
         self._images = images
@@ -61,50 +63,54 @@ class Installation:
     def prepare(self, name: str) -> None:
         """Make the system namespace with its network, and the cluster's own CA below the common root."""
         with self._progress.step("system namespace and CA", cluster=name):
-            self._kubes[name].apply(self._for_mode(_ISTIO / f"{name}-namespace.yaml", "namespace"))
+            self._kubes[name].apply(operators.namespace(self._topology[name], self._mode))
             self._kubes[name].apply(self._trust.cacerts(name))
 
-    def control_plane(self) -> None:
-        """Install istiod into the primary."""
+    def control_plane(self, name: str) -> None:
+        """Install istiod into a cluster."""
         overlays = ["upstream-envoy"] if self._images.upstream_envoy else []
         overlays += ["json-access-log"] if self._encoding == "json" else []
-        files = [
-            _ISTIO / "primary.yaml",
-            *(_ISTIO / "overlays" / f"{name}.yaml" for name in overlays),
-        ]
-        with self._progress.step("istioctl installs istiod", cluster=PRIMARY):
-            self._istioctl(PRIMARY, files)
+        operator = operators.control_plane(self._topology[name], manages_others=self._topology.manages_others(name))
+        with self._progress.step("istioctl installs istiod", cluster=name):
+            files = [self._written(name, "istiod", operator)]
+            self._istioctl(name, [*files, *(operators.FOLDER / "overlays" / f"{one}.yaml" for one in overlays)])
 
-    def await_control_plane(self) -> None:
-        """Wait until istiod is ready; istioctl would say so seconds later."""
-        with self._progress.step("istiod ready", cluster=PRIMARY):
-            self._await_rollout(PRIMARY, "istiod")
-            eventually("istiod answers at its Service", self._dial_istiod, within=timeouts().object_appears, every=0.2)
+    def await_control_plane(self, name: str) -> None:
+        """Wait until a cluster's istiod is ready; istioctl would say so seconds later."""
+        with self._progress.step("istiod ready", cluster=name):
+            self._await_rollout(name, "istiod")
+            dial = partial(self._dial_istiod, name)
+            eventually("istiod answers at its Service", dial, within=timeouts().object_appears, every=0.2)
 
-    def expose(self) -> None:
-        """Let the remote reach istiod, and both networks each other's services, under strict mTLS."""
-        with self._progress.step("istiod and services exposed, mTLS strict", cluster=PRIMARY):
-            for file in ("expose-istiod", "cross-network-gateway", "strict-mtls"):
-                self._kubes[PRIMARY].apply(manifests.load(_ISTIO / f"{file}.yaml"))
+    def expose(self, name: str) -> None:
+        """Let other networks reach services, under strict mTLS, by the rules that a cluster's istiod reads.
 
-    def _dial_istiod(self) -> None:
+        Clusters that it manages reach it by its gateway too.
+        """
+        files = ["cross-network-gateway", "strict-mtls"]
+        what = "services exposed, mTLS strict"
+        if self._topology.manages_others(name):
+            files, what = ["expose-istiod", *files], f"istiod and {what}"
+        with self._progress.step(what, cluster=name):
+            for file in files:
+                self._kubes[name].apply(manifests.load(operators.FOLDER / f"{file}.yaml"))
+
+    def _dial_istiod(self, name: str) -> None:
         """Raise NotYet while kube-proxy does not lead to it: a proxy that is refused asks again only seconds later."""
-        service = self._kubes[PRIMARY].get("Service", "istiod", names.SYSTEM_NAMESPACE)
+        service = self._kubes[name].get("Service", "istiod", names.SYSTEM_NAMESPACE)
         if service is None:
             raise NotYet(f"there is no Service {names.SYSTEM_NAMESPACE}/istiod")
         dial = f"exec 3<>/dev/tcp/{service['spec']['clusterIP']}/{_ISTIOD_PORT}"
         try:
-            self._clusters[PRIMARY].in_node("timeout", "2", "bash", "-c", dial)
+            self._clusters[name].in_node("timeout", "2", "bash", "-c", dial)
         except CommandFailed as refused:
             raise NotYet(refused.seen) from None
 
     def gateway(self, name: str) -> None:
         """Install a network's east-west gateway."""
         with self._progress.step("istioctl installs the gateway", cluster=name):
-            operator = self._for_mode(_ISTIO / f"{name}-eastwest-gateway.yaml", "eastwest-gateway")
-            file = self._folder / f"{name}-eastwest-gateway.yaml"
-            private_file.write(file, yaml.safe_dump(operator))
-            self._istioctl(name, [file])
+            operator = operators.gateway(self._topology[name], self._mode)
+            self._istioctl(name, [self._written(name, "eastwest-gateway", operator)])
 
     def await_gateway(self, name: str) -> Address:
         """Wait until a network's gateway is ready, and return the address it is reached at."""
@@ -113,36 +119,33 @@ class Installation:
             self._await_rollout(name, names.EASTWEST_GATEWAY)
             return address
 
-    def tell_networks(self, gateways: Mapping[str, Address]) -> None:
-        """Write both gateways' addresses into istiod's ConfigMap, where that is how it learns of networks."""
+    def tell_networks(self, name: str, gateways: Mapping[str, Address]) -> None:
+        """Write all gateways' addresses into the ConfigMap of a cluster's istiod, where it learns of networks so."""
         if self._mode is not NetworkMode.MESH_NETWORKS:
             return
-        with self._progress.step("networks set in istiod's ConfigMap", cluster=PRIMARY):
-            (document,) = manifests.load(_ISTIO / "mesh-networks.yaml")
-            networks = yaml.safe_load(document["data"]["meshNetworks"])
-            for name, address in gateways.items():
-                (told,) = networks["networks"][self._clusters[name].plan.network]["gateways"]
-                told |= {"address": address.host, "port": address.port}
-            metadata, data = document["metadata"], {"meshNetworks": yaml.safe_dump(networks)}
-            self._kubes[PRIMARY].patch("ConfigMap", metadata["name"], metadata["namespace"], {"data": data})
+        with self._progress.step("networks set in istiod's ConfigMap", cluster=name):
+            document = operators.mesh_networks(self._topology, gateways)
+            metadata, data = document["metadata"], document["data"]
+            self._kubes[name].patch("ConfigMap", metadata["name"], metadata["namespace"], {"data": data})
 
-    def remote(self, primary_address: str) -> None:
-        """Install the remote's part: its injection webhook, and the address of the primary's istiod."""
-        with self._progress.step("istioctl installs webhook and istiod's address", cluster=REMOTE):
-            values = {"values.global.remotePilotAddress": primary_address}
-            self._istioctl(REMOTE, [_ISTIO / "remote.yaml"], values)
+    def managed(self, name: str, istiod_address: str) -> None:
+        """Install the part of a cluster without istiod: its injection webhook, and the address of its istiod."""
+        with self._progress.step("istioctl installs webhook and istiod's address", cluster=name):
+            values = {"values.global.remotePilotAddress": istiod_address}
+            self._istioctl(name, [self._written(name, "istio", operators.managed(self._topology[name]))], values)
 
-    def remote_secret(self) -> None:
-        """Let the primary's istiod watch the remote's API server, as soon as the remote has Istio's reader account."""
-        remote = self._clusters[REMOTE]
-        with self._progress.step("remote secret", cluster=PRIMARY):
+    def remote_secret(self, watch: Watch) -> None:
+        """Let an istiod watch the API server of another cluster, as soon as that has Istio's reader account."""
+        watched = self._clusters[watch.watched]
+        what = "remote secret" if len(self._topology.watches) == 1 else f"remote secret for {watch.watched}"
+        with self._progress.step(what, cluster=watch.watching):
             secret = remote_secret.build(
-                self._kubes[REMOTE],
-                cluster_id=remote.plan.cluster_id,
-                server=f"https://{remote.address}:6443",
+                self._kubes[watch.watched],
+                cluster_id=watched.plan.cluster_id,
+                server=f"https://{watched.address}:6443",
             )
             self._secrets.append(remote_secret.token_of(secret))
-            self._kubes[PRIMARY].apply(secret)
+            self._kubes[watch.watching].apply(secret)
 
     def await_injection(self, name: str) -> None:
         """Wait until istiod has put its CA into the webhooks; before that a new pod would get no sidecar."""
@@ -153,7 +156,9 @@ class Installation:
             if not bundles or not all(bundles):
                 raise NotYet(f"{sum(map(bool, bundles))} of {len(bundles)} webhooks carry istiod's CA bundle")
 
-        with self._progress.step("injection enabled by the primary's istiod", cluster=name):
+        with self._progress.step(
+            f"injection enabled by the {self._topology[name].control_plane}'s istiod", cluster=name
+        ):
             claim = f"the {name}'s injection webhooks carry istiod's CA bundle"
             eventually(claim, enabled, within=timeouts().webhook_ready)
 
@@ -173,12 +178,10 @@ class Installation:
             claim = f"istiod's root is in the {name}'s namespaces"
             eventually(claim, told, within=timeouts().object_appears, every=0.2)
 
-    def _for_mode(self, file: Path, overlay: str) -> manifests.Object:
-        (document,) = manifests.load(file)
-        if self._mode is NetworkMode.MESH_NETWORKS:
-            (patch,) = manifests.load(_ISTIO / "overlays" / "mesh-networks" / f"{overlay}.yaml")
-            document = manifests.overlay(document, patch)
-        return document
+    def _written(self, name: str, part: str, operator: manifests.Object) -> Path:
+        file = self._folder / f"{name}-{part}.yaml"
+        private_file.write(file, yaml.safe_dump(operator))
+        return file
 
     def _await_rollout(self, name: str, deployment: str) -> None:
         await_rollout(self._kubes[name], deployment, names.SYSTEM_NAMESPACE, within=timeouts().istio_installed)

@@ -134,9 +134,10 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
 
 
 def config(plan: ClusterPlan, *, own_node: bool, engine: Engine) -> dict[str, Any]:
-    """The kind configuration of a cluster: its manifest and the overlays that the machine asks for."""
+    """The kind configuration of a cluster: the manifest of its part, its ranges, and the machine's overlays."""
     folder = MANIFESTS / "kind"
-    (document,) = manifests.load(folder / f"{plan.name}.yaml")
+    (document,) = manifests.load(folder / f"{'primary' if plan.runs_istiod else 'remote'}.yaml")
+    document["networking"] |= {"podSubnet": plan.pod_subnet, "serviceSubnet": plan.service_subnet}
     overlays = ["built-node"] if own_node else []
     overlays += ["without-resource-capability"] if engine.lacks_resource_capability else []
     for name in overlays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from lab.gateway_address import Addressing, address
 from lab.images import ImageSet
 from lab.install import Installation
 from lab.kind import MeshCluster
-from lab.topology import PRIMARY, REMOTE
 from splithorizon.base import parallel, private_file, process
 from splithorizon.base.errors import Cancelled
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode
+from splithorizon.istio.topology import Watch
 from splithorizon.kube.client import Kube
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import snapshot
@@ -33,6 +33,9 @@ from splithorizon.run.progress import Progress
 from splithorizon.traffic import workloads
 
 T = TypeVar("T")
+
+# As many as there are at most: each waits in a thread of its own for what it needs.
+_STEPS_OF_A_CLUSTER = 20
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ class ProvisioningContext:
 
 
 class Provisioning:
-    """Creates two clusters and a mesh in them; every undo is on the stack before its create."""
+    """Creates the clusters and a mesh in them; every undo is on the stack before its create."""
 
     def __init__(self, ground: ProvisioningContext, undo: ExitStack, secrets: list[bytes]) -> None:
         """Plan the run; nothing is created yet. Secrets that come to be are added to ``secrets``."""
         self._ground = ground
         self._undo = undo
-        self._topology = topology.plan(ground.options.cluster_name)
+        self._topology = topology.plan(ground.options.cluster_name, ground.options.topology)
         self._clusters = {
             plan.name: MeshCluster(
                 plan,
@@ -67,6 +70,7 @@ class Provisioning:
         }
         self._kubes = {name: Kube(cluster.kubeconfig_path, name) for name, cluster in self._clusters.items()}
         self._installation = Installation(
+            self._topology,
             self._clusters,
             self._kubes,
             ground.images,
@@ -88,7 +92,7 @@ class Provisioning:
         if reuse:
             for cluster in self._clusters.values():
                 cluster.require()
-        with ThreadPoolExecutor(max_workers=32) as pool:
+        with ThreadPoolExecutor(max_workers=_STEPS_OF_A_CLUSTER * len(self._clusters)) as pool:
             steps = _Steps(pool)
             try:
                 gateways = self._attach() if reuse else self._create(steps)
@@ -116,44 +120,63 @@ class Provisioning:
             journal.will_create("cluster", cluster.plan.kind_name, **facts)
             created[name] = steps.begin(partial(self._create_cluster, cluster))
 
-        primary, remote = PRIMARY, REMOTE
-        installation = self._installation
+        installation, plans = self._installation, self._topology
         recorded = {name: steps.begin(partial(self._snapshot, name), created[name]) for name in self._clusters}
         prepared = {name: steps.begin(partial(installation.prepare, name), recorded[name]) for name in self._clusters}
         namespaced = {name: steps.begin(partial(self._make_namespace, name), recorded[name]) for name in self._clusters}
-        installed = steps.begin(installation.control_plane, prepared[primary])
-        istiod = steps.begin(installation.await_control_plane, prepared[primary])
-        exposed = steps.begin(installation.expose, istiod)
-        # istioctl replaces the injection webhooks last of all: a pod that is asked for meanwhile gets no sidecar.
-        injecting = (istiod, installed, steps.begin(partial(self._await_root, primary), istiod, namespaced[primary]))
-        steps.begin(partial(installation.gateway, primary), *injecting)
-        primary_gateway = steps.begin(partial(installation.await_gateway, primary), *injecting)
-        if self._ground.addressing is Addressing.LOAD_BALANCER:
-            reached_at = steps.begin(lambda: primary_gateway.result().host)
-        else:
-            reached_at = steps.begin(lambda: self._clusters[primary].address, created[primary])
-        steps.begin(lambda: installation.remote(reached_at.result()), prepared[remote])
-        joined = steps.begin(installation.remote_secret, prepared[remote], prepared[primary])
-        injected = steps.begin(partial(installation.await_injection, remote), joined)
-        # The remote's webhook calls istiod through the primary's gateway: a pod that is asked for earlier is
-        # refused, and Kubernetes then waits longer and longer before it asks again.
-        rooted = steps.begin(partial(self._await_root, remote), joined, istiod, namespaced[remote])
-        reachable = (injected, rooted, exposed, primary_gateway)
-        steps.begin(partial(installation.gateway, remote), *reachable)
-        remote_gateway = steps.begin(partial(installation.await_gateway, remote), *reachable)
-        deployed = {
-            primary: steps.begin(partial(self._deploy, primary), *injecting),
-            remote: steps.begin(partial(self._deploy, remote), *reachable),
+        ready: dict[str, tuple[Future[Any], ...]] = {}
+        """What a cluster needs before a pod of it gets a sidecar."""
+        gateways: dict[str, Future[Address]] = {}
+        exposed: dict[str, tuple[Future[Any], ...]] = {}
+        for name in (plan.name for plan in plans.control_planes):
+            installed = steps.begin(partial(installation.control_plane, name), prepared[name])
+            istiod = steps.begin(partial(installation.await_control_plane, name), prepared[name])
+            exposed[name] = (istiod, steps.begin(partial(installation.expose, name), istiod))
+            # istioctl replaces the injection webhooks last of all: a pod that is asked for meanwhile gets no sidecar.
+            rooted = steps.begin(partial(self._await_root, name), istiod, namespaced[name])
+            ready[name] = (istiod, installed, rooted)
+            gateways[name] = self._begin_gateway(steps, name, ready[name])
+        joined = {
+            watch: steps.begin(
+                partial(installation.remote_secret, watch), prepared[watch.watched], prepared[watch.watching]
+            )
+            for watch in plans.watches
         }
-        for name, deployment in deployed.items():
-            steps.begin(partial(self._await_workloads, name), deployment)
-        addresses = {primary: primary_gateway, remote: remote_gateway}
-        steps.begin(
-            lambda: installation.tell_networks({name: found.result() for name, found in addresses.items()}),
-            *addresses.values(),
-        )
+        for plan in plans.managed:
+            name, manager = plan.name, plan.control_plane
+            reached_at = self._begin_address(steps, manager, gateways[manager], created[manager])
+            steps.begin(partial(self._install_managed, name, reached_at), prepared[name])
+            watched = joined[Watch(manager, name)]
+            injected = steps.begin(partial(installation.await_injection, name), watched)
+            # Its webhook calls istiod through the manager's gateway: a pod that is asked for earlier is refused, and
+            # Kubernetes then waits longer and longer before it asks again.
+            istiod, exposure = exposed[manager]
+            rooted = steps.begin(partial(self._await_root, name), watched, istiod, namespaced[name])
+            ready[name] = (injected, rooted, exposure, gateways[manager])
+            gateways[name] = self._begin_gateway(steps, name, ready[name])
+        for name in self._clusters:
+            deployed = steps.begin(partial(self._deploy, name), *ready[name])
+            steps.begin(partial(self._await_workloads, name), deployed)
+        for name in (plan.name for plan in plans.control_planes):
+            steps.begin(partial(self._tell_networks, name, gateways), *gateways.values())
         steps.finish()
-        return {name: found.result() for name, found in addresses.items()}
+        return {name: found.result() for name, found in gateways.items()}
+
+    def _begin_gateway(self, steps: _Steps, name: str, needs: tuple[Future[Any], ...]) -> Future[Address]:
+        steps.begin(partial(self._installation.gateway, name), *needs)
+        return steps.begin(partial(self._installation.await_gateway, name), *needs)
+
+    def _begin_address(self, steps: _Steps, name: str, gateway: Future[Address], created: Future[None]) -> Future[str]:
+        """Where clusters that an istiod manages reach it; that of a node is known before there is a gateway."""
+        if self._ground.addressing is Addressing.LOAD_BALANCER:
+            return steps.begin(lambda: gateway.result().host)
+        return steps.begin(lambda: self._clusters[name].address, created)
+
+    def _install_managed(self, name: str, reached_at: Future[str]) -> None:
+        self._installation.managed(name, reached_at.result())
+
+    def _tell_networks(self, name: str, gateways: Mapping[str, Future[Address]]) -> None:
+        self._installation.tell_networks(name, {one: found.result() for one, found in gateways.items()})
 
     def _create_cluster(self, cluster: MeshCluster) -> None:
         progress, name = self._ground.progress, cluster.plan.name
@@ -237,13 +260,17 @@ class Provisioning:
         """As they run; of kept clusters, which may be of other images than those asked for, nothing else is known."""
         images = self._ground.images.versions
         known = {"istio": images["istio"]} if self._ground.options.reuse else images
-        return {**known, **discover.versions_running(self._kubes[PRIMARY])}
+        return {**known, **discover.versions_running(self._first_control_plane)}
+
+    @property
+    def _first_control_plane(self) -> Kube:
+        return self._kubes[self._topology.control_planes[0].name]
 
     def _network_mode(self) -> NetworkMode:
         """As it was installed; kept clusters may be of the other mode than the one that is asked for."""
         if not self._ground.options.reuse:
             return NetworkMode(self._ground.options.network_mode)
-        told = discover.mesh_networks(self._kubes[PRIMARY], names.SYSTEM_NAMESPACE, revision="")
+        told = discover.mesh_networks(self._first_control_plane, names.SYSTEM_NAMESPACE, revision="")
         return NetworkMode.MESH_NETWORKS if told else NetworkMode.LABELS
 
 

@@ -23,15 +23,22 @@ from splithorizon.run.journal import Journal
 from splithorizon.run.session import Session
 from splithorizon.undo.ownership import Scope
 
-# Two clusters with a mesh each were measured at 3.3 GiB of memory and 4 GiB of disk; the images take 6 more.
-MEMORY_GIB = 5.0
-RUN_DISK_GIB = 6.0
 _CACHE_DISK_GIB = 10.0
+
+
+def memory_gib(clusters: int) -> float:
+    """What is required of memory: two clusters with a mesh in them were measured at 3.3 GiB."""
+    return 1.0 + 2.0 * clusters
+
+
+def disk_gib(clusters: int) -> float:
+    """What a run requires of disk beside the images: two clusters were measured at 4 GiB."""
+    return 3.0 * clusters
 
 
 @dataclass
 class LabSession(Session):
-    """A run that makes two clusters and a mesh in them, where its options name no existing one."""
+    """A run that makes clusters and a mesh in them, where its options name no existing one."""
 
     _ground: ProvisioningContext | None = field(default=None, repr=False)
 
@@ -39,9 +46,9 @@ class LabSession(Session):
         return super()._set_up() if self.options.contexts else self._make()
 
     def _make(self) -> MeshInfo:
-        plan = topology.plan(self.options.cluster_name)
+        plan = topology.plan(self.options.cluster_name, self.options.topology)
         supply.check(self.options)
-        trust = Trust.read(self.options.ca_dir) if self.options.ca_dir else Trust.make()
+        trust = Trust.read(self.options.ca_dir, plan.names) if self.options.ca_dir else Trust.make(plan.names)
         self.secrets += trust.secrets
         self._require_report_folder()
         self._undo.enter_context(sole_use(self.options.cluster_name, self.run_id))
@@ -50,9 +57,9 @@ class LabSession(Session):
             self.progress.say(f"a dead run: {line}")
         if not self.options.reuse:
             # Kept clusters have their memory and disk already.
-            preflight.require_memory(MEMORY_GIB)
+            preflight.require_memory(memory_gib(len(self.options.topology.clusters)))
             cache = {} if supply.in_cache(self.options) else {cache_root(): _CACHE_DISK_GIB}
-            preflight.require_disk({**cache, Path("/var"): RUN_DISK_GIB})
+            preflight.require_disk({**cache, Path("/var"): disk_gib(len(self.options.topology.clusters))})
         preflight.warn_of_limits(self.progress.say)
 
         journal = self._open_journal()
@@ -109,7 +116,7 @@ class LabSession(Session):
 
     def _tell_kept(self, ground: ProvisioningContext) -> None:
         """Say what stays and how it goes; the engine knows it also where the set-up failed."""
-        plan = topology.plan(self.options.cluster_name)
+        plan = topology.plan(self.options.cluster_name, self.options.topology)
         kept = [cluster for cluster in plan if containers_of(ground.engine, cluster.kind_name)]
         for cluster in kept:
             kubeconfig = ground.journal.folder / f"{cluster.name}.kubeconfig"

@@ -15,8 +15,8 @@ from functools import cache, partial
 from pathlib import Path
 
 import splithorizon
-from lab import preflight
-from lab.session import MEMORY_GIB, RUN_DISK_GIB, LabSession
+from lab import preflight, topology
+from lab.session import LabSession, disk_gib, memory_gib
 from proof import (
     CONTROL,
     Proven,
@@ -236,10 +236,18 @@ def main(arguments: list[str] | None = None) -> int:
     1 where a fault was not detected, or a behaviour names a fault that does not refute it.
     """
     asked = _parser().parse_args(arguments)
+    try:
+        shape = topology.read(asked.topology)
+    except UsageProblem as problem:
+        print(problem, file=sys.stderr)
+        return 4
     chosen = [
-        fault
+        fault.in_shape(shape)
         for fault in every_fault()
-        if asked.only in fault.name and asked.network_mode in fault.modes and (asked.disruptive or not _disrupts(fault))
+        if fault.assumes.holds(shape)
+        and asked.only in fault.name
+        and asked.network_mode in fault.modes
+        and (asked.disruptive or not _disrupts(fault))
     ]
     if not chosen or asked.meshes < 1:
         told = f"--only {asked.only}" if not chosen else f"--meshes {asked.meshes}"
@@ -256,6 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
                 cluster_name=f"proof-{number}",
                 snapshot_before_install=any(map(_ends_the_mesh, chosen)),
                 network_mode=asked.network_mode,
+                topology=shape,
                 reports=reports,
             ),
             Progress(partial(_say, number)),
@@ -267,8 +276,9 @@ def main(arguments: list[str] | None = None) -> int:
     proof = Proof(chosen, sessions, comparison)
     try:
         # Each asks for its own, and none sees what the others are about to take.
-        preflight.require_memory(MEMORY_GIB * len(sessions))
-        preflight.require_disk({Path("/var"): RUN_DISK_GIB * len(sessions)})
+        clusters = len(shape.clusters)
+        preflight.require_memory(memory_gib(clusters) * len(sessions))
+        preflight.require_disk({Path("/var"): disk_gib(clusters) * len(sessions)})
         proof.run()
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -290,6 +300,9 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(["", *table(proven), ""]))
     lines, sound = account(proven, catalogue.behaviours(_SUITES))
     print("\n".join(lines))
+    for fault in every_fault():
+        if not fault.assumes.holds(shape):
+            print(f"means nothing in this topology: {fault.name}: it assumes {fault.assumes}")
     for unseen, reason in UNSEEN.items():
         print(f"not seen by any behaviour yet: {unseen}: {reason}")
     return int(not sound)
@@ -368,6 +381,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--meshes", type=int, default=2, metavar="N", help="number of meshes side by side (default 2)")
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")
+    parser.add_argument(
+        "--topology", default="primary-remote", metavar="NAME|FILE", help="shape of the meshes (manifests/topologies/)"
+    )
     return parser
 
 

@@ -133,7 +133,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
         file = config_file.read(Path.cwd(), (*OPTIONS, KEEP_CLUSTER, KUBECONFIG)).values
         contexts = asked.contexts or file.get("contexts")
         if not contexts or not asked.service:
-            raise UsageProblem("PRIMARY,REMOTE and --service NS/NAME are needed")
+            raise UsageProblem("A,B and --service NS/NAME are needed")
         namespace, service = service_diagnosis.named(asked.service, "--service")
         client = service_diagnosis.named(asked.client, "--client") if asked.client else ("", "")
         if asked.minutes < 1:
@@ -224,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     verify = commands.add_parser(
         _VERIFY,
-        help="judge a mesh: PRIMARY,REMOTE are two contexts of your kubeconfig",
+        help="judge a mesh: A,B are contexts of your kubeconfig, in any order",
         description="Judge a mesh. Paths suites/… choose what is run; pytest's own options may follow too.",
         epilog="Options may stand in splithorizon.toml of the current folder, under the same names.",
     )
@@ -291,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _takes_contexts(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
     """Describe a command that pytest parses; this parser only prints its help."""
-    parser.add_argument("contexts", nargs="?", metavar="PRIMARY,REMOTE", help="two contexts, or env")
+    parser.add_argument("contexts", nargs="?", metavar="A,B", help="contexts, or env")
     for option in options:
         parser.add_argument(option.flag, **option.arguments())
 

@@ -11,18 +11,20 @@ import types
 from pathlib import Path
 
 from lab.session import LabSession
-from lab.topology import PRIMARY, REMOTE, node_of
+from lab.topology import node_of
 from proof.blind import FOLDER, BlindFault, every_fault, row
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run import report
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.run.report import RunReport
 from splithorizon.run.verdict import Verdict
 
+_PRIMARY, _REMOTE = PRIMARY_REMOTE.names
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _ALL = ("suites/",)
 # Between two faults: what all of them break. The whole core is asked before the first and after the last.
@@ -40,17 +42,17 @@ class Runner:
         """Make or attach to the session's mesh."""
         info = session.provision()
         clusters = info.clusters
-        folder = clusters[PRIMARY].kubeconfig.parent
+        folder = clusters[_PRIMARY].kubeconfig.parent
         self._mesh_file = folder / "mesh.json"
         self._mesh_file.write_text(info.to_json())
         self._state = folder / "blind"
         self._state.mkdir(mode=0o700, exist_ok=True)
         self._environment = {
             "KUBECONFIG": ":".join(str(one.kubeconfig) for one in clusters.values()),
-            "PRIMARY": f"kind-{clusters[PRIMARY].context}",
-            "REMOTE": f"kind-{clusters[REMOTE].context}",
-            "PRIMARY_NODE": node_of(clusters[PRIMARY].context),
-            "REMOTE_NODE": node_of(clusters[REMOTE].context),
+            "PRIMARY": f"kind-{clusters[_PRIMARY].context}",
+            "REMOTE": f"kind-{clusters[_REMOTE].context}",
+            "PRIMARY_NODE": node_of(clusters[_PRIMARY].context),
+            "REMOTE_NODE": node_of(clusters[_REMOTE].context),
             "ENGINE": info.provider,
             "STATE": str(self._state),
         }

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import yaml
 
-from proof.faults.registry import fault
+from proof.faults.registry import Assumes, fault
 from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
@@ -86,6 +86,7 @@ def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.ISTIOD_ADDRESS_STALE,
     root_cause=causes.ISTIOD_ADDRESS_STALE,
     cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
+    assumes=Assumes.MANAGED,
 )
 def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service for istiod leads to an unused address; open connections stay up."""
@@ -121,6 +122,7 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
         ("MutatingWebhookConfiguration remote/", "caBundle", "empty"),
         ("ClusterRole remote/istio-reader-clusterrole", "rules", "mutatingwebhookconfigurations: [get, list, watch]"),
     ],
+    assumes=Assumes.MANAGED,
 )
 def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
@@ -140,6 +142,7 @@ def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
         ("ConfigMap remote/sample/istio-ca-root-cert", "data.root-cert.pem", "not there"),
         ("ClusterRole remote/istio-reader-clusterrole", "rules", "configmaps: [get, list, watch]"),
     ],
+    assumes=Assumes.MANAGED,
 )
 def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""

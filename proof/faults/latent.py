@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from proof.faults.discovery import forbid_writing, restart_istiod
-from proof.faults.registry import fault
+from proof.faults.registry import Assumes, fault
 from proof.targets import watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis import causes
@@ -59,6 +59,7 @@ def webhook_leads_nowhere(mesh: Mesh, undo: ExitStack) -> None:
         (f"{_WEBHOOKS} remote/", "caBundle", "SHA-256"),
         ("ClusterRole remote/istio-reader-clusterrole", "rules", "mutatingwebhookconfigurations: [get, list, watch]"),
     ],
+    assumes=Assumes.MANAGED,
 )
 def webhook_trusts_another_root(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have another root as their CA bundle, and istiod may not correct it."""
@@ -91,6 +92,7 @@ def webhook_names_another_network(mesh: Mesh, undo: ExitStack) -> None:
         ("Service primary/istio-system/istio-eastwestgateway", ".targetPort", "15021 for port 15012"),
         ("Envoy primary/istio-system/istio-eastwestgateway", "listeners", "15021"),
     ],
+    assumes=Assumes.MANAGED,
 )
 def istiod_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's gateway sends 15012 to its own readiness port: proxies that are connected stay so."""
@@ -102,6 +104,7 @@ def istiod_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.ISTIOD_PORT_LEADS_ELSEWHERE,
     root_cause=causes.ISTIOD_PORT_LEADS_ELSEWHERE,
     cites=[("Service primary/istio-system/istio-eastwestgateway", ".targetPort", "15021 for port 15017")],
+    assumes=Assumes.MANAGED,
 )
 def webhook_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's gateway sends 15017 to its own readiness port: the remote's webhooks reach no istiod."""

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
+from splithorizon.istio.topology import PRIMARY_REMOTE, Topology, watches
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run.verdict import Verdict
 
 Inject = Callable[[Mesh, ExitStack], None]
+# A cluster's or a network's name; that a Secret is a remote one is no name.
+_NAME = re.compile(r"(?:(?<![\w-])|(?<=istio-remote-secret-))(?:(?:primary|remote)-network|primary|remote)(?!\w)")
+
+
+class Assumes(StrEnum):
+    """What a mesh must have for a fault to mean anything in it."""
+
+    ANYTHING = "any mesh"
+    MANAGED = "a cluster whose istiod is in another one"
+    SEVERAL_PRIMARIES = "several primaries"
+
+    def holds(self, shape: Topology) -> bool:
+        """Whether a mesh of that shape has it."""
+        primaries = sum(one.control_plane == one.name for one in shape)
+        if self is Assumes.MANAGED:
+            # The faults are injected where the first istiod watches the first other cluster.
+            return shape.clusters[1].control_plane == shape.clusters[0].name
+        return self is Assumes.ANYTHING or primaries > 1
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,10 @@ class Cite:
     def is_met_by(self, object: str, field: str, value: str) -> bool:  # noqa: A002  # the field's name
         """Whether one fact of the evidence cites it."""
         return self.object in object and self.field in field and self.value in value
+
+    def in_shape(self, shape: Topology) -> Cite:
+        """With the names of another mesh, written as those of a primary and a remote."""
+        return Cite(*(_renamed(text, shape) for text in (self.object, self.field, self.value)))
 
     def __str__(self) -> str:
         """As a sentence has it."""
@@ -40,7 +65,8 @@ class Fault:
     report, with evidence that ``cites`` what the fault changed; ``beside`` has the others of a fault that is several
     at once. Without a root cause ``undecided`` says why it cannot be told yet. A ``sound`` one is a control: nothing
     may fail, and there is no diagnosis. ``spares_local`` tells whether traffic within each cluster must stay sound
-    meanwhile, and ``modes`` in which network modes there is such a thing to break.
+    meanwhile, ``modes`` in which network modes there is such a thing to break, and ``assumes`` in which meshes. Names
+    of clusters are those of a primary and a remote; ``in_shape`` gives them others.
     """
 
     name: str
@@ -55,11 +81,25 @@ class Fault:
     undecided: str = ""
     sound: bool = False
     beside: tuple[str, ...] = ()
+    assumes: Assumes = Assumes.ANYTHING
 
     @property
     def breaks(self) -> tuple[str, ...]:
         """The behaviours that it must break."""
         return tuple(self.causes)
+
+    def in_shape(self, shape: Topology) -> Fault:
+        """The same fault where the first istiod is in another cluster than ``primary``, and watches another one."""
+        return replace(self, cites=tuple(cite.in_shape(shape) for cite in self.cites))
+
+
+def _renamed(text: str, shape: Topology) -> str:
+    """A text with the names of the clusters and networks of a shape for those of the default one."""
+    (watch, *_) = watches(shape)
+    names = dict(zip(PRIMARY_REMOTE.names, (watch.watching, watch.watched), strict=True))
+    networks = {PRIMARY_REMOTE[old].network: shape[new].network for old, new in names.items()}
+    known = networks | names
+    return _NAME.sub(lambda found: known.get(found[0], found[0]), text)
 
 
 FAULTS: list[Fault] = []
@@ -79,6 +119,7 @@ def fault(
     undecided: str = "",
     sound: bool = False,
     beside: Sequence[Cause] = (),
+    assumes: Assumes = Assumes.ANYTHING,
 ) -> Callable[[Inject], Inject]:
     """Register a function as a fault, by its name and docstring; it gets the mesh and the stack of undos.
 
@@ -105,6 +146,7 @@ def fault(
                 undecided=undecided,
                 sound=sound,
                 beside=tuple(one.id for one in beside),
+                assumes=assumes,
             )
         )  # fmt: skip
         return inject

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from proof.faults.registry import fault
+from proof.faults.latent import webhook_leads_nowhere
+from proof.faults.registry import Assumes, fault
 from proof.targets import watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
@@ -68,6 +69,7 @@ def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.ISTIOD_UNREACHABLE,
     root_cause=causes.ISTIOD_ADDRESS_STALE,
     cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
+    assumes=Assumes.MANAGED,
 )
 def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service of istiod leads to an unused address; connected proxies stay connected."""
@@ -75,6 +77,18 @@ def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
     for slice_ in kube.list("EndpointSlice", namespace, "kubernetes.io/service-name=istiod"):
         nowhere = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
         mutations.patch(kube, "EndpointSlice", slice_["metadata"]["name"], namespace, nowhere, undo)
+
+
+@fault(
+    "test_an_istiod_away_leaves_other_primaries_alone",
+    cause=causes.ISTIOD_UNREACHABLE,
+    root_cause=causes.WEBHOOK_LEADS_NOWHERE,
+    cites=[("MutatingWebhookConfiguration remote/", "clientConfig.service.name", "istiod-1-7-0")],
+    assumes=Assumes.SEVERAL_PRIMARIES,
+)
+def other_primary_injects_nothing(mesh: Mesh, undo: ExitStack) -> None:
+    """The second primary's injection webhooks name an istiod that was removed: its new pods need what is not there."""
+    webhook_leads_nowhere(mesh, undo)
 
 
 @fault(

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from proof.faults.discovery import restart_istiod
 from proof.faults.networks import networks_joined
-from proof.faults.registry import fault
+from proof.faults.registry import Assumes, fault
 from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
@@ -201,6 +201,19 @@ def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
 def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
     """Another VirtualService for helloworld was there first: of two for one host, sidecars get the older."""
     mesh.apply_rules(_FAULTS / "older-virtual-service.yaml", undo)
+
+
+@fault(
+    "test_a_rule_binds_the_clients_of_its_own_primary",
+    cause=causes.RULE_IN_OTHER_PRIMARY,
+    undecided="primaries may differ in their rules on purpose: no reading shows which of two rules is not meant",
+    spares_local=False,
+    assumes=Assumes.SEVERAL_PRIMARIES,
+)
+def answered_by_another_rule(mesh: Mesh, undo: ExitStack) -> None:
+    """The second primary has a rule by which its clients' sidecars answer every request themselves."""
+    cluster = mesh.control_plane_of(watched(mesh).name)
+    mutations.apply(cluster.kube, manifests.load(_FAULTS / "answered-by-another-rule.yaml"), mesh.info.namespace, undo)
 
 
 @fault(

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from proof.faults.discovery import forbid_writing
-from proof.faults.registry import fault
+from proof.faults.registry import Assumes, fault
 from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes
@@ -27,6 +27,7 @@ _FAULTS = MANIFESTS / "faults"
     cause=causes.ROOTS_DIFFER,
     root_cause=causes.ROOTS_DIFFER,
     cites=[("ConfigMap remote/sample/istio-ca-root-cert", "data.root-cert.pem", "SHA-256")],
+    assumes=Assumes.MANAGED,
 )
 def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's workloads get another root to trust, and istiod may not correct it; running pods keep working."""

@@ -53,6 +53,7 @@ from splithorizon.checks.routing import (
     every_reply_matched,
     local_traffic_stays,
     path_proof,
+    rule_binds_own_clients,
     stays_in_cluster,
 )
 from splithorizon.checks.security import (
@@ -109,6 +110,7 @@ __all__ = [
     "remote_credentials_last",
     "remote_secrets_usable",
     "roots_agree",
+    "rule_binds_own_clients",
     "scaled",
     "stays_in_cluster",
     "stood",

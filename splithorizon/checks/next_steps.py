@@ -48,11 +48,19 @@ def gateway_listeners_of(cluster: str) -> str:
 
 def render(text: str, mesh: MeshInfo) -> str:
     """Fill in the places of a text for one mesh; everything else in it stays as it is."""
+    asked = _revision(text, mesh)
     text = _PROGRAM.sub(lambda place: _for_cluster(place, place[2], mesh, partial(_program, place[1])), text)
     text = _DETAIL.sub(lambda place: _for_cluster(place, place[1], mesh, _DETAILS[place[2]]), text)
-    revision = "" if is_default_revision(mesh.revision) else f" --revision {mesh.revision}"
+    revision = "" if is_default_revision(asked) else f" --revision {asked}"
     text = text.replace(f".svc.{DEFAULT_DOMAIN}", f".svc.{mesh.domain}")
     return text.replace("<namespace>", mesh.namespace).replace("<revision>", revision)
+
+
+def _revision(text: str, mesh: MeshInfo) -> str:
+    """That of the istiod which the command is about: of the first cluster that it names."""
+    named = _PROGRAM.search(text)
+    name = named[2].rpartition(" of ")[2] if named else ""
+    return mesh.revision_of(name) if name in mesh.clusters else mesh.revision
 
 
 def _for_cluster(place: re.Match[str], reference: str, mesh: MeshInfo, fill: Callable[[ClusterInfo], str]) -> str:

@@ -20,6 +20,7 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Route, Way
+from splithorizon.mesh.bound_clients import STATUS, BoundClients
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.correlate import Matched, MatchedReply
@@ -208,6 +209,45 @@ def every_reply_matched(matched: Matched, route: Route) -> Evidence:
         f"{route}: every reply is joined to its own log line",
         f"{matched.requests} joined",
         numbers,
+    )
+
+
+def rule_binds_own_clients(found: BoundClients) -> Evidence:
+    """The rule of one primary answered every request of the clients that it manages, and none of any other."""
+    for name in found.replies:
+        require_samples(found.replies[name], f"requests of the client in {name}")
+    others = found.replies.keys() - found.managed
+    require_samples(sorted(others), "clients that another istiod manages")
+    unbound = {name: sum(one.status != STATUS for one in found.replies[name]) for name in found.managed}
+    bound = {name: sum(one.status == STATUS for one in found.replies[name]) for name in others}
+    lost = {name: [one for one in found.replies[name] if not one.answered] for name in others}
+    total = sum(map(len, found.replies.values()))
+    claim = f"a rule in {found.primary} binds the clients of {' and '.join(sorted(found.managed))} alone"
+    if any(unbound.values()) or any(lost.values()):
+        wrong = next(name for counts in (bound, lost, unbound) for name in sorted(counts) if counts[name])
+        raise CheckFailed(
+            claim,
+            expected=f"status {STATUS} for each of these clients, and an answer of helloworld for every other",
+            seen="; ".join(
+                f"{name}: {count} of {len(found.replies[name])} answered {STATUS} by a rule"
+                if name in others
+                else f"{name}: {count} of {len(found.replies[name])} past the rule"
+                for name, count in sorted((bound | unbound).items())
+            ),
+            samples=total,
+            causes=(causes.RULE_IN_OTHER_PRIMARY,)
+            if any(bound.values())
+            else (causes.OLDER_RULE, causes.PUSH_LATE)
+            if any(unbound.values())
+            else not_answered(next(replies for replies in lost.values() if replies)),
+            next_command=f"kubectl <config of {wrong}> get virtualservices -A",
+            where=wrong,
+        )
+    return Evidence(
+        claim,
+        f"{sum(len(found.replies[name]) for name in found.managed)} bound, "
+        f"{sum(len(found.replies[name]) for name in others)} not",
+        {"requests": total},
     )
 
 

@@ -117,6 +117,7 @@ class _Reader:
         self._kube = kube
         self._info = info
         self._cluster = cluster
+        self._revision = info.revision_of(cluster.name)
         self._budget = budget
         self._unread: list[str] = []
 
@@ -146,7 +147,7 @@ class _Reader:
             gateway_namespaces=tuple(dict.fromkeys(pods.namespace for pods in cluster.gateway_pods)),
             has_gateway=bool(cluster.gateways or cluster.gateway_pods),
             runs_istiod=cluster.runs_istiod,
-            version=self._info.versions.get("istio", ""),
+            version=cluster.istio or self._info.versions.get("istio", ""),
             mesh=mesh,
             environment=_environment(istiod),
             arguments=tuple(map(str, istiod.get("args") or ())),
@@ -181,7 +182,7 @@ class _Reader:
 
     def _istiod(self) -> Object:
         """The container of the istiod of this revision; empty where none runs."""
-        revision = self._info.revision or "default"
+        revision = self._revision or "default"
 
         def step() -> Object:
             labels = f"app=istiod,{REVISION_LABEL}={revision}"
@@ -194,8 +195,8 @@ class _Reader:
 
     def _mesh(self, access: ClusterAccess, istiod: Object) -> Mapping[str, Any]:
         """The mesh configuration: the ConfigMap of the revision over the one that several revisions share."""
-        found = objects.config_maps(access, Target(self._info.namespace, ""), self._info.revision, self._budget)
-        own = next((one for one in found if one["metadata"]["name"] == config_map_of(self._info.revision)), {})
+        found = objects.config_maps(access, Target(self._info.namespace, ""), self._revision, self._budget)
+        own = next((one for one in found if one["metadata"]["name"] == config_map_of(self._revision)), {})
         shared: Object = {}
         if name := _environment(istiod).get("SHARED_MESH_CONFIG"):
             shared = self._kube.get("ConfigMap", name, access.system_namespace) or {}

@@ -25,6 +25,7 @@ class ClusterAccess:
     system_namespace: str
     control_plane: str
     gateways: tuple[str, ...] = ()
+    revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def clusters_of(mesh: Mesh) -> tuple[ClusterAccess, ...]:
             system_namespace=cluster.info.system_namespace,
             control_plane=cluster.info.control_plane,
             gateways=tuple(str(address) for address in cluster.info.gateways if not address.is_name),
+            revision=cluster.info.revision,
         )
         for cluster in mesh
     )

@@ -244,6 +244,11 @@ OLDER_RULE = _new(
     "an older rule for the same host is in force: of two rules, istiod sends the older one",
     _RULES,
 )
+RULE_IN_OTHER_PRIMARY = _new(
+    "rule-in-other-primary",
+    "another primary has a rule for the same host too: each istiod sends the rules of its own cluster",
+    _RULES,
+)
 RULE_SENDS_ELSEWHERE = _new(
     "rule-sends-elsewhere",
     "a VirtualService for the host sends its requests to another service",

@@ -46,7 +46,7 @@ def mesh_networks(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:
 
 def config_map(reading: Reading, cluster: Cluster) -> Object | None:
     """The ConfigMap that a control plane reads."""
-    return cluster.get("ConfigMap", config_map_of(reading.revision), cluster.system_namespace)
+    return cluster.get("ConfigMap", config_map_of(reading.revision_of(cluster)), cluster.system_namespace)
 
 
 def _map(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:
@@ -259,14 +259,24 @@ def direct(reading: Reading, cluster: Cluster) -> str:
 
 
 def networks_known(reading: Reading, cluster: Cluster) -> frozenset[str] | None:
-    """The gateway addresses that istiod has for a cluster's network, as host:port; None where it was not asked."""
-    plane = control_plane_of(reading, cluster)
-    pages = [one.networks for one in plane.istiods if one.networks is not None]
+    """The gateway addresses that any istiod has for a cluster's network, as host:port; None where none was asked."""
+    pages = [one.networks for plane in reading.config_clusters for one in plane.istiods if one.networks is not None]
     if not pages:
         return None
     return frozenset(
         f"{one['Addr']}:{one['Port']}" for page in pages for one in page if one.get("Network") == cluster.network
     )
+
+
+def without_gateway(reading: Reading, cluster: Cluster) -> str:
+    """The name of a cluster whose istiod knows no gateway of a cluster's network; empty where each knows one."""
+    for plane in reading.config_clusters:
+        for istiod in plane.istiods:
+            if istiod.networks is not None and not any(
+                one.get("Network") == cluster.network for one in istiod.networks
+            ):
+                return plane.name
+    return ""
 
 
 def logged(proxy: Proxy, *, flags: tuple[str, ...] = (), host: str = "") -> Iterator[LogCount]:

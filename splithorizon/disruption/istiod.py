@@ -26,7 +26,7 @@ class IstiodDisruption:
     @property
     def deployment(self) -> str:
         """The name of its Deployment; raises EnvironmentBroke where there is none."""
-        revision = self._experiment.mesh.info.revision or "default"
+        revision = self._experiment.mesh.info.revision_of(self._cluster.name) or "default"
         labels = f"app=istiod,{REVISION_LABEL}={revision}"
         found = self._cluster.kube.list("Deployment", self._cluster.system_namespace, labels)
         if not found:
@@ -42,6 +42,10 @@ class IstiodDisruption:
         deployment = self._disrupted()
         deployment.restart({"spec": {"template": {"metadata": {"annotations": at}}}})
         return deployment.measure_ready(within=timeouts().istiod_replaced)
+
+    def stop(self) -> Recovery:
+        """Scale istiod to nothing; how long until no pod of it is there."""
+        return self._disrupted().scale(0)
 
     def replace(self) -> Recovery:
         """Delete every istiod pod; how long until as many new ones are ready. There is nothing to undo."""

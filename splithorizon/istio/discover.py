@@ -14,8 +14,14 @@ import yaml
 
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
-from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL, config_map_of
-from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
+from splithorizon.istio.names import (
+    CONTROL_PLANE_ANNOTATION,
+    GATEWAY_PORT,
+    NETWORK_LABEL,
+    REVISION_LABEL,
+    config_map_of,
+)
+from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 
@@ -24,6 +30,9 @@ _NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _TAG_LABEL = "istio.io/tag"
 _VERSION_LABEL = "app.kubernetes.io/version"
 _INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
+# Checks compare a near and a far cluster: a third one's pods would be taken for strangers.
+_CLUSTERS = 2
+_GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 # Of a digest: as many characters as tell images apart, behind "sha256:".
 _DIGEST_SHOWN = 19
 _FORBIDDEN = 403
@@ -63,44 +72,118 @@ class _Istiod:
         return str(tag or self.pod["metadata"]["labels"].get(_VERSION_LABEL) or digest[:_DIGEST_SHOWN] or "latest")
 
 
+@dataclass(frozen=True)
+class Arrangement:
+    """Which of some clusters run the mesh's istiod, and whom each manages; every field is by the keys of the clusters.
+
+    ``managers`` has for each cluster the key of the one whose istiod manages it: its own where it runs one itself. A
+    cluster's id is empty where it is not known.
+    """
+
+    istiods: Mapping[str, _Istiod]
+    managers: Mapping[str, str]
+    ids: Mapping[str, str]
+
+    def istiod_of(self, key: str) -> _Istiod:
+        """The istiod that manages a cluster."""
+        return self.istiods[self.managers[key]]
+
+    def renamed(self, names: Mapping[str, str]) -> Arrangement:
+        """The same by other keys, in the order of ``names``."""
+        return Arrangement(
+            {name: self.istiods[key] for key, name in names.items() if key in self.istiods},
+            {name: names[self.managers[key]] for key, name in names.items()},
+            {name: self.ids[key] for key, name in names.items()},
+        )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """A name for each cluster, by its key: first those that run istiod, each followed by those that it manages.
+
+        A pair is called primary and remote. More primaries, or more clusters, are called by their ids, which their
+        owners gave them, or by number where an id is no good name.
+        """
+        order = [key for manager in self.istiods for key in sorted(self.managers, key=manager.__ne__)
+                 if self.managers[key] == manager]  # fmt: skip
+        if len(order) == len(PRIMARY_REMOTE.names) and len(self.istiods) == 1:
+            return dict(zip(order, PRIMARY_REMOTE.names, strict=True))
+        ids = [self.ids[key] for key in order]
+        good = len({*ids}) == len(ids) and all(map(_GOOD_NAME.fullmatch, ids))
+        return {key: self.ids[key] if good else f"cluster{number}" for number, key in enumerate(order, start=1)}
+
+
+def arrange(kubes: Mapping[str, Kube], contexts: Mapping[str, str], *, revision: str = "") -> Arrangement:
+    """Find out which of the clusters run istiod, and which istiod manages each of the others.
+
+    Raises UsageProblem where the contexts cannot be the clusters of one mesh, or a revision has to be chosen.
+    """
+    if len(kubes) != _CLUSTERS:
+        raise _not_a_mesh(
+            contexts,
+            f"{len(kubes)} clusters: the claims are about two of them. Name two on different networks; the others that "
+            "istiod watches are shown",
+        )
+    _require_distinct(kubes, contexts)
+    running = {key: found for key, kube in kubes.items() if (found := _istiods(kube))}
+    if not running:
+        raise _not_a_mesh(
+            contexts,
+            "neither runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
+        )
+    chosen = _chosen(running, kubes, contexts, revision)
+    ids = {key: istiod.cluster_id for key, istiod in chosen.items()}
+    managers = {key: _manager(key, kubes, chosen, ids, contexts) for key in kubes}
+    istiods = {key: istiod for key, istiod in chosen.items() if managers[key] == key}
+    for key, manager in managers.items():
+        if key != manager:
+            ids[key] = _id_in_remote_secret(kubes[key], kubes[manager], istiods[manager])
+    return Arrangement(istiods, managers, ids)
+
+
 def read_mesh(
     kubes: Mapping[str, Kube],
     contexts: Mapping[str, str],
     *,
     namespace: str,
     revision: str = "",
-    plan: Topology = PRIMARY_REMOTE,
+    arrangement: Arrangement | None = None,
 ) -> MeshInfo:
-    """Find out how the mesh is made: revision, networks and who tells of them, cluster ids, gateways.
+    """Find out how the mesh is made: revisions, networks and who tells of them, cluster ids, gateways.
 
-    ``kubes`` and ``contexts`` are by the names of ``plan``'s clusters. What cannot be found stays empty, for the checks
-    to judge. Raises UsageProblem where the contexts cannot be the clusters of one mesh of that shape, or a revision has
-    to be chosen.
+    ``kubes`` and ``contexts`` are by the names of the clusters, ``arrangement`` where it is known already. What cannot
+    be found stays empty, for the checks to judge. Raises UsageProblem where the contexts cannot be the clusters of one
+    mesh on several networks, or a revision has to be chosen.
     """
-    _require_two_clusters(kubes, contexts)
-    primary, remote = plan.names
-    istiod = _choose(kubes[primary], kubes[remote], contexts, revision)
-    networks = mesh_networks(kubes[primary], istiod.namespace, istiod.revision)
-    systems = {primary: istiod.namespace, remote: _system_namespace(kubes[remote], istiod)}
-    ids = {primary: istiod.cluster_id, remote: _id_in_remote_secret(kubes[remote], kubes[primary], istiod)}
+    found = arrangement or arrange(kubes, contexts, revision=revision)
+    networks: dict[str, Any] = {}
+    for name, istiod in found.istiods.items():
+        networks |= mesh_networks(kubes[name], istiod.namespace, istiod.revision)
+    systems = {
+        name: found.istiods[name].namespace
+        if name in found.istiods
+        else _system_namespace(kubes[name], found.istiod_of(name))
+        for name in kubes
+    }
     labels = {name: _network_label(kube, systems[name]) for name, kube in kubes.items()}
     mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
-    clusters = {}
-    network_names = {name: labels[name] or network_of(ids[name], networks) for name in kubes}
+    network_names = {name: labels[name] or network_of(found.ids[name], networks) for name in kubes}
     if len({*network_names.values()}) == 1 and all(network_names.values()):
-        raise _not_a_mesh(contexts, f"both are in the network {network_names[primary]}")
-    for name, kube in kubes.items():
-        network = network_names[name]
+        raise _not_a_mesh(contexts, f"both are in the network {next(iter(network_names.values()))}")
+    clusters = {}
+    for number, (name, kube) in enumerate(kubes.items(), start=1):
+        network, manager = network_names[name], found.managers[name]
         services = gateway_services(kube, network, mode)
         clusters[name] = ClusterInfo(
             name=name,
             context=contexts[name],
-            cluster_id=ids[name],
+            cluster_id=found.ids[name],
             network=network,
-            control_plane=plan[name].control_plane,
-            version=plan[name].version,
+            control_plane=manager,
+            version=f"v{number}",
             kubeconfig=kube.kubeconfig,
             kubectl=kube.kubectl,
+            revision=found.istiods[manager].revision,
+            istio=found.istiods[manager].version,
             system_namespace=systems[name],
             gateways=tuple(
                 configured(networks[network], services)
@@ -117,44 +200,101 @@ def read_mesh(
             ),
             pod_subnet=_pod_subnet(kube),
         )
+    first = next(iter(found.istiods))
     return MeshInfo(
         clusters=clusters,
-        versions=_versions(istiod, kubes[primary]),
+        versions=_versions(found.istiods[first], kubes[first]),
         namespace=namespace,
-        revision=istiod.revision,
+        revision=found.istiods[first].revision,
         network_mode=mode,
         owned=False,
     )
 
 
-def _require_two_clusters(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> None:
-    systems = [kube.get("Namespace", "kube-system") or {} for kube in kubes.values()]
-    identities = {system.get("metadata", {}).get("uid") for system in systems}
-    if len(identities) < len(kubes):
-        raise _not_a_mesh(contexts, "both lead to one and the same cluster")
+def others_watched(kubes: Mapping[str, Kube], mesh: MeshInfo) -> Mapping[str, tuple[str, ...]]:
+    """The ids of clusters that istiods watch and that are not in the mesh as it is named, by the watching cluster."""
+    authorities = {_authority(kube) for kube in kubes.values()}
+    ids = {cluster.cluster_id for cluster in mesh.clusters.values()}
+    found = {}
+    for cluster in mesh.control_planes:
+        secrets = kubes[cluster.name].list("Secret", cluster.system_namespace, "istio/multiCluster=true")
+        leads_here = {id_ for id_, authority in _remote_authorities(secrets) if authority in authorities}
+        named = {id_ for secret in secrets for id_ in secret.get("data") or {}}
+        if others := sorted(named - ids - leads_here):
+            found[cluster.name] = tuple(others)
+    return found
+
+
+def _require_distinct(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> None:
+    known: dict[str, str] = {}
+    for key, kube in kubes.items():
+        uid = str((kube.get("Namespace", "kube-system") or {}).get("metadata", {}).get("uid"))
+        if uid in known:
+            pair = "both" if len(kubes) == 2 else f"{contexts[known[uid]]} and {contexts[key]}"
+            raise _not_a_mesh(contexts, f"{pair} lead to one and the same cluster")
+        known[uid] = key
 
 
 def _istiods(kube: Kube) -> list[_Istiod]:
     return [_Istiod(pod) for pod in kube.list("Pod", labels="app=istiod", fields="status.phase=Running")]
 
 
-def _choose(primary: Kube, remote: Kube, contexts: Mapping[str, str], wanted: str) -> _Istiod:
-    found, elsewhere = _istiods(primary), _istiods(remote)
-    if elsewhere and not found:
-        raise _not_a_mesh(contexts, "only the second runs an istiod: name the primary first")
-    if elsewhere:
-        raise _not_a_mesh(contexts, "both run an istiod: a mesh of several primaries is not claimed by this suite")
-    if not found:
-        raise _not_a_mesh(contexts, "neither runs an istiod")
-    by_revision = {one.revision: one for one in found}
-    if not wanted and len(by_revision) == 1:
-        return found[0]
-    chosen = wanted or "default"
-    if chosen not in by_revision:
-        chosen = _revision_of_tag(primary, chosen)
-    if chosen not in by_revision:
-        raise _not_a_mesh(contexts, f"--revision has to be one of {', '.join(sorted(by_revision))}")
-    return by_revision[chosen]
+def _chosen(
+    running: Mapping[str, list[_Istiod]], kubes: Mapping[str, Kube], contexts: Mapping[str, str], wanted: str
+) -> dict[str, _Istiod]:
+    """One istiod of each cluster that runs any: of the revision that is asked for, or the only one that there is."""
+    of_wanted = {key: _of_revision(kubes[key], istiods, wanted or "default") for key, istiods in running.items()}
+    revisions = sorted({one.revision for istiods in running.values() for one in istiods})
+    if wanted and not any(of_wanted.values()):
+        raise _not_a_mesh(contexts, f"--revision has to be one of {', '.join(revisions)}")
+    chosen = {}
+    for key, istiods in running.items():
+        alone = istiods[0] if len({one.revision for one in istiods}) == 1 else None
+        # Primaries need not be of one revision: where another one is asked for, a cluster's only one stands.
+        istiod = (of_wanted[key] or alone) if wanted else (alone or of_wanted[key])
+        if istiod is None:
+            raise _not_a_mesh(contexts, f"--revision has to be one of {', '.join(revisions)}")
+        chosen[key] = istiod
+    return chosen
+
+
+def _of_revision(kube: Kube, istiods: list[_Istiod], wanted: str) -> _Istiod | None:
+    by_revision = {one.revision: one for one in istiods}
+    if wanted not in by_revision:
+        wanted = _revision_of_tag(kube, wanted)
+    return by_revision.get(wanted)
+
+
+def _manager(
+    key: str,
+    kubes: Mapping[str, Kube],
+    istiods: Mapping[str, _Istiod],
+    ids: Mapping[str, str],
+    contexts: Mapping[str, str],
+) -> str:
+    """The cluster whose istiod manages a cluster: by the annotation of its system namespace, or the only one."""
+    named = _managers_by_annotation(kubes[key], istiods[key].namespace) if key in istiods else frozenset()
+    if key in istiods and not named - {ids[key]} & {*ids.values()}:
+        return key
+    if len(istiods) == 1:
+        return next(iter(istiods))
+    for manager in istiods:
+        space = _system_namespace(kubes[key], istiods[manager])
+        named = _managers_by_annotation(kubes[key], space)
+        known = [one for one in istiods if ids[one] in named and one != key]
+        if len(known) == 1:
+            return known[0]
+    raise _not_a_mesh(
+        contexts,
+        f"which istiod manages {contexts[key]} cannot be read: the annotation {CONTROL_PLANE_ANNOTATION} of its system "
+        "namespace has to name that istiod's cluster id",
+    )
+
+
+def _managers_by_annotation(kube: Kube, system_namespace: str) -> frozenset[str]:
+    namespace = kube.get("Namespace", system_namespace) or {"metadata": {}}
+    text = str((namespace["metadata"].get("annotations") or {}).get(CONTROL_PLANE_ANNOTATION, ""))
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
 
 
 def _revision_of_tag(kube: Kube, tag: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from splithorizon.istio import topology
 from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, SYSTEM_NAMESPACE
-from splithorizon.istio.topology import Route, Watch
+from splithorizon.istio.topology import PlannedCluster, Route, Topology, Watch
 
 
 class NetworkMode(StrEnum):
@@ -67,6 +67,10 @@ class ClusterInfo:
     kubectl: str
     gateways: tuple[Address, ...]
     gateway_pods: tuple[Selection, ...] = (Selection(SYSTEM_NAMESPACE, "istio=eastwestgateway"),)
+    revision: str = ""
+    """The revision of the istiod that manages it; empty for the default one."""
+    istio: str = ""
+    """The version of that istiod; empty where it is the whole mesh's."""
     system_namespace: str = SYSTEM_NAMESPACE
     node_address: str = ""
     pod_subnet: str = ""
@@ -105,6 +109,7 @@ class MeshInfo:
     kind: Path | None = None
     istioctl: Path | None = None
     revision: str = ""
+    """That of the first istiod; each cluster has its own."""
     network_mode: NetworkMode = NetworkMode.LABELS
     owned: bool = True
     provider: str = ""
@@ -119,6 +124,18 @@ class MeshInfo:
     """What every DestinationRule for our Services has to contain, because the mesh's own would decide otherwise."""
     needs_admission: bool = False
     """Whether requests are refused that no ALLOW policy admits: another one restricts nothing then."""
+
+    @property
+    def topology(self) -> Topology:
+        """The shape of it, from which test ids are made."""
+        return Topology(
+            tuple(
+                PlannedCluster(
+                    one.name, one.network, one.control_plane, one.version, one.pod_subnet, one.service_subnet
+                )
+                for one in self.clusters.values()
+            )
+        )
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -144,6 +161,10 @@ class MeshInfo:
     def config_clusters(self) -> tuple[ClusterInfo, ...]:
         """The clusters in which an istiod reads its configuration: those that run one."""
         return self.control_planes
+
+    def revision_of(self, name: str) -> str:
+        """The revision of the istiod that manages a cluster; empty for the default one."""
+        return self.clusters[name].revision or self.revision
 
     def managed_by(self, name: str) -> tuple[ClusterInfo, ...]:
         """The clusters whose istiod is in that cluster, which is one of them where it runs istiod."""

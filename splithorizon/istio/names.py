@@ -8,6 +8,8 @@ GATEWAY_PORT = 15443
 DEFAULT_DOMAIN = "cluster.local"
 NETWORK_LABEL = "topology.istio.io/network"
 CLUSTER_LABEL = "topology.istio.io/cluster"
+CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
+"""On a system namespace: the ids of the clusters whose istiod may manage the cluster."""
 REVISION_LABEL = "istio.io/rev"
 ROOT_CONFIG_MAP = "istio-ca-root-cert"
 """istiod writes its root certificate into every namespace under this name; pods with a sidecar mount it."""

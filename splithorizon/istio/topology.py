@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -67,12 +68,17 @@ class Watch:
 
 @dataclass(frozen=True)
 class PlannedCluster:
-    """One cluster before there is a mesh. ``version`` is the version of helloworld that it alone runs."""
+    """One cluster before there is a mesh. ``version`` is the version of helloworld that it alone runs.
+
+    The address ranges are empty where they do not matter: for clusters that others made.
+    """
 
     name: str
     network: str
     control_plane: str
     version: str
+    pod_subnet: str = ""
+    service_subnet: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,23 @@ class Topology:
     def __getitem__(self, name: str) -> PlannedCluster:
         """The cluster of that name; raises KeyError where there is none."""
         return {cluster.name: cluster for cluster in self.clusters}[name]
+
+    def __str__(self) -> str:
+        """As it stands in a report."""
+        return ", ".join(
+            f"{cluster.name} on {cluster.network}"
+            + (f" managed by {cluster.control_plane}" if cluster.control_plane != cluster.name else "")
+            for cluster in self.clusters
+        )
+
+    def to_json(self) -> str:
+        """Serialise, for another process of the run."""
+        return json.dumps([asdict(cluster) for cluster in self.clusters])
+
+    @classmethod
+    def from_json(cls, text: str) -> Topology:
+        """Read what ``to_json`` wrote."""
+        return cls(tuple(PlannedCluster(**one) for one in json.loads(text)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,8 +144,8 @@ def _pairs(clusters: Iterable[Member]) -> list[tuple[Member, Member]]:
 
 PRIMARY_REMOTE = Topology(
     (
-        PlannedCluster("primary", "primary-network", control_plane="primary", version="v1"),
-        PlannedCluster("remote", "remote-network", control_plane="primary", version="v2"),
+        PlannedCluster("primary", "primary-network", "primary", "v1", "10.10.0.0/16", "10.110.0.0/16"),
+        PlannedCluster("remote", "remote-network", "primary", "v2", "10.20.0.0/16", "10.120.0.0/16"),
     )
 )
-"""Two clusters on two networks: istiod runs in the first and manages both."""
+"""Two clusters on two networks: istiod runs in the first and manages both. It is made by default."""

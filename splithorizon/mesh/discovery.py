@@ -103,7 +103,7 @@ class Discovery:
     def webhook_bundles(self, name: str) -> list[CABundle]:
         """What a cluster's API server trusts when it calls istiod."""
         managed = self.mesh.info.clusters[name].is_managed
-        return trust_bundles.of_webhooks(self.mesh[name].kube, self.mesh.info.revision, managed=managed)
+        return trust_bundles.of_webhooks(self.mesh[name].kube, self.mesh.info.revision_of(name), managed=managed)
 
     def root_bundle(self, name: str) -> CABundle:
         """What the pods of our namespace trust when they call istiod."""

@@ -100,14 +100,15 @@ class Mesh:
 
     def change_mesh_config(self, settings: Mapping[str, Any], undo: ExitStack) -> None:
         """Set fields of the mesh configuration that every istiod reads, until the undo."""
-        name = config_map_of(self.info.revision)
         for cluster in self.config_clusters:
+            name = config_map_of(self.info.revision_of(cluster.name))
             mutations.mesh_config(cluster.kube, name, cluster.system_namespace, dict(settings), undo)
 
     def change_mesh_network(self, name: str, settings: Mapping[str, Any], undo: ExitStack) -> None:
         """Set fields of a cluster's network in the meshNetworks that every istiod reads, until the undo."""
-        config_map, network = config_map_of(self.info.revision), self.info.clusters[name].network
+        network = self.info.clusters[name].network
         for cluster in self.config_clusters:
+            config_map = config_map_of(self.info.revision_of(cluster.name))
             mutations.mesh_network(cluster.kube, config_map, cluster.system_namespace, network, dict(settings), undo)
 
     def _balanced(self, rule: Object) -> Object:
@@ -118,7 +119,7 @@ class Mesh:
         return {**rule, "spec": {**rule["spec"], "trafficPolicy": policy}}
 
     def _istiod(self, cluster: Cluster) -> ControlPlane:
-        return ControlPlane(cluster.kube, cluster.system_namespace, self.info.revision)
+        return ControlPlane(cluster.kube, cluster.system_namespace, self.info.revision_of(cluster.name))
 
     def _held(self, cluster: ClusterInfo) -> frozenset[Address]:
         """The gateways of a cluster's network that its istiod has, in any of its pods."""

@@ -175,7 +175,8 @@ def _await_status(cluster: Cluster, wanted: int) -> None:
 
 
 def _mesh_config(mesh: Mesh, cluster: Cluster) -> Mapping[str, object]:
-    found = cluster.kube.get("ConfigMap", config_map_of(mesh.info.revision), cluster.system_namespace) or {}
+    name = config_map_of(mesh.info.revision_of(cluster.name))
+    found = cluster.kube.get("ConfigMap", name, cluster.system_namespace) or {}
     return yaml.safe_load(found.get("data", {}).get("mesh", "")) or {}
 
 

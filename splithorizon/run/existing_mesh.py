@@ -16,7 +16,7 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
 from splithorizon.conditions import behaviours, decide, platform, reading
 from splithorizon.istio import discover, names
-from splithorizon.istio.info import MeshInfo
+from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.kube import exec_plugin, kubeconfig, manifests
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, NotAdmitted, Object
@@ -38,48 +38,101 @@ Leftover = Callable[[NotRestored], None]
 """Takes what a run could not remove of its own."""
 
 
-def prepare(
-    options: Options, journal: Journal, undo: ExitStack, progress: Progress, *, run_id: str, leftover: Leftover
-) -> MeshInfo:
-    """Find out how the mesh is made, and put our workloads into it, in namespaces that go with the run.
+@dataclass(frozen=True)
+class Named:
+    """One context of the command line, with the kubeconfig that is named for it, if any."""
 
-    The user's kubeconfigs are read once, and their two contexts copied into the run's folder. A run that may disrupt
-    the mesh holds its Lease until the end. Raises UsageProblem while nothing is created yet, also where another run
-    disrupts this mesh now, and EnvironmentBroke from then on.
+    key: str
+    """The context, and its place too where two have one name; the cluster's name in the mesh is not known yet."""
+    context: str
+    file: Path | None
+
+
+@dataclass(frozen=True)
+class Explored:
+    """An existing mesh as it was read, with a client of each cluster by its name; nothing is created yet."""
+
+    info: MeshInfo
+    kubes: Mapping[str, Kube]
+    files: Mapping[str, Path | None]
+    """The kubeconfig of the command line for each cluster."""
+
+
+def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) -> Explored:
+    """Find out which clusters the contexts lead to, what part each has in the mesh, and how the mesh is made.
+
+    The user's kubeconfigs are read once, and the contexts copied into the run's folder. Raises UsageProblem where the
+    contexts cannot be the clusters of one mesh on several networks; nothing is created.
     """
-    contexts = contexts_of(options)
-    overlay, images = adaptation.overlay(options), adaptation.images(options)
-    kubes = connect(options, journal.folder, progress)
+    named = named_contexts(options)
+    kubes = connect(named, folder, progress)
+    contexts = {one.key: one.context for one in named}
     for line in addressed(kubes, contexts):
         progress.say(line)
-    namespace = f"splithorizon-{run_id}".lower()
     with progress.step("looked at the mesh"):
         allow = options.allow_disruption
         permissions.require_readable(kubes, contexts, allow_disruption=allow, say=progress.say)
-        info = discover.read_mesh(
-            kubes, contexts, namespace=namespace, revision=options.revision, plan=options.topology
-        )
-        denied = permissions.check(kubes, info, allow_disruption=allow, say=progress.say)
+        info, by_key = read(options, kubes, namespace=f"splithorizon-{run_id}".lower())
+        by_name = {name: Kube(kubes[key].kubeconfig, name, kubectl=kubes[key].kubectl) for key, name in by_key.items()}
+        denied = permissions.check(by_name, info, allow_disruption=allow, say=progress.say)
         info = replace(info, not_claimed={**info.not_claimed, **denied})
-    for line in describe(info):
+        others = discover.others_watched(by_name, info)
+    for line in describe(info, others):
         progress.say(line)
+    files = {one.key: one.file for one in named}
+    return Explored(info, by_name, {name: files[key] for key, name in by_key.items()})
+
+
+def read(options: Options, kubes: Mapping[str, Kube], *, namespace: str) -> tuple[MeshInfo, Mapping[str, str]]:
+    """What the clusters of the contexts are in their mesh, and the name of each by the key of its client.
+
+    Raises UsageProblem where they cannot be the clusters of one mesh on several networks.
+    """
+    contexts = {one.key: one.context for one in named_contexts(options)}
+    arrangement = discover.arrange(kubes, contexts, revision=options.revision)
+    names = arrangement.names
+    by_name = {name: Kube(kubes[key].kubeconfig, name, kubectl=kubes[key].kubectl) for key, name in names.items()}
+    info = discover.read_mesh(
+        by_name,
+        {name: contexts[key] for key, name in names.items()},
+        namespace=namespace,
+        arrangement=arrangement.renamed(names),
+    )
+    return info, names
+
+
+def prepare(
+    explored: Explored,
+    options: Options,
+    journal: Journal,
+    undo: ExitStack,
+    progress: Progress,
+    *,
+    leftover: Leftover,
+) -> MeshInfo:
+    """Put our workloads into a mesh, in namespaces that go with the run.
+
+    A run that may disrupt the mesh holds its Lease until the end. Raises UsageProblem where another run disrupts this
+    mesh now, while nothing is created yet, and EnvironmentBroke from then on.
+    """
+    info, kubes, run_id = explored.info, explored.kubes, journal.run
+    overlay, images = adaptation.overlay(options), adaptation.images(options)
+    contexts = {name: cluster.context for name, cluster in info.clusters.items()}
+    namespace = info.namespace
     # Who keeps a namespace wants to come back to it, whenever that is. A sweep compares with the cluster's clock.
     _, now = next(iter(kubes.values())).get_dated("Namespace", "kube-system")
     expires = None if options.keep else now + timedelta(seconds=timeouts().namespace_expires)
-    labels = {
-        **adaptation.namespace_labels(options),
-        names.REVISION_LABEL: _injected_by(options, info),
-        **ownership.labels(run_id, expires=expires),
-    }
+    owner = {**adaptation.namespace_labels(options), **ownership.labels(run_id, expires=expires)}
+    labels = {name: {**owner, names.REVISION_LABEL: _injected_by(options, info, name)} for name in kubes}
     with progress.step("read the conditions of the mesh"):
-        found = reading.read(kubes, info, labels=labels)
+        found = reading.read(kubes, info, labels=labels[next(iter(labels))])
     decision = decide.decide(found)
     for condition in decision.conditions:
         progress.say(str(condition))
     decision.require_accepted(contexts.values())
     secrets = adaptation.pull_secret(options, kubes)
     info = decide.described(info, found, decision)
-    scope = _scope(options, kubes, info, run_id)
+    scope = _scope(explored, run_id)
     scope.write(journal.folder)
     places = [
         Place(kube, scope.clusters[name].system_namespace, scope.clusters[name].uid, contexts[name])
@@ -104,7 +157,7 @@ def prepare(
             )  # fmt: skip
     settled = {
         one.name: Settled(
-            labels | decision.namespace_labels,
+            labels[one.name] | decision.namespace_labels,
             decision.objects,
             {**workloads.images_for(kubes[one.name], info.clusters[one.name].version, options.sample_hub, images)},
             workloads.Adaptation(
@@ -132,42 +185,72 @@ class Settled:
     pull_secret: Object | None = None
 
 
-def _injected_by(options: Options, info: MeshInfo) -> str:
-    """The revision label of our namespace: the tag that the user names, which an upgrade moves, or the revision."""
-    return options.revision or info.revision
+def _injected_by(options: Options, info: MeshInfo, name: str) -> str:
+    """The revision label of our namespace: the tag that the user names, which an upgrade moves, or the revision.
+
+    Where an istiod is of another revision than the first, that is the one.
+    """
+    own = info.revision_of(name)
+    return own if own != info.revision else options.revision or own
 
 
-def describe(info: MeshInfo) -> list[str]:
-    """What was found of a mesh, for its owner to recognise."""
+def describe(info: MeshInfo, others: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """The shape of a mesh as a small picture, for its owner to recognise.
+
+    ``others`` are the ids of clusters that istiods watch and that were not named, by the watching cluster.
+    """
+    networks = dict.fromkeys(cluster.network for cluster in info.clusters.values())
     lines = [
-        f"Istio {info.versions['istio']}, revision {info.revision}; networks are set by "
+        f"{_count(len(info.clusters), 'cluster')} on {_count(len(networks), 'network')}, networks are set by "
         + ("labels" if info.network_mode == "labels" else "meshNetworks in istiod's ConfigMap")
     ]
-    for name, cluster in info.clusters.items():
-        gateways = ", ".join(map(str, cluster.gateways)) or "none with an address"
+    for network in networks:
+        lines.append(f"  network {network or 'without a name'}")
+        on_it = [cluster for cluster in info.clusters.values() if cluster.network == network]
+        for cluster in on_it:
+            gateways = ", ".join(map(str, cluster.gateways)) or "none with an address"
+            branch, stem = ("`-", "  ") if cluster is on_it[-1] else ("|-", "| ")
+            lines += [
+                f"  {branch} {cluster.name}: {_control_plane(cluster, info)}",
+                f"  {stem}   context {cluster.context}, cluster id {cluster.cluster_id or 'not known to istiod'}, "
+                f"system namespace {cluster.system_namespace}, gateways {gateways}",
+            ]
+    for name, ids in (others or {}).items():
         lines.append(
-            f"{name}: context {cluster.context}, cluster id {cluster.cluster_id or 'not known to istiod'}, network "
-            f"{cluster.network or 'without a name'}, gateways {gateways}, system namespace {cluster.system_namespace}"
+            f"  the istiod of {name} also watches {', '.join(ids)}, which is not named: nothing is claimed of it"
         )
     return lines
 
 
-def connect(options: Options, folder: Path, progress: Progress | None = None) -> dict[str, Kube]:
+def _control_plane(cluster: ClusterInfo, info: MeshInfo) -> str:
+    if cluster.is_managed:
+        return f"managed by the istiod of {cluster.control_plane}"
+    version = cluster.istio or info.versions["istio"]
+    return f"istiod {version}, revision {info.revision_of(cluster.name) or 'default'}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def connect(named: Sequence[Named], folder: Path, progress: Progress | None = None) -> dict[str, Kube]:
     """A client for each context, by a copy of what it needs in the run's folder; no API server is asked yet.
 
     Exec plug-ins are run here, one after the other, at the user's terminal. Raises UsageProblem where the user's
     kubeconfigs have no such context, or a plug-in gives no credential.
     """
-    kubes = {name: _connect(name, context, options, folder) for name, context in contexts_of(options).items()}
+    kubes = {
+        one.key: _connect(one, folder / f"context-{number}.kubeconfig") for number, one in enumerate(named, start=1)
+    }
     with progress.at_terminal() if progress else nullcontext():
-        for name, context in contexts_of(options).items():
-            exec_plugin.authenticate(kubes[name].kubeconfig, context)
+        for one in named:
+            exec_plugin.authenticate(kubes[one.key].kubeconfig, one.context)
     return kubes
 
 
 def addressed(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> list[str]:
     """Which API servers the contexts lead to, for their owner to stop a run that means others."""
-    return [f"{name}: context {contexts[name]} leads to {kube.server}" for name, kube in kubes.items()]
+    return [f"context {contexts[key]} leads to {kube.server}" for key, kube in kubes.items()]
 
 
 def uid_of(kube: Kube) -> str:
@@ -181,36 +264,36 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
     kube.delete("Namespace", namespace, gone_within=timeouts().namespace_gone)
 
 
-def contexts_of(options: Options) -> dict[str, str]:
-    """The contexts of ``--contexts``, by the names of the planned clusters."""
-    return dict(zip(options.topology.names, options.contexts, strict=True))
+def named_contexts(options: Options) -> tuple[Named, ...]:
+    """The contexts of ``--contexts`` in their order, each with its file."""
+    files: list[Path | None] = [options.kubeconfig_primary, options.kubeconfig_remote]
+    files += [None] * len(options.contexts)
+    found = []
+    for number, (context, file) in enumerate(zip(options.contexts, files, strict=False), start=1):
+        alone = options.contexts.count(context) == 1
+        key = context if alone else f"{context} ({number})"
+        found.append(Named(key, context, file or options.kubeconfig))
+    return tuple(found)
 
 
-def _connect(name: str, context: str, options: Options, folder: Path) -> Kube:
-    named = _named_file(name, options)
-    files = [named] if named else kubeconfig.default_files()
-    target = folder / f"{name}.kubeconfig"
-    kubeconfig.extract(context, files, target)
-    return Kube(target, name, kubectl=kubeconfig.kubectl(named, context))
+def _connect(named: Named, target: Path) -> Kube:
+    files = [named.file] if named.file else kubeconfig.default_files()
+    kubeconfig.extract(named.context, files, target)
+    return Kube(target, named.key, kubectl=kubeconfig.kubectl(named.file, named.context))
 
 
-def _named_file(name: str, options: Options) -> Path | None:
-    files = (options.kubeconfig_primary, options.kubeconfig_remote)
-    return dict(zip(options.topology.names, files, strict=True))[name] or options.kubeconfig
-
-
-def _scope(options: Options, kubes: Mapping[str, Kube], info: MeshInfo, run_id: str) -> Scope:
+def _scope(explored: Explored, run_id: str) -> Scope:
     clusters = {}
-    for name, kube in kubes.items():
-        found, named = info.clusters[name], _named_file(name, options)
+    for name, kube in explored.kubes.items():
+        found, file = explored.info.clusters[name], explored.files[name]
         clusters[name] = ScopeCluster(
             context=found.context,
             uid=uid_of(kube),
             system_namespace=found.system_namespace,
             kubectl=kube.kubectl,
-            file=str(named.absolute()) if named else "",
+            file=str(file.absolute()) if file else "",
         )
-    return Scope(run_id, False, info.namespace, clusters, ownership.kubeconfig_variable())
+    return Scope(run_id, False, explored.info.namespace, clusters, ownership.kubeconfig_variable())
 
 
 def _settle(kube: Kube, name: str, info: MeshInfo, settled: Settled, progress: Progress) -> Mapping[str, str]:
@@ -248,7 +331,7 @@ def _apply_rules(kube: Kube, namespace: str, rules: Sequence[Object]) -> dict[st
     return {}
 
 
-def _leave(kubes: dict[str, Kube], namespace: str, progress: Progress, leftover: Leftover) -> None:
+def _leave(kubes: Mapping[str, Kube], namespace: str, progress: Progress, leftover: Leftover) -> None:
     with progress.step("our namespaces deleted"):
         parallel.for_each(kubes, lambda name: _leave_one(kubes[name], namespace, leftover))
 

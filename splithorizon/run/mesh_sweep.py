@@ -16,7 +16,7 @@ from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.istio import discover
 from splithorizon.kube.client import Kube, Object
 from splithorizon.run import sweep
-from splithorizon.run.existing_mesh import addressed, connect, contexts_of, remove_namespace, uid_of
+from splithorizon.run.existing_mesh import addressed, connect, named_contexts, remove_namespace, uid_of
 from splithorizon.run.journal import Journal, dead_journals, runs_folder, unreadable
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -56,8 +56,9 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         journal = Journal.open(run, base)
         stack.callback(journal.close)
         yield from unreadable(base)
-        contexts = contexts_of(options)
-        kubes = connect(options, journal.folder, progress)
+        named = named_contexts(options)
+        contexts = {one.key: one.context for one in named}
+        kubes = connect(named, journal.folder, progress)
         yield from addressed(kubes, contexts)
         clusters = _clusters(kubes, contexts)
         lease = MeshLease(list(_places(clusters.values())), run, journal.folder)
@@ -83,7 +84,7 @@ def _clusters(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> dict[st
         uid = uid_of(kube)
         if uid in found:
             raise UsageProblem(
-                f"--contexts {','.join(contexts.values())}: both lead to one and the same cluster. Nothing was created."
+                f"--contexts {','.join(contexts.values())}: two lead to one and the same cluster. Nothing was created."
             )
         found[uid] = _Cluster(kube, contexts[name], uid)
     return found
@@ -201,7 +202,7 @@ def _close_journals(clusters: Mapping[str, _Cluster], base: Path, progress: Prog
                 yield from _remove_namespace(cluster, entry.name, progress)
                 stays = stays or f"namespace {entry.name} in {cluster.context}" in cluster.failed
         if stays:
-            yield f"run folder {journal.folder} stays: it names more than could be undone in these two clusters"
+            yield f"run folder {journal.folder} stays: it names more than could be undone in these clusters"
         else:
             journal.close()
             yield f"removed run folder {journal.folder}"

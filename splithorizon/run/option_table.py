@@ -58,8 +58,8 @@ _TYPES = {str: "text", bool: "true or false", int: "whole number", float: "numbe
 OPTIONS = (
     Option(
         "contexts",
-        "check a mesh that is there: two contexts of your kubeconfig; env takes $CTX_CLUSTER1 and $CTX_CLUSTER2",
-        metavar="PRIMARY,REMOTE",
+        "check a mesh that is there: two contexts in any order, or env for $CTX_CLUSTER1 and $CTX_CLUSTER2",
+        metavar="A,B",
     ),
     Option("kubeconfig-primary", "the file that has the first of --contexts", Path),
     Option("kubeconfig-remote", "the file that has the second of --contexts", Path),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Options:
     kubectl: Path | None = None
     istioctl: Path | None = None
     cluster_name: str = "splithorizon"
+    topology: Topology = PRIMARY_REMOTE
+    """The clusters that are made; what ``contexts`` lead to is read."""
     keep: bool = False
     snapshot_before_install: bool = False
     mesh: Path | None = None
@@ -53,26 +55,16 @@ class Options:
     pause_on_fail: bool = False
 
     @property
-    def topology(self) -> Topology:
-        """The clusters of the mesh before there is one."""
-        return planned_topology()
-
-    @property
     def outlived(self) -> bool:
         """Whether the mesh still exists after the run."""
         return bool(self.keep or self.reuse or self.contexts or self.mesh)
 
     def as_report(self) -> dict[str, Any]:
         """The options as values for JSON."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def planned_topology() -> Topology:
-    """The clusters that a run plans for, which test ids are made from; there is one shape, whatever the options are."""
-    return PRIMARY_REMOTE
+        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return ",".join(value)
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | Topology) else value

@@ -75,6 +75,10 @@ _NAMES = "test_networks_are_named_alike_everywhere"
 _HOPS = "test_each_hop_of_a_far_answer_is_logged"
 _CERTIFICATES = "test_workloads_are_known_by_their_own_certificates"
 _PLAIN_TEXT = "test_plain_text_is_refused"
+_OF_VIRTUAL_SERVICES = (
+    "test_subsets_keep_clients_in_their_cluster",
+    "test_a_rule_binds_the_clients_of_its_own_primary",
+)
 _OF_GATEWAY_PORTS = (
     "test_gateway_knows_only_its_services",
     "test_one_root_is_served_by_both_gateways",
@@ -165,7 +169,7 @@ def _of_run_in_parts() -> Iterator[Right]:
             "policies for helloworld, also against the mesh's",
             (),
         ),
-        ("virtualservices", networking, "routes to subsets", ("test_subsets_keep_clients_in_their_cluster",)),
+        ("virtualservices", networking, "routes to subsets, and a rule in one primary", _OF_VIRTUAL_SERVICES),
         ("envoyfilters", networking, "access logs in Istio's format, where the mesh has another", (_HOPS,)),
     ):
         yield Right(resource, _ONCE, own, purpose, group, clusters=Clusters.WITH_ISTIOD, limits=limits)

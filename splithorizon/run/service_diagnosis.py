@@ -17,7 +17,6 @@ from splithorizon.diagnosis.endpoints import View
 from splithorizon.diagnosis.reading import read
 from splithorizon.diagnosis.reading.model import Reading
 from splithorizon.diagnosis.root_cause import Diagnosis
-from splithorizon.istio import discover
 from splithorizon.istio.info import MeshInfo
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import existing_mesh, known_secrets
@@ -90,7 +89,7 @@ def contexts(text: str, environment: Mapping[str, str] = os.environ) -> tuple[st
         return tuple(environment[name] for name in _VARIABLES)
     named = tuple(name.strip() for name in text.split(","))
     if len(named) != len(_VARIABLES) or not all(named):
-        raise UsageProblem(f"{text}: two contexts are needed, PRIMARY,REMOTE, with a comma between")
+        raise UsageProblem(f"{text}: two contexts are needed, A,B, with a comma between")
     return named
 
 
@@ -110,11 +109,8 @@ def diagnose(options: Options, question: Question) -> tuple[Found, Redactor]:
     answer.
     """
     with _folder() as folder:
-        kubes = existing_mesh.connect(options, folder)
-        mesh = discover.read_mesh(
-            kubes, existing_mesh.contexts_of(options), namespace=question.namespace, revision=options.revision,
-            plan=options.topology,
-        )  # fmt: skip
+        kubes = existing_mesh.connect(existing_mesh.named_contexts(options), folder)
+        mesh, _ = existing_mesh.read(options, kubes, namespace=question.namespace)
         found = of_mesh(mesh, question)
         return found, Redactor(known_secrets.of_run(folder))
 

@@ -18,7 +18,7 @@ from splithorizon.kube.client import Kube
 from splithorizon.mesh import health
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import known_secrets
-from splithorizon.run.existing_mesh import prepare
+from splithorizon.run.existing_mesh import Explored, explore, prepare
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.outcome import Outcome
@@ -45,6 +45,8 @@ class Session:
     secrets: list[bytes] = field(default_factory=list, repr=False)
     repeated_reads: Mapping[str, int] = field(default_factory=dict)
     """How many reads of each cluster's API server were repeated, once the run has ended."""
+    _explored: Explored | None = field(default=None, repr=False)
+    _journal: Journal | None = field(default=None, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
 
     @property
@@ -82,16 +84,31 @@ class Session:
         """Blank every secret that is known so far, and whatever looks like one."""
         return Redactor(self.secrets).redact(text)
 
+    def explore(self) -> Explored:
+        """Read an existing mesh, once: what its clusters are, and how it is made. Nothing is created in it.
+
+        Raises UsageProblem where the contexts lead to no mesh that can be judged, EnvironmentBroke where it cannot be
+        read.
+        """
+        if self._explored is None:
+            self._require_report_folder()
+            for line in report_remains():
+                self.progress.say(f"a dead run: {line}")
+            self._journal = self._open_journal()
+            try:
+                self._explored = explore(self.options, self._journal.folder, self.progress, run_id=self.run_id)
+            finally:
+                self.secrets += known_secrets.of_run(self._journal.folder)
+        return self._explored
+
     def _set_up(self) -> MeshInfo:
-        self._require_report_folder()
-        for line in report_remains():
-            self.progress.say(f"a dead run: {line}")
-        journal = self._open_journal()
+        explored, journal = self.explore(), self._journal
+        if journal is None:
+            raise EnvironmentBroke("the run has no journal")
         try:
             self.info = prepare(
-                self.options, journal, self._undo, self.progress, run_id=self.run_id,
-                leftover=self.outcome.could_not_restore,
-            )  # fmt: skip
+                explored, self.options, journal, self._undo, self.progress, leftover=self.outcome.could_not_restore
+            )
             for cluster in self.info.control_planes:
                 kube = Kube(cluster.kubeconfig, cluster.name, kubectl=cluster.kubectl)
                 self.secrets += known_secrets.of_remote_secrets(kube, cluster.system_namespace)

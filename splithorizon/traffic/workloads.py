@@ -23,6 +23,7 @@ IMAGES = ("curl", "helloworld-v1", "helloworld-v2")
 
 _EXPORT_TO = "networking.istio.io/exportTo"
 _WORKLOADS = MANIFESTS / "workloads"
+_FIRST = "v1"
 
 
 @dataclass(frozen=True)
@@ -136,16 +137,35 @@ def _images_for(kube: Kube, published: Iterable[str], hub: str | None) -> dict[s
     return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
 
 
+def helloworld_manifests(version: str) -> list[Object]:
+    """What runs one version of helloworld: the Deployment, and the Service that only its cluster has.
+
+    A version without a file of its own is the first one's program, which the variable SERVICE_VERSION names.
+    """
+    if (file := _WORKLOADS / f"{helloworld_of(version)}.yaml").is_file():
+        return manifests.load(file)
+    documents = manifests.load(_WORKLOADS / f"{helloworld_of(_FIRST)}.yaml")
+    for document in documents:
+        _name_version(document, version)
+    return documents
+
+
+def _name_version(document: Object, version: str) -> None:
+    document["metadata"]["name"] = helloworld_of(version)
+    document["metadata"]["labels"]["version"] = version
+    selector = document["spec"]["selector"]
+    selector.get("matchLabels", selector)["version"] = version
+    if document["kind"] == "Deployment":
+        template = document["spec"]["template"]
+        template["metadata"]["labels"]["version"] = version
+        (container,) = template["spec"]["containers"]
+        container["env"] = [{"name": "SERVICE_VERSION", "value": version}]
+
+
 def _documents(version: str) -> list[Object]:
-    stems = (
-        "namespace",
-        "helloworld-service",
-        "headless-service",
-        "echo-service",
-        helloworld_of(version),
-        "sleep",
-    )
-    return [document for stem in stems for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
+    before = ("namespace", "helloworld-service", "headless-service", "echo-service")
+    common = [document for stem in before for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
+    return [*common, *helloworld_manifests(version), *manifests.load(_WORKLOADS / "sleep.yaml")]
 
 
 def _is_copy(held: str, published: str) -> bool:

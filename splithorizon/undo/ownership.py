@@ -106,13 +106,13 @@ class Scope:
         """The shell command that restores what the run could not restore."""
         if self.owned:
             return shlex.join(commands.sweep())
-        named = {name: cluster.file for name, cluster in self.clusters.items() if cluster.file}
-        default = self.kubeconfig_variable and len(named) < len(self.clusters)
+        files = [cluster.file for cluster in self.clusters.values()]
+        default = self.kubeconfig_variable and not all(files)
         words = ["env", f"KUBECONFIG={self.kubeconfig_variable}"] if default else []
         words += commands.sweep(*self.contexts)
-        for name, file in named.items():
-            # One word: in two words, pytest would treat the file as a test path before it knows the option.
-            words.append(f"--kubeconfig-{name}={file}")
+        options = ("--kubeconfig-primary", "--kubeconfig-remote")
+        # One word: in two words, pytest would treat the file as a test path before it knows the option.
+        words += [f"{option}={file}" for option, file in zip(options, files, strict=False) if file]
         return shlex.join(words)
 
 

@@ -240,7 +240,10 @@ def test_by_hand_makes_a_trust_that_the_suite_itself_would_take(dry_run: DryRun)
 
 
 def test_by_hand_installs_in_the_order_that_each_step_needs(dry_run: DryRun) -> None:
-    kind_primary, kind_remote = f"--context=kind-{PLAN.primary.kind_name}", f"--context=kind-{PLAN.remote.kind_name}"
+    kind_primary, kind_remote = (
+        f"--context=kind-{PLAN['primary'].kind_name}",
+        f"--context=kind-{PLAN['remote'].kind_name}",
+    )
     order = [
         "kind create cluster --name by-hand-primary",
         "kind create cluster --name by-hand-remote",

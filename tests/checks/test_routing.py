@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import PRIMARY_REMOTE, Route, Way
 from splithorizon.kube.pod_status import Readiness
+from splithorizon.mesh.bound_clients import BoundClients
 from splithorizon.mesh.pinned import Confinement
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Attempt, PodAddress, Sample
@@ -662,3 +663,38 @@ def test_a_missing_version_has_its_count_and_the_interval() -> None:
     with pytest.raises(CheckFailed) as refuted:
         both_versions(replies(1000, 0), OUT)
     assert (refuted.value.numbers, refuted.value.expected_interval) == ({"v1": 1000, "v2": 0}, (423, 577))
+
+
+def bound(primary: Sequence[Reply], remote: Sequence[Reply]) -> BoundClients:
+    return BoundClients("primary", frozenset({"primary"}), {"primary": tuple(primary), "remote": tuple(remote)})
+
+
+BY_RULE = [Reply(f"r-{number}", 418) for number in range(40)]
+
+
+def test_a_rule_that_answers_the_clients_of_its_own_primary_alone_is_as_it_should_be() -> None:
+    evidence = checks.rule_binds_own_clients(bound(BY_RULE, replies(20, 20)))
+    assert evidence.key_number == "40 bound, 40 not"
+
+
+@pytest.mark.parametrize(
+    ("primary", "remote", "where", "cause"),
+    [
+        (BY_RULE, BY_RULE[:3] + replies(20, 17), "remote", causes.RULE_IN_OTHER_PRIMARY),
+        (replies(20, 20), replies(20, 20), "primary", causes.OLDER_RULE),
+        (BY_RULE, [*replies(20, 19), Reply("lost", 403)], "remote", causes.POLICY_DENIES),
+    ],
+    ids=["bound elsewhere too", "bound nowhere", "lost elsewhere"],
+)
+def test_a_rule_that_binds_other_clients_or_none_is_refuted(
+    primary: list[Reply], remote: list[Reply], where: str, cause: Cause
+) -> None:
+    with pytest.raises(CheckFailed) as refuted:
+        checks.rule_binds_own_clients(bound(primary, remote))
+    assert refuted.value.causes[0] is cause
+    assert f"<config of {where}>" in refuted.value.next_command
+
+
+def test_a_rule_is_not_judged_without_a_client_of_another_primary() -> None:
+    with pytest.raises(EnvironmentBroke, match="clients that another istiod manages"):
+        checks.rule_binds_own_clients(BoundClients("primary", frozenset({"primary"}), {"primary": tuple(BY_RULE)}))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import REGISTRY, Cause
 from splithorizon.diagnosis.finding import Case, Symptom
-from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, Reading, RemoteSecret, Unread
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Cluster, Host, Reading, RemoteSecret, Unread
 from splithorizon.diagnosis.root_cause import NO_KNOWN_CAUSE, diagnose, of_reading
 from splithorizon.diagnosis.root_causes import READ, cause_of
 from tests.istio.test_certificates import ROOT, Issuer, leaf_of
@@ -40,6 +40,7 @@ from tests.support.made_reading import (
     proxies,
     removes,
     sound,
+    two_primaries,
 )
 
 HELLOWORLD = "helloworld"
@@ -1237,3 +1238,48 @@ def test_a_pod_that_answered_at_its_own_address_shows_that_the_networks_are_join
 )
 def test_without_the_pods_own_answer_nothing_is_joined(symptom: Symptom) -> None:
     assert diagnose(Case(sound(), (symptom,))).root_causes == ()
+
+
+def test_two_primaries_that_are_sound_have_no_root_cause() -> None:
+    assert of_reading(two_primaries()).root_causes == ()
+
+
+@pytest.mark.parametrize(("plane", "unseen"), [("primary", "remote"), ("remote", "primary")])
+def test_of_two_primaries_the_one_that_does_not_see_the_other_is_named(plane: str, unseen: str) -> None:
+    def blind(cluster: Cluster) -> Cluster:
+        known = replace(cluster.istiods[0], clusters=({"id": plane, "syncStatus": "synced"},))
+        return replace(cluster, secrets=(), istiods=(known,))
+
+    reading = change(plane, blind)(two_primaries())
+    (found,) = of_reading(reading).root_causes
+    assert found.id == causes.REMOTE_SECRET_MISSING.id
+    assert found.finding.witness == f"istiod of {plane} does not see {unseen}: it watches {plane}=synced"
+    assert found.finding.evidence[0].object == f"Secret {plane}/istio-system/istio-remote-secret-{unseen}"
+    assert found.finding.fix.startswith(f"istioctl <{unseen}> create-remote-secret --name {unseen} | kubectl <{plane}>")
+
+
+def test_a_secret_that_leads_to_loopback_is_found_in_the_second_primary_too() -> None:
+    def looped(cluster: Cluster) -> Cluster:
+        (secret,), (istiod,) = cluster.secrets, cluster.istiods
+        states = ({"id": "remote", "syncStatus": "synced"}, {"id": "primary", "syncStatus": "timeout"})
+        wrong = replace(secret, server="https://127.0.0.1:6443")
+        return replace(cluster, secrets=(wrong,), istiods=(replace(istiod, clusters=states),))
+
+    (found,) = of_reading(change("remote", looped)(two_primaries())).root_causes
+    assert found.id == causes.REMOTE_SECRET_AT_LOOPBACK.id
+    assert found.finding.evidence[0].object == "Secret remote/istio-system/istio-remote-secret-primary"
+
+
+def test_a_gateway_that_one_of_two_istiods_does_not_know_is_found() -> None:
+    """The label of the Service is lost, and the other cluster's istiod hears of it."""
+
+    def ignorant(cluster: Cluster) -> Cluster:
+        (istiod,) = cluster.istiods
+        known = tuple(one for one in istiod.networks or () if one["Network"] == "primary-network")
+        return replace(cluster, istiods=(replace(istiod, networks=known),))
+
+    unlabelled = labels("remote", "Service", "istio-eastwestgateway", network=None)
+    reading = also(unlabelled, change("primary", ignorant))(two_primaries())
+    found = of_reading(reading).root_causes
+    assert [one.id for one in found] == [causes.GATEWAY_SERVICE_WITHOUT_NETWORK.id]
+    assert found[0].finding.witness.startswith("istiod of primary knows no gateway of remote-network")

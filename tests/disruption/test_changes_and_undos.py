@@ -116,6 +116,10 @@ CASES = {
         {RESTARTED: Made({"kubectl.kubernetes.io/restartedAt": AnyText()})},
         stays={RESTARTED: Made({"kubectl.kubernetes.io/restartedAt": AnyText()})},
     ),
+    "istiod has no pod": Case(
+        lambda disruption: disruption.istiod("primary").stop(),
+        {"primary Deployment istio-system/istiod: spec.replicas": 0},
+    ),
     "istiod's pods are replaced": Case(lambda disruption: disruption.istiod("primary").replace(), {}),
     "a helloworld pod is replaced": Case(lambda disruption: disruption.helloworld("remote").replace_pod(), {}),
     "a gateway pod is lost": Case(lambda disruption: disruption.gateway("remote").lose_oldest_pod(), {}),

@@ -14,7 +14,7 @@ import yaml
 
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import shortened
-from splithorizon.istio.discover import read_mesh, system_namespaces, versions_running
+from splithorizon.istio.discover import arrange, others_watched, read_mesh, system_namespaces, versions_running
 from splithorizon.istio.info import MeshInfo, NetworkMode
 from splithorizon.istio.names import GATEWAY_PORT
 from splithorizon.kube.api_resources import path_of
@@ -463,15 +463,10 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         "",
         "both are in the network primary-network",
     ),
-    "an istiod in each": (
-        then(lambda mesh: put_istiod(mesh.remote, SYSTEM, cluster_id="remote"), run_controllers),
-        "",
-        "both run an istiod: a mesh of several primaries is not claimed by this suite",
-    ),
     "no istiod": (
         then(lambda mesh: remove(mesh.primary, "Deployment", "istiod", SYSTEM), run_controllers),
         "",
-        "neither runs an istiod",
+        "neither runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
     ),
     "two revisions, and none is asked for": (
         then(another_revision, lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"), run_controllers),
@@ -565,22 +560,104 @@ def test_one_network_twice_is_refused_also_where_mesh_networks_say_so(tmp_path: 
             read(mesh)
 
 
-@pytest.mark.parametrize(
-    ("primary", "remote", "why"),
-    [
-        ("remote", "primary", "only the second runs an istiod: name the primary first"),
-        ("primary", "primary", "both lead to one and the same cluster"),
-    ],
-    ids=["contexts swapped", "one cluster twice"],
-)
-def test_contexts_that_lead_elsewhere_are_refused(tmp_path: Path, primary: str, remote: str, why: str) -> None:
+def test_contexts_that_lead_to_one_cluster_are_refused(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        kubes = dict.fromkeys(ROLES, mesh.kubes()["primary"])
+        with unchanged(mesh), pytest.raises(UsageProblem) as refused:
+            arrange(kubes, CONTEXTS)
+    assert str(refused.value) == "--contexts east,west: both lead to one and the same cluster. Nothing was created."
+
+
+def test_more_clusters_than_two_are_refused(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        kubes = {**mesh.kubes(), "third": mesh.kubes()["remote"]}
+        with pytest.raises(UsageProblem, match="3 clusters: the claims are about two of them"):
+            arrange(kubes, {**CONTEXTS, "third": "north"})
+
+
+def second_primary(mesh: TwoClusters, *, revision: str = "default", cluster_id: str = "remote") -> None:
+    """An istiod in the remote too, which watches the primary."""
+    put_istiod(mesh.remote, SYSTEM, revision, cluster_id=cluster_id)
+    data = find(mesh.primary, "ConfigMap", "istio", SYSTEM)["data"]
+    mesh.remote.put("ConfigMap", "istio" if revision == "default" else f"istio-{revision}", SYSTEM, data=data)
+    put_remote_secret(mesh.remote, SYSTEM, "primary", authority="CA of the primary\n")
+    run_controllers(mesh)
+
+
+def test_the_parts_of_the_clusters_are_the_same_in_any_order(tmp_path: Path) -> None:
     with installed_mesh(tmp_path) as mesh:
         own = mesh.kubes()
-        kubes = {"primary": own[primary], "remote": own[remote]}
-        contexts = {"primary": CONTEXTS[primary], "remote": CONTEXTS[remote]}
-        with unchanged(mesh), pytest.raises(UsageProblem) as refused:
-            read_mesh(kubes, contexts, namespace="ours")
-    assert str(refused.value) == f"--contexts {','.join(contexts.values())}: {why}. Nothing was created."
+        for order in (ROLES, ROLES[::-1]):
+            kubes = {CONTEXTS[role]: own[role] for role in order}
+            with unchanged(mesh):
+                found = arrange(kubes, {key: key for key in kubes})
+            assert found.names == {"east": "primary", "west": "remote"}
+            assert list(found.names) == ["east", "west"]
+            assert found.renamed(found.names).managers == {"primary": "primary", "remote": "primary"}
+            assert found.ids == {"east": "primary", "west": "remote"}
+
+
+def test_two_primaries_are_called_by_their_ids_and_each_has_its_own_istiod(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        second_primary(mesh, revision="canary", cluster_id="western")
+        put_remote_secret(mesh.primary, SYSTEM, "western", authority="CA of the remote\n")
+        kubes = {CONTEXTS[role]: kube for role, kube in mesh.kubes().items()}
+        with unchanged(mesh):
+            found = arrange(kubes, {key: key for key in kubes})
+            assert found.names == {"east": "primary", "west": "western"}
+            info = read(mesh)
+    assert {one.name: one.control_plane for one in info.topology} == {"primary": "primary", "remote": "remote"}
+    assert [(one.cluster_id, one.revision) for one in info.clusters.values()] == [
+        ("primary", "default"),
+        ("western", "canary"),
+    ]
+    assert info.revision_of("remote") == "canary"
+    assert [str(watch) for watch in info.watches] == [
+        "istiod of primary watches remote",
+        "istiod of remote watches primary",
+    ]
+
+
+@pytest.mark.parametrize("ids", [("Kubernetes", "Kubernetes"), ("a/b", "c")], ids=["the same", "no good name"])
+def test_primaries_whose_ids_are_no_good_names_are_numbered(tmp_path: Path, ids: tuple[str, str]) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        put_istiod(mesh.primary, SYSTEM, cluster_id=ids[0])
+        second_primary(mesh, cluster_id=ids[1])
+        assert arrange(mesh.kubes(), CONTEXTS).names == {"primary": "cluster1", "remote": "cluster2"}
+
+
+@pytest.mark.parametrize(
+    ("annotation", "manager"), [("", "remote"), ("primary", "primary"), ("remote", "remote"), ("third", "remote")]
+)
+def test_an_istiod_in_a_cluster_that_another_manages_by_annotation_is_none_of_the_mesh(
+    tmp_path: Path, annotation: str, manager: str
+) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        second_primary(mesh)
+        metadata = find(mesh.remote, "Namespace", SYSTEM)["metadata"]
+        metadata["annotations"] = {"topology.istio.io/controlPlaneClusters": annotation}
+        assert arrange(mesh.kubes(), CONTEXTS).managers == {"primary": "primary", "remote": manager}
+
+
+def test_primaries_of_other_revisions_than_the_one_asked_for_stand_where_they_have_only_one(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        second_primary(mesh, revision="canary")
+        assert [one.revision for one in read(mesh, "canary").clusters.values()] == ["default", "canary"]
+        assert [one.revision for one in read(mesh).clusters.values()] == ["default", "canary"]
+        put_istiod(mesh.remote, SYSTEM, "older", cluster_id="remote")
+        run_controllers(mesh)
+        with pytest.raises(UsageProblem, match="--revision has to be one of canary, default, older"):
+            read(mesh)
+
+
+def test_clusters_that_are_watched_and_not_named_are_told(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        info = read(mesh)
+        assert others_watched(mesh.kubes(), info) == {}
+        two_secrets(mesh)
+        put_remote_secret(mesh.primary, SYSTEM, "remote-mistyped", authority="CA of the remote\n")
+        with unchanged(mesh):
+            assert others_watched(mesh.kubes(), info) == {"primary": ("third",)}
 
 
 # Without these a mesh is found all the same.

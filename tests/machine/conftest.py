@@ -139,6 +139,14 @@ def existing_mesh(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> I
         yield mesh
 
 
+@pytest.fixture(scope="module")
+def two_primaries(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExistingMesh]:
+    """A mesh of two primaries, west and east, which log access."""
+    shape = Shape(two_primaries=True)
+    with installed(podman, unused("equal"), shape, tmp_path_factory.mktemp("two-primaries")) as mesh:
+        yield mesh
+
+
 @pytest.fixture(scope="session")
 def as_installed(existing_mesh: ExistingMesh) -> dict[str, str]:
     """What is in its clusters before anything of ours has read them."""

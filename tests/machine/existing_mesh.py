@@ -45,6 +45,8 @@ class Shape:
     access_log: str = "/dev/stdout"
     hostile: bool = False
     """With what a company's mesh may have beside, as ``hostile_mesh.sh`` has it."""
+    two_primaries: bool = False
+    """An istiod in both clusters, whose ids are west and east."""
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -54,6 +56,7 @@ class Shape:
             "SYSTEM_NAMESPACE": self.system_namespace,
             "ACCESS_LOG": self.access_log,
             "HOSTILE": "1" if self.hostile else "",
+            "TWO_PRIMARIES": "yes" if self.two_primaries else "",
         }
 
 
@@ -76,8 +79,8 @@ class ExistingMesh:
 
     @property
     def named(self) -> str:
-        """Both contexts, as --contexts takes them."""
-        return ",".join(self.contexts)
+        """Both contexts, as --contexts takes them: in any order, and the primary is not the first here."""
+        return ",".join(reversed(self.contexts))
 
     def kubectl(self, context: str, *arguments: str, text: str | None = None) -> str:
         """Run kubectl, with ``text`` for its input; raises CalledProcessError where it fails."""
@@ -242,7 +245,7 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
                 cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False,
             )  # fmt: skip
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        contexts = (f"kind-{plan.primary.kind_name}", f"kind-{plan.remote.kind_name}")
+        contexts = (f"kind-{plan['primary'].kind_name}", f"kind-{plan['remote'].kind_name}")
         yield ExistingMesh(str(images.kubectl), folder / "kubeconfig", contexts, shape)
     finally:
         for cluster in plan:

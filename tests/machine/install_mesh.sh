@@ -1,5 +1,6 @@
 #!/bin/bash
-# Two kind clusters and an Istio mesh on two networks, a primary and a remote, for tests of runs with --contexts.
+# Two kind clusters and an Istio mesh on two networks, a primary and a remote or two primaries, for tests of runs with
+# --contexts.
 # Nothing of the suite runs here: istioctl and kubectl alone, as a platform team installs a mesh.
 # What needs nothing of each other runs side by side.
 #
@@ -14,6 +15,7 @@
 #   SYSTEM_NAMESPACE                 of both clusters; istio-system
 #   ACCESS_LOG                       what the whole mesh logs to; /dev/stdout, and empty for no access log
 #   HOSTILE                          not empty: with all that hostile_mesh.sh adds
+#   TWO_PRIMARIES                    not empty: an istiod in both clusters, west and east, each of which watches the other
 # A failure leaves the clusters as they are, to be looked at.
 set -euo pipefail
 umask 077
@@ -21,7 +23,7 @@ export LC_ALL=C
 
 : "${ENGINE:?}" "${KIND:?}" "${KUBECTL:?}" "${ISTIOCTL:?}" "${KUBECONFIG:?}" "${PRIMARY:?}" "${REMOTE:?}"
 : "${PRIMARY_CONFIG:?}" "${REMOTE_CONFIG:?}" "${NODE_IMAGE:?}" "${HUB:?}" "${TAG:?}"
-: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}"
+: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}" "${TWO_PRIMARIES=}"
 
 source_of_manifests=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../manifests/istio" && pwd)
 primary=kind-$PRIMARY remote=kind-$REMOTE
@@ -55,6 +57,15 @@ render_manifests() {
       sed -i "0,/^    global:\$/s//    global:\n      istioNamespace: $SYSTEM_NAMESPACE/" "$file"
     fi
   done < <(find manifests -name '*.yaml')
+}
+
+# The manifests of a primary under other names: the cluster's, its network's.
+render_primary() {
+  local part
+  for part in "" -namespace -eastwest-gateway; do
+    sed -e "s|primary-network|$2|" -e "s|clusterName: primary|clusterName: $1|" -e "s|externalIstiod: true|externalIstiod: false|" \
+      "manifests/primary$part.yaml" >"manifests/$1$part.yaml"
+  done
 }
 
 # As lab/network_isolation.py does: no packet of a test may find a way out.
@@ -143,6 +154,24 @@ install_remote() {
     --server="https://$remote_address:6443" | on_primary apply -f -
 }
 
+# One of two primaries: its context, its name, its node's address.
+install_equal() {
+  istio_install "$1" -f "manifests/$2.yaml" -f manifests/overlays/upstream-envoy.yaml
+  istio_install "$1" -f "manifests/$2-eastwest-gateway.yaml"
+  "$KUBECTL" --context="$1" apply -f manifests/cross-network-gateway.yaml -f manifests/strict-mtls.yaml
+  give_gateway_address "$1" "$3"
+}
+install_west() { install_equal "$primary" west "$primary_address"; }
+install_east() { install_equal "$remote" east "$remote_address"; }
+
+# Let each istiod watch the other cluster.
+join_primaries() {
+  "$ISTIOCTL" create-remote-secret --context="$remote" --istioNamespace="$SYSTEM_NAMESPACE" --name=east \
+    --server="https://$remote_address:6443" | on_primary apply -f -
+  "$ISTIOCTL" create-remote-secret --context="$primary" --istioNamespace="$SYSTEM_NAMESPACE" --name=west \
+    --server="https://$primary_address:6443" | on_remote apply -f -
+}
+
 await_injection() {
   local tries=0
   until on_remote get mutatingwebhookconfigurations -l app=sidecar-injector \
@@ -159,12 +188,23 @@ make_intermediate primary
 make_intermediate remote
 side_by_side make_primary make_remote
 
-on_primary apply -f manifests/primary-namespace.yaml
+first=primary second=remote
+if [ -n "$TWO_PRIMARIES" ]; then
+  first=west second=east
+  render_primary west western
+  render_primary east eastern
+fi
+on_primary apply -f "manifests/$first-namespace.yaml"
 create_cacerts "$primary" primary
-on_remote apply -f manifests/remote-namespace.yaml
+on_remote apply -f "manifests/$second-namespace.yaml"
 create_cacerts "$remote" remote
 primary_address=$(address_of_node "$primary")
 remote_address=$(address_of_node "$remote")
+if [ -n "$TWO_PRIMARIES" ]; then
+  side_by_side install_west install_east
+  join_primaries
+  exit
+fi
 
 [ -z "$HOSTILE" ] || prepare_hostile
 side_by_side install_primary install_remote

@@ -124,7 +124,7 @@ def test_a_secret_that_somebody_created_again_is_left_alone(
 
         assert unrelated.ends(within=60) == 0, unrelated.output
         assert f"run {run.run_id} left in an existing mesh: {SECRET}" in unrelated.output
-        assert f"pytest --sweep --contexts {mesh.named}" in unrelated.output
+        assert f"pytest --sweep --contexts {','.join(mesh.contexts)}" in unrelated.output
         assert mesh.ours == left
         assert mesh.remote_secret == created
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import topology
 from lab.session import LabSession
 from proof import (
     CONTROL,
@@ -27,12 +28,13 @@ from proof import (
 )
 from proof.__main__ import Proof, main
 from proof.faults import every_fault, registry
-from proof.faults.registry import Cite, Fault
+from proof.faults.registry import Assumes, Cite, Fault
 from proof.peers import Judged
 from splithorizon.base.errors import Cancelled, EnvironmentBroke
 from splithorizon.diagnosis.causes import REGISTRY, Cause
 from splithorizon.diagnosis.root_causes import cause_of
 from splithorizon.istio.info import MeshInfo
+from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.kube.manifests import overlay
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import report
@@ -440,3 +442,22 @@ def test_the_table_has_the_time_of_the_core_and_what_others_noticed() -> None:
     assert account([slow], [])[1], "a goal refutes nothing"
     parts = together([replace(one, core_seconds=None), slow])
     assert (parts[0].core_seconds, parts[0].peers) == (51.2, peers)
+
+
+def test_what_a_fault_cites_has_the_names_of_the_mesh_that_it_is_in() -> None:
+    shape = topology.read("multi-primary")
+    cited = Cite("Secret primary/istio-system/istio-remote-secret-remote-before", "data.remote", "on remote-network")
+    assert cited.in_shape(PRIMARY_REMOTE) == cited
+    assert cited.in_shape(shape) == Cite(
+        "Secret cluster1/istio-system/istio-remote-secret-cluster2-before", "data.cluster2", "on network2"
+    )
+    assert Cite("remotes", "spec.remotely", "a-remote").in_shape(shape) == Cite("remotes", "spec.remotely", "a-remote")
+
+
+def test_a_fault_says_in_which_meshes_it_means_something() -> None:
+    several = topology.read("multi-primary")
+    assert [one.holds(PRIMARY_REMOTE) for one in Assumes] == [True, True, False]
+    assert [one.holds(several) for one in Assumes] == [True, False, True]
+    assumed = {fault.name: fault.assumes for fault in every_fault() if fault.assumes is not Assumes.ANYTHING}
+    assert assumed["istiod-address-stale"] is Assumes.MANAGED
+    assert assumed["answered-by-another-rule"] is Assumes.SEVERAL_PRIMARIES

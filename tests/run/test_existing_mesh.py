@@ -14,7 +14,7 @@ import yaml
 
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
-from splithorizon.run.existing_mesh import prepare
+from splithorizon.run.existing_mesh import explore, prepare
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -58,15 +58,10 @@ class Visit:
             self.lines.append(line)
             self.written_before[line] = sum(method != "GET" for api in mesh.apis.values() for method, *_ in api.asked)
 
+        chosen, progress = options(mesh, **more), Progress(say)
+        explored = explore(chosen, self.journal.folder, progress, run_id=self.journal.run)
         with timeouts.shortened(0.001), pytest.raises(EnvironmentBroke) as broken:
-            prepare(
-                options(mesh, **more),
-                self.journal,
-                self.undo,
-                Progress(say),
-                run_id="20261127-031200-AB12",
-                leftover=self.leftovers.append,
-            )
+            prepare(explored, chosen, self.journal, self.undo, progress, leftover=self.leftovers.append)
         self.broken = str(broken.value)
 
 
@@ -75,7 +70,7 @@ def test_each_context_is_said_with_its_servers_address_before_the_first_write(
 ) -> None:
     found = Visit(mesh, tmp_path, allow_disruption=True)
     for role, context in (("primary", "east"), ("remote", "west")):
-        (line,) = [line for line in found.lines if f"{role}: context {context} leads to {mesh.apis[role].url}" in line]
+        (line,) = [line for line in found.lines if f"context {context} leads to {mesh.apis[role].url}" in line]
         assert found.written_before[line] == 0
     assert mesh.primary.requests("POST", "leases"), found.broken
 
@@ -93,8 +88,8 @@ def test_the_printed_roles_are_enough_for_all_that_a_run_makes_and_removes(mesh:
 def test_a_run_without_a_needed_right_creates_nothing(mesh: TwoClusters, tmp_path: Path) -> None:
     mesh.remote.denies = user_rights.without("namespaces", verbs=("create",))
     journal = Journal.open("refused", tmp_path)
-    with ExitStack() as undo, pytest.raises(UsageProblem, match=r"west: create namespaces in all namespaces"):
-        prepare(options(mesh), journal, undo, Progress(print), run_id="refused", leftover=print)
+    with pytest.raises(UsageProblem, match=r"west: create namespaces in all namespaces"):
+        explore(options(mesh), journal.folder, Progress(print), run_id="refused")
     assert [path for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"] == []
 
 
@@ -150,15 +145,10 @@ def test_a_run_that_disrupts_nothing_takes_no_lease_and_is_refused_while_one_is_
     before = [len(api.requests("POST")) + len(api.requests("PATCH")) for api in mesh.apis.values()]
     for disrupts in (False, True):
         journal = Journal.open(f"refused-{disrupts}", tmp_path)
+        chosen, progress = options(mesh, allow_disruption=disrupts), Progress(print)
+        explored = explore(chosen, journal.folder, progress, run_id="refused")
         with ExitStack() as undo, pytest.raises(UsageProblem, match=r"run other on .*Nothing was created\.$"):
-            prepare(
-                options(mesh, allow_disruption=disrupts),
-                journal,
-                undo,
-                Progress(print),
-                run_id="refused",
-                leftover=print,
-            )
+            prepare(explored, chosen, journal, undo, progress, leftover=print)
     assert [len(api.requests("POST")) + len(api.requests("PATCH")) for api in mesh.apis.values()] == before
     other.lease.release()
     Visit(mesh, tmp_path)
@@ -210,8 +200,9 @@ def test_a_mesh_that_leaves_nothing_to_judge_is_refused_before_anything_is_writt
 ) -> None:
     configure(mesh, serviceSettings=[{"settings": {"clusterLocal": True}, "hosts": ["*"]}])
     journal = Journal.open("refused", tmp_path)
+    explored = explore(options(mesh), journal.folder, Progress(print), run_id="refused")
     with ExitStack() as undo, pytest.raises(UsageProblem, match=r"clusterLocal for \*.*Nothing was created\.$"):
-        prepare(options(mesh), journal, undo, Progress(print), run_id="refused", leftover=print)
+        prepare(explored, options(mesh), journal, undo, Progress(print), leftover=print)
     written = [method for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"]
     assert [method for method in written if method != "POST"] == [], "rights are asked for by POST"
 

@@ -81,7 +81,7 @@ def test_a_runner_that_is_gone_with_its_disk_is_made_good_from_another_machine(m
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines.index(f"gave back Deployment {SYSTEM}/istiod of the primary") < lines.index(GAVE_BACK), "newest first"
-    assert any(re.fullmatch(r"primary: context east leads to http://127\.0\.0\.1:\d+", line) for line in lines)
+    assert any(re.fullmatch(r"context east leads to http://127\.0\.0\.1:\d+", line) for line in lines)
     assert (mesh.token, replicas(mesh)) == ("dG9rZW4=", 1)
     assert mesh.backups() == []
     assert [api.kept("Lease") for api in mesh.apis.values()] == [[], []]

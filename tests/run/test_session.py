@@ -15,6 +15,7 @@ from splithorizon.base import timeouts
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube.client import Kube
 from splithorizon.run import session as session_module
+from splithorizon.run.existing_mesh import Explored
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -36,8 +37,8 @@ def visited(mesh: TwoClusters, base: Path, monkeypatch: pytest.MonkeyPatch) -> t
     monkeypatch.setenv("XDG_STATE_HOME", str(base))
     kubes: list[Kube] = []
 
-    def settle(_: Options, journal: Journal, undo: ExitStack, __: Progress, *, run_id: str) -> MeshInfo:
-        run = mesh.run(journal.folder, run_id)
+    def settle(_: Explored, __: Options, journal: Journal, undo: ExitStack, ___: Progress, **____: object) -> MeshInfo:
+        run = mesh.run(journal.folder, journal.run)
         for file in run.folder.iterdir():
             if file.name != "run.json":
                 file.rename(journal.folder / file.name)
@@ -47,6 +48,7 @@ def visited(mesh: TwoClusters, base: Path, monkeypatch: pytest.MonkeyPatch) -> t
         clusters = {role: replace(one, system_namespace=SYSTEM) for role, one in of_run.clusters.items()}
         return replace(of_run, clusters=clusters, owned=False)
 
+    monkeypatch.setattr(session_module, "explore", lambda *_, **__: Explored(mesh_info(base), {}, {}))
     monkeypatch.setattr(session_module, "prepare", settle)
     options = Options(contexts=("east", "west"), allow_disruption=True, reports=base / "reports")
     session = Session(options, Progress(print))

@@ -53,6 +53,22 @@ def sound() -> Reading:
     return Reading(tuple(_cluster(name) for name in NAMES), "sample", "helloworld", ("echo",))
 
 
+def two_primaries() -> Reading:
+    """The same two clusters, each with an istiod that watches the other: every rule is content."""
+    primary, remote = sound().clusters
+    (secret,), istiods = primary.secrets, primary.istiods
+    back = replace(
+        secret, name="istio-remote-secret-primary", cluster_id="primary", leads_to="primary",
+        server="https://10.89.0.3:6443",
+    )  # fmt: skip
+    kinds = ("Deployment", "ConfigMap", "Gateway", "PeerAuthentication", "AuthorizationPolicy", "Telemetry")
+    own = {kind: primary.objects[kind] for kind in kinds if kind in primary.objects}
+    istiod_pods = tuple(one for one in primary.objects["Pod"] if one["metadata"]["labels"].get("app") == "istiod")
+    objects = {**primary.objects, **remote.objects, **own, "Pod": (*remote.objects["Pod"], *istiod_pods)}
+    second = replace(remote, control_plane="remote", secrets=(back,), istiods=istiods, objects=objects)
+    return replace(sound(), clusters=(primary, second))
+
+
 def _cluster(name: str) -> Cluster:
     network = f"{name}-network"
     mesh = {"topology.istio.io/network": network, "security.istio.io/tlsMode": "istio"}

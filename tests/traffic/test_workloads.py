@@ -1,4 +1,4 @@
-"""The images of the workloads in an existing mesh."""
+"""The images of the workloads in an existing mesh, and what runs a version."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from splithorizon.base.paths import MANIFESTS
+from splithorizon.kube import manifests
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import workloads
 from splithorizon.traffic.workloads import Adaptation
@@ -100,3 +102,21 @@ def test_workloads_fit_into_a_cluster_of_others(tmp_path: Path) -> None:
         assert container["resources"]["limits"]["cpu"] == ("2" if name == "sleep" else "1")
         assert container["image"]
     assert found["Service", "helloworld"]["metadata"]["annotations"] == {"networking.istio.io/exportTo": "."}
+
+
+def test_a_version_with_a_file_is_that_file() -> None:
+    assert workloads.helloworld_manifests("v2") == manifests.load(MANIFESTS / "workloads" / "helloworld-v2.yaml")
+
+
+def test_a_version_without_a_file_is_the_first_ones_program_under_another_version() -> None:
+    deployment, service = workloads.helloworld_manifests("v3")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "SERVICE_VERSION", "value": "v3"}]
+    assert container["image"] == "istio/examples-helloworld-v1:1.0"
+    for document in (deployment, service):
+        assert document["metadata"]["name"] == "helloworld-v3"
+        assert document["metadata"]["labels"] == {"app": "helloworld", "version": "v3"}
+    labels = {"app": "helloworld", "version": "v3"}
+    assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
+    assert deployment["spec"]["template"]["metadata"]["labels"] == labels
+    assert "v3" not in str(manifests.load(MANIFESTS / "workloads" / "helloworld-v1.yaml")), "a copy was changed"

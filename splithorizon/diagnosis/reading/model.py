@@ -151,6 +151,8 @@ class Cluster:
     secrets: tuple[RemoteSecret, ...] = ()
     istiods: tuple[Istiod, ...] = ()
     proxies: tuple[Proxy, ...] = ()
+    revision: str = ""
+    """The revision of its istiod; empty where it is the whole mesh's."""
 
     @property
     def runs_istiod(self) -> bool:
@@ -218,6 +220,10 @@ class Reading:
     def config_clusters(self) -> tuple[Cluster, ...]:
         """Those whose Istio configuration is in force: an istiod runs there."""
         return tuple(one for one in self.clusters if one.runs_istiod)
+
+    def revision_of(self, cluster: Cluster) -> str:
+        """The revision of the istiod that manages a cluster."""
+        return cluster.revision or self.revision
 
     def configs(self, kind: str) -> Iterator[tuple[Cluster, Object]]:
         """Every object of a kind of Istio configuration that is in force, with its cluster."""

@@ -127,6 +127,7 @@ class _Reader:
                     secrets=tuple(secrets[one.name].result() or ()) if one.name in secrets else (),
                     istiods=tuple(future.result() for future in istiods[one.name]),
                     proxies=tuple(future.result() for future in inside[one.name]),
+                    revision=one.revision,
                 )
                 for one in self._clusters
             )
@@ -153,7 +154,7 @@ class _Reader:
             yield kind, pool.submit(self._attempt, access.name, where, step)
 
         def maps() -> list[Object]:
-            return objects.config_maps(access, self._target, self._revision, self._budget)
+            return objects.config_maps(access, self._target, access.revision or self._revision, self._budget)
 
         yield "ConfigMap", pool.submit(self._attempt, access.name, "ConfigMaps", maps)
 
@@ -166,10 +167,10 @@ class _Reader:
     def _istiods(
         self, pool: ThreadPoolExecutor, access: ClusterAccess, known: dict[str, tuple[Object, ...]]
     ) -> Iterator[Future[Istiod]]:
-        hosts = self._hosts()
+        hosts, revision = self._hosts(), access.revision or self._revision
         for pod in known.get("Pod", ()):
             labels = labels_of(pod)
-            if labels.get("app") == "istiod" and labels.get(REVISION_LABEL, "default") == self._revision and _runs(pod):
+            if labels.get("app") == "istiod" and labels.get(REVISION_LABEL, "default") == revision and _runs(pod):
                 yield pool.submit(
                     control_plane.read, access.kube, namespace_of(pod), name_of(pod), hosts, self._budget,
                     lambda what, step: self._attempt(access.name, what, step),

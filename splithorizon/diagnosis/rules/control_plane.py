@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -35,11 +36,9 @@ _SECONDS = {"h": 3600, "m": 60, "s": 1}
 def remote_secrets(case: Case) -> Iterator[Finding]:
     """A remote secret is missing, named wrong, leads nowhere, or its token is refused."""
     reading = case.reading
-    for cluster in reading.clusters:
-        plane = state.control_plane_of(reading, cluster)
-        if cluster.runs_istiod or any(
-            one.what == "remote secrets" and one.cluster == plane.name for one in reading.unread
-        ):
+    unread = {one.cluster for one in reading.unread if one.what == "remote secrets"}
+    for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
+        if cluster.name == plane.name or plane.name in unread:
             continue
         watched = _watched(plane)
         own = [one for one in plane.secrets if cluster.name == one.leads_to or cluster.cluster_id == one.cluster_id]
@@ -75,7 +74,9 @@ def _missing(
             ),
             *_clusterz(plane, watched),
         ),
-        witness=_watch(plane, watched) if watched is not None else "",
+        witness=f"istiod of {plane.name} does not see {cluster.name}: it watches {shown(watched)}"
+        if watched is not None
+        else "",
         fix=f"istioctl <{cluster.name}> create-remote-secret --name {wanted} | kubectl <{plane.name}> apply -f -",
     )
 
@@ -275,7 +276,7 @@ def istiod_is_there(case: Case) -> Iterator[Finding]:
             pod
             for pod in plane.all("Pod", plane.system_namespace)
             if labels_of(pod).get("app") == "istiod"
-            and labels_of(pod).get(REVISION_LABEL, "default") == case.reading.revision
+            and labels_of(pod).get(REVISION_LABEL, "default") == case.reading.revision_of(plane)
         ]
         if any(scope.is_ready(pod) for pod in pods):
             continue

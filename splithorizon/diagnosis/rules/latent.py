@@ -39,7 +39,9 @@ def webhooks(case: Case) -> Iterator[Finding]:
         if not cluster.read("Service"):
             continue
         for one in cluster.all("MutatingWebhookConfiguration"):
-            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, case.reading.revision):
+            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(
+                one, case.reading.revision_of(cluster)
+            ):
                 continue
             facts = [
                 fact
@@ -109,7 +111,9 @@ def injection_path(case: Case) -> Iterator[Finding]:
     """An injection webhook asks for sidecars of another network or cluster than its own."""
     for cluster in case.reading.clusters:
         for one in cluster.all("MutatingWebhookConfiguration"):
-            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, case.reading.revision):
+            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(
+                one, case.reading.revision_of(cluster)
+            ):
                 continue
             for number, webhook in enumerate(one.get("webhooks") or []):
                 client = webhook.get("clientConfig") or {}

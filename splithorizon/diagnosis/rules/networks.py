@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
@@ -23,8 +24,8 @@ def _by_labels(reading: Reading, cluster: Cluster) -> bool:
 
 def _unknown(reading: Reading, cluster: Cluster) -> str:
     """A sentence on an istiod that knows no gateway of a cluster's network; empty where it does."""
-    if state.networks_known(reading, cluster) == frozenset():
-        return f"istiod of {cluster.control_plane} knows no gateway of {cluster.network} (/debug/networkz)"
+    if ignorant := state.without_gateway(reading, cluster):
+        return f"istiod of {ignorant} knows no gateway of {cluster.network} (/debug/networkz)"
     return state.direct(reading, cluster)
 
 
@@ -162,8 +163,7 @@ def _tells(cluster: Cluster, service: Object) -> Iterator[Fact]:
 def mesh_networks(case: Case) -> Iterator[Finding]:
     """MeshNetworks names no gateway of a network, a wrong address, or no registry of the cluster."""
     reading = case.reading
-    for cluster in reading.clusters:
-        plane = state.control_plane_of(reading, cluster)
+    for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
         networks = state.mesh_networks(reading, plane)
         if not networks or any(
             labels_of(one).get(NETWORK_LABEL) == cluster.network for one in state.gateway_services(cluster)

@@ -157,6 +157,9 @@ EFFECTS: dict[str, dict[str, Any]] = {
         f"{REMOTE_WEBHOOK}.1.clientConfig.caBundle": "",
     },
     "webhook-leads-nowhere": {f"{REMOTE_WEBHOOK}.{one}.clientConfig.service.name": "istiod-1-7-0" for one in (0, 1)},
+    "other-primary-injects-nothing": {
+        f"{REMOTE_WEBHOOK}.{one}.clientConfig.service.name": "istiod-1-7-0" for one in (0, 1)
+    },
     "webhook-names-another-network": {
         f"{REMOTE_WEBHOOK}.{one}.clientConfig.service.path": "/inject/cluster/remote/net/former-network"
         for one in (0, 1)
@@ -246,6 +249,11 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "older-virtual-service": {
         "primary VirtualService sample/helloworld-everywhere": made(
             hosts=["helloworld"], http=[{"route": [{"destination": {"host": "helloworld", "subset": None}}]}]
+        )
+    },
+    "answered-by-another-rule": {
+        "primary VirtualService sample/answered-by-another-rule": made(
+            hosts=["helloworld"], http=[{"directResponse": {"status": 418}}]
         )
     },
     "headless-sent-on": {
