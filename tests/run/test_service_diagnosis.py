@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from splithorizon import cli
+from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.diagnosis import root_causes
 from splithorizon.kube.api_resources import path_of
@@ -30,6 +31,8 @@ def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoCluster
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.chdir(tmp_path)
+    # However slow this machine is.
+    monkeypatch.setattr(timeouts, "_current", replace(timeouts.Timeouts(), diagnosis_read=120))
     with diagnosable_mesh(tmp_path) as found:
         yield found
 
