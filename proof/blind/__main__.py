@@ -107,7 +107,8 @@ class Runner:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where every fault was run, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    chosen = [fault for fault in every_fault() if not asked.only or fault.name in asked.only]
+    known = {fault.name: fault for fault in every_fault()}
+    chosen = [known[name] for name in asked.only or known if name in known]
     if not chosen:
         print(f"--only {' '.join(asked.only)}: no such fault. Nothing was created.", file=sys.stderr)
         return 4
@@ -158,7 +159,7 @@ def _say(line: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m proof.blind", description="Breaks a mesh in every blind way.")
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="only these faults")
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="only these faults, in this order")
     parser.add_argument("--profile", default="core", help="what the suite is asked (default core)")
     parser.add_argument("--cluster-name", default="blind", metavar="NAME", help="prefix of the clusters' names")
     parser.add_argument("--reuse", action="store_true", help="a mesh that was kept, instead of a new one")

@@ -42,6 +42,13 @@ def refused(resource: str, status: int = 403) -> Change:
     return change("primary", lambda cluster: replace(cluster, secrets=(secret,)))
 
 
+def reads(groups: list[str], resources: list[str]) -> Change:
+    rule = {"apiGroups": groups, "resources": resources, "verbs": ["get"]}
+    return edits(
+        "remote", "ClusterRole", "istio-reader-clusterrole-istio-system", lambda one: one["rules"].append(rule)
+    )
+
+
 def unsynced(one: str) -> Change:
     return istiod(clusters=({"id": "primary", "syncStatus": "synced"}, {"id": one, "syncStatus": "syncing"}))
 
@@ -152,6 +159,18 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         also(refused("endpointslices"), without_endpoint_slices("remote"), FAR_LOST),
         causes.REMOTE_SECRET_REFUSED,
         ("ClusterRole remote/istio-reader-clusterrole-istio-system", "rules", "endpointslices: in none of them"),
+    ),
+    (
+        "a reader with all rights in another group",
+        also(refused("endpointslices"), FAR_LOST, reads(["networking.istio.io"], ["*"])),
+        causes.REMOTE_SECRET_REFUSED,
+        ("ClusterRole remote/istio-reader-clusterrole-istio-system", "rules", "endpointslices: in none of them"),
+    ),
+    (
+        "a reader that may only list",
+        also(refused("endpointslices"), FAR_LOST, reads(["discovery.k8s.io"], ["endpointslices"])),
+        causes.REMOTE_SECRET_REFUSED,
+        ("ClusterRole remote/istio-reader-clusterrole-istio-system", "rules", "endpointslices: [get]"),
     ),
     (
         "a reader that istiod waits for",

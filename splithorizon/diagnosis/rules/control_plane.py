@@ -25,6 +25,8 @@ from splithorizon.istio.names import REVISION_LABEL
 
 _SYNCED = "synced"
 _REFUSED = (401, 403)
+# Of what istiod watches in every cluster; the rest is in the core group, which has no name.
+_GROUPS = {"endpointslices": "discovery.k8s.io"}
 _READER = "istio-reader-service-account"
 _WRITING = frozenset({"create", "update", "patch", "*"})
 # Istio's own default.
@@ -180,11 +182,12 @@ def _bindings(cluster: Cluster) -> tuple[Fact, ...]:
 
 def _rights(cluster: Cluster, resource: str) -> Iterator[Fact]:
     """What the roles of Istio's reader account say of a resource."""
+    group = _GROUPS.get(resource, "")
     for role in cluster.all("ClusterRole"):
         verbs = {
             verb
             for one in role.get("rules") or []
-            if {resource, "*"} & {*(one.get("resources") or [])}
+            if {resource, "*"} & {*(one.get("resources") or [])} and {group, "*"} & {*(one.get("apiGroups") or [])}
             for verb in one.get("verbs") or []
         }
         yield Fact(of(cluster, role), "rules", f"{resource}: {shown(sorted(verbs)) if verbs else 'in none of them'}")

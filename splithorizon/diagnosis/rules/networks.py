@@ -258,7 +258,13 @@ def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
             named = _NETWORK_IN_PATH.search(path)
             # Istio switches webhooks off by a selector that fits no namespace.
             if named and named[1] == network and "istio.io/deactivated" not in str(webhook.get("namespaceSelector")):
-                found.append(Fact(of(cluster, one), f"webhooks[{number}].clientConfig.{field}", path))
+                found.append(
+                    Fact(
+                        of(cluster, one),
+                        f"webhooks[{number}].clientConfig.{field}",
+                        f"{path}; the network is {cluster.network}",
+                    )
+                )
                 break
     return tuple(found)
 
