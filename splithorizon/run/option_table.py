@@ -109,6 +109,7 @@ OPTIONS = (
         choices=("never", "failure", "always"),
     ),
     Option("pause-on-fail", "at a failure print how to look at the mesh, and wait for Enter", bool, in_file=False),
+    Option("metrics", "write the outcome to this file too, for Prometheus's textfile collector (*.prom)", Path),
     Option("report-dir", "where run folders go (default reports/)", Path),
     Option(
         "sweep",

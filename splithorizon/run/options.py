@@ -49,6 +49,7 @@ class Options:
     access_log_encoding: str = "text"
     requests: int = 1000
     timeout_scale: float = 1.0
+    metrics: Path | None = None
     reports: Path = Path("reports")
     baseline: str | None = None
     diagnostics: str = "failure"
