@@ -22,11 +22,6 @@ _FAULTS = MANIFESTS / "faults"
 # Where a gateway answers for its own readiness.
 _READINESS_PORT = 15021
 
-UNSEEN["connections-dropped-on-the-way"] = (
-    "every fourth new connection to the remote gateway is dropped in the node; no behaviour opens enough new ones"
-)
-
-
 @fault(
     "test_both_versions_answer",
     root_cause=root_causes.FAULT_INJECTED,
@@ -73,6 +68,7 @@ def network_preferred(mesh: Mesh, undo: ExitStack) -> None:
 
 @fault(
     "test_both_versions_answer",
+    "test_new_connections_reach_the_far_network",
     root_cause=root_causes.GATEWAY_PORT_LEADS_ELSEWHERE,
     cites=[
         ("Service remote/istio-system/istio-eastwestgateway", ".targetPort", "15021 for port 15443"),

@@ -29,6 +29,16 @@ def interval(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> tup
     return low, high
 
 
+def most(trials: int, share: float, false_alarm: float = FALSE_ALARM) -> int:
+    """The highest count to accept: that more of ``trials`` succeed has a probability of at most ``false_alarm``."""
+    above = 0.0
+    for count in range(trials, 0, -1):
+        above += probability(count, trials, share)
+        if above > false_alarm:
+            return count
+    return 0
+
+
 def p_value(count: int, trials: int, share: float) -> float:
     """The two-sided p-value: the probability of all counts that are at most as likely as this one."""
     # Equally likely counts must be included in spite of rounding errors of the logarithms.

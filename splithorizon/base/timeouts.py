@@ -51,6 +51,7 @@ class Timeouts:
     untrusted_client_refused: float = 15  # milliseconds; the kubelet reports a reset a second later
     healthy_or_not: float = 10  # a mesh that answers the same for so long, ten pushes, goes on to do so
     request: float = 10  # one request through two sidecars and a gateway on a loaded machine
+    new_connection: float = 5  # milliseconds; a SYN that gets lost is sent again after 1, 2, 3 and 4 s
     test: float = 300  # the longest waits of a test with set-up and undo; most tests take a second
     disruptive_test: float = 1200  # the same, while istiod or an API server restarts: measured 20 to 120 s
     suite_run: float = 300  # all suites on an installed mesh where half of the requests hang

@@ -27,6 +27,7 @@ from splithorizon.checks.latent import (
     remote_credentials_last,
     webhooks_lead_to_istiod,
 )
+from splithorizon.checks.losses import new_connections_made, no_hidden_attempts
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
@@ -98,9 +99,11 @@ __all__ = [
     "losses_counted",
     "naming_chain_is_whole",
     "networks_are_separate",
+    "new_connections_made",
     "new_pod_answers",
     "new_pod_injected",
     "new_token_followed",
+    "no_hidden_attempts",
     "nothing_lost",
     "path_proof",
     "plain_text_refused",

@@ -297,6 +297,16 @@ GATEWAY_DROPS_PACKETS = _new(
     "the gateway's address drops packets instead of refusing connections",
     _CLIENT_LOG,
 )
+GATEWAY_ADDRESS_REFUSES = _new(
+    "gateway-address-refuses",
+    "one of the gateway's addresses makes no connections, while others do: sidecars try again at another endpoint",
+    _CLIENT_ENDPOINTS,
+)
+CONNECTIONS_DROPPED = _new(
+    "connections-dropped",
+    "packets are lost on the way to the gateway: new connections are made only after a second or more, or not at all",
+    _CLIENT_ENDPOINTS,
+)
 GATEWAY_BYPASSED = _new(
     "gateway-bypassed",
     "something other than the network's gateway answers at its address and forwards to the pods",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -32,6 +32,8 @@ class Symptom:
     route: str = ""
     failure: str = ""
     cause_ids: tuple[str, ...] = ()
+    numbers: Mapping[str, float | str | None] = field(default_factory=dict)
+    """What the check counted."""
 
 
 class Layer(IntEnum):

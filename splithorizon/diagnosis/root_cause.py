@@ -115,7 +115,12 @@ def _roots(found: Sequence[Finding]) -> list[Finding]:
 
 
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
-    """Whether a finding says of a rule only that it is there, where another says what is wrong with that rule."""
+    """Whether a finding says only that something is so, where another says why.
+
+    A rule is there, and another finding says what is wrong with it; connections are lost, and another explains that.
+    """
+    if finding.cause is c.CONNECTIONS_DROPPED:
+        return any(finding.cause.id in other.explains for other in found if other is not finding)
     if finding.cause is not c.OLDER_RULE:
         return False
     told = {fact.object for other in found if other.cause is not c.OLDER_RULE for fact in other.evidence}

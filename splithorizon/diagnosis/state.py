@@ -317,6 +317,34 @@ def failing_hosts(reading: Reading, addresses: frozenset[str]) -> str:
     return ""
 
 
+def serving(reading: Reading, addresses: frozenset[str]) -> frozenset[str]:
+    """Those of the addresses at which a client's requests for the Service succeeded, by its sidecar's counters."""
+    return frozenset(
+        one.address
+        for _, proxy in clients(reading)
+        for hosts in held(proxy, reading.host).values()
+        for one in hosts
+        if one.address in addresses and one.successes
+    )
+
+
+def refusing(reading: Reading, cluster: Cluster) -> Iterator[tuple[Cluster, Proxy, Host, list[Host]]]:
+    """Each address of a cluster's gateway to which a client made no connection, where it reached others of them.
+
+    With the client, its sidecar, the endpoint, and those that it reached.
+    """
+    addresses = gateway_addresses(reading, cluster)
+    for client, proxy in clients(reading):
+        if client.network == cluster.network:
+            continue
+        for hosts in held(proxy, reading.host).values():
+            known = [one for one in hosts if one.address in addresses]
+            reached = [one for one in known if one.successes]
+            for one in known:
+                if reached and one.connect_failures and not one.successes:
+                    yield client, proxy, one, reached
+
+
 def export_of(service: Object) -> list[str]:
     """The namespaces that a Service's annotation exports it to; empty where it does not say."""
     text = annotations_of(service).get("networking.istio.io/exportTo", "")

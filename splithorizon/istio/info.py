@@ -212,6 +212,6 @@ def is_address(host: str) -> bool:
     return True
 
 
-def status_with_address(ip: str) -> dict[str, Any]:
-    """The part of a Service's status that tells of its address, as a load balancer writes it."""
-    return {"status": {"loadBalancer": {"ingress": [{"ip": ip}]}}}
+def status_with_address(*ips: str) -> dict[str, Any]:
+    """The part of a Service's status that tells of its addresses, as a load balancer writes it."""
+    return {"status": {"loadBalancer": {"ingress": [{"ip": ip} for ip in ips]}}}

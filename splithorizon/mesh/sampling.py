@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from splithorizon.base import parallel
 from splithorizon.istio.topology import Route
@@ -11,6 +12,10 @@ from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import gateway_stats, workloads
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import GatewayStats
+from splithorizon.traffic.new_connections import ROUNDS_AT_A_TIME, NewConnections
+from splithorizon.traffic.proxy_log import ProxyLog, whole_second_before
+
+_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,23 @@ class Sampling:
 
         Replies are lost as well where the far cluster is gone, and that says nothing about the mesh.
         """
+        begun = whole_second_before()
         found = self.mesh[route.near].client.sample(route, times=times)
         self.mesh[route.far].kube.request("/readyz")
+        if any(one.resent for one in found.hidden.values()):
+            return replace(found, server_errors=self._server_errors(found, begun))
         return found
+
+    def _server_errors(self, sample: Sample, begun: datetime) -> int:
+        """The answers with a 5xx status that pods of helloworld logged, beyond those that the client got."""
+        ids = {reply.request_id for reply in sample.replies}
+        logged = sum(
+            line.request_id in ids and (line.response_code or 0) >= _SERVER_ERROR
+            for cluster in self.mesh
+            for pod in cluster.helloworld_pods
+            for line in ProxyLog(cluster.kube, cluster.namespace, pod["metadata"]["name"]).lines(begun)
+        )
+        return max(0, logged - sum(reply.status >= _SERVER_ERROR for reply in sample.replies))
 
     def samples(self, *, times: int) -> Mapping[Route, Sample]:
         """One batch on each route, side by side where they leave different clients."""
@@ -40,6 +59,16 @@ class Sampling:
     def headless_sample(self, name: str, *, times: int) -> Sample:
         """Send one batch to the headless service, whose name resolves to pods of the client's own cluster."""
         return self.mesh[name].client.sample(Route(name, name, False), times=times, service=workloads.HEADLESS)
+
+    def new_connections(self, route: Route) -> NewConnections:
+        """Send rounds of requests from the near client that each need a connection of their own, until that decides."""
+        client, versions = self.mesh[route.near].client, self.mesh.info.workload_versions
+        found: NewConnections | None = None
+        while found is None or not found.decided:
+            more = client.connect(route, versions, rounds=ROUNDS_AT_A_TIME)
+            found = found.and_then(more) if found else more
+        self.mesh[route.far].kube.request("/readyz")
+        return found
 
     def gateway_stats(self, route: Route, *, times: int) -> GatewayStats:
         """Send one batch from the near client, and read what the far gateway counted meanwhile."""

@@ -304,6 +304,7 @@ def _settle(kube: Kube, name: str, info: MeshInfo, settled: Settled, progress: P
         deploy = partial(
             workloads.deploy, kube, cluster.version, settled.images, namespace=info.namespace, labels=settled.labels,
             adapted=settled.adapted, first=[settled.pull_secret] if settled.pull_secret else (),
+            versions=info.workload_versions.values(),
         )  # fmt: skip
         eventually(f"the {name} takes our workloads", deploy, within=timeouts().object_appears)
         if cluster in info.config_clusters:

@@ -194,7 +194,7 @@ class Totals:
     """The numbers of requests, over all traffic samples."""
 
     requests: Count = 0
-    """Requests that were sent. None was sent twice."""
+    """Requests that were sent. The client sent none twice."""
     joined: Count = 0
     """Replies that were matched to their access-log line."""
     unjoined: Count = 0

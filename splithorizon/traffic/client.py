@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from cryptography import x509
 
@@ -15,13 +17,15 @@ from splithorizon.istio.info import Address
 from splithorizon.istio.names import DEFAULT_DOMAIN
 from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube
-from splithorizon.traffic import correlate, protocols, requests, sending, workloads
+from splithorizon.traffic import correlate, new_connections, protocols, requests, sending, workloads
 from splithorizon.traffic.correlate import Matched
+from splithorizon.traffic.new_connections import NewConnections
 from splithorizon.traffic.protocols import Protocol, ProtocolCall
 from splithorizon.traffic.proxy import Endpoint, Proxy
 from splithorizon.traffic.proxy_log import AccessLogSilent, Moment, ProxyLog
 from splithorizon.traffic.requests import Reply
 from splithorizon.traffic.tls_probe import TlsProbeResult
+from splithorizon.traffic.upstream_counts import NOT_COUNTED, Attempts, Hidden
 
 # The port of Istio's agent. On 15021 the client's own Envoy would answer for any address.
 _AGENT_PORT = 15020
@@ -70,11 +74,23 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Sample:
-    """A batch of requests, with the replies and the lines of the sidecar's access log."""
+    """A batch of requests, with the replies, the lines of the sidecar's access log and what the sidecar counted."""
 
     route: Route
     replies: tuple[Reply, ...]
     matched: Matched
+    attempts: Attempts = NOT_COUNTED
+    """The endpoints of the Service just before the batch and just after it."""
+    server_errors: int = 0
+    """Answers with a 5xx status that pods of the service logged, beyond those that the client got.
+
+    They are counted only where the sidecar sent more requests than the client: a rule may have it try again then.
+    """
+
+    @property
+    def hidden(self) -> Mapping[str, Hidden]:
+        """What the sidecar did beside the attempt that its log has for each request, by the endpoint's address."""
+        return self.attempts.hidden(Counter(str(pair.line.upstream_host) for pair in self.matched.pairs))
 
 
 @dataclass(frozen=True)
@@ -114,15 +130,25 @@ class Client:
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line."""
         begun = Moment.now()
-        replies = self.send(times=times, service=service)
+        host = f"{service}.{self.namespace}.svc.cluster.local"
+        with sending.sending(self.kube.kubeconfig):
+            # Read while no other batch is sent, or what is counted is not of this one.
+            before = self.proxy.upstream_counts(host)
+            replies = self._send(times, service, patient=False)
+            attempts = Attempts(before, self.proxy.upstream_counts(host))
         request_ids = [reply.request_id for reply in replies]
-        return Sample(route, replies, self._join([reply for reply in replies if reply.ended], request_ids, begun))
+        matched = self._join([reply for reply in replies if reply.ended], request_ids, begun)
+        return Sample(route, replies, matched, attempts)
 
     def send(self, *, times: int, service: str = workloads.SERVICE, patient: bool = False) -> tuple[Reply, ...]:
         """Send ``times`` requests to a Service of our namespace, without retries; return the reply to each.
 
         A batch in which requests hang, or take seconds, ends early, unless it is ``patient``: where losses are counted.
         """
+        with sending.sending(self.kube.kubeconfig):
+            return self._send(times, service, patient=patient)
+
+    def _send(self, times: int, service: str, *, patient: bool) -> tuple[Reply, ...]:
         batch = f"splithorizon-{secrets.token_hex(4)}"
         url = f"http://{service}.{self.namespace}:{workloads.PORT}/hello"
         within = timeouts().batch_sent
@@ -130,9 +156,37 @@ class Client:
             url, times=times, batch=batch, timeout=timeouts().request, within=within,
             patience=0 if patient else max(1, timeouts().slow_requests),
         )  # fmt: skip
-        with sending.sending(self.kube.kubeconfig):
-            printed = self._execute(command, within=within + timeouts().small_command)
+        printed = self._execute(command, within=within + timeouts().small_command)
         return tuple(requests.parse(printed, requests.request_ids(batch, times)))
+
+    def connect(self, route: Route, versions: Mapping[str, str], *, rounds: int) -> NewConnections:
+        """Send rounds of requests that each need a new connection: to the far version, and some to the near one.
+
+        By the Services' addresses, so that no name is looked up. ``versions`` has each cluster's version.
+        Raises EnvironmentBroke where a Service is not there.
+        """
+        batch = f"splithorizon-{secrets.token_hex(4)}"
+        services = [new_connections.service_of(versions[cluster]) for cluster in (route.far, route.near)]
+        urls = [f"http://{self._address_of(service)}:{new_connections.PORT}/hello" for service in services]
+        longest = timeouts().new_connection
+        command = new_connections.command(*urls, rounds=rounds, batch=batch, timeout=longest)
+        host = f"{services[0]}.{self.namespace}.svc.cluster.local"
+        with sending.sending(self.kube.kubeconfig):
+            before = self.proxy.upstream_counts(host)
+            printed = self._execute(command, within=longest * rounds + timeouts().small_command)
+            attempts = Attempts(before, self.proxy.upstream_counts(host))
+        return replace(new_connections.parse(printed, route, rounds=rounds, batch=batch), attempts=attempts)
+
+    def _address_of(self, service: str) -> str:
+        """The address of a Service of our namespace, as the host of a URL."""
+        found = self.kube.get("Service", service, self.namespace)
+        if found is None:
+            raise EnvironmentBroke(
+                f"there is no Service {service} in the {self.cluster} cluster",
+                seen=f"nothing by that name in {self.namespace}: an earlier version of the suite made it",
+                next_command=f"{self.kube.kubectl} -n {self.namespace} get services",
+            )
+        return PodAddress(service, found["spec"]["clusterIP"]).host
 
     def exchange(self, protocol: Protocol, *, times: int) -> tuple[ProtocolCall, ...]:
         """Call the echo Service ``times`` times by one protocol, without retries; return the result of each call."""
@@ -146,7 +200,9 @@ class Client:
     def offered_protocols(self) -> bool:
         """Whether helloworld announces that it answers by other protocols as well; Istio's own sample does not."""
         asked = f"http://{workloads.SERVICE}.{self.namespace}:{workloads.PORT}/hello"
-        return "x-helloworld-protocols" in self._execute(["curl", "-qsSi", asked], within=timeouts().small_command)
+        # A batch is counted by the sidecar as well, and this request must not be among it.
+        with sending.sending(self.kube.kubeconfig):
+            return "x-helloworld-protocols" in self._execute(["curl", "-qsSi", asked], within=timeouts().small_command)
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Request the readiness of a pod's agent at the IP address of the pod, in plain text."""

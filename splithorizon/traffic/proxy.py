@@ -7,7 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 from cryptography import x509
 
@@ -15,6 +17,7 @@ from splithorizon.istio.info import Address
 from splithorizon.istio.workload_certificate import WorkloadCertificate
 from splithorizon.kube.client import Kube
 from splithorizon.traffic.debug_api import DebugApi
+from splithorizon.traffic.upstream_counts import Host, UpstreamCounts
 
 _CONTAINER = "istio-proxy"
 # Envoy's name for the certificate of a workload.
@@ -67,6 +70,12 @@ class Proxy:
         """The endpoints of one Envoy cluster; none if the proxy has no such cluster."""
         clusters = self._envoy.get("clusters?format=json", _endpoints)
         return clusters.get(cluster, ())
+
+    def upstream_counts(self, host: str) -> UpstreamCounts:
+        """What the proxy has counted of each endpoint of a host, in all of the host's Envoy clusters."""
+        # An Envoy that knows no filter answers with every cluster.
+        path = f"clusters?format=json&filter={quote(re.escape('|' + host) + '$')}"
+        return self._envoy.get(path, partial(_upstream_counts, host))
 
     def bytes_received(self, server_name: str) -> int:
         """The bytes received since the start on connections with this SNI."""
@@ -137,6 +146,15 @@ def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:
         cluster["name"]: tuple(_endpoint(host) for host in cluster.get("host_statuses", []))
         for cluster in clusters["cluster_statuses"]
         if cluster["name"].startswith("outbound")
+    }
+
+
+def _upstream_counts(host: str, clusters: Any) -> UpstreamCounts:
+    return {
+        (cluster["name"], str(_endpoint(status).address)): Host.of_envoy(status)
+        for cluster in clusters["cluster_statuses"]
+        if cluster["name"].startswith("outbound|") and cluster["name"].endswith(f"|{host}")
+        for status in cluster.get("host_statuses", [])
     }
 
 

@@ -11,6 +11,7 @@ from splithorizon.base.paths import MANIFESTS
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Kube, Object
+from splithorizon.traffic import new_connections
 
 HUB = "splithorizon.local"
 NAMESPACE = "sample"
@@ -85,8 +86,9 @@ def deploy(
     labels: Mapping[str, str] | None = None,
     adapted: Adaptation | None = None,
     first: Iterable[Object] = (),
+    versions: Iterable[str] = ("v1", "v2"),
 ) -> None:
-    """Apply the workloads of the cluster that runs ``version``.
+    """Apply the workloads of the cluster that runs ``version``; ``versions`` are those of all clusters.
 
     ``images`` maps the published names to what this run uses.
 
@@ -94,7 +96,7 @@ def deploy(
     which ask the default revision for injection. ``adapted`` makes the workloads fit into an existing cluster.
     Raises NotAdmitted, which is a NotYet, where another try may succeed.
     """
-    documents = manifests.with_images(_documents(version), images)
+    documents = manifests.with_images([*_documents(version), *_new_connections_services(versions)], images)
     for document in documents:
         if document["kind"] == "Namespace":
             document["metadata"] |= {"name": namespace, "labels": dict(labels or document["metadata"]["labels"])}
@@ -160,6 +162,18 @@ def _name_version(document: Object, version: str) -> None:
         template["metadata"]["labels"]["version"] = version
         (container,) = template["spec"]["containers"]
         container["env"] = [{"name": "SERVICE_VERSION", "value": version}]
+
+
+def _new_connections_services(versions: Iterable[str]) -> list[Object]:
+    """A Service for the pods of each version, in every cluster."""
+    one, *_ = manifests.load(_WORKLOADS / "new-connections-services.yaml")
+    services = []
+    for version in versions:
+        service = deepcopy(one)
+        service["metadata"]["name"] = new_connections.service_of(version)
+        service["spec"]["selector"]["version"] = version
+        services.append(service)
+    return services
 
 
 def _documents(version: str) -> list[Object]:

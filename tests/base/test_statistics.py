@@ -45,6 +45,15 @@ def test_interval(trials: int, share: float, alpha: float, accepted: tuple[int, 
     assert statistics.interval(trials, share, alpha) == accepted
 
 
+@pytest.mark.parametrize("trials", [1, 20, 320])
+def test_the_most_to_accept_is_the_lowest_count_beyond_which_there_is_no_more_than_the_false_alarm(trials: int) -> None:
+    exact, alarm = Fraction(1, 100), Fraction(1, 10**6)
+    chances = [math.comb(trials, count) * exact**count * (1 - exact) ** (trials - count) for count in range(trials + 1)]
+    most = statistics.most(trials, 0.01)
+    assert sum(chances[most + 1 :]) <= alarm < sum(chances[most:])
+    assert statistics.most(0, 0.01) == 0
+
+
 @pytest.mark.parametrize("alpha", [1e-6, 1e-4, 0.05])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("trials", [30, 100, 1000])

@@ -1025,6 +1025,76 @@ def test_what_follows_from_a_cause_is_no_cause_of_its_own() -> None:
     assert causes.REMOTE_SECRET_MISSING.id not in [one.id for one in found.root_causes]
 
 
+def dropped(late: int, failed: int = 0) -> Symptom:
+    numbers: dict[str, float | str | None] = {
+        "connections": 320, "late": late, "failed": failed, "median_seconds": 0.02, "addresses": GATEWAYS["remote"],
+        "near_connections": 80, "near_late": 0, "near_failed": 0,
+    }  # fmt: skip
+    behaviour = "test_new_connections_reach_the_far_network"
+    return Symptom(behaviour, "primary→remote", "…", (causes.CONNECTIONS_DROPPED.id,), numbers)
+
+
+def test_connections_that_are_late_at_a_measured_rate_are_dropped_on_the_way() -> None:
+    (found,) = diagnose(Case(sound(), (dropped(80, 2),))).root_causes
+    assert found.id == causes.CONNECTIONS_DROPPED.id
+    assert [str(fact) for fact in found.finding.evidence] == [
+        f"Gateway remote {GATEWAYS['remote']}: new connections from primary "
+        "80 late and 2 failed of 320, 25.6%; median 0.02 s",
+        "Client primary: new connections within its network 0 late and 0 failed of 80",
+    ]
+    assert found.consequences == ("test_new_connections_reach_the_far_network",)
+
+
+def test_connections_that_fail_at_once_are_no_sign_of_packets_that_are_lost() -> None:
+    assert diagnose(Case(sound(), (dropped(2, 80),))).root_causes == ()
+
+
+def test_connections_that_another_cause_delays_are_not_dropped_on_the_way() -> None:
+    case = Case(also(service("remote", ports=[{"name": "http-web", "port": 5000}]), FAR_LOST)(sound()), (dropped(80),))
+    (found,) = diagnose(case).root_causes
+    assert found.id == root_causes.PORTS_DIFFER.id
+    assert found.consequences == ("test_new_connections_reach_the_far_network",)
+
+
+SECOND = "10.89.0.244:15443"
+
+
+def test_an_address_that_refuses_beside_one_that_serves_is_named_with_where_it_comes_from() -> None:
+    ingress = [{"ip": address.partition(":")[0]} for address in (GATEWAYS["remote"], SECOND)]
+    reading = also(
+        holds("primary", near("primary"), FAR, Host(SECOND, connect_failures=61)),
+        edits("remote", "Service", "istio-eastwestgateway", lambda one: one.update(
+            status={"loadBalancer": {"ingress": ingress}})),
+    )(sound())  # fmt: skip
+    (found,) = of_reading(reading).root_causes
+    assert found.id == causes.GATEWAY_ADDRESS_REFUSES.id
+    envoy, status = found.finding.evidence
+    assert str(envoy) == (
+        f"Envoy primary/sample/sleep-1: clusters: {SECOND} cx_connect_fail 61, rq_success 0; "
+        f"{GATEWAYS['remote']} has rq_success 9"
+    )
+    assert status.object == "Service remote/istio-system/istio-eastwestgateway"
+    assert "10.89.0.244, one of" in status.value
+
+
+def test_an_address_at_which_nothing_ever_answered_is_wrong_and_not_one_that_refuses_beside_others() -> None:
+    reading = holds("primary", near("primary"), STALE)(sound())
+    assert causes.GATEWAY_ADDRESS_REFUSES.id not in [one.id for one in of_reading(reading).root_causes]
+
+
+def test_a_second_address_at_which_the_gateway_serves_is_not_wrong() -> None:
+    ingress = [{"ip": address.partition(":")[0]} for address in (GATEWAYS["remote"], SECOND)]
+    reading = also(
+        holds("primary", near("primary"), FAR, Host(SECOND, successes=9, requests=9)),
+        edits("remote", "Service", "istio-eastwestgateway", lambda one: one.update(
+            status={"loadBalancer": {"ingress": ingress}})),
+        istiod(networks=tuple(
+            {"Network": f"{name}-network", "Addr": address.partition(":")[0], "Port": 15443}
+            for name, address in (*GATEWAYS.items(), ("remote", SECOND)))),
+    )(sound())  # fmt: skip
+    assert of_reading(reading).root_causes == ()
+
+
 def test_failed_checks_follow_from_the_cause_that_explains_them() -> None:
     case = Case(
         also(service("remote", ports=[{"name": "http-web", "port": 5000}]), FAR_LOST)(sound()),

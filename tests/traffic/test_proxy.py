@@ -67,6 +67,18 @@ def test_an_endpoint_that_is_ejected_or_unready_has_health_flags(
     assert healthy.health_flags == ()
 
 
+def test_the_counters_of_a_host_are_those_of_all_its_clusters_and_of_no_other_host(api: SmallApi, proxy: Proxy) -> None:
+    answer(api, (DATA / "clusters.txt").read_text())
+    counts = proxy.upstream_counts("helloworld.sample.svc.cluster.local")
+    assert [place for place in counts if place[0] == HELLOWORLD] == [
+        (HELLOWORLD, "10.10.0.7:5000"),
+        (HELLOWORLD, "10.89.0.94:15443"),
+    ]
+    assert {name.rpartition("|")[2] for name, _ in counts} == {"helloworld.sample.svc.cluster.local"}
+    command = api.asked[0][2]["command"]
+    assert command[-1] == "clusters?format=json&filter=%5C%7Chelloworld%5C.sample%5C.svc%5C.cluster%5C.local%24"
+
+
 def test_the_identity_is_the_metadata_of_the_proxy(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "server_info.txt").read_text())
     assert proxy.identity == Identity("primary-network", "primary", "istiod.istio-system.svc:15012")

@@ -9,6 +9,7 @@ from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themse
     gateways,
     latent,
     logs,
+    losses,
     mesh_config,
     networks,
     pods,

@@ -16,6 +16,7 @@ UNREACHED = frozenset(
         c.GATEWAY_NOT_SERVING, c.GATEWAY_NOT_LISTENING, c.GATEWAY_WITHOUT_TLS, c.GATEWAY_CONNECTION_BROKEN,
         c.BALANCED_WITHOUT_WEIGHTS, c.POD_WITHOUT_SIDECAR, c.STALE_ENDPOINT, c.ENDPOINT_EJECTED, c.STRANGE_POD,
         c.NO_MUTUAL_TLS, c.SERVICE_NOT_EXPORTED, c.GATEWAY_NAME_CHANGED, c.CONNECTION_CUT,
+        c.GATEWAY_ADDRESS_REFUSES, c.CONNECTIONS_DROPPED,
     )
 )  # fmt: skip
 """Endpoints are missing, wrong, or not reached: one version answers alone, or requests are lost."""

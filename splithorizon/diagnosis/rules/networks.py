@@ -106,12 +106,13 @@ def _addresses(case: Case, cluster: Cluster, services: list[Object]) -> Iterator
     reading = case.reading
     if not cluster.gateways:
         return
+    if any(state.refusing(reading, cluster)):
+        # The others serve: that is another cause, and says more.
+        return
     for service in services:
-        wrong = [
-            host
-            for host in state.addresses_of(service)
-            if f"{host}:{state.gateway_port(service)}" not in cluster.gateways
-        ]
+        given = frozenset(f"{host}:{state.gateway_port(service)}" for host in state.addresses_of(service))
+        right = {*cluster.gateways, *state.serving(reading, given)}
+        wrong = [host for host in state.addresses_of(service) if f"{host}:{state.gateway_port(service)}" not in right]
         if wrong:
             addresses = frozenset(f"{host}:{state.gateway_port(service)}" for host in wrong)
             known = state.networks_known(reading, cluster) or frozenset()

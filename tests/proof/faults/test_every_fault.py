@@ -88,6 +88,18 @@ def joined(far_pods: str, far_node: str) -> Made:
     return made(hostNetwork=True, containers=[{"image": "curlimages/curl:8.16.0", "env": environment}])
 
 
+def dropping(*rules: str) -> dict[str, Any]:
+    """A pod on the remote's node with rules for iptables."""
+    environment = [{"name": "RULES", "value": "".join(f"PREROUTING -p tcp {rule}\n" for rule in rules)}]
+    container = {"image": PROXY_IMAGE, "env": environment}
+    return {"remote Pod sample/packets-dropped": made(hostNetwork=True, containers=[container])}
+
+
+def addressed(*addresses: str) -> Made:
+    environment = [{"name": "ADDRESSES", "value": " ".join(addresses)}]
+    return made(hostNetwork=True, containers=[{"image": "curlimages/curl:8.16.0", "env": environment}])
+
+
 JOINED = {
     "primary Pod sample/networks-joined": joined("10.20.0.0/16", "172.18.0.3"),
     "remote Pod sample/networks-joined": joined("10.10.0.0/16", "172.18.0.2"),
@@ -282,6 +294,19 @@ EFFECTS: dict[str, dict[str, Any]] = {
         "primary Deployment sample/helloworld-forwarder": containers_of(PROXY_IMAGE, labels={"app": "helloworld"}),
         "primary Service sample/helloworld-v2": made(selector={"app": "helloworld", "version": "v2"}),
     },
+    "connections-dropped-on-the-way": dropping("--syn --dport 15443 -m statistic --mode nth --every 4 --packet 0"),
+    "handshakes-dropped": dropping("-i eth0 --syn --dport 15443 -m statistic --mode random --probability 0.1"),
+    "packets-lost": dropping(
+        "--dport 15443 -m statistic --mode random --probability 0.05",
+        "--sport 15443 -m statistic --mode random --probability 0.05",
+    ),
+    "sound-gateway-delayed": {
+        "remote Service istio-system/gateway-behind-the-delay": made(selector={"istio": "eastwestgateway"}),
+        "remote ConfigMap istio-system/gateway-delayed": Made({"kind": "ConfigMap"}),
+        "remote Deployment istio-system/gateway-delayed": containers_of(PROXY_IMAGE),
+        f"{GATEWAY}: spec.selector.app": "gateway-delayed",
+        f"{GATEWAY}: spec.selector.istio": GONE,
+    },
     "root-replaced": {
         f"{REMOTE_READER}: rules.0.verbs": READ_ONLY,
         f"{REMOTE_ROOT}: data.root-cert.pem": Certificate(),
@@ -306,7 +331,7 @@ EFFECTS: dict[str, dict[str, Any]] = {
         )
     },
 }  # fmt: skip
-# The one fault whose change depends on how istiod learns of the networks.
+# Faults whose changes depend on how istiod learns of the networks.
 GATEWAY_ADDRESS_WRONG = {
     LABELS: {f"{GATEWAY}: status.loadBalancer.ingress.0.ip": "192.0.2.1"},
     MESH_NETWORKS: {f"{REMOTE_NETWORK}.gateways.0.address": "192.0.2.1"},
@@ -330,7 +355,18 @@ DISCOVERY_SELECTORS: Mapping[NetworkMode, dict[str, Any]] = {
     }
     | _SELECTED,
 }
+FOUR_ADDRESSES = ["172.18.0.3", "172.18.0.241", "172.18.0.242", "172.18.0.244"]
+ONE_REFUSES = {
+    "remote Pod sample/gateway-addresses": addressed("172.18.0.241", "172.18.0.242"),
+    "primary Pod sample/gateway-addresses": addressed("172.18.0.244"),
+    f"{GATEWAY}: status.loadBalancer.ingress": [{"ip": address} for address in FOUR_ADDRESSES],
+}
 OF_A_MODE: Mapping[str, Mapping[NetworkMode, dict[str, Any]]] = {
+    "one-gateway-address-refuses": {
+        LABELS: ONE_REFUSES,
+        MESH_NETWORKS: ONE_REFUSES
+        | {f"{REMOTE_NETWORK}.gateways": [{"address": one, "port": 15443} for one in FOUR_ADDRESSES]},
+    },
     "gateway-address-wrong": GATEWAY_ADDRESS_WRONG,
     "discovery-selectors": DISCOVERY_SELECTORS,
 }

@@ -1,0 +1,203 @@
+"""Requests that each need a connection of their own: the command that sends them in rounds, and what it measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from splithorizon.base import statistics
+from splithorizon.istio.topology import Route
+from splithorizon.traffic import requests
+from splithorizon.traffic.requests import Reply
+from splithorizon.traffic.upstream_counts import NOT_COUNTED, Attempts
+
+SERVICE = "new-connections"
+PORT = 5001
+
+AT_ONCE = 20
+"""Connections of one round to the far network: few enough that a sidecar with a tenth of a core does not queue them."""
+NEAR_AT_ONCE = 5
+"""Connections of one round to the near network: what they suffer as well is not the way to the far one."""
+ROUNDS_AT_A_TIME = 3
+ROUNDS = 18
+LEFT_OUT = 2
+"""Rounds that are left out, those with the most losses: a moment in which a machine or a route stands still delays all
+connections that are under way together, and says nothing of a rate."""
+
+LOSS_RATE = 0.01
+"""What may be lost: nothing above this share is chance, at the false alarm of every check."""
+# The first retransmission of a SYN comes after a second.
+_RETRANSMITTED = 0.9
+# A sidecar that is short of processor time makes connections one after the other. Then those of a round take up to
+# twice the median, and no one is late by more than this many times what lies between the median and the fastest.
+_QUEUED = 2
+
+# Each request of a round is a transfer of one curl process; the next round begins when the last one has ended.
+SCRIPT = r"""
+set -eu
+far=$1 near=$2 at_once=$3 near_at_once=$4 rounds=$5 batch=$6 timeout=$7
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/bodies"
+awk -v far="$far" -v near="$near" -v at_once="$at_once" -v near_at_once="$near_at_once" -v rounds="$rounds" \
+  -v batch="$batch" -v folder="$folder" -v timeout="$timeout" '
+function request(id, url) {
+  print (begun++ ? "next\n" : "") "url = \"" url "\"" >file
+  print "header = \"x-request-id: " id "\"" >file
+  print "header = \"connection: close\"" >file
+  print "max-time = " timeout >file
+  print "silent" >file
+  print "noproxy = \"*\"" >file
+  print "output = \"" folder "/bodies/" id "\"" >file
+  print "write-out = \"%{stderr}reply " id " %{http_code} %{time_total} %{exitcode} %{errormsg}\\n\"" >file
+}
+BEGIN {
+  for (round = 1; round <= rounds; round++) {
+    file = folder "/round-" round
+    begun = 0
+    for (n = 1; n <= at_once; n++) request(batch "-" ++count, far)
+    for (n = 1; n <= near_at_once; n++) request(batch "-near-" ++others, near)
+    close(file)
+  }
+}'
+status=0
+round=0
+while [ $((round += 1)) -le "$rounds" ]; do
+  curl -q --no-progress-meter --parallel --parallel-immediate --parallel-max $((at_once + near_at_once)) \
+    --config "$folder/round-$round" 2>>"$folder/results" || status=$?
+done
+cat "$folder/results"
+cd "$folder/bodies"
+echo bodies
+grep -r '' . || true
+echo "end $status"
+"""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of a number of connections those that were made late, and those on which nothing was answered."""
+
+    connections: int
+    late: int
+    failed: int
+
+    @property
+    def count(self) -> int:
+        """Late and failed ones."""
+        return self.late + self.failed
+
+    def exceed(self, connections: int | None = None) -> bool:
+        """Whether they are more than chance gives at a share of ``LOSS_RATE``, of these or of so many connections."""
+        return self.count > statistics.most(connections or self.connections, LOSS_RATE)
+
+    def __str__(self) -> str:
+        """As messages show them."""
+        return f"{self.late} late and {self.failed} failed of {self.connections}"
+
+
+@dataclass(frozen=True)
+class NewConnections:
+    """Rounds of requests from one client: each reply had a connection of its own, to the far network or the near one.
+
+    ``attempts`` are the endpoints of the far Service before and after.
+    """
+
+    route: Route
+    far: tuple[tuple[Reply, ...], ...]
+    near: tuple[tuple[Reply, ...], ...]
+    attempts: Attempts = NOT_COUNTED
+
+    def and_then(self, more: NewConnections) -> NewConnections:
+        """Both, one after the other."""
+        attempts = Attempts(self.attempts.before or more.attempts.before, more.attempts.after)
+        return NewConnections(self.route, (*self.far, *more.far), (*self.near, *more.near), attempts)
+
+    @property
+    def decided(self) -> bool:
+        """Whether more rounds change nothing: all are there, or there are too many losses even for that many."""
+        return len(self.far) >= ROUNDS or self.losses.exceed((ROUNDS - LEFT_OUT) * AT_ONCE)
+
+    @property
+    def median(self) -> float:
+        """The seconds that the far network's answers took, in the median; 0 without an answer."""
+        times = [reply.seconds for one in self.far for reply in one if reply.answered]
+        return median(times) if times else 0.0
+
+    @property
+    def losses(self) -> Losses:
+        """Those of the connections to the far network, without the worst rounds."""
+        return self._losses(self.far)
+
+    @property
+    def near_losses(self) -> Losses:
+        """Those of the connections to the near network, without the worst rounds."""
+        return self._losses(self.near)
+
+    @property
+    def all_losses(self) -> Losses:
+        """Those of the connections to the far network, of all rounds."""
+        return self._losses(self.far, left_out=0)
+
+    @property
+    def failures(self) -> Counter[str]:
+        """What became of each request to the far network that was not answered."""
+        return Counter(reply.error or f"HTTP {reply.status}" for one in self.far for reply in one if not reply.answered)
+
+    @property
+    def refused_at(self) -> Mapping[str, int]:
+        """The far endpoints to which no connection was made, with the number of those that failed."""
+        return {} if self.attempts.broken_off else self.attempts.refused_at
+
+    def _losses(self, rounds: Sequence[Sequence[Reply]], left_out: int = LEFT_OUT) -> Losses:
+        late_after = _late_after([reply.seconds for one in rounds for reply in one if reply.answered])
+        counted = [
+            Losses(
+                len(one),
+                sum(reply.answered and reply.seconds >= late_after for reply in one),
+                sum(not reply.answered for reply in one),
+            )
+            for one in rounds
+        ]
+        kept = sorted(counted, key=lambda one: one.count)[: len(counted) - left_out]
+        return Losses(
+            sum(one.connections for one in kept), sum(one.late for one in kept), sum(one.failed for one in kept)
+        )
+
+
+def service_of(version: str) -> str:
+    """The Service whose pods all run one version of helloworld."""
+    return f"{SERVICE}-{version}"
+
+
+def command(far: str, near: str, *, rounds: int, batch: str, timeout: float) -> list[str]:
+    """The command that sends rounds of requests to two URLs; one request may take ``timeout`` seconds."""
+    numbers = map(str, (AT_ONCE, NEAR_AT_ONCE, rounds))
+    return ["sh", "-c", SCRIPT, "sh", far, near, *numbers, batch, f"{timeout:g}"]
+
+
+def parse(stdout: str, route: Route, *, rounds: int, batch: str) -> NewConnections:
+    """Parse the output of the command; a request without output counts as lost.
+
+    Raises EnvironmentBroke if the output is cut off or curl did not run.
+    """
+    far = requests.request_ids(batch, rounds * AT_ONCE)
+    near = requests.request_ids(f"{batch}-near", rounds * NEAR_AT_ONCE)
+    replies = requests.parse(stdout, [*far, *near])
+    return NewConnections(route, _in_rounds(replies[: len(far)], rounds), _in_rounds(replies[len(far) :], rounds))
+
+
+def _in_rounds(replies: Sequence[Reply], rounds: int) -> tuple[tuple[Reply, ...], ...]:
+    size = len(replies) // rounds
+    return tuple(tuple(replies[start : start + size]) for start in range(0, len(replies), size))
+
+
+def _late_after(times: Sequence[float]) -> float:
+    """The seconds from which on a connection is late: it was not queued, and it is not the way that is long."""
+    if not times:
+        return 0.0
+    middle = median(times)
+    fastest = quantiles(times, n=10, method="inclusive")[0] if len(times) > 1 else middle
+    return middle + max(_RETRANSMITTED, _QUEUED * (middle - fastest))
