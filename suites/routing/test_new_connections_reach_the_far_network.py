@@ -13,15 +13,7 @@ from fixtures.types import Mesh, NewConnections, RecordEvidence
 from splithorizon import checks
 
 
-@behaviour(
-    profile="core",
-    breaks_when=(
-        "connections-dropped-on-the-way",
-        "handshakes-dropped",
-        "packets-lost",
-        "gateway-port-leads-elsewhere",
-    ),
-)
+@behaviour(profile="core", breaks_when=("connections-dropped-on-the-way", "handshakes-dropped", "packets-lost"))
 def test_new_connections_reach_the_far_network(
     mesh: Mesh, new_connections: NewConnections, record_evidence: RecordEvidence
 ) -> None:

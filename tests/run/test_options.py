@@ -197,7 +197,7 @@ def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
     signature = module.read_text().partition(f"def {module.stem}(")[2].partition(")")[0]
     if re.search(r"\b(cluster: Cluster|cluster_name: str)", signature):
         assert found == {"[primary]", "[remote]"}
-    elif "route: Route" in signature or "sample: Sample" in signature or "traced_batch: TracedBatch" in signature:
+    elif re.search(r"route: Route|sample: Sample|traced_batch: TracedBatch|new_connections: New", signature):
         assert (
             found
             == {f"[{route}]" for route in PRIMARY_REMOTE.routes}
