@@ -124,13 +124,13 @@ class Client:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """The sidecar's endpoints for helloworld."""
-        host = f"{workloads.SERVICE}.{self.namespace}.svc.{self.domain}"
+        host = self._host_of(workloads.SERVICE)
         return self.proxy.endpoints(f"outbound|{workloads.PORT}||{host}")
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line."""
         begun = Moment.now()
-        host = f"{service}.{self.namespace}.svc.cluster.local"
+        host = self._host_of(service)
         with sending.sending(self.kube.kubeconfig):
             # Read while no other batch is sent, or what is counted is not of this one.
             before = self.proxy.upstream_counts(host)
@@ -170,12 +170,16 @@ class Client:
         urls = [f"http://{self._address_of(service)}:{new_connections.PORT}/hello" for service in services]
         longest = timeouts().new_connection
         command = new_connections.command(*urls, rounds=rounds, batch=batch, timeout=longest)
-        host = f"{services[0]}.{self.namespace}.svc.cluster.local"
+        host = self._host_of(services[0])
         with sending.sending(self.kube.kubeconfig):
             before = self.proxy.upstream_counts(host)
             printed = self._execute(command, within=longest * rounds + timeouts().small_command)
             attempts = Attempts(before, self.proxy.upstream_counts(host))
         return replace(new_connections.parse(printed, route, rounds=rounds, batch=batch), attempts=attempts)
+
+    def _host_of(self, service: str) -> str:
+        """The name of a Service of our namespace in Istio."""
+        return f"{service}.{self.namespace}.svc.{self.domain}"
 
     def _address_of(self, service: str) -> str:
         """The address of a Service of our namespace, as the host of a URL."""
