@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from proof.faults.registry import UNSEEN, fault
+from proof.faults.registry import fault
 from proof.targets import watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
@@ -21,6 +21,7 @@ from splithorizon.undo import mutations
 _FAULTS = MANIFESTS / "faults"
 # Where a gateway answers for its own readiness.
 _READINESS_PORT = 15021
+
 
 @fault(
     "test_both_versions_answer",

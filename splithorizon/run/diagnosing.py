@@ -47,9 +47,7 @@ def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetim
     try:
         clusters, target, revision = access.of_mesh(Mesh(mesh))
         reading = read.read(clusters, target, revision, domain=mesh.domain, since=since - _CLOCKS_DIFFER)
-        symptoms = tuple(
-            Symptom(one.behaviour, one.route, one.failure, one.cause_ids, one.numbers) for one in results
-        )
+        symptoms = tuple(Symptom(one.behaviour, one.route, one.failure, one.cause_ids, one.numbers) for one in results)
         found = root_cause.diagnose(Case(reading, symptoms))
     except Exception as error:
         return Diagnosed(reason=f"the mesh could not be diagnosed: {type(error).__name__}: {error}"[:500])
