@@ -21,7 +21,7 @@ AT_ONCE = 20
 NEAR_AT_ONCE = 5
 """Connections of one round to the near network: what they suffer as well is not the way to the far one."""
 ROUNDS_AT_A_TIME = 3
-ROUNDS = 18
+ROUNDS = 21
 LEFT_OUT = 2
 """Rounds that are left out, those with the most losses: a moment in which a machine or a route stands still delays all
 connections that are under way together, and says nothing of a rate."""

@@ -164,10 +164,10 @@ def at(**addresses: HostCounts) -> Attempts:
 
 
 def test_connections_that_are_made_at_once_are_evidence() -> None:
-    found = made(connections([], attempts=at(gateway=sent(360))))
-    assert found.key_number == "360 new, 0 lost"
+    found = made(connections([], attempts=at(gateway=sent(420))))
+    assert found.key_number == "420 new, 0 lost"
     assert found.numbers["connections"] == (ROUNDS - LEFT_OUT) * AT_ONCE
-    assert found.numbers["accepted"] == 15
+    assert found.numbers["accepted"] == 16
     assert found.addresses == (GATEWAY,)
 
 
@@ -175,7 +175,7 @@ def test_a_few_late_ones_are_evidence_and_no_refutation() -> None:
     rounds = connections([]).far
     some = ((*rounds[0][:-5], *[reply(1.02)] * 5), *rounds[1:])
     found = made(NewConnections(OUT, some, connections([]).near))
-    assert found.key_number == "360 new, 5 lost"
+    assert found.key_number == "420 new, 5 lost"
     assert found.numbers["late_of_all_rounds"] == 5
 
 
@@ -185,7 +185,7 @@ def test_300_milliseconds_more_for_each_are_sound() -> None:
 
 
 LOST: dict[str, tuple[NewConnections, str, tuple[Cause, ...]]] = {
-    "late": (connections([reply(1.02)] * 5), "80 late and 0 failed of 320", (causes.CONNECTIONS_DROPPED,)),
+    "late": (connections([reply(1.02)] * 5), "95 late and 0 failed of 380", (causes.CONNECTIONS_DROPPED,)),
     "late, and some without an answer": (
         connections([reply(1.02)] * 2 + [reply(None)]),
         "16 x curl 28",
@@ -203,7 +203,7 @@ LOST: dict[str, tuple[NewConnections, str, tuple[Cause, ...]]] = {
     ),
     "one of several addresses refuses": (
         connections([reply(None)] * 5, attempts=at(gateway=sent(270), other=sent(0, failed=90))),
-        "0 late and 80 failed of 320",
+        "0 late and 95 failed of 380",
         (causes.GATEWAY_ADDRESS_REFUSES,),
     ),
 }
