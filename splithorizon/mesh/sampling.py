@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from splithorizon.base import parallel
 from splithorizon.istio.topology import Route
@@ -13,7 +12,7 @@ from splithorizon.traffic import gateway_stats, workloads
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import GatewayStats
 from splithorizon.traffic.new_connections import ROUNDS_AT_A_TIME, NewConnections
-from splithorizon.traffic.proxy_log import ProxyLog, whole_second_before
+from splithorizon.traffic.proxy_log import Moment, ProxyLog
 
 _SERVER_ERROR = 500
 
@@ -29,14 +28,14 @@ class Sampling:
 
         Replies are lost as well where the far cluster is gone, and that says nothing about the mesh.
         """
-        begun = whole_second_before()
+        begun = Moment.now()
         found = self.mesh[route.near].client.sample(route, times=times)
         self.mesh[route.far].kube.request("/readyz")
         if any(one.resent for one in found.hidden.values()):
             return replace(found, server_errors=self._server_errors(found, begun))
         return found
 
-    def _server_errors(self, sample: Sample, begun: datetime) -> int:
+    def _server_errors(self, sample: Sample, begun: Moment) -> int:
         """The answers with a 5xx status that pods of helloworld logged, beyond those that the client got."""
         ids = {reply.request_id for reply in sample.replies}
         logged = sum(
