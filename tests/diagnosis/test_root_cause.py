@@ -1028,6 +1028,7 @@ def test_what_follows_from_a_cause_is_no_cause_of_its_own() -> None:
 def dropped(late: int, failed: int = 0) -> Symptom:
     numbers: dict[str, float | str | None] = {
         "connections": 320, "late": late, "failed": failed, "median_seconds": 0.02, "addresses": GATEWAYS["remote"],
+        "connections_of_all_rounds": 360, "late_of_all_rounds": late + 10, "failed_of_all_rounds": failed,
         "near_connections": 80, "near_late": 0, "near_failed": 0,
     }  # fmt: skip
     behaviour = "test_new_connections_reach_the_far_network"
@@ -1039,7 +1040,7 @@ def test_connections_that_are_late_at_a_measured_rate_are_dropped_on_the_way() -
     assert found.id == causes.CONNECTIONS_DROPPED.id
     assert [str(fact) for fact in found.finding.evidence] == [
         f"Gateway remote {GATEWAYS['remote']}: new connections from primary "
-        "80 late and 2 failed of 320, 25.6%; median 0.02 s",
+        "90 late and 2 failed of 360, 25.6%; median 0.02 s",
         "Client primary: new connections within its network 0 late and 0 failed of 80",
     ]
     assert found.consequences == ("test_new_connections_reach_the_far_network",)

@@ -58,7 +58,9 @@ def dropped(case: Case) -> Iterator[Finding]:
         if causes.CONNECTIONS_DROPPED.id in symptom.cause_ids and _count(symptom, "late") > _count(symptom, "failed"):
             near, _, far = symptom.route.partition("→")
             addresses = str(symptom.numbers.get("addresses", ""))
-            rate = (_count(symptom, "late") + _count(symptom, "failed")) / max(1, _count(symptom, "connections"))
+            # The check judges without the worst rounds; the rate is that of all.
+            late, failed, every = (_count(symptom, f"{one}_of_all_rounds") for one in ("late", "failed", "connections"))
+            rate = (late + failed) / max(1, every)
             yield Finding(
                 causes.CONNECTIONS_DROPPED,
                 Layer.PATH,
@@ -66,9 +68,9 @@ def dropped(case: Case) -> Iterator[Finding]:
                     Fact(
                         f"Gateway {far} {addresses}",
                         f"new connections from {near}",
-                        f"{_said(symptom, '')}, {rate:.1%}; median {symptom.numbers.get('median_seconds')} s",
+                        f"{late} late and {failed} failed of {every}, {rate:.1%}; median {symptom.numbers.get('median_seconds')} s",
                     ),
-                    Fact(f"Client {near}", "new connections within its network", _said(symptom, "near_")),
+                    Fact(f"Client {near}", "new connections within its network", _near(symptom)),
                 ),
                 f"find what drops packets between {near}'s nodes and {addresses}: a firewall, a full conntrack table, "
                 "a load balancer with a dead target; on the gateway's nodes: iptables -t raw -L -v",
@@ -82,6 +84,6 @@ def _count(symptom: Symptom, name: str) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
 
-def _said(symptom: Symptom, prefix: str) -> str:
-    late, failed, every = (_count(symptom, f"{prefix}{name}") for name in ("late", "failed", "connections"))
+def _near(symptom: Symptom) -> str:
+    late, failed, every = (_count(symptom, f"near_{name}") for name in ("late", "failed", "connections"))
     return f"{late} late and {failed} failed of {every}"
