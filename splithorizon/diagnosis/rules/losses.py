@@ -61,6 +61,7 @@ def dropped(case: Case) -> Iterator[Finding]:
             # The check judges without the worst rounds; the rate is that of all.
             late, failed, every = (_count(symptom, f"{one}_of_all_rounds") for one in ("late", "failed", "connections"))
             rate = (late + failed) / max(1, every)
+            median = symptom.numbers.get("median_seconds")
             yield Finding(
                 causes.CONNECTIONS_DROPPED,
                 Layer.PATH,
@@ -68,7 +69,7 @@ def dropped(case: Case) -> Iterator[Finding]:
                     Fact(
                         f"Gateway {far} {addresses}",
                         f"new connections from {near}",
-                        f"{late} late and {failed} failed of {every}, {rate:.1%}; median {symptom.numbers.get('median_seconds')} s",
+                        f"{late} late and {failed} failed of {every}, {rate:.1%}; median {median} s",
                     ),
                     Fact(f"Client {near}", "new connections within its network", _near(symptom)),
                 ),
