@@ -120,3 +120,12 @@ def test_a_version_without_a_file_is_the_first_ones_program_under_another_versio
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
     assert deployment["spec"]["template"]["metadata"]["labels"] == labels
     assert "v3" not in str(manifests.load(MANIFESTS / "workloads" / "helloworld-v1.yaml")), "a copy was changed"
+
+
+def test_every_cluster_has_a_service_for_new_connections_to_each_version(tmp_path: Path) -> None:
+    found = deployed(tmp_path, Adaptation(), versions=("v1", "v2", "v3"))
+    services = {name: one for (kind, name), one in found.items() if name.startswith("new-connections")}
+    assert [*services] == ["new-connections-v1", "new-connections-v2", "new-connections-v3"]
+    for version, one in zip(("v1", "v2", "v3"), services.values(), strict=True):
+        assert one["spec"]["selector"] == {"app": "helloworld", "version": version}
+        assert one["metadata"]["namespace"] == "ours"
