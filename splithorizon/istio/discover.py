@@ -212,12 +212,16 @@ def read_mesh(
 
 
 def others_watched(kubes: Mapping[str, Kube], mesh: MeshInfo) -> Mapping[str, tuple[str, ...]]:
-    """The ids of clusters that istiods watch and that are not in the mesh as it is named, by the watching cluster."""
+    """The ids of clusters that istiods watch and that are not in the mesh as it is named, by the watching cluster.
+
+    None where this user may not read secrets.
+    """
     authorities = {_authority(kube) for kube in kubes.values()}
     ids = {cluster.cluster_id for cluster in mesh.clusters.values()}
     found = {}
     for cluster in mesh.control_planes:
-        secrets = kubes[cluster.name].list("Secret", cluster.system_namespace, "istio/multiCluster=true")
+        kube = kubes[cluster.name]
+        secrets = kube.list_if_allowed("Secret", cluster.system_namespace, "istio/multiCluster=true") or []
         leads_here = {id_ for id_, authority in _remote_authorities(secrets) if authority in authorities}
         named = {id_ for secret in secrets for id_ in secret.get("data") or {}}
         if others := sorted(named - ids - leads_here):

@@ -84,7 +84,13 @@ _OF_GATEWAY_PORTS = (
     "test_one_root_is_served_by_both_gateways",
     "test_strangers_are_refused",
 )
-_OF_GATEWAY_PROXIES = (_SYNCED, _NAMES, _CERTIFICATES, "test_gateway_passes_to_its_own_pods")
+_OF_ISTIODS_ADDRESS = (
+    "test_remote_finds_istiod_behind_the_gateway",
+    "test_new_pods_are_injected",
+    "test_new_proxies_reach_istiod",
+    "test_served_chains_last",
+)
+_OF_GATEWAY_PROXIES = ("test_served_chains_last", _SYNCED, _NAMES, _CERTIFICATES, "test_gateway_passes_to_its_own_pods")
 
 
 def _websocket(
@@ -109,11 +115,11 @@ def _of_run() -> Iterator[Right]:
     yield Right("services", ("list",), cluster, "the gateways' Services")
     yield Right(
         "services", ("get",), system, "where a cluster without istiod looks for it",
-        limits=("test_remote_finds_istiod_behind_the_gateway",),
+        limits=_OF_ISTIODS_ADDRESS,
     )  # fmt: skip
     yield Right(
         "endpointslices", ("list",), system, "where a cluster without istiod looks for it", "discovery.k8s.io",
-        limits=("test_remote_finds_istiod_behind_the_gateway",),
+        limits=_OF_ISTIODS_ADDRESS,
     )  # fmt: skip
     yield Right("services", ("create", "patch", "get"), own, "helloworld and the client")
     yield Right("serviceaccounts", ("create", "patch"), own, "the client's account")
@@ -133,8 +139,8 @@ def _of_run() -> Iterator[Right]:
     )  # fmt: skip
     yield from _of_run_in_parts()
     yield Right(
-        "nodes", ("list",), cluster, "the range of the pods' addresses",
-        without="the report does not have the ranges of the pods' addresses",
+        "nodes", ("list",), cluster, "the range of the pods' addresses, images that nodes hold",
+        without="the report does not have the ranges of the pods' addresses, and images are pulled as published",
     )  # fmt: skip
     yield Right(
         "namespaces", ("list",), cluster, "expired namespaces of earlier runs, for a sweep",
@@ -145,7 +151,16 @@ def _of_run() -> Iterator[Right]:
         without="another run that changes the mesh at the same time is not detected",
     )  # fmt: skip
     yield Right(
-        "secrets", ("list",), system, "the remote secrets", clusters=Clusters.WITH_ISTIOD, limits=(_WATCHED, _NAMES)
+        "clusterroles", ("get",), cluster, "what the account of a remote secret may do", "rbac.authorization.k8s.io",
+        without="the rights of that account are compared with the suite's own list alone",
+    )  # fmt: skip
+    yield Right(
+        "secrets",
+        ("list",),
+        system,
+        "the remote secrets",
+        clusters=Clusters.WITH_ISTIOD,
+        limits=(_WATCHED, _NAMES, "test_remote_credentials_last"),
     )
     yield from _websocket(
         "pods/exec", system, "istiod's debug pages", clusters=Clusters.WITH_ISTIOD, limits=(_WATCHED, _SYNCED, _NAMES)
@@ -173,7 +188,13 @@ def _of_run_in_parts() -> Iterator[Right]:
         ("envoyfilters", networking, "access logs in Istio's format, where the mesh has another", (_HOPS,)),
     ):
         yield Right(resource, _ONCE, own, purpose, group, clusters=Clusters.WITH_ISTIOD, limits=limits)
-    yield Right("pods", ("create", "delete", "patch"), own, "a client without a sidecar", limits=(_PLAIN_TEXT,))
+    yield Right(
+        "pods",
+        ("create", "delete", "patch"),
+        own,
+        "a client without a sidecar, and a dry run of one with it",
+        limits=(_PLAIN_TEXT, "test_new_pods_are_injected"),
+    )
     yield Right(
         "peerauthentications", ("list",), (Scope.CLUSTER,), "whether plain text is refused", "security.istio.io",
         clusters=Clusters.WITH_ISTIOD, limits=(_PLAIN_TEXT,),

@@ -57,7 +57,7 @@ def restart(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> N
 
 
 def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: ExitStack) -> None:
-    """Create objects with the label of the run; the undo deletes them.
+    """Create objects with the label of the run; the undo deletes them. One that this run created before is changed.
 
     Raises EnvironmentBroke if an object exists that this run did not create.
     """
@@ -65,12 +65,10 @@ def apply(kube: Kube, documents: Iterable[Object] | Path, namespace: str, undo: 
         _create(kube, document, namespace, undo)
 
 
-def change_created(kube: Kube, kind: str, name: str, namespace: str, body: Object) -> None:
+def change_created(kube: Kube, kind: str, name: str, namespace: str | None, body: Object) -> None:
     """Merge ``body`` into an object that this run created by ``apply``, whose undo still deletes it."""
     require_permitted(kube, namespace)
-    pending = undo_log.pending_in(kube.kubeconfig.parent)
-    entry = next((entry for entry in pending if _creates(entry.change, kube, kind, name, namespace)), None)
-    if entry is None:
+    if (entry := _created_before(kube, kind, name, namespace)) is None:
         raise EnvironmentBroke(f"this run created no {kind} {namespace}/{name} in the {kube.cluster}")
     left = entry.change.left[-1]
     planned = manifests.overlay(left, body)
@@ -131,6 +129,10 @@ def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> No
             if refused.status == 409:
                 entry.discard()
                 kind = document["kind"]
+                if _created_before(kube, kind, name, target_namespace):
+                    # The undo of its creation deletes the object, whatever it contains then.
+                    change_created(kube, kind, name, target_namespace, document)
+                    return
                 raise EnvironmentBroke(
                     f"{kind} {target_namespace}/{name} of the {kube.cluster} already exists, and this run did not "
                     "create it: it is not changed",
@@ -140,7 +142,13 @@ def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> No
     entry.update(project(created, labelled), uid=str(created["metadata"].get("uid", "")), settled=True)
 
 
-def _creates(change: undo_log.Change, kube: Kube, kind: str, name: str, namespace: str) -> bool:
+def _created_before(kube: Kube, kind: str, name: str, namespace: str | None) -> undo_log.Pending | None:
+    """The entry of this run's creation of an object that is not undone; None where it created none."""
+    pending = undo_log.pending_in(kube.kubeconfig.parent)
+    return next((entry for entry in pending if _creates(entry.change, kube, kind, name, namespace)), None)
+
+
+def _creates(change: undo_log.Change, kube: Kube, kind: str, name: str, namespace: str | None) -> bool:
     return change.action is Action.CREATE and change.target == (str(kube.cluster), kind, namespace, name)
 
 

@@ -53,9 +53,12 @@ def printed(mesh: ExistingMesh) -> str:
 
 
 def only_what_prevents(text: str) -> str:
-    """The same roles without the rights whose lack only leaves something out."""
+    """The same roles without the rights whose lack only leaves something out; but nodes say which images these hold."""
     needed = {
-        (right.group, right.resource, verb) for right in rights.needed() if right.prevents for verb in right.verbs
+        (right.group, right.resource, verb)
+        for right in rights.needed()
+        if right.prevents or right.resource == "nodes"
+        for verb in right.verbs
     }
     documents = [one for one in yaml.safe_load_all(text) if one]
     for document in documents:

@@ -96,7 +96,13 @@ GATEWAYS_PORT = {
     "test_one_root_is_served_by_both_gateways",
     "test_strangers_are_refused",
 }
-SECRETS = {"test_every_cluster_is_watched", "test_networks_are_named_alike_everywhere"}
+WATCHED = {"test_every_cluster_is_watched", "test_networks_are_named_alike_everywhere"}
+ISTIODS_ADDRESS = {
+    "test_new_pods_are_injected",
+    "test_new_proxies_reach_istiod",
+    "test_remote_finds_istiod_behind_the_gateway",
+    "test_served_chains_last",
+}
 
 
 def in_namespace(namespace: str, resource: str) -> Callable[[user_rights.Attributes], bool]:
@@ -105,20 +111,28 @@ def in_namespace(namespace: str, resource: str) -> Callable[[user_rights.Attribu
 
 
 LIMITS = {
-    "secrets": (in_namespace(SYSTEM_NAMESPACE, "secrets"), SECRETS),
+    "secrets": (in_namespace(SYSTEM_NAMESPACE, "secrets"), WATCHED | {"test_remote_credentials_last"}),
     "exec beside istiod and gateways": (
         in_namespace(SYSTEM_NAMESPACE, "pods/exec"),
-        SECRETS
+        WATCHED
         | {
             "test_every_proxy_is_synced",
             "test_gateway_passes_to_its_own_pods",
+            "test_served_chains_last",
             "test_workloads_are_known_by_their_own_certificates",
         },
     ),
     "port-forward": (in_namespace(SYSTEM_NAMESPACE, "pods/portforward"), GATEWAYS_PORT),
     "gateways' logs": (in_namespace(SYSTEM_NAMESPACE, "pods/log"), {"test_each_hop_of_a_far_answer_is_logged"}),
-    "routes": (user_rights.without("virtualservices"), {"test_subsets_keep_clients_in_their_cluster"}),
-    "pods": (user_rights.without("pods", verbs=("create",)), {"test_plain_text_is_refused"}),
+    "routes": (
+        user_rights.without("virtualservices"),
+        {"test_a_rule_binds_the_clients_of_its_own_primary", "test_subsets_keep_clients_in_their_cluster"},
+    ),
+    "pods": (
+        user_rights.without("pods", verbs=("create",)),
+        {"test_new_pods_are_injected", "test_plain_text_is_refused"},
+    ),
+    "where Services lead": (in_namespace(SYSTEM_NAMESPACE, "endpointslices"), ISTIODS_ADDRESS),
 }
 
 

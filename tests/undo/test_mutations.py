@@ -236,6 +236,21 @@ def test_an_existing_object_is_never_overwritten(mesh: TwoClusters, run: Run) ->
 # Two changes of one object
 
 
+def test_an_object_that_the_run_created_is_changed_when_it_is_applied_again(mesh: TwoClusters, tmp_path: Path) -> None:
+    run = mesh.run(tmp_path, "mine", lease=False)
+    metadata = {"name": "admitted-by-principal"}
+    policy = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": metadata}
+    for principals in (["nobody"], ["sleep", "other"]):
+        rules = [{"from": [{"source": {"principals": principals}}]}]
+        mutations.apply(run.primary, [{**policy, "spec": {"rules": rules}}], mesh.namespace, run.undo)
+        (kept,) = mesh.primary.kept("AuthorizationPolicy")
+        assert kept["spec"]["rules"] == rules
+    run.undo.close()
+    assert mesh.primary.kept("AuthorizationPolicy") == []
+    assert undo_log.remarks(run.folder) == []
+    assert not undo_log.is_pending(run.folder)
+
+
 def test_an_object_created_in_place_of_a_deleted_one_is_undone_first(mesh: TwoClusters, run: Run) -> None:
     delete_secret(run)
     made = {
