@@ -30,6 +30,7 @@ ANSWERED = (
     "test_answers_follow_the_weights",
     "test_both_versions_answer",
     "test_gateway_passes_to_its_own_pods",
+    "test_new_connections_reach_the_far_network",
     "test_a_bad_remote_secret_harms_nothing_near",
     "test_a_corrected_gateway_address_heals",
     "test_a_mended_remote_secret_is_followed",

@@ -162,13 +162,23 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
     ),
     (
         "a reader with all rights in another group",
-        also(refused("endpointslices"), FAR_LOST, reads(["networking.istio.io"], ["*"])),
+        also(
+            refused("endpointslices"),
+            without_endpoint_slices("remote"),
+            FAR_LOST,
+            reads(["networking.istio.io"], ["*"]),
+        ),
         causes.REMOTE_SECRET_REFUSED,
         ("ClusterRole remote/istio-reader-clusterrole-istio-system", "rules", "endpointslices: in none of them"),
     ),
     (
         "a reader that may only list",
-        also(refused("endpointslices"), FAR_LOST, reads(["discovery.k8s.io"], ["endpointslices"])),
+        also(
+            refused("endpointslices"),
+            without_endpoint_slices("remote"),
+            FAR_LOST,
+            reads(["discovery.k8s.io"], ["endpointslices"]),
+        ),
         causes.REMOTE_SECRET_REFUSED,
         ("ClusterRole remote/istio-reader-clusterrole-istio-system", "rules", "endpointslices: [get]"),
     ),

@@ -39,9 +39,16 @@ from pathlib import Path
 def pytest_configure(config):
     from fixtures.lifecycle import SESSION
     from splithorizon.istio.info import MeshInfo
+    from splithorizon.kube.client import Kube
+    from splithorizon.run.existing_mesh import Explored
     from splithorizon.run.session import Session
 
     class Described(Session):
+        def explore(self):
+            info = MeshInfo.from_json(Path("facts.json").read_text())
+            kubes = {name: Kube(cluster.kubeconfig, name) for name, cluster in info.clusters.items()}
+            return Explored(info, kubes, {})
+
         def provision(self):
             self._require_report_folder()
             self.info = MeshInfo.from_json(Path("facts.json").read_text())
