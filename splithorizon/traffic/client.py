@@ -128,7 +128,10 @@ class Client:
         return self.proxy.endpoints(f"outbound|{workloads.PORT}||{host}")
 
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
-        """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line."""
+        """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line.
+
+        Raises EnvironmentBroke where they are too slow to be sent, and none fails.
+        """
         begun = Moment.now()
         host = self._host_of(service)
         with sending.sending(self.kube.kubeconfig):
@@ -136,6 +139,7 @@ class Client:
             before = self.proxy.upstream_counts(host)
             replies = self._send(times, service, patient=False)
             attempts = Attempts(before, self.proxy.upstream_counts(host))
+        requests.require_all_sent(replies)
         request_ids = [reply.request_id for reply in replies]
         matched = self._join([reply for reply in replies if reply.ended], request_ids, begun)
         return Sample(route, replies, matched, attempts)

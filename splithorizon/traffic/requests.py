@@ -105,6 +105,20 @@ def command(url: str, *, times: int, batch: str, timeout: float, within: float, 
     return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}", f"{patience:.0f}"]
 
 
+def require_all_sent(replies: Sequence[Reply]) -> None:
+    """Raise EnvironmentBroke where a batch ended early although every request that was sent was answered.
+
+    It was slow then, and how slow a client's node is says nothing of the mesh. Where one failed, all count.
+    """
+    ended = [reply for reply in replies if reply.ended]
+    if len(ended) < len(replies) and all(reply.answered for reply in ended):
+        slowest = max((reply.seconds for reply in ended), default=0.0)
+        raise EnvironmentBroke(
+            "the requests are too slow to be sent in the time of a batch, and none of them failed",
+            seen=f"{len(ended)} of {len(replies)} sent, all of them answered, the slowest after {slowest:.1f} s",
+        )
+
+
 def request_ids(batch: str, times: int) -> list[str]:
     """The values of ``x-request-id`` of a batch."""
     return [f"{batch}-{number}" for number in range(1, times + 1)]

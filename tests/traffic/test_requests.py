@@ -14,7 +14,7 @@ from threading import Lock, Thread
 import pytest
 
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.traffic.requests import Reply, command, parse, request_ids
+from splithorizon.traffic.requests import Reply, command, parse, request_ids, require_all_sent
 
 BATCH = "splithorizon-5ac4e1d0"
 SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
@@ -195,6 +195,17 @@ def test_a_batch_ends_once_its_requests_took_too_many_seconds(server: Server, co
     replies = parse(run(container, server.url("/slow"), 50, timeout=1, patience=1), request_ids(BATCH, 50))
     assert replies[1].error.startswith("curl 28:")
     assert replies[-1].error.startswith("not sent")
+
+
+def test_slow_requests_are_no_judgement_and_a_failed_one_is(server: Server, container: dict[str, str]) -> None:
+    """A mesh is not accused of the slowness of a node, and a batch that hangs is judged."""
+    slow = parse(run(container, server.url("/stuck"), 50, patience=2), request_ids(BATCH, 50))
+    with pytest.raises(EnvironmentBroke, match="too slow") as told:
+        require_all_sent(slow)
+    assert f"{sum(reply.answered for reply in slow)} of 50 sent" in str(told.value)
+    hanging = parse(run(container, server.url("/slow"), 50, timeout=1, patience=1), request_ids(BATCH, 50))
+    require_all_sent(hanging)
+    require_all_sent(slow[:2])
 
 
 def test_a_batch_of_quick_requests_does_not_end_early(server: Server, container: dict[str, str]) -> None:
