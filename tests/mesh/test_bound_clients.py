@@ -16,7 +16,7 @@ RULE = "VirtualService"
 
 
 def two_primaries(clusters: TwoClusters, folder: Path) -> Mesh:
-    """The mesh of two small API servers, as one in which each cluster runs an istiod."""
+    """The mesh of two small API servers, as one in which each cluster runs istiod."""
     run = clusters.run(folder, "run", owned=True)
     info = mesh_info(run.folder)
     return Mesh(replace(info, clusters={name: replace(one, control_plane=name) for name, one in info.clusters.items()}))

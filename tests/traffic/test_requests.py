@@ -192,8 +192,8 @@ def test_a_batch_ends_once_its_requests_took_too_many_seconds(server: Server, co
     replies = parse(run(container, server.url("/stuck"), 50, patience=2), request_ids(BATCH, 50))
     assert [reply.answered for reply in replies[:2]] == [True, True], "of 1.5 s each, which count as one"
     assert replies[-1].error.startswith("not sent"), "the rest is not waited for"
-    replies = parse(run(container, server.url("/slow"), 50, timeout=1, patience=1), request_ids(BATCH, 50))
-    assert replies[1].error.startswith("curl 28:")
+    replies = parse(run(container, server.url("/stuck"), 50, timeout=1, patience=1), request_ids(BATCH, 50))
+    assert replies[0].error.startswith("curl 28:")
     assert replies[-1].error.startswith("not sent")
 
 
