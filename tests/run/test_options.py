@@ -162,14 +162,21 @@ def test_collecting_starts_no_program(
     assert len(ids) >= len(MODULES)
 
 
+# Behaviours that a mesh with one primary does not claim: nothing there tells two istiods apart.
+OF_SEVERAL_PRIMARIES = {"test_a_rule_binds_the_clients_of_its_own_primary"}
+
+
 def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
     collection: tuple[int, list[str], list[str]],
 ) -> None:
     _, _, ids = collection
     everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
-    count = sum(Path(nodeid.partition("::")[0]).stem in everyday for nodeid in ids)
-    told = re.findall(r"\b(\d+) checks", (REPOSITORY / "README.md").read_text())
-    assert set(told) == {str(count)}
+    modules = [Path(nodeid.partition("::")[0]).stem for nodeid in ids]
+    collected = sum(module in everyday for module in modules)
+    claimed = sum(module in everyday - OF_SEVERAL_PRIMARIES for module in modules)
+    readme = (REPOSITORY / "README.md").read_text()
+    assert f"= {collected} checks, of which a mesh with one primary is\nasked {claimed}." in readme
+    assert set(re.findall(r"\b(\d+) checks", readme)) == {str(collected), str(claimed)}
 
 
 def test_the_readme_says_how_modules_become_checks(collection: tuple[int, list[str], list[str]]) -> None:
