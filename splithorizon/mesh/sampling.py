@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from splithorizon.base import parallel
 from splithorizon.istio.topology import Route
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.traffic import gateway_stats, requests, workloads
+from splithorizon.traffic import gateway_stats, workloads
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import GatewayStats
 from splithorizon.traffic.new_connections import ROUNDS_AT_A_TIME, NewConnections
@@ -74,8 +74,7 @@ class Sampling:
         pods = self.mesh[route.far].gateway_proxies
         name = gateway_stats.server_name(self.mesh.info.namespace, self.mesh.info.domain)
         before = gateway_stats.Counts.read(pods, name)
-        replies = self.mesh[route.near].client.send(times=times)
-        requests.require_all_sent(replies)
+        replies, _ = self.mesh[route.near].client.send_and_count(times=times)
         counts = gateway_stats.Counts.read(pods, name).since(before)
         upstreams = frozenset(str(one.address) for pod in pods for one in pod.endpoints(name))
         return GatewayStats(name, replies, upstreams, counts)

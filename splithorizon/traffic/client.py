@@ -130,19 +130,32 @@ class Client:
     def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
         """Send ``times`` requests to a Service of our namespace, without retries, and match each to its log line.
 
-        Raises EnvironmentBroke where they are too slow to be sent, and none fails.
+        Raises EnvironmentBroke where they are too slow to be sent, and neither a request nor a connection fails.
         """
         begun = Moment.now()
+        replies, attempts = self.send_and_count(times=times, service=service)
+        request_ids = [reply.request_id for reply in replies]
+        matched = self._join([reply for reply in replies if reply.ended], request_ids, begun)
+        return Sample(route, replies, matched, attempts)
+
+    def send_and_count(self, *, times: int, service: str = workloads.SERVICE) -> tuple[tuple[Reply, ...], Attempts]:
+        """Send ``times`` requests to a Service of our namespace; return the replies and the sidecar's attempts.
+
+        Connections that fail make those requests slow which the sidecar then sends elsewhere. Where the batch ends
+        early by that, the replies are those to the requests that were sent.
+        Raises EnvironmentBroke where they are too slow to be sent, and neither a request nor a connection fails.
+        """
         host = self._host_of(service)
         with sending.sending(self.kube.kubeconfig):
             # Read while no other batch is sent, or what is counted is not of this one.
             before = self.proxy.upstream_counts(host)
             replies = self._send(times, service, patient=False)
             attempts = Attempts(before, self.proxy.upstream_counts(host))
+        sent = tuple(reply for reply in replies if reply.ended)
+        if sent and attempts.failed_connections and all(reply.answered for reply in sent):
+            return sent, attempts
         requests.require_all_sent(replies)
-        request_ids = [reply.request_id for reply in replies]
-        matched = self._join([reply for reply in replies if reply.ended], request_ids, begun)
-        return Sample(route, replies, matched, attempts)
+        return replies, attempts
 
     def send(self, *, times: int, service: str = workloads.SERVICE, patient: bool = False) -> tuple[Reply, ...]:
         """Send ``times`` requests to a Service of our namespace, without retries; return the reply to each.

@@ -105,6 +105,11 @@ class Attempts:
         }
 
     @property
+    def failed_connections(self) -> int:
+        """The connections to any address that were not made; 0 where the increases mean nothing."""
+        return 0 if self.broken_off else sum(grown.cx_connect_fail for grown in self.increases.values())
+
+    @property
     def served_at(self) -> frozenset[str]:
         """The addresses to which requests were sent."""
         return frozenset(address for address, grown in self.increases.items() if grown.rq_total)

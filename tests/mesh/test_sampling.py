@@ -39,6 +39,8 @@ class Client:
         self.requests = 0
         self.asked: list[str] = []
         self.lost = 0
+        self.unsent = 0
+        self.failed_connections = 0
         self.ids: list[str] = []
 
     def execute(self, _: str, command: list[str]) -> str:
@@ -53,7 +55,7 @@ class Client:
             near = [f"{batch}-near-{n}" for n in range(1, rounds * NEAR_AT_ONCE + 1)]
             self.requests += len(self.ids)
             return self._printed([*self.ids, *near])
-        self.ids = [f"{others[0]}-{n}" for n in range(1, int(second) + 1)]
+        self.ids = [f"{others[0]}-{n}" for n in range(1, int(second) - self.unsent + 1)]
         self.requests += len(self.ids) + self.more
         lines = [LINE.format(code=200, id=one, upstream=GATEWAY) for one in self.ids]
         self.api.answers[f"{PODS}/sleep-1/log"] = (200, "".join(lines).encode())
@@ -64,7 +66,8 @@ class Client:
         return "\n".join([*results, "bodies", *(f"./{one}:{HELLO}" for one in ids[self.lost :]), "end 0", ""])
 
     def _cluster(self, name: str) -> dict[str, object]:
-        stats = [{"name": "rq_total", "value": str(self.requests)}, {"name": "cx_active"}]
+        failed = {"name": "cx_connect_fail", "value": str(self.failed_connections * self.asked.count("batch"))}
+        stats = [{"name": "rq_total", "value": str(self.requests)}, {"name": "cx_active"}, failed]
         host, port = GATEWAY.split(":")
         address = {"socket_address": {"address": host, "port_value": int(port)}}
         status = {"address": address, "stats": stats, "weight": 1, "health_status": {"eds_health_status": "HEALTHY"}}
@@ -126,6 +129,22 @@ def test_answers_of_the_service_itself_are_counted_where_requests_were_sent_agai
     sample = sampling(tmp_path).sample(OUT, times=20)
     assert sample.hidden == {GATEWAY: Hidden(resent=3)}
     assert sample.server_errors == 2
+
+
+def test_of_a_batch_that_connections_which_fail_end_early_what_was_sent_is_judged(
+    client: Client, tmp_path: Path
+) -> None:
+    client.unsent, client.failed_connections = 15, 4
+    sample = sampling(tmp_path).sample(OUT, times=20)
+    assert [reply.answered for reply in sample.replies] == [True] * 5
+    assert sample.matched.requests == 5
+    assert sample.attempts.failed_connections == 4
+
+
+def test_a_batch_that_ends_early_without_a_failure_is_no_judgement(client: Client, tmp_path: Path) -> None:
+    client.unsent = 15
+    with pytest.raises(EnvironmentBroke, match="too slow"):
+        sampling(tmp_path).sample(OUT, times=20)
 
 
 def test_new_connections_are_made_until_every_round_is_there(client: Client, tmp_path: Path) -> None:

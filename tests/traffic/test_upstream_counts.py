@@ -47,6 +47,11 @@ def test_a_failed_connection_is_hidden_where_the_request_ended_elsewhere() -> No
     assert found.refused_at == {GATEWAY: 127}
 
 
+def test_failed_connections_are_counted_where_the_increases_mean_something() -> None:
+    assert attempts(host(cx_connect_fail=2), host(cx_connect_fail=5, rq_total=9)).failed_connections == 3
+    assert attempts(host(cx_connect_fail=2), host(cx_connect_fail=1)).failed_connections == 0
+
+
 def test_an_address_that_also_serves_does_not_refuse() -> None:
     assert attempts(host(), host(cx_connect_fail=1, rq_total=1)).refused_at == {}
 
