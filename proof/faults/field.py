@@ -5,22 +5,18 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from proof import gateway_service
 from proof.faults.registry import fault
 from proof.targets import watched, watching
-from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.istio import names
 from splithorizon.kube import manifests
-from splithorizon.kube.client import Object
-from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import workloads
 from splithorizon.undo import mutations
 
 _FAULTS = MANIFESTS / "faults"
-# Where a gateway answers for its own readiness.
-_READINESS_PORT = 15021
 
 
 @fault(
@@ -78,12 +74,7 @@ def network_preferred(mesh: Mesh, undo: ExitStack) -> None:
 )
 def gateway_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The remote gateway's Service sends 15443 to 15021, where the gateway answers for its own readiness."""
-    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
-    ports = [
-        {**port, "targetPort": _READINESS_PORT} if port["port"] == names.GATEWAY_PORT else port
-        for port in _service(watched(mesh), names.EASTWEST_GATEWAY, namespace)["spec"]["ports"]
-    ]
-    mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"ports": ports}}, undo)
+    gateway_service.lead_port_to_readiness(watched(mesh), names.GATEWAY_PORT, undo)
 
 
 @fault(
@@ -121,7 +112,7 @@ def mutual_tls_disabled_far(mesh: Mesh, undo: ExitStack) -> None:
 def port_names_differ(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service names port 5000 http-web, the primary's http: istiod matches ports by name."""
     namespace = mesh.info.namespace
-    service = _service(watched(mesh), workloads.SERVICE, namespace)
+    service = gateway_service.service(watched(mesh), workloads.SERVICE, namespace)
     ports = [{**port, "name": "http-web"} for port in service["spec"]["ports"]]
     mutations.patch(watched(mesh).kube, "Service", workloads.SERVICE, namespace, {"spec": {"ports": ports}}, undo)
 
@@ -179,10 +170,3 @@ def workload_entry_counts(mesh: Mesh, undo: ExitStack) -> None:
 def sound_registry_only(mesh: Mesh, undo: ExitStack) -> None:
     """A control: outboundTrafficPolicy REGISTRY_ONLY is a sound mesh, and everything holds."""
     mesh.change_mesh_config({"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}}, undo)
-
-
-def _service(cluster: Cluster, name: str, namespace: str) -> Object:
-    found = cluster.kube.get("Service", name, namespace)
-    if found is None:
-        raise EnvironmentBroke(f"there is no Service {namespace}/{name} in the {cluster} cluster to break")
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from proof.faults.discovery import forbid_writing, restart_istiod
 from proof.faults.registry import Assumes, fault
+from proof.gateway_service import lead_port_to_readiness
 from proof.targets import watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis import causes
-from splithorizon.istio import certificates, names, remote_credential
+from splithorizon.istio import certificates, remote_credential
 from splithorizon.istio.remote_secret import READER
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.security import MeshSecurity
@@ -25,8 +26,6 @@ from splithorizon.traffic.tls_probe import Credentials
 from splithorizon.undo import mutations
 
 _WEBHOOKS = "MutatingWebhookConfiguration"
-# Where a gateway answers for its own readiness, without TLS.
-_READINESS_PORT = 15021
 # The shortest life that Kubernetes gives a token.
 _TEN_MINUTES = 600
 _LONG_AGO, _SOON = timedelta(days=100), timedelta(days=1)
@@ -66,10 +65,7 @@ def webhook_trusts_another_root(mesh: Mesh, undo: ExitStack) -> None:
     forbid_writing("mutatingwebhookconfigurations", mesh, undo)
     _, root = MeshSecurity(mesh).impostor(watched(mesh).name).chain
     bundle = base64.b64encode(root.public_bytes(Encoding.PEM)).decode()
-    kube = watched(mesh).kube
-    for found in kube.list(_WEBHOOKS, labels="app=sidecar-injector"):
-        webhooks = [{**one, "clientConfig": one["clientConfig"] | {"caBundle": bundle}} for one in found["webhooks"]]
-        mutations.patch(kube, _WEBHOOKS, found["metadata"]["name"], None, {"webhooks": webhooks}, undo)
+    _change_client_configs(mesh, lambda client_config: {**client_config, "caBundle": bundle}, undo)
 
 
 @fault(
@@ -96,7 +92,7 @@ def webhook_names_another_network(mesh: Mesh, undo: ExitStack) -> None:
 )
 def istiod_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's gateway sends 15012 to its own readiness port: proxies that are connected stay so."""
-    _lead_gateway_port(mesh, 15012, undo)
+    lead_port_to_readiness(watching(mesh), 15012, undo)
 
 
 @fault(
@@ -108,7 +104,7 @@ def istiod_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
 )
 def webhook_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's gateway sends 15017 to its own readiness port: the remote's webhooks reach no istiod."""
-    _lead_gateway_port(mesh, 15017, undo)
+    lead_port_to_readiness(watching(mesh), 15017, undo)
 
 
 @fault(
@@ -219,22 +215,18 @@ def _serve(
 
 def _lead_webhooks(mesh: Mesh, service: Mapping[str, Any], undo: ExitStack) -> None:
     """Change the Service that the remote's injection webhooks name."""
+
+    def led_elsewhere(client_config: Mapping[str, Any]) -> dict[str, Any]:
+        return {**client_config, "service": client_config["service"] | service}
+
+    _change_client_configs(mesh, led_elsewhere, undo)
+
+
+def _change_client_configs(mesh: Mesh, change: Callable[[Mapping[str, Any]], dict[str, Any]], undo: ExitStack) -> None:
+    """Change the ``clientConfig`` of each of the remote's injection webhooks."""
     kube = watched(mesh).kube
-    for found in kube.list(_WEBHOOKS, labels="app=sidecar-injector"):
+    for configuration in kube.list(_WEBHOOKS, labels="app=sidecar-injector"):
         webhooks = [
-            {**one, "clientConfig": one["clientConfig"] | {"service": one["clientConfig"]["service"] | service}}
-            for one in found["webhooks"]
+            {**webhook, "clientConfig": change(webhook["clientConfig"])} for webhook in configuration["webhooks"]
         ]
-        mutations.patch(kube, _WEBHOOKS, found["metadata"]["name"], None, {"webhooks": webhooks}, undo)
-
-
-def _lead_gateway_port(mesh: Mesh, number: int, undo: ExitStack) -> None:
-    """Send a port of the primary's gateway to where the gateway answers for its own readiness."""
-    kube, namespace = watching(mesh).kube, watching(mesh).system_namespace
-    service = kube.get("Service", names.EASTWEST_GATEWAY, namespace)
-    if service is None:
-        raise EnvironmentBroke(f"there is no Service {namespace}/{names.EASTWEST_GATEWAY} to break")
-    ports = [
-        {**port, "targetPort": _READINESS_PORT} if port["port"] == number else port for port in service["spec"]["ports"]
-    ]
-    mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"ports": ports}}, undo)
+        mutations.patch(kube, _WEBHOOKS, configuration["metadata"]["name"], None, {"webhooks": webhooks}, undo)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from proof.faults.registry import fault
+from proof.gateway_service import put_relay_in_front
 from proof.targets import watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
@@ -14,7 +15,6 @@ from splithorizon.istio import info, names
 from splithorizon.istio.info import NetworkMode
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Object
-from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import injection
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
@@ -112,13 +112,4 @@ def one_gateway_address_refuses(mesh: Mesh, undo: ExitStack) -> None:
 @fault(sound=True)
 def sound_gateway_delayed(mesh: Mesh, undo: ExitStack) -> None:
     """A control: a relay at the gateway's address holds each connection up for 300 ms. A long way is no loss."""
-    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
-    documents = manifests.load(_FAULTS / "gateway-delayed.yaml")
-    (deployment,) = (document for document in documents if document["kind"] == "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    container["image"] = injection.proxy_image(watched(mesh))
-    mutations.apply(kube, documents, namespace, undo)
-    await_rollout(kube, deployment["metadata"]["name"], namespace, within=timeouts().workload_ready)
-    service = kube.get("Service", names.EASTWEST_GATEWAY, namespace) or {"spec": {}}
-    selector = dict.fromkeys(service["spec"].get("selector", {})) | deployment["spec"]["selector"]["matchLabels"]
-    mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"selector": selector}}, undo)
+    put_relay_in_front(watched(mesh), "gateway-delayed.yaml", undo)

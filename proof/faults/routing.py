@@ -7,14 +7,13 @@ from contextlib import ExitStack
 from proof.faults.discovery import restart_istiod
 from proof.faults.networks import networks_joined
 from proof.faults.registry import Assumes, fault
+from proof.gateway_service import put_relay_in_front
 from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
-from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis import causes
 from splithorizon.istio import info, names
 from splithorizon.istio.info import NetworkMode
 from splithorizon.kube import manifests
-from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run.verdict import Verdict
@@ -169,16 +168,7 @@ def service_not_exported(mesh: Mesh, undo: ExitStack) -> None:
 )
 def gateway_bypassed(mesh: Mesh, undo: ExitStack) -> None:
     """A relay at the remote gateway's address leads straight to helloworld: TLS, answers, clients' logs stay whole."""
-    kube, namespace = watched(mesh).kube, watched(mesh).system_namespace
-    documents = manifests.load(_FAULTS / "gateway-bypassed.yaml")
-    (deployment,) = (document for document in documents if document["kind"] == "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    container["image"] = injection.proxy_image(watched(mesh))
-    mutations.apply(kube, documents, namespace, undo)
-    await_rollout(kube, deployment["metadata"]["name"], namespace, within=timeouts().workload_ready)
-    service = kube.get("Service", names.EASTWEST_GATEWAY, namespace) or {"spec": {}}
-    selector = dict.fromkeys(service["spec"].get("selector", {})) | deployment["spec"]["selector"]["matchLabels"]
-    mutations.patch(kube, "Service", names.EASTWEST_GATEWAY, namespace, {"spec": {"selector": selector}}, undo)
+    put_relay_in_front(watched(mesh), "gateway-bypassed.yaml", undo)
 
 
 @fault(

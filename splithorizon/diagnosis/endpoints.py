@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
+from splithorizon.base.addresses import host_of, host_port
 from splithorizon.diagnosis import scope, state
 from splithorizon.diagnosis.access import Target
 from splithorizon.diagnosis.reading.model import (
@@ -230,7 +231,7 @@ def _has_selector(reading: Reading, cluster: Cluster) -> bool:
 
 
 def _is_pod_elsewhere(reading: Reading, client: Cluster, host: Host) -> bool:
-    ip = host.address.rpartition(":")[0].strip("[]")
+    ip = host_of(host.address)
     own = [one for one in reading.clusters if one.network == client.network]
     others = [one for one in reading.clusters if one.network != client.network]
     return any(ip in state.pod_addresses(reading, one) for one in others) and not any(
@@ -266,14 +267,14 @@ def _expected(
         yield from (Expected(address, unit, home) for address in addresses)
     for count, gateways, home in far.values():
         for address in gateways:
-            named = bool(address) and not is_address(address.rpartition(":")[0].strip("[]"))
+            named = bool(address) and not is_address(host_of(address))
             yield Expected(address, count * unit // len(gateways), home, is_gateway=True, is_named=named)
 
 
 def _gateways(cluster: Cluster) -> list[str]:
     """Where other networks reach a cluster's pods, as host:port: as known before, else as its Services have it."""
     said = [
-        f"[{host}]:{state.gateway_port(one)}" if ":" in host else f"{host}:{state.gateway_port(one)}"
+        host_port(host, state.gateway_port(one))
         for one in state.gateway_services(cluster)
         for host in state.addresses_of(one)
     ]
@@ -295,7 +296,7 @@ def _addresses(reading: Reading, cluster: Cluster, number: int, name: str) -> li
         ip = str((pod.get("status") or {}).get("podIP") or "")
         at = target if isinstance(target, int) else _named_port(pod, str(target))
         if ip and at and scope.is_ready(pod):
-            found.append(f"[{ip}]:{at}" if ":" in ip else f"{ip}:{at}")
+            found.append(host_port(ip, at))
     return found
 
 
@@ -325,4 +326,4 @@ def _of_slices(reading: Reading, cluster: Cluster, service: Object, port: Mappin
         for endpoint in one.get("endpoints") or []:
             if (endpoint.get("conditions") or {}).get("ready", True):
                 for ip in endpoint.get("addresses") or []:
-                    yield from (f"[{ip}]:{at}" if ":" in ip else f"{ip}:{at}" for at in numbers)
+                    yield from (host_port(ip, at) for at in numbers)

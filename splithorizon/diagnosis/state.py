@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import scope
 from splithorizon.diagnosis.reading.model import (
     CLIENT,
@@ -180,7 +181,7 @@ def held(proxy: Proxy, host: str, subset: str = "") -> dict[int, tuple[Host, ...
 
 def is_of(reading: Reading, client: Cluster, cluster: Cluster, host: Host) -> bool:
     """Whether an endpoint of a client leads to a cluster: its pods within a network, else its gateway."""
-    ip = host.address.rpartition(":")[0].strip("[]")
+    ip = host_of(host.address)
     if client.network == cluster.network:
         return ip in pod_addresses(reading, cluster)
     return host.address in gateway_addresses(reading, cluster) or may_be_named(reading, cluster, host)
@@ -196,7 +197,7 @@ def may_be_named(reading: Reading, cluster: Cluster, host: Host) -> bool:
         for one in gateway_services(cluster)
         if any(not is_address(address) for address in addresses_of(one))
     ]
-    ip = host.address.rpartition(":")[0].strip("[]")
+    ip = host_of(host.address)
     return host.port in named and not any(
         ip in pod_addresses(reading, one) or host.address in gateway_addresses(reading, one) for one in reading.clusters
     )
@@ -253,7 +254,7 @@ def direct(reading: Reading, cluster: Cluster) -> str:
         own = pod_addresses(reading, client)
         for hosts in held(proxy, reading.host).values():
             for host in hosts:
-                if (ip := host.address.rpartition(":")[0].strip("[]")) in pods and ip not in own:
+                if (ip := host_of(host.address)) in pods and ip not in own:
                     return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address}, a pod of {cluster.name}"
     return ""
 

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from splithorizon.base.addresses import host_port
 from splithorizon.istio import topology
 from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, SYSTEM_NAMESPACE
 from splithorizon.istio.topology import PlannedCluster, Route, Topology, Watch
@@ -36,7 +37,7 @@ class Address:
 
     def __str__(self) -> str:
         """As Envoy logs it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from splithorizon.base import private_file
+from splithorizon.base.addresses import host_port
 from splithorizon.base.errors import UsageProblem
 
 Entry = dict[str, Any]
@@ -72,7 +73,7 @@ def _in_cluster() -> Entry:
             f"--contexts {IN_CLUSTER}: this process runs in no pod with a service account, and no context has that "
             "name. Nothing was created."
         )
-    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    server = f"https://{host_port(host, port)}"
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from cryptography import x509
 
+from splithorizon.base.addresses import bracketed
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
@@ -46,7 +47,7 @@ class PodAddress:
     @property
     def host(self) -> str:
         """The address as the host of a URL."""
-        return f"[{self.ip}]" if ":" in self.ip else self.ip
+        return bracketed(self.ip)
 
 
 # Logs that had no line of a whole batch: who has waited for one once does not wait as long again.

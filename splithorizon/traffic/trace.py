@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from splithorizon.base.addresses import host_of
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.correlate import MatchedReply
 from splithorizon.traffic.requests import Reply
@@ -32,7 +33,7 @@ class Hops:
     def came_from(self) -> str:
         """The source address of the request at the far pod; empty if it is not known."""
         sockets = [line.downstream_remote or "" for line in self.destination_log]
-        return sockets[0].rpartition(":")[0].strip("[]") if sockets else ""
+        return host_of(sockets[0]) if sockets else ""
 
 
 def follow(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis.reading.budget import Budget
 from splithorizon.diagnosis.reading.control_plane import PROXY_CONTAINER, Attempt, asked, envoy
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, LogCount, Object, Proxy
@@ -141,9 +142,8 @@ def _host(one: Mapping[str, Any]) -> Host:
     counts = {stat["name"]: int(stat.get("value", 0)) for stat in one.get("stats", [])}
     health = one.get("health_status", {})
     locality = one.get("locality") or {}
-    host = f"[{place['address']}]" if ":" in place["address"] else place["address"]
     return Host(
-        f"{host}:{place['port_value']}",
+        host_port(place["address"], place["port_value"]),
         weight=int(one.get("weight", 1)),
         priority=int(one.get("priority", 0)),
         locality="/".join(str(locality[key]) for key in ("region", "zone", "sub_zone") if locality.get(key)),

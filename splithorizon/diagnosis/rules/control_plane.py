@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
@@ -209,7 +210,7 @@ def istiod_address(case: Case) -> Iterator[Finding]:
         plane = state.control_plane_of(reading, cluster)
         if cluster.runs_istiod or not cluster.read("EndpointSlice") or not plane.gateways:
             continue
-        wanted = {address.rpartition(":")[0].strip("[]") for address in plane.gateways}
+        wanted = {host_of(address) for address in plane.gateways}
         for service, slices in _istiod_slices(cluster):
             found = sorted(
                 {str(ip) for one in slices for point in one.get("endpoints") or [] for ip in point["addresses"]}

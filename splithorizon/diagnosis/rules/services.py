@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
@@ -377,14 +378,14 @@ def _dead_address(reading: Reading, address: str) -> str:
     for cluster in reading.clusters:
         for proxy in cluster.proxies:
             for line in state.logged(proxy, flags=("UF", "URX", "UT", "UC")):
-                if line.upstream.rpartition(":")[0].strip("[]") == address:
+                if host_of(line.upstream) == address:
                     return (
                         f"{line.count} requests of {cluster.name}'s {proxy.pod} failed at {line.upstream} "
                         f"({line.flags})"
                     )
             for hosts in proxy.endpoints.values():
                 for host in hosts:
-                    if host.address.rpartition(":")[0].strip("[]") == address and host.never_answered:
+                    if host_of(host.address) == address and host.never_answered:
                         return (
                             f"Envoy of {cluster.name}'s {proxy.pod} failed {host.connect_failures} times to connect to "
                             f"{host.address}"
@@ -420,7 +421,7 @@ def _held_at(reading: Reading, address: str) -> str:
     for client, proxy in state.clients(reading):
         for hosts in state.held(proxy, reading.host).values():
             for host in hosts:
-                if host.address.rpartition(":")[0].strip("[]") == address:
+                if host_of(host.address) == address:
                     return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address} for {reading.host}"
     return ""
 
