@@ -15,7 +15,7 @@ from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.run.journal import Entry, Journal, dead_journals, kept_journals, runs_folder, unreadable
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
-from splithorizon.run.sweep import alone, left_in_mesh, on_existing_mesh, remove_stillborn
+from splithorizon.run.sweep import left_in_mesh, on_existing_mesh, only_sweep, remove_stillborn
 from splithorizon.undo import undo_log
 
 
@@ -27,7 +27,7 @@ def sweep(base: Path | None, remove: Callable[[Entry], None]) -> Iterator[str]:
     ``mesh_sweep``, which its owner asks for.
     """
     base = base or runs_folder()
-    with alone(base):
+    with only_sweep(base):
         yield from unreadable(base)
         for journal in kept_journals(base):
             yield from (
@@ -135,7 +135,7 @@ def sweep_kept(base: Path | None, stands: Callable[[Entry], bool]) -> Iterator[s
     A person removed its clusters: only the run's own folder, with kubeconfigs that lead nowhere, is left.
     """
     base = base or runs_folder()
-    with alone(base):
+    with only_sweep(base):
         for journal in kept_journals(base):
             try:
                 forgotten = _forget(journal, stands)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from splithorizon.base import folders
+from splithorizon.base import file_lock, folders, private_file
 from splithorizon.base.timeouts import current as timeouts
-from splithorizon.base.waiting import NotYet, eventually
 
 _UNFINISHED = ".half-"
 
@@ -101,24 +99,16 @@ class Cache:
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        descriptor = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        announced = False
-
-        def acquire() -> None:
-            nonlocal announced
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not announced:
-                    self._say(f"another process is building {name}: waiting for it")
-                    announced = True
-                raise NotYet(f"another process is building {name}") from None
-
-        try:
-            eventually(f"no other process is building {name}", acquire, within=timeouts().other_build)
+        lock = self._folder / f".{name}.lock"
+        lock.touch(mode=private_file.PRIVATE)
+        with file_lock.exclusive(
+            lock,
+            claim=f"no other process is building {name}",
+            busy=f"another process is building {name}",
+            within=timeouts().other_build,
+            on_wait=lambda: self._say(f"another process is building {name}: waiting for it"),
+        ):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def size(folder: Path) -> int:

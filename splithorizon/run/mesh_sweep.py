@@ -52,7 +52,7 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
     run = f"sweep-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     base = runs_folder()
     with ExitStack() as stack:
-        stack.enter_context(sweep.alone(base))
+        stack.enter_context(sweep.only_sweep(base))
         journal = Journal.open(run, base)
         stack.callback(journal.close)
         yield from unreadable(base)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+from splithorizon.base import file_lock
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
-from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.run.journal import RECORD, Journal, dead_journals, kept_journals, runs_folder, unreadable
 from splithorizon.undo import undo_log
 from splithorizon.undo.ownership import Scope
@@ -27,7 +25,7 @@ def report_remains(base: Path | None = None) -> Iterator[str]:
     own left is only named here, because removing it takes the tools that make clusters.
     """
     base = base or runs_folder()
-    with alone(base):
+    with only_sweep(base):
         yield from unreadable(base)
         for journal in [*kept_journals(base), *dead_journals(base)]:
             if on_existing_mesh(journal):
@@ -84,19 +82,14 @@ def remove_stillborn(base: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def alone(base: Path) -> Iterator[None]:
-    """Sweep alone: two sweeps of the same remains would disturb each other; the lock leaves no file."""
-    descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
+def only_sweep(base: Path) -> AbstractContextManager[None]:
+    """Keep other sweeps of the same folder out: two would disturb each other. The lock leaves no file.
 
-    def take() -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NotYet(f"another process sweeps {base}") from None
-
-    try:
-        eventually("the sweep is ours to do", take, within=timeouts().other_sweep)
-        yield
-    finally:
-        os.close(descriptor)
+    Raises TimedOut if another sweep takes too long.
+    """
+    return file_lock.exclusive(
+        base,
+        claim=f"no other process sweeps {base}",
+        busy=f"another process sweeps {base}",
+        within=timeouts().other_sweep,
+    )
