@@ -232,7 +232,9 @@ def _noticed(one: Proven, peer: str) -> str:
     judged = one.peers.get(peer)
     if judged is None:
         return "-"
-    return "named" if judged.named else "noticed" if judged.noticed else "·"
+    if judged.named:
+        return "named"
+    return "noticed" if judged.noticed else "·"
 
 
 def account(proven: Sequence[Proven], behaviours: Iterable[Behaviour]) -> tuple[list[str], bool]:

@@ -89,11 +89,7 @@ def weights_follow(
             f"{len(far_pods)} pods are behind it, {len(near_pods)} near",
             seen=", ".join(map(str, endpoints)),
             samples=len(endpoints),
-            causes=(causes.POD_WITHOUT_SIDECAR, causes.POD_NOT_READY, causes.CLUSTER_NOT_SYNCED)
-            if share < wanted
-            else (causes.PUSH_LATE, causes.POD_NOT_READY)
-            if share > wanted
-            else (causes.ENDPOINTS_WEIGHTED,),
+            causes=_why_not_weighted(share, wanted),
             next_command=endpoints_of(route.near),
             where=route,
         )
@@ -137,11 +133,7 @@ def answers_follow_weights(
             f"{near} (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=f"{count} from {far}",
             samples=len(answers),
-            causes=(causes.BALANCED_WITHOUT_WEIGHTS,)
-            if 0 < count < len(answers)
-            else near_version_missing()
-            if count
-            else far_version_missing(mode),
+            causes=_why_not_by_weights(count, len(answers), mode),
             next_command=endpoints_of(route.near),
             where=route,
             numbers=numbers,
@@ -192,11 +184,7 @@ def every_proxy_synced(state: Synchronisation, cluster: str) -> Evidence:
             seen="; ".join(f"{what}: {', '.join(names[:SHOWN])}" for what, names in kinds.items() if names)
             + (f"; refused: {', '.join(sorted(refused))}" if refused else ""),
             samples=len(state.found),
-            causes=(causes.PROXY_REFUSED, causes.ISTIOD_UNREACHABLE)
-            if absent
-            else (causes.ENVOY_REFUSED_CONFIG,)
-            if refused
-            else (causes.PROXY_HANGS,),
+            causes=_why_not_synced(absent, refused),
             next_command=f"istioctl <istiod of {cluster}> proxy-status<revision>",
             where=cluster,
             numbers=refused,
@@ -315,11 +303,7 @@ def every_cluster_watched(
             expected=f"{', '.join(sorted(wanted))} {_SYNCED} by {', '.join(pods)}",
             seen=seen,
             samples=sum(map(len, states.values())),
-            causes=(causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_KEY_WRONG)
-            if "not watched" in seen
-            else (causes.WATCH_CLOSED,)
-            if "closed" in seen
-            else (causes.API_SERVER_UNREACHABLE, causes.REMOTE_SECRET_REFUSED),
+            causes=_why_not_watched(seen),
             next_command=remote_clusters_of(wrong[0][0]),
             where=wrong[0][0],
         )
@@ -350,11 +334,7 @@ def webhooks_hold_root(
             expected=f"{len(bundles)} webhooks with {str(root).partition(': ')[2]}",
             seen="; ".join(map(str, wrong[:SHOWN])) + (f"; {len(wrong)} in all" if len(wrong) > SHOWN else ""),
             samples=len(bundles),
-            causes=(causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED, causes.WEBHOOK_ORPHANED)
-            if any(one.problem for one in wrong)
-            else (causes.ROOT_EXPIRED,)
-            if all(one.fingerprints & root.fingerprints for one in wrong)
-            else (causes.ROOTS_DIFFER, causes.WEBHOOK_ORPHANED),
+            causes=_why_root_not_held(wrong, root),
             where=cluster,
             next_command=f"kubectl <{cluster}> get mutatingwebhookconfigurations,validatingwebhookconfigurations "
             "-o yaml",
@@ -392,11 +372,7 @@ def roots_agree(bundles: Mapping[str, CABundle]) -> Evidence:
             expected=f"the same certificates in each, one valid until after {clock.now() + _STILL_VALID:%F}",
             seen="; ".join(map(str, known)),
             samples=len(known),
-            causes=(causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED)
-            if unread
-            else (causes.ROOTS_DIFFER,)
-            if differing
-            else (causes.ROOT_EXPIRED,),
+            causes=_why_roots_disagree(unread, differing),
             where=wrong[0],
             next_command=f"kubectl <{wrong[0]}> -n <namespace> get configmap istio-ca-root-cert -o yaml",
         )
@@ -489,3 +465,47 @@ def _why_not_split(
     if held != {*near_pods, *far_gateway}:
         return (causes.PUSH_LATE, causes.POD_NOT_READY)
     return (causes.ENDPOINT_EJECTED,)
+
+
+def _why_not_weighted(share: Fraction, wanted: Fraction) -> tuple[Cause, ...]:
+    if share < wanted:
+        return (causes.POD_WITHOUT_SIDECAR, causes.POD_NOT_READY, causes.CLUSTER_NOT_SYNCED)
+    if share > wanted:
+        return (causes.PUSH_LATE, causes.POD_NOT_READY)
+    return (causes.ENDPOINTS_WEIGHTED,)
+
+
+def _why_not_by_weights(far: int, answers: int, mode: NetworkMode) -> tuple[Cause, ...]:
+    """By how many of the answers are from the far version."""
+    if not far:
+        return far_version_missing(mode)
+    return (causes.BALANCED_WITHOUT_WEIGHTS,) if far < answers else near_version_missing()
+
+
+def _why_not_synced(absent: Collection[str], refused: Collection[str]) -> tuple[Cause, ...]:
+    if absent:
+        return (causes.PROXY_REFUSED, causes.ISTIOD_UNREACHABLE)
+    return (causes.ENVOY_REFUSED_CONFIG,) if refused else (causes.PROXY_HANGS,)
+
+
+def _why_not_watched(seen: str) -> tuple[Cause, ...]:
+    """By istiod's words for the state of a watch."""
+    if "not watched" in seen:
+        return (causes.REMOTE_SECRET_MISSING, causes.REMOTE_SECRET_KEY_WRONG)
+    if "closed" in seen:
+        return (causes.WATCH_CLOSED,)
+    return (causes.API_SERVER_UNREACHABLE, causes.REMOTE_SECRET_REFUSED)
+
+
+def _why_root_not_held(wrong: Sequence[CABundle], root: CABundle) -> tuple[Cause, ...]:
+    if any(one.problem for one in wrong):
+        return (causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED, causes.WEBHOOK_ORPHANED)
+    if all(one.fingerprints & root.fingerprints for one in wrong):
+        return (causes.ROOT_EXPIRED,)
+    return (causes.ROOTS_DIFFER, causes.WEBHOOK_ORPHANED)
+
+
+def _why_roots_disagree(unread: Collection[str], differing: Collection[str]) -> tuple[Cause, ...]:
+    if unread:
+        return (causes.ISTIOD_MAY_NOT_WRITE, causes.CLUSTER_NOT_SYNCED)
+    return (causes.ROOTS_DIFFER,) if differing else (causes.ROOT_EXPIRED,)

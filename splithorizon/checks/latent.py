@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from enum import Enum, auto
 
 from cryptography import x509
 
@@ -19,10 +20,17 @@ from splithorizon.istio.webhooks import InjectionWebhook
 from splithorizon.mesh.next_pod import AdmittedPod, IstiodProbe
 from splithorizon.mesh.remote_access import RemoteAccess
 
-_EXPIRED, _NO_CA = "not valid now", "no CA, and it issued another"
 _REVIEWED, _UNAUTHORIZED = 201, 401
 # Who reads of the end has a working week to replace the credential; within a day nobody may read it in time.
 _SHOULD_LAST, _MUST_LAST = timedelta(days=7), timedelta(days=1)
+
+
+class _Flaw(Enum):
+    """What is wrong with a certificate that is served."""
+
+    NOT_VALID = auto()
+    NO_CA = auto()
+    ENDS_SOON = auto()
 
 
 def new_pod_injected(pod: AdmittedPod, cluster: str, *, network: str, cluster_id: str, revision: str) -> Evidence:
@@ -31,21 +39,20 @@ def new_pod_injected(pod: AdmittedPod, cluster: str, *, network: str, cluster_id
     seen = {"network": pod.network, "cluster id": pod.cluster_id, "revision": pod.revision}
     wanted = {"network": network, "cluster id": cluster_id, "revision": revision}
     wrong = [name for name in wanted if seen[name] != wanted[name]]
-    if pod.refused or not pod.sidecar or wrong:
+    problem, why = "", tuple[Cause, ...]()
+    if pod.refused:
+        problem, why = f"refused: {pod.refused}", _why_refused(pod.refused)
+    elif not pod.sidecar:
+        problem, why = "admitted without a sidecar", (causes.NAMESPACE_NOT_INJECTED, causes.WEBHOOK_NOT_CALLED)
+    elif wrong:
+        problem, why = ", ".join(f"{name} {seen[name] or 'empty'}" for name in wrong), _why_another(wrong[0])
+    if problem:
         raise CheckFailed(
             claim,
             expected=f"a sidecar with {', '.join(f'{name} {one}' for name, one in wanted.items())}",
-            seen=f"refused: {pod.refused}"
-            if pod.refused
-            else ", ".join(f"{name} {seen[name] or 'empty'}" for name in wrong)
-            if pod.sidecar
-            else "admitted without a sidecar",
+            seen=problem,
             samples=1,
-            causes=_why_refused(pod.refused)
-            if pod.refused
-            else _why_another(wrong[0])
-            if pod.sidecar
-            else (causes.NAMESPACE_NOT_INJECTED, causes.WEBHOOK_NOT_CALLED),
+            causes=why,
             next_command=_webhooks_of(cluster),
             where=cluster,
         )
@@ -61,11 +68,11 @@ def webhooks_lead_to_istiod(
     wrong = [f"{one.place}: {one.problem}" for one in webhooks if one.problem]
     untrusted = {probe: problem for probe in probes if (problem := _problem_of(probe))}
     if wrong or untrusted:
-        told = [*wrong, *(f"{probe.place}: {probe.address} {problem}" for probe, problem in untrusted.items())]
+        problems = [*wrong, *(f"{probe.place}: {probe.address} {problem}" for probe, problem in untrusted.items())]
         raise CheckFailed(
             claim,
             expected=f"{len(webhooks)} webhooks whose Service is there, and serves a certificate of their caBundle",
-            seen="; ".join(told[:SHOWN]) + (f"; {len(told)} in all" if len(told) > SHOWN else ""),
+            seen=_shown(problems),
             samples=len(webhooks) + len(probes),
             causes=(causes.WEBHOOK_LEADS_NOWHERE,) if wrong else _why_not_reached(tuple(untrusted)),
             next_command=_webhooks_of(cluster),
@@ -196,21 +203,26 @@ def chains_last(chains: Mapping[str, Sequence[x509.Certificate]], cluster: str) 
     require_samples(list(chains), f"chains that are served in the {cluster}")
     claim = f"{cluster}: every served chain is valid, and a fifth of each life is left"
     wrong = [
-        (who, place, problem)
+        (who, place, certificate, flaw)
         for who, chain in chains.items()
         for place, certificate in enumerate(chain)
-        if (problem := _chain_problem(certificate, is_issuer=place > 0))
+        if (flaw := _flaw_of(certificate, is_issuer=place > 0))
     ]
     missing = [who for who, chain in chains.items() if not chain]
     if wrong or missing:
-        told = [f"{who}: no chain" for who in missing]
-        told += [f"{who}: certificate {place + 1} of {len(chains[who])}, {problem}" for who, place, problem in wrong]
+        problems = [f"{who}: no chain" for who in missing]
+        problems += [
+            f"{who}: certificate {place + 1} of {len(chains[who])}, {_described(certificate, flaw)}"
+            for who, place, certificate, flaw in wrong
+        ]
         raise CheckFailed(
             claim,
             expected=f"{len(chains)} chains, all valid, none with less than a fifth of a certificate's life left",
-            seen="; ".join(told[:SHOWN]) + (f"; {len(told)} in all" if len(told) > SHOWN else ""),
+            seen=_shown(problems),
             samples=len(chains),
-            causes=(causes.PROXY_NOT_CERTIFIED,) if missing else _why_not_lasting(wrong),
+            causes=(causes.PROXY_NOT_CERTIFIED,)
+            if missing
+            else _why_not_lasting([(place, flaw) for _, place, _, flaw in wrong]),
             next_command=f"istioctl <{cluster}> proxy-config secret deploy/sleep -n <namespace>",
             where=cluster,
         )
@@ -229,23 +241,38 @@ def chains_last(chains: Mapping[str, Sequence[x509.Certificate]], cluster: str) 
     )
 
 
-def _chain_problem(certificate: x509.Certificate, *, is_issuer: bool) -> str:
-    """What is wrong with one certificate of a chain; empty where nothing is."""
-    name = certificate.subject.rfc4514_string() or "without a subject"
-    life = f"{certificate.not_valid_before_utc:%FT%RZ} to {certificate.not_valid_after_utc:%FT%RZ}"
+def _shown(problems: Sequence[str]) -> str:
+    """The first of them, and how many there are where some are not shown."""
+    return "; ".join(problems[:SHOWN]) + (f"; {len(problems)} in all" if len(problems) > SHOWN else "")
+
+
+def _flaw_of(certificate: x509.Certificate, *, is_issuer: bool) -> _Flaw | None:
+    """What is wrong with one certificate of a chain; None where nothing is."""
     if not certificates.is_valid_now(certificate):
-        return f"{name}, {_EXPIRED}: {life}"
+        return _Flaw.NOT_VALID
     if is_issuer and not certificates.may_sign(certificate):
-        return f"{name}, {_NO_CA}"
+        return _Flaw.NO_CA
     if not certificates.is_root(certificate) and certificates.life_left(certificate) < certificates.LIFE_LEFT:
-        return f"{name}, {certificates.life_left(certificate):.0%} left of {life}"
-    return ""
+        return _Flaw.ENDS_SOON
+    return None
 
 
-def _why_not_lasting(wrong: Sequence[tuple[str, int, str]]) -> tuple[Cause, ...]:
-    if any(place > 0 and (_EXPIRED in problem or _NO_CA in problem) for _, place, problem in wrong):
+def _described(certificate: x509.Certificate, flaw: _Flaw) -> str:
+    name, life = certificate.subject.rfc4514_string() or "without a subject", certificates.life(certificate)
+    match flaw:
+        case _Flaw.NOT_VALID:
+            return f"{name}, not valid now: {life}"
+        case _Flaw.NO_CA:
+            return f"{name}, no CA, and it issued another"
+        case _Flaw.ENDS_SOON:
+            return f"{name}, {certificates.life_left(certificate):.0%} left of {life}"
+
+
+def _why_not_lasting(wrong: Sequence[tuple[int, _Flaw]]) -> tuple[Cause, ...]:
+    """By the place in its chain, from the server's own certificate on, and the flaw of each certificate."""
+    if any(place > 0 and flaw is not _Flaw.ENDS_SOON for place, flaw in wrong):
         return (causes.CA_NOT_VALID,)
-    if any(_EXPIRED in problem for _, _, problem in wrong):
+    if any(flaw is _Flaw.NOT_VALID for _, flaw in wrong):
         return (causes.CERTIFICATE_NOT_RENEWED, causes.CLOCK_WRONG)
     return (causes.CERTIFICATE_ENDS_SOON,)
 

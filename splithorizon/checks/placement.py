@@ -15,16 +15,18 @@ def versions_run_only_in(running: Mapping[str, Mapping[str, int]], expected: Map
     astray = [cluster for cluster in expected if set(running.get(cluster, ())) != {expected[cluster]}]
     astray += sorted(running.keys() - expected.keys())
     if astray:
+        if strangers:
+            why = causes.STRANGE_POD
+        elif any(len(versions) > 1 for versions in running.values()):
+            why = causes.BOTH_VERSIONS_EVERYWHERE
+        else:
+            why = causes.VERSION_MISPLACED
         raise CheckFailed(
             "each version runs in exactly one cluster",
             expected=", ".join(f"{version} only in {cluster}" for cluster, version in expected.items()),
             seen=", ".join(f"{cluster}: {dict(versions) or 'none'}" for cluster, versions in running.items()),
             samples=sum(sum(versions.values()) for versions in running.values()),
-            causes=(causes.STRANGE_POD,)
-            if strangers
-            else (causes.BOTH_VERSIONS_EVERYWHERE,)
-            if any(len(versions) > 1 for versions in running.values())
-            else (causes.VERSION_MISPLACED,),
+            causes=(why,),
             next_command=f"kubectl <{astray[0]}> -n <namespace> get pods -L version",
             where=astray[0],
         )

@@ -54,11 +54,11 @@ def stood(before: Sequence[Readiness], after: Sequence[Readiness], cluster: str)
     claim = "istiod kept running"
     if fallen:
         first = next(iter(fallen))
-        told = [f"{one.namespace}/{one.name}: {became}" for one, became in fallen.items()]
+        seen = [f"{one.namespace}/{one.name}: {became}" for one, became in fallen.items()]
         raise CheckFailed(
             claim,
             expected=f"{len(before)} of {len(before)} as before: ready, and not restarted",
-            seen="; ".join(told[:SHOWN]),
+            seen="; ".join(seen[:SHOWN]),
             samples=len(before),
             causes=(causes.ISTIOD_CRASHED,) if first.name in now else (causes.ISTIOD_REPLACED,),
             where=cluster,

@@ -154,18 +154,18 @@ def both_versions_answer(
     shown = ", ".join(f"{version} {count}" for version, count in counts.items())
     if strangers or not all(low <= count <= high for count in counts.values()):
         missing = [version for version, count in counts.items() if not count]
+        if strangers:
+            why: tuple[Cause, ...] = (causes.STRANGE_POD,)
+        elif missing == [versions[route.far]]:
+            why = far_version_missing(mode)
+        else:
+            why = near_version_missing() if missing else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED)
         raise CheckFailed(
             f"{route}: both versions answer, evenly",
             expected=f"each version {low} to {high} times (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=shown,
             samples=len(answers),
-            causes=(causes.STRANGE_POD,)
-            if strangers
-            else far_version_missing(mode)
-            if missing == [versions[route.far]]
-            else near_version_missing()
-            if missing
-            else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED),
+            causes=why,
             next_command=endpoints_of(route.near),
             where=route,
             numbers=counts,
@@ -225,21 +225,22 @@ def rule_binds_own_clients(found: BoundClients) -> Evidence:
     claim = f"a rule in {found.primary} binds the clients of {' and '.join(sorted(found.managed))} alone"
     if any(unbound.values()) or any(lost.values()):
         wrong = next(name for counts in (bound, lost, unbound) for name in sorted(counts) if counts[name])
+        seen = {
+            name: f"{count} of {len(found.replies[name])} answered {STATUS} by a rule" for name, count in bound.items()
+        }
+        seen |= {name: f"{count} of {len(found.replies[name])} past the rule" for name, count in unbound.items()}
+        if any(bound.values()):
+            why: tuple[Cause, ...] = (causes.RULE_IN_OTHER_PRIMARY,)
+        elif any(unbound.values()):
+            why = (causes.OLDER_RULE, causes.PUSH_LATE)
+        else:
+            why = not_answered(next(replies for replies in lost.values() if replies))
         raise CheckFailed(
             claim,
             expected=f"status {STATUS} for each of these clients, and an answer of helloworld for every other",
-            seen="; ".join(
-                f"{name}: {count} of {len(found.replies[name])} answered {STATUS} by a rule"
-                if name in others
-                else f"{name}: {count} of {len(found.replies[name])} past the rule"
-                for name, count in sorted((bound | unbound).items())
-            ),
+            seen="; ".join(f"{name}: {counted}" for name, counted in sorted(seen.items())),
             samples=total,
-            causes=(causes.RULE_IN_OTHER_PRIMARY,)
-            if any(bound.values())
-            else (causes.OLDER_RULE, causes.PUSH_LATE)
-            if any(unbound.values())
-            else not_answered(next(replies for replies in lost.values() if replies)),
+            causes=why,
             next_command=f"kubectl <config of {wrong}> get virtualservices -A",
             where=wrong,
         )

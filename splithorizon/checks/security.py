@@ -151,7 +151,7 @@ def admission_follows_identity(
     route = client.route
     refused, admitted = (_treatment(sample, near_pods, far_gateway) for sample in (stranger, client))
     claim = f"{route}: who may ask is decided by the client's certificate, across the gateway too"
-    seen = f"another account named: {_told(refused)}; the client's own: {_told(admitted)}"
+    seen = f"another account named: {_counted(refused)}; the client's own: {_counted(admitted)}"
     if refused.keys() != _both(_FORBIDDEN) or admitted.keys() != _both(_OK):
         raise CheckFailed(
             claim,
@@ -165,7 +165,7 @@ def admission_follows_identity(
     return Evidence(
         claim,
         f"{refused.total()} refused, {admitted.total()} answered",
-        {"refused": _told(refused), "answered": _told(admitted)},
+        {"refused": _counted(refused), "answered": _counted(admitted)},
     )
 
 
@@ -254,7 +254,7 @@ def _both(status: int) -> set[tuple[str, int]]:
     return {("near", status), ("far", status)}
 
 
-def _told(treatment: _Treatment) -> str:
+def _counted(treatment: _Treatment) -> str:
     return ", ".join(f"{count} x {status} from {side}" for (side, status), count in sorted(treatment.items()))
 
 

@@ -43,8 +43,8 @@ class Expected:
     cluster: str
     """Of which cluster it is."""
     is_gateway: bool = False
-    is_named: bool = False
-    """Whether the address is a host name: istiod gives Envoy an address that it resolves to."""
+    is_host_name: bool = False
+    """Whether the address is a host name, not an IP address: istiod gives Envoy an address that it resolves to."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _pick(reading: Reading, target: Target, cluster: Cluster) -> tuple[Proxy, st
     for proxy in cluster.of(CLIENT):
         if _PAGE not in proxy.read:
             continue
-        if target.client_name and _is_named(cluster, target, proxy):
+        if target.client_name and _is_asked_client(cluster, target, proxy):
             return proxy, "the client that was named"
         of_service = any(
             (namespace_of(pod), name_of(pod)) == (proxy.namespace, proxy.pod) for pod in state.pods_of(reading, cluster)
@@ -130,7 +130,8 @@ def _pick(reading: Reading, target: Target, cluster: Cluster) -> tuple[Proxy, st
     return None
 
 
-def _is_named(cluster: Cluster, target: Target, proxy: Proxy) -> bool:
+def _is_asked_client(cluster: Cluster, target: Target, proxy: Proxy) -> bool:
+    """Whether the proxy is in the pod that ``--client`` names, or in one of the Deployment that it names."""
     if proxy.namespace != target.senders_in:
         return False
     if proxy.pod == target.client_name:
@@ -207,7 +208,7 @@ def _port(
         if one.address in known:
             continue
         resolved = [
-            host for host in unexpected if one.is_named and state.may_be_named(reading, reading[one.cluster], host)
+            host for host in unexpected if one.is_host_name and state.may_be_named(reading, reading[one.cluster], host)
         ]
         # Whoever writes a Service's endpoints by hand may mean some that Istio puts into no network.
         if not resolved and _has_selector(reading, reading[one.cluster]):
@@ -241,7 +242,7 @@ def _is_pod_elsewhere(reading: Reading, client: Cluster, host: Host) -> bool:
 
 def _shares_differ(wanted: tuple[Expected, ...], held: tuple[Host, ...]) -> bool:
     total, expected = sum(host.weight for host in held), sum(one.weight for one in wanted)
-    if not total or not expected or any(one.is_named for one in wanted):
+    if not total or not expected or any(one.is_host_name for one in wanted):
         return False
     weights: dict[str, int] = {}
     for host in held:
@@ -267,8 +268,8 @@ def _expected(
         yield from (Expected(address, unit, home) for address in addresses)
     for count, gateways, home in far.values():
         for address in gateways:
-            named = bool(address) and not is_address(host_of(address))
-            yield Expected(address, count * unit // len(gateways), home, is_gateway=True, is_named=named)
+            is_host_name = bool(address) and not is_address(host_of(address))
+            yield Expected(address, count * unit // len(gateways), home, is_gateway=True, is_host_name=is_host_name)
 
 
 def _gateways(cluster: Cluster) -> list[str]:

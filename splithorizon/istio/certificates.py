@@ -141,6 +141,11 @@ def is_valid_now(certificate: x509.Certificate) -> bool:
     return certificate.not_valid_before_utc <= clock.now() <= certificate.not_valid_after_utc
 
 
+def life(certificate: x509.Certificate) -> str:
+    """The first and the last minute of its life, in UTC: ``2026-11-01T00:00Z to 2026-11-02T00:00Z``."""
+    return f"{certificate.not_valid_before_utc:%FT%RZ} to {certificate.not_valid_after_utc:%FT%RZ}"
+
+
 def is_root(certificate: x509.Certificate) -> bool:
     """Whether it is an authority that names itself as its issuer."""
     return certificate.issuer == certificate.subject and is_authority(certificate)
@@ -148,11 +153,11 @@ def is_root(certificate: x509.Certificate) -> bool:
 
 def life_left(certificate: x509.Certificate) -> float:
     """The share of its own life that a certificate has before it; negative once that has ended."""
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return (certificate.not_valid_after_utc - clock.now()) / life if life else -1.0
+    whole = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return (certificate.not_valid_after_utc - clock.now()) / whole if whole else -1.0
 
 
-def is_named(certificate: x509.Certificate, host: str) -> bool:
+def is_for_host(certificate: x509.Certificate, host: str) -> bool:
     """Whether a host name is one of the certificate's, a wildcard for the first label included."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -171,8 +176,8 @@ def server_problem(chain: Sequence[x509.Certificate], host: str, roots: Collecti
         return "no certificate"
     leaf, *issuers = chain
     if not is_valid_now(leaf):
-        return f"valid from {leaf.not_valid_before_utc:%FT%RZ} to {leaf.not_valid_after_utc:%FT%RZ}"
-    if not is_named(leaf, host):
+        return f"valid from {life(leaf)}"
+    if not is_for_host(leaf, host):
         return f"not a certificate of {host}"
     return trust_problem(leaf, issuers, roots)
 

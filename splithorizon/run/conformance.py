@@ -86,9 +86,15 @@ def _profile(report: RunReport, name: str) -> dict[str, Any]:
         return sorted(behaviour for behaviour, found in judged.items() if found is verdict)
 
     failed, unjudged = having(Verdict.NOT_CONFORMANT), having(Verdict.INCONCLUSIVE)
+    if failed:
+        outcome = "failure"
+    elif unjudged:
+        outcome = "inconclusive"
+    else:
+        outcome = "partial" if skipped else "success"
     found: dict[str, Any] = {
         "name": name or _UNKNOWN,
-        "result": "failure" if failed else "inconclusive" if unjudged else "partial" if skipped else "success",
+        "result": outcome,
         "statistics": {
             "Passed": len(having(Verdict.CONFORMANT)),
             "Failed": len(failed),

@@ -128,7 +128,7 @@ def _state(view: View, port: PortView, one: Expected, held: dict[str, list[Host]
         return "MISSING"
     if one.address in held:
         return _held(held[one.address])
-    return "held by its resolved address" if one.is_named else "not held"
+    return "held by its resolved address" if one.is_host_name else "not held"
 
 
 def _held(hosts: list[Host]) -> str:

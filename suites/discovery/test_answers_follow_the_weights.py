@@ -19,10 +19,10 @@ def test_answers_follow_the_weights(
     discovery: Discovery,
     sampling: Sampling,
     route: Route,
-    changes: ExitStack,
+    undo: ExitStack,
     record_evidence: RecordEvidence,
 ) -> None:
-    mesh[route.far].scale_helloworld(3, changes)
+    mesh[route.far].scale_helloworld(3, undo)
     mode, versions = mesh.info.network_mode, mesh.info.workload_versions
     pods = {"near_pods": mesh[route.near].helloworld_addresses, "far_pods": mesh[route.far].helloworld_addresses}
     endpoints = discovery.endpoints_of_all_pods(route)

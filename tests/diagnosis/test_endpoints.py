@@ -192,7 +192,7 @@ def test_a_gateway_by_name_is_held_by_an_address_that_nobody_knows() -> None:
         change("primary", lambda one: replace(one, istiods=())),
     )
     held = holds("primary", near("primary"), Host("198.51.100.4:15443"))
-    assert port(also(by_name, held)(sound())).expected[1].is_named
+    assert port(also(by_name, held)(sound())).expected[1].is_host_name
     assert not port(also(by_name, held)(sound())).wrong
     assert [one.address for one in port(also(by_name, holds("primary", near("primary")))(sound())).missing] == [
         "lb.example.org:15443"

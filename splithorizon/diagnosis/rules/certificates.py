@@ -26,7 +26,7 @@ def served_chains(case: Case) -> Iterator[Finding]:
     ending: list[Fact] = []
     for who, chain in _chains(case.reading):
         for place, one in enumerate(chain):
-            life = f"valid from {one.not_valid_before_utc:%FT%TZ} to {one.not_valid_after_utc:%FT%TZ}"
+            life = f"valid from {certificates.life(one)}"
             field, name = (
                 f"certificate {place + 1} of {len(chain)}",
                 one.subject.rfc4514_string() or "without a subject",
