@@ -119,8 +119,8 @@ class Installation:
             self._await_rollout(name, names.EASTWEST_GATEWAY)
             return address
 
-    def tell_networks(self, name: str, gateways: Mapping[str, Address]) -> None:
-        """Write all gateways' addresses into the ConfigMap of a cluster's istiod, where it learns of networks so."""
+    def set_mesh_networks(self, name: str, gateways: Mapping[str, Address]) -> None:
+        """Write all gateways' addresses into the ConfigMap of a cluster's istiod, in the mode that reads them there."""
         if self._mode is not NetworkMode.MESH_NETWORKS:
             return
         with self._progress.step("networks set in istiod's ConfigMap", cluster=name):
@@ -168,7 +168,7 @@ class Installation:
         The kubelet mounts a ConfigMap that is not there yet again after 0.5, 1, 2, 4 and 8 s.
         """
 
-        def told() -> None:
+        def written() -> None:
             kube = self._kubes[name]
             without = [space for space in namespaces if kube.get("ConfigMap", ROOT_CONFIG_MAP, space) is None]
             if without:
@@ -176,7 +176,7 @@ class Installation:
 
         with self._progress.step("istiod's root in the namespaces", cluster=name):
             claim = f"istiod's root is in the {name}'s namespaces"
-            eventually(claim, told, within=timeouts().object_appears, every=0.2)
+            eventually(claim, written, within=timeouts().object_appears, every=0.2)
 
     def _written(self, name: str, part: str, operator: manifests.Object) -> Path:
         file = self._folder / f"{name}-{part}.yaml"

@@ -158,7 +158,7 @@ class Provisioning:
             deployed = steps.begin(partial(self._deploy, name), *ready[name])
             steps.begin(partial(self._await_workloads, name), deployed)
         for name in (plan.name for plan in plans.control_planes):
-            steps.begin(partial(self._tell_networks, name, gateways), *gateways.values())
+            steps.begin(partial(self._set_mesh_networks, name, gateways), *gateways.values())
         steps.finish()
         return {name: found.result() for name, found in gateways.items()}
 
@@ -175,8 +175,8 @@ class Provisioning:
     def _install_managed(self, name: str, reached_at: Future[str]) -> None:
         self._installation.managed(name, reached_at.result())
 
-    def _tell_networks(self, name: str, gateways: Mapping[str, Future[Address]]) -> None:
-        self._installation.tell_networks(name, {one: found.result() for one, found in gateways.items()})
+    def _set_mesh_networks(self, name: str, gateways: Mapping[str, Future[Address]]) -> None:
+        self._installation.set_mesh_networks(name, {one: found.result() for one, found in gateways.items()})
 
     def _create_cluster(self, cluster: MeshCluster) -> None:
         progress, name = self._ground.progress, cluster.plan.name
@@ -272,8 +272,8 @@ class Provisioning:
         """As it was installed; kept clusters may be of the other mode than the one that is asked for."""
         if not self._ground.options.reuse:
             return NetworkMode(self._ground.options.network_mode)
-        told = discover.mesh_networks(self._first_control_plane, names.SYSTEM_NAMESPACE, revision="")
-        return NetworkMode.MESH_NETWORKS if told else NetworkMode.LABELS
+        networks = discover.mesh_networks(self._first_control_plane, names.SYSTEM_NAMESPACE, revision="")
+        return NetworkMode.MESH_NETWORKS if networks else NetworkMode.LABELS
 
 
 class _Steps:

@@ -99,6 +99,6 @@ class Uninstallation:
 
 def _held(namespaces: Objects) -> Iterator[str]:
     for space in namespaces:
-        for told in space["status"].get("conditions", ()):
-            if told["type"] == "NamespaceFinalizersRemaining" and told["status"] == "True":
-                yield f"namespace {space['metadata']['name']}: {told['message']}"
+        for condition in space["status"].get("conditions", ()):
+            if condition["type"] == "NamespaceFinalizersRemaining" and condition["status"] == "True":
+                yield f"namespace {space['metadata']['name']}: {condition['message']}"

@@ -51,7 +51,7 @@ class Proven:
     peers: Mapping[str, Judged] = field(default_factory=dict)
     """What others that were asked noticed of the fault, by their names."""
 
-    def not_told_apart(self, behaviour: str) -> tuple[str, ...]:
+    def indistinguishable(self, behaviour: str) -> tuple[str, ...]:
         """The causes that a behaviour's failures carried beside the fault's: its checks cannot tell them apart."""
         demanded = self.fault.causes.get(behaviour)
         if not demanded:
@@ -219,7 +219,7 @@ def table(proven: Sequence[Proven]) -> list[str]:
         f"{one.fault.name}, {behaviour.removeprefix('test_')}: cannot be told apart from: {', '.join(others)}"
         for one in proven
         for behaviour in one.fault.breaks
-        if (others := one.not_told_apart(behaviour))
+        if (others := one.indistinguishable(behaviour))
     ]
     return [*keys, "", head, *rows, "", *legend, *(["", *unclear] if unclear else [])]
 
@@ -259,7 +259,9 @@ def as_json(one: Proven) -> dict[str, object]:
         "must_break": list(one.fault.breaks),
         "demanded": one.fault.verdict,
         "causes": dict(one.fault.causes),
-        "cannot_be_told_apart_from": {behaviour: list(one.not_told_apart(behaviour)) for behaviour in one.fault.breaks},
+        "cannot_be_told_apart_from": {
+            behaviour: list(one.indistinguishable(behaviour)) for behaviour in one.fault.breaks
+        },
         "root_cause_demanded": one.fault.root_cause,
         "undecided": one.fault.undecided,
         "root_causes": list(one.root_causes),
@@ -293,4 +295,4 @@ def _cell(one: Proven, behaviour: str) -> str:
     glyph = _GLYPH[one.verdicts[behaviour]] if behaviour in one.verdicts else " "
     if behaviour not in one.fault.breaks:
         return f"{glyph}  "
-    return f"({glyph}){_OPEN if one.not_told_apart(behaviour) else ' '}"
+    return f"({glyph}){_OPEN if one.indistinguishable(behaviour) else ' '}"

@@ -250,8 +250,8 @@ def main(arguments: list[str] | None = None) -> int:
         and (asked.disruptive or not _disrupts(fault))
     ]
     if not chosen or asked.meshes < 1:
-        told = f"--only {asked.only}" if not chosen else f"--meshes {asked.meshes}"
-        print(f"{told}: nothing to prove. Nothing was created.", file=sys.stderr)
+        option = f"--only {asked.only}" if not chosen else f"--meshes {asked.meshes}"
+        print(f"{option}: nothing to prove. Nothing was created.", file=sys.stderr)
         return 4
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)

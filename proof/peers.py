@@ -28,7 +28,7 @@ Statements = Mapping[str, tuple[str, ...]]
 """What each of them says of a mesh, by its name."""
 
 _TIMES = 10
-# A pod of a Deployment: what replaces it is the same to whoever reads.
+# The name of a Deployment's pod: with a new pod the statement is still the same.
 _OF_A_DEPLOYMENT = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b")
 _DIFFERS = "IST0170"
 _LISTED = re.compile(r"\[[^\]]*\]")
@@ -133,7 +133,7 @@ class Comparison:
 
 
 def ask(mesh: Mesh) -> dict[str, tuple[str, ...]]:
-    """Ask all of them; whoever fails says so, in one statement."""
+    """Ask all of them; where one fails, its one statement is the failure."""
     steps: dict[str, Callable[[], Iterable[str]]] = {
         ANALYZE: lambda: _analyze(mesh),
         REMOTE_CLUSTERS: lambda: _remote_clusters(mesh),

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _compare(asked.before, asked.after, as_json=asked.json)
         return _list(asked.profile, as_json=asked.json)
     except BrokenPipeError:
-        # Whoever reads has seen enough, as head has; Python flushes once more at its end.
+        # The reader, head for example, has closed the pipe; Python flushes once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 

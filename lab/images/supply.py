@@ -50,7 +50,7 @@ def supply(options: Options, engine: Engine, progress: Progress, *, container: s
     known = versions.load()
     mode = options.images
     if mode == "auto" and _named(options):
-        # Whoever names a hub wants that Istio tested, and no other.
+        # With a hub, the Istio of that hub is to be tested, and no other.
         mode = "published"
     elif mode == "auto":
         with progress.step("registry checked"):

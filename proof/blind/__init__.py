@@ -75,12 +75,12 @@ def row(fault: BlindFault, said: RunReport | None, *, problem: str = "") -> Mapp
         "inconclusive_reason": said.inconclusive_reason,
         "refuted": refuted,
         "likely": sorted({cause for one in said.behaviours for cause in one.cause_ids}),
-        "diagnosis": _told(said.diagnosis),
-        "other_causes": [_told(one) for one in said.other_causes],
+        "diagnosis": _diagnosis(said.diagnosis),
+        "other_causes": [_diagnosis(one) for one in said.other_causes],
         "undiagnosed": said.undiagnosed,
         "notes": [one.cause_id for one in said.notes],
     }
 
 
-def _told(diagnosis: Diagnosis | None) -> Mapping[str, Any] | None:
+def _diagnosis(diagnosis: Diagnosis | None) -> Mapping[str, Any] | None:
     return asdict(diagnosis) if diagnosis else None

@@ -33,8 +33,8 @@ def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's workloads get another root to trust, and istiod may not correct it; running pods keep working."""
     forbid_writing("configmaps", mesh, undo)
     _, root = MeshSecurity(mesh).impostor(watched(mesh).name).chain
-    told = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
-    mutations.patch(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, told, undo)
+    body = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
+    mutations.patch(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, body, undo)
 
 
 @fault(

@@ -31,7 +31,7 @@ from splithorizon.checks.losses import new_connections_made, no_hidden_attempts
 from splithorizon.checks.networks import networks_are_separate
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
-from splithorizon.checks.readiness import absent, istiod_runs_only_in, ready, stood
+from splithorizon.checks.readiness import absent, istiod_runs_only_in, kept_running, ready
 from splithorizon.checks.resilience import (
     answered_as_it_should,
     failed_over,
@@ -95,6 +95,7 @@ __all__ = [
     "istiod_reached",
     "istiod_runs_only_in",
     "istiod_started",
+    "kept_running",
     "local_traffic_stays",
     "losses_counted",
     "naming_chain_is_whole",
@@ -116,7 +117,6 @@ __all__ = [
     "rule_binds_own_clients",
     "scaled",
     "stays_in_cluster",
-    "stood",
     "strangers_refused",
     "versions_run_only_in",
     "webhooks_hold_root",

@@ -46,7 +46,7 @@ def ready(found: Sequence[Readiness], cluster: str, *, sidecar: bool = False) ->
     )
 
 
-def stood(before: Sequence[Readiness], after: Sequence[Readiness], cluster: str) -> Evidence:
+def kept_running(before: Sequence[Readiness], after: Sequence[Readiness], cluster: str) -> Evidence:
     """The pods from before are still there and ready, and none of their containers was restarted."""
     require_samples(before, "pods")
     now = {one.name: one for one in after}

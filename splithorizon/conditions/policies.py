@@ -44,7 +44,7 @@ def authorization(mesh: MeshConditions) -> Iterator[Condition]:
 
 
 def admitting(namespace: str) -> Object:
-    """A policy that admits whoever has an identity of the run's namespace, in any cluster."""
+    """A policy that admits every identity of the run's namespace, in any cluster."""
     return {
         "apiVersion": "security.istio.io/v1",
         "kind": "AuthorizationPolicy",

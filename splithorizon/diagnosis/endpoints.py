@@ -166,7 +166,7 @@ def _unseen(reading: Reading, target: Target, cluster: Cluster) -> str:
 def _remark(reading: Reading) -> str:
     if state.shares_nothing(reading):
         return "the Service is headless or a name: clients resolve it by DNS, and no Envoy is sent its endpoints"
-    if state.nobody_has_a_sidecar(reading):
+    if state.no_pod_has_a_sidecar(reading):
         return "no pod of the Service has a sidecar: those of another network are not reached"
     return ""
 
@@ -210,7 +210,7 @@ def _port(
         resolved = [
             host for host in unexpected if one.is_host_name and state.may_be_named(reading, reading[one.cluster], host)
         ]
-        # Whoever writes a Service's endpoints by hand may mean some that Istio puts into no network.
+        # Endpoints that a person wrote by hand may be ones that Istio puts into no network.
         if not resolved and _has_selector(reading, reading[one.cluster]):
             missing.append(one)
         unexpected = [host for host in unexpected if host not in resolved]

@@ -19,7 +19,7 @@ _INJECTED = frozenset({"FI", "DI"})
 _NOT_THE_MESHS = frozenset({"", "DC"})
 
 
-def only(reading: Reading) -> Reading:
+def without_rare_failures(reading: Reading) -> Reading:
     """The reading without those failures that are the exception at their place, an upstream or a host."""
     codes = _refused(reading)
     return replace(
@@ -32,7 +32,7 @@ def only(reading: Reading) -> Reading:
 
 
 def exceptions(reading: Reading) -> list[str]:
-    """A sentence on each kind of failure that ``only`` leaves out, the most frequent first."""
+    """A sentence on each kind of failure that ``without_rare_failures`` leaves out, the most frequent first."""
     codes = _refused(reading)
     found = [
         (line.count, cluster.name, proxy, line)
@@ -72,15 +72,15 @@ def prevailing(proxy: Proxy, codes: Collection[int] = ()) -> tuple[LogCount, ...
     ``codes`` are answers that prevail with a client: a server's log counts them, however many others it serves.
     """
     failed: Counter[str] = Counter()
-    well: Counter[str] = Counter()
+    succeeded: Counter[str] = Counter()
     for line in proxy.log:
         for place in {_place(line), line.authority}:
-            (failed if _is_failure(line) else well)[place] += line.count
+            (failed if _is_failure(line) else succeeded)[place] += line.count
     return tuple(
         line
         for line in proxy.log
         if not _is_failure(line)
-        or failed[_place(line)] > well[_place(line)]
+        or failed[_place(line)] > succeeded[_place(line)]
         or (proxy.kind != CLIENT and line.code in codes)
         or _INJECTED & {*line.flags.split(",")}
     )

@@ -101,7 +101,7 @@ def diagnose(case: Case) -> Diagnosis:
 
 def of_reading(reading: Reading) -> Diagnosis:
     """What a reading shows by itself, where no check was run; of the access logs, what prevails there."""
-    return diagnose(Case(prevailing.only(reading)))
+    return diagnose(Case(prevailing.without_rare_failures(reading)))
 
 
 def _roots(found: Sequence[Finding]) -> list[Finding]:
@@ -123,8 +123,8 @@ def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
         return any(finding.cause.id in other.explains for other in found if other is not finding)
     if finding.cause is not c.OLDER_RULE:
         return False
-    told = {fact.object for other in found if other.cause is not c.OLDER_RULE for fact in other.evidence}
-    return all(fact.object in told for fact in finding.evidence)
+    others = {fact.object for other in found if other.cause is not c.OLDER_RULE for fact in other.evidence}
+    return all(fact.object in others for fact in finding.evidence)
 
 
 def _joined(found: Sequence[Finding]) -> list[Finding]:

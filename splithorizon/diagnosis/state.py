@@ -211,7 +211,7 @@ def shares_nothing(reading: Reading) -> bool:
     )
 
 
-def nobody_has_a_sidecar(reading: Reading) -> bool:
+def no_pod_has_a_sidecar(reading: Reading) -> bool:
     """Whether no pod of the Service has a sidecar, in any cluster: its clients reach those of their own network."""
     return not any(scope.has_sidecar(pod) for cluster in reading.clusters for pod in pods_of(reading, cluster))
 

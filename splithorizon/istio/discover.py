@@ -148,7 +148,7 @@ def read_mesh(
     revision: str = "",
     arrangement: Arrangement | None = None,
 ) -> MeshInfo:
-    """Find out how the mesh is made: revisions, networks and who tells of them, cluster ids, gateways.
+    """Find out how the mesh is made: revisions, networks and where istiod reads them, cluster ids, gateways.
 
     ``kubes`` and ``contexts`` are by the names of the clusters, ``arrangement`` where it is known already. What cannot
     be found stays empty, for the checks to judge. Raises UsageProblem where the contexts cannot be the clusters of one

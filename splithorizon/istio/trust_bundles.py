@@ -49,8 +49,8 @@ class CABundle:
 
     def __str__(self) -> str:
         """As a sentence has it."""
-        told = (f"{root.fingerprint[:11]}… until {root.ends:%F}" for root in self.roots)
-        return f"{self.place}: {self.problem or ', '.join(told)}"
+        roots = (f"{root.fingerprint[:11]}… until {root.ends:%F}" for root in self.roots)
+        return f"{self.place}: {self.problem or ', '.join(roots)}"
 
 
 def of_webhooks(kube: Kube, revision: str, *, managed: bool) -> list[CABundle]:

@@ -60,7 +60,7 @@ class Sampling:
         return self.mesh[name].client.sample(Route(name, name, False), times=times, service=workloads.HEADLESS)
 
     def new_connections(self, route: Route) -> NewConnections:
-        """Send rounds of requests from the near client that each need a connection of their own, until that decides."""
+        """Send rounds of requests from the near client that each open a new connection, until that decides."""
         client, versions = self.mesh[route.near].client, self.mesh.info.workload_versions
         found: NewConnections | None = None
         while found is None or not found.decided:

@@ -94,11 +94,14 @@ def _made_of_another(item: Object) -> bool:
 
 def _entry(kind: str, item: Object) -> tuple[str, str]:
     metadata = {name: value for name, value in item["metadata"].items() if name not in _KEPT_BY_THE_SERVER}
-    told = {name: value for name, value in metadata.get("annotations", {}).items() if name != _LEADER}
-    asked = {**item, "metadata": {**metadata, "annotations": told}, "status": None}
+    annotations = {name: value for name, value in metadata.get("annotations", {}).items() if name != _LEADER}
+    asked = {**item, "metadata": {**metadata, "annotations": annotations}, "status": None}
     name = f"{metadata['namespace']}/{metadata['name']}" if "namespace" in metadata else metadata["name"]
     return f"{kind} {name}", hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _ready(node: Object) -> bool:
-    return any(told["type"] == "Ready" and told["status"] == "True" for told in node["status"].get("conditions", ()))
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in node["status"].get("conditions", ())
+    )

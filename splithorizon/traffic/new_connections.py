@@ -1,4 +1,4 @@
-"""Requests that each need a connection of their own: the command that sends them in rounds, and what it measured."""
+"""Requests that each open a new connection: the command that sends them in rounds, and what it measured."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _FIRST = "v1"
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How our workloads are made to fit into somebody else's cluster.
+    """How our workloads are made to fit into a cluster that the suite did not make.
 
     ``overlay`` is a merge patch for every pod: its containers are merged by name into the pods that have them.
     ``pull_secrets`` are names of Secrets in our namespace. ``names_user`` is whether pods name the user that they run

@@ -22,4 +22,4 @@ def test_a_bad_remote_secret_harms_nothing_near(
     record_evidence(checks.far_endpoints_left(disruption.remote_secret(watch).corrupt(flaw)))
     record_evidence(checks.answered_as_it_should(disruption.batches(unwatched)))
     record_evidence(checks.answered_as_it_should(disruption.local_batches(near.name)))
-    record_evidence(checks.stood(before, near.control_plane_readiness, near.name))
+    record_evidence(checks.kept_running(before, near.control_plane_readiness, near.name))

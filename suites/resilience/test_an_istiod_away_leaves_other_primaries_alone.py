@@ -15,13 +15,13 @@ from splithorizon import checks
 
 @behaviour(profile="disruptive", breaks_when="other-primary-injects-nothing")
 def test_an_istiod_away_leaves_other_primaries_alone(
-    disruption: Disruption, equals: Watch, record_evidence: RecordEvidence
+    disruption: Disruption, two_primaries: Watch, record_evidence: RecordEvidence
 ) -> None:
     everyone = disruption.expected.everyone
-    traffic = disruption.under_traffic(disruption.istiod(equals.watching).stop)
+    traffic = disruption.under_traffic(disruption.istiod(two_primaries.watching).stop)
     record_evidence(checks.scaled(traffic.recovery))
     record_evidence(checks.nothing_lost(traffic))
-    replacement = disruption.helloworld(equals.watched).replace_pod()
+    replacement = disruption.helloworld(two_primaries.watched).replace_pod()
     record_evidence(checks.scaled(replacement.recovery))
     record_evidence(checks.recovered(disruption.until(everyone)))
     batches = disruption.batches(everyone)

@@ -136,7 +136,7 @@ GREEN: dict[str, Check] = {
     ),
     "placement": lambda: checks.versions_run_only_in(PLACED, EXPECTED),
     "ready": lambda: checks.ready([POD, POD], "primary"),
-    "stood": lambda: checks.stood(
+    "kept running": lambda: checks.kept_running(
         [POD, replace(POD, name="other", restarts=2)], [replace(POD, name="other", restarts=2), POD], "primary"
     ),
     "ready without a sidecar": lambda: checks.ready([BARE], "primary"),
@@ -359,12 +359,12 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         (causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED, causes.WEBHOOK_NOT_CALLED),
     ),
     "fell and came back": (
-        lambda: checks.stood([POD], [replace(POD, restarts=1)], "primary"),
+        lambda: checks.kept_running([POD], [replace(POD, restarts=1)], "primary"),
         "sample/helloworld-v1-86f77cd7bd-cpxhv: restarted 1 times",
     ),
-    "fell and stayed down": (lambda: checks.stood([POD], [WAITING], "primary"), "ImagePullBackOff"),
+    "fell and stayed down": (lambda: checks.kept_running([POD], [WAITING], "primary"), "ImagePullBackOff"),
     "gave way to another": (
-        lambda: checks.stood([POD], [replace(POD, name="new")], "primary"),
+        lambda: checks.kept_running([POD], [replace(POD, name="new")], "primary"),
         "another pod took its place",
     ),
     "istiod is not ready": (
@@ -490,11 +490,11 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         (),
     ),
     "fell and came back, and its cause": (
-        lambda: checks.stood([POD], [replace(POD, restarts=1)], "primary"),
+        lambda: checks.kept_running([POD], [replace(POD, restarts=1)], "primary"),
         (causes.ISTIOD_CRASHED,),
     ),
     "gave way to another, and its cause": (
-        lambda: checks.stood([POD], [replace(POD, name="new")], "primary"),
+        lambda: checks.kept_running([POD], [replace(POD, name="new")], "primary"),
         (causes.ISTIOD_REPLACED,),
     ),
     "present, and its cause": (lambda: checks.absent([POD], "remote"), (causes.PRIMARY_PROFILE_IN_REMOTE,)),
@@ -532,7 +532,7 @@ NOTHING: dict[str, Check] = {
     "path, no line": lambda: path_proof(join(ONCE, [])),
     "placement": lambda: checks.versions_run_only_in({"primary": {}, "remote": {}}, EXPECTED),
     "ready": lambda: checks.ready([], "primary"),
-    "stood": lambda: checks.stood([], [POD], "primary"),
+    "kept running": lambda: checks.kept_running([], [POD], "primary"),
     "separate, but near is not reached either": lambda: checks.networks_are_separate(
         OUT, near=replace(NEAR, status=0, error="timed out"), far=FAR, refused=True
     ),

@@ -138,7 +138,7 @@ def proven_by(*results: BehaviourResult, fault: Fault = FAULT) -> Proven:
 def test_causes_that_a_failure_leaves_open_are_marked_and_listed() -> None:
     one = proven_by(GREEN, OPEN)
     assert one.problems == ()
-    assert one.not_told_apart(FAULT.breaks[0]) == ("gateway-gone", "port-closed")
+    assert one.indistinguishable(FAULT.breaks[0]) == ("gateway-gone", "port-closed")
     lines = table([one])
     (row,) = (line for line in lines if line.startswith(f"{FAULT.name} "))
     assert row.split()[:3] == ["secret-missing", "(✗)*", "·"]

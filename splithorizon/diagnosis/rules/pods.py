@@ -156,7 +156,7 @@ def sidecars(case: Case) -> Iterator[Finding]:
                 (fact, Fact(of(cluster, pod, "Pod"), "spec.containers", f"{shown(_names(pod))}, no istio-proxy")),
                 "ask for a sidecar and restart the pod",
                 ""
-                if not case.symptoms and state.nobody_has_a_sidecar(reading)
+                if not case.symptoms and state.no_pod_has_a_sidecar(reading)
                 else _without_tls(reading, cluster, pod)
                 or case.suspected(causes.POD_WITHOUT_SIDECAR, causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED)
                 or state.lacking(reading, cluster),
