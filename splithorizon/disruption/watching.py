@@ -13,7 +13,7 @@ from splithorizon.disruption.istiod import IstiodDisruption
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.undo import ownership, undo_log
+from splithorizon.undo import ownership, remarks
 from splithorizon.undo.not_restored import NotRestored
 
 _SYNCED = "synced"
@@ -61,11 +61,11 @@ def restart_and_await(experiment: Experiment, watch: Watch) -> None:
 def settle_remarks(mesh: Mesh) -> None:
     """At the end of a run: forget that an istiod did not watch another cluster, where it does by now."""
     for watch in mesh.watches:
-        if not undo_log.has_remark(mesh.folder, _remark_of(watch)):
+        if not remarks.exists(mesh.folder, _remark_of(watch)):
             continue
         with suppress(NotYet, EnvironmentBroke):
             require_known(mesh, watch, _SYNCED)
-            undo_log.forget_remark(mesh.folder, _remark_of(watch))
+            remarks.forget(mesh.folder, _remark_of(watch))
 
 
 def _await_watched(experiment: Experiment, watch: Watch) -> None:
@@ -83,9 +83,9 @@ def _await_watched(experiment: Experiment, watch: Watch) -> None:
             f"need a restart then, which this run leaves to you ({late.seen})"
         )
         remark = NotRestored(f"istiod of the {watching}", reason, command, pending=True)
-        undo_log.remark(mesh.folder, _remark_of(watch), remark)
+        remarks.write(mesh.folder, _remark_of(watch), remark)
     else:
-        undo_log.forget_remark(mesh.folder, _remark_of(watch))
+        remarks.forget(mesh.folder, _remark_of(watch))
 
 
 def _remark_of(watch: Watch) -> str:

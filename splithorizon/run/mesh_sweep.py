@@ -20,10 +20,10 @@ from splithorizon.run.existing_mesh import addressed, connect, named_contexts, r
 from splithorizon.run.journal import Journal, dead_journals, runs_folder, unreadable
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
-from splithorizon.undo import ownership, undo_log
+from splithorizon.undo import backup, ownership, undo_log
+from splithorizon.undo.change import Change
 from splithorizon.undo.mesh_lease import MeshLease, Place
 from splithorizon.undo.ownership import Scope
-from splithorizon.undo.undo_log import Change
 
 _DEFAULT = "istio-system"
 
@@ -101,10 +101,10 @@ def _places(clusters: Iterable[_Cluster]) -> Iterator[Place]:
 
 
 def _undo_backups(cluster: _Cluster) -> Iterator[str]:
-    for secret in undo_log.backups(cluster.kube):
+    for secret in backup.backups(cluster.kube):
         metadata = secret["metadata"]
         try:
-            change = undo_log.entry_of(secret)
+            change = backup.entry_of(secret)
         except EnvironmentBroke as problem:
             cluster.failed.add(f"Secret {metadata['namespace']}/{metadata['name']} in {cluster.context}")
             yield f"{problem}: it stays"

@@ -25,7 +25,7 @@ from splithorizon.run.outcome import Outcome
 from splithorizon.run.progress import Progress
 from splithorizon.run.redaction import Redactor
 from splithorizon.run.sweep import report_remains
-from splithorizon.undo import mesh_lease, undo_log
+from splithorizon.undo import mesh_lease, remarks, undo_log
 from splithorizon.undo.not_restored import NotRestored
 
 
@@ -139,7 +139,7 @@ class Session:
                 left = undo_log.restore(journal.folder)
         if self.info:
             watching.settle_remarks(Mesh(self.info))
-        changes = [*left, *undo_log.remarks(journal.folder)]
+        changes = [*left, *remarks.read(journal.folder)]
         for change in changes:
             self.outcome.could_not_restore(change)
         if still := [change for change in changes if change.pending]:

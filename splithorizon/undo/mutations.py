@@ -15,7 +15,9 @@ from splithorizon.kube.api_resources import namespace_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 from splithorizon.undo import ownership, undo_log
-from splithorizon.undo.undo_log import Action, project, record, require_permitted, restorable
+from splithorizon.undo.change import Action, Change
+from splithorizon.undo.reverting import project, restorable
+from splithorizon.undo.undo_log import record, require_permitted
 
 
 def patch(kube: Kube, kind: str, name: str, namespace: str | None, body: Object, undo: ExitStack) -> None:
@@ -148,7 +150,7 @@ def _created_before(kube: Kube, kind: str, name: str, namespace: str | None) -> 
     return next((entry for entry in pending if _creates(entry.change, kube, kind, name, namespace)), None)
 
 
-def _creates(change: undo_log.Change, kube: Kube, kind: str, name: str, namespace: str | None) -> bool:
+def _creates(change: Change, kube: Kube, kind: str, name: str, namespace: str | None) -> bool:
     return change.action is Action.CREATE and change.target == (str(kube.cluster), kind, namespace, name)
 
 

@@ -15,7 +15,7 @@ from splithorizon.disruption.remote_secret import BadSecret
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.undo import undo_log
+from splithorizon.undo import remarks, undo_log
 from tests.support import user_rights
 from tests.support.existing_mesh import TwoClusters, follow_remote_secret, installed_mesh
 from tests.support.mesh_info import mesh_info
@@ -212,7 +212,7 @@ def test_a_disruption_changes_these_fields_alone_and_its_undo_leaves_every_objec
         assert changed(differences(before, snapshot(found.clusters))) == case.effect
         found.undo.close()
         assert without_pods(differences(before, snapshot(found.clusters))) == case.stays
-        assert undo_log.remarks(found.folder) == []
+        assert remarks.read(found.folder) == []
         assert not undo_log.is_pending(found.folder)
 
 

@@ -11,7 +11,7 @@ from splithorizon.base.waiting import NotYet
 from splithorizon.disruption import watching
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.istio.topology import Watch
-from splithorizon.undo import undo_log
+from splithorizon.undo import remarks
 from tests.disruption.conftest import WatchingMesh
 from tests.support.existing_mesh import SYSTEM, Run, TwoClusters
 
@@ -29,23 +29,23 @@ def test_an_existing_meshs_istiod_is_never_restarted_and_the_summary_says_how(
     with timeouts.shortened(0.001):
         after(experiment, WATCH)
     assert [method for method, path, *_ in clusters.primary.asked if method != "GET" and "lease" not in path] == []
-    (said,) = undo_log.remarks(run.folder)
+    (said,) = remarks.read(run.folder)
     assert said.pending
     assert said.object == "istiod of the primary"
     assert said.command == f"{run.primary.kubectl} --namespace {SYSTEM} rollout restart deployment/istiod-stable"
     assert "timeout" in said.reason
 
     watching.settle_remarks(mesh)
-    assert undo_log.remarks(run.folder) == [said], "it does not watch the remote yet"
+    assert remarks.read(run.folder) == [said], "it does not watch the remote yet"
     mesh.status = "synced"
     watching.settle_remarks(mesh)
-    assert undo_log.remarks(run.folder) == []
+    assert remarks.read(run.folder) == []
 
 
 def test_an_istiod_that_watches_again_needs_no_remark(run: Run, mesh: WatchingMesh, experiment: Experiment) -> None:
     mesh.status = "synced"
     watching.restart_unless_watched(experiment, WATCH)
-    assert undo_log.remarks(run.folder) == []
+    assert remarks.read(run.folder) == []
 
 
 def test_a_cluster_is_known_in_a_state(mesh: WatchingMesh) -> None:

@@ -91,6 +91,10 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.traffic.proxy_log": "tests/traffic/test_access_log.py and tests/mesh/test_traced_batch.py",
     "splithorizon.traffic.sending": "tests/mesh/test_locks.py",
     "splithorizon.traffic.trace": "tests/checks/test_hops.py",
+    "splithorizon.undo.backup": "tests/undo/test_mutations.py and tests/run/test_mesh_sweep.py",
+    "splithorizon.undo.change": "tests/undo/test_mutations.py writes, truncates and reads entries",
+    "splithorizon.undo.remarks": "tests/undo/test_mutations.py and tests/disruption/test_watching.py",
+    "splithorizon.undo.reverting": "tests/undo/test_mutations.py undoes every change by it",
     "splithorizon.undo.ownership": "tests/undo/test_mutations.py and test_undo_log.py",
     # Not tested without clusters: to be written.
     "splithorizon.disruption.observation": "only runs with an engine: disruptive behaviours observe traffic by it",

@@ -11,7 +11,7 @@ import pytest
 
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.undo import mesh_lease, mutations, undo_log
+from splithorizon.undo import backup, mesh_lease, mutations, remarks, undo_log
 from splithorizon.undo.ownership import Scope
 from tests.support.existing_mesh import NAMESPACE, SYSTEM, Run, TwoClusters, two_clusters
 from tests.support.small_api import Failure
@@ -46,7 +46,7 @@ def undone(run: Run) -> list[str]:
     """Undo all changes of a run; return the reasons of the remarks."""
     run.undo.close()
     assert entries(run) == []
-    return [remark.reason for remark in undo_log.remarks(run.folder)]
+    return [remark.reason for remark in remarks.read(run.folder)]
 
 
 # Requests and answers that are lost
@@ -149,7 +149,7 @@ def test_a_secret_that_somebody_recreated_stays_and_is_shown_without_its_content
     assert reason.count("sha256:") == 2
     assert "bmV3" not in reason
     assert mesh.backups() == []
-    (remark,) = undo_log.remarks(run.folder)
+    (remark,) = remarks.read(run.folder)
     assert (remark.pending, remark.object) == (False, f"Secret {SYSTEM}/istio-remote of the primary")
     assert remark.command.endswith(f"--context east --namespace {SYSTEM} get secret istio-remote -o yaml")
 
@@ -247,7 +247,7 @@ def test_an_object_that_the_run_created_is_changed_when_it_is_applied_again(mesh
         assert kept["spec"]["rules"] == rules
     run.undo.close()
     assert mesh.primary.kept("AuthorizationPolicy") == []
-    assert undo_log.remarks(run.folder) == []
+    assert remarks.read(run.folder) == []
     assert not undo_log.is_pending(run.folder)
 
 
@@ -286,7 +286,7 @@ def test_two_changes_of_a_field_are_undone_in_order_after_a_failed_undo(mesh: Tw
         run.undo.close()
     assert undo_log.restore(run.folder) == []
     assert mesh.primary.kept("Deployment")[0]["spec"]["replicas"] == 1
-    assert undo_log.remarks(run.folder) == []
+    assert remarks.read(run.folder) == []
 
 
 def test_an_object_that_the_run_created_and_changed_is_deleted_by_the_undo(mesh: TwoClusters, run: Run) -> None:
@@ -324,7 +324,7 @@ def test_the_copy_in_the_cluster_exists_from_before_the_change_to_its_undo(mesh:
     }  # fmt: skip
     about = secret["metadata"]["annotations"]["splithorizon.io/about"]
     assert "`pytest --sweep --contexts east,west`" in about
-    assert json.loads(undo_log.entry_of(secret).to_json()) == entry
+    assert json.loads(backup.entry_of(secret).to_json()) == entry
     assert undone(run) == []
     assert mesh.backups() == []
 
@@ -340,8 +340,8 @@ def test_no_change_is_made_without_a_copy_in_the_cluster(mesh: TwoClusters, run:
 def test_the_copy_has_the_state_after_the_change(mesh: TwoClusters, run: Run) -> None:
     mutations.patch(run.primary, "Deployment", "istiod", SYSTEM, {"spec": {"replicas": 0}}, run.undo)
     (secret,) = mesh.backups()
-    assert undo_log.entry_of(secret).settled
-    assert undo_log.entry_of(secret).left == [{"spec": {"replicas": 0}}]
+    assert backup.entry_of(secret).settled
+    assert backup.entry_of(secret).left == [{"spec": {"replicas": 0}}]
 
 
 def test_a_cluster_scoped_object_has_its_copy_in_the_system_namespace(mesh: TwoClusters, run: Run) -> None:
