@@ -28,6 +28,7 @@ from proof import (
     missing,
     peers,
     root_causes_of,
+    suite_run,
     table,
     together,
     undiagnosed,
@@ -37,13 +38,14 @@ from proof import (
 from proof.faults import every_fault
 from proof.faults.registry import UNSEEN, Fault
 from proof.peers import Comparison, Judged
+from proof.suite_run import REPOSITORY
 from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.run import catalogue, report
+from splithorizon.run import catalogue
 from splithorizon.run.catalogue import Profile
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -52,8 +54,7 @@ from splithorizon.run.verdict import Verdict
 
 Take = Callable[[deque[Fault]], Fault]
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
-_SUITES = _REPOSITORY / "suites"
+_SUITES = REPOSITORY / "suites"
 _REQUESTS = "100"
 # For what, with a fault, is waited for and does not come: enough for whatever does.
 _DISRUPTED = ("--timeout-scale", "0.4")
@@ -151,17 +152,16 @@ class Prover:
         ``disrupted`` where disruptive checks among them will wait for what, with their fault, does not come.
         """
         self._runs += 1
-        folder = self._reports / f"{self._runs:03}"
-        command = [sys.executable, "-m", "pytest", *modules]
-        command += ["--mesh", str(self._mesh_file), "--requests", _REQUESTS]
         # The proof breaks a mesh on purpose, hundreds of times.
-        command += ["--diagnostics", "never", f"--report-dir={folder}", *(_DISRUPTED if disrupted else ())]
-        command += ["--fault-stays"] if disrupted else []
-        within = timeouts().disruptive_test if disrupted else timeouts().suite_run
-        process.run(command, within=within, cwd=_REPOSITORY, check=False, log=self._reports / "runs.log")
-        if not (folder / report.LATEST / report.NAME).exists():
-            raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._reports}/runs.log")
-        return report.load(folder / report.LATEST / report.NAME)
+        arguments = [*modules, "--requests", _REQUESTS, "--diagnostics", "never"]
+        arguments += [*_DISRUPTED, "--fault-stays"] if disrupted else []
+        return suite_run.judged(
+            self._mesh_file,
+            arguments,
+            folder=self._reports / f"{self._runs:03}",
+            log=self._reports / "runs.log",
+            within=timeouts().disruptive_test if disrupted else timeouts().suite_run,
+        )
 
 
 class Proof:
@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
-    reports = _REPOSITORY / "reports" / name
+    reports = REPOSITORY / "reports" / name
     sessions = [
         LabSession(
             Options(

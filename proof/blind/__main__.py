@@ -12,20 +12,20 @@ from pathlib import Path
 
 from lab.session import LabSession
 from lab.topology import node_of
+from proof import suite_run
 from proof.blind import FOLDER, BlindFault, every_fault, row
+from proof.suite_run import REPOSITORY
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import PRIMARY_REMOTE
-from splithorizon.run import report
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.run.report import RunReport
 from splithorizon.run.verdict import Verdict
 
 _PRIMARY, _REMOTE = PRIMARY_REMOTE.names
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _ALL = ("suites/",)
 # Between two faults: what all of them break. The whole core is asked before the first and after the last.
 _TRAFFIC = (
@@ -64,14 +64,13 @@ class Runner:
     def look(self, name: str, modules: tuple[str, ...] = _ALL) -> RunReport:
         """Run these modules; the report stays in a folder of that name. Raises EnvironmentBroke where there is none."""
         self._runs += 1
-        folder = self._reports / f"{self._runs:03}-{name}"
-        command = [sys.executable, "-m", "pytest", *modules, "--mesh", str(self._mesh_file)]
-        command += ["--profile", self._profile, f"--report-dir={folder}"]
-        process.run(command, within=timeouts().suite_run, cwd=_REPOSITORY, check=False, log=self._log)
-        written = folder / report.LATEST / report.NAME
-        if not written.exists():
-            raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {self._log}")
-        return report.load(written)
+        return suite_run.judged(
+            self._mesh_file,
+            [*modules, "--profile", self._profile],
+            folder=self._reports / f"{self._runs:03}-{name}",
+            log=self._log,
+            within=timeouts().suite_run,
+        )
 
     def require_sound(self, after: str, modules: tuple[str, ...] = _ALL) -> None:
         """Wait until these modules refute nothing; raises EnvironmentBroke where one still does when time is up."""
@@ -115,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     options = Options(
-        cluster_name=asked.cluster_name, reuse=asked.reuse, keep=asked.keep, reports=_REPOSITORY / "reports"
+        cluster_name=asked.cluster_name, reuse=asked.reuse, keep=asked.keep, reports=REPOSITORY / "reports"
     )
     name = f"blind-{time.strftime('%Y%m%d-%H%M%S')}"
     session = LabSession(options, Progress(_say), run_id=name)

@@ -49,7 +49,6 @@ def clusters(tmp_path: Path) -> Iterator[TwoClusters]:
 
 @pytest.fixture
 def run(clusters: TwoClusters, tmp_path: Path) -> Run:
-    (tmp_path / "runs").mkdir()
     return clusters.run(tmp_path / "runs", "20261127-031200-ab12")
 
 

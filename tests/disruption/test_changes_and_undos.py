@@ -181,7 +181,6 @@ class Lab:
 def lab(folder: Path, mode: NetworkMode, *, owned: bool) -> Iterator[Lab]:
     with installed_mesh(folder, mode) as clusters:
         follow_remote_secret(clusters)
-        (folder / "runs").mkdir()
         run = clusters.run(folder / "runs", "run", owned=owned)
         mesh = Mesh(mesh_info(run.folder, network_mode=mode, owned=owned))
         yield Lab(clusters, Disruption(mesh, run.undo, times=40), run.undo, run.folder)

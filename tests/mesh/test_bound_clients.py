@@ -23,7 +23,6 @@ def two_primaries(clusters: TwoClusters, folder: Path) -> Mesh:
 
 
 def test_the_rule_is_in_one_primary_alone_while_every_client_sends(tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
     with installed_mesh(tmp_path) as clusters:
         mesh = two_primaries(clusters, tmp_path / "runs")
         first, _ = mesh.config_clusters

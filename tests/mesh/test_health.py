@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from splithorizon.mesh import health
 from splithorizon.mesh.health import Lacking, Stays, steady
 from splithorizon.mesh.mesh import Mesh
-from tests.support.existing_mesh import TwoClusters, answers, installed_mesh
+from tests.support.existing_mesh import TwoClusters, answers
 from tests.support.manual_clock import ManualClock
-from tests.support.mesh_info import mesh_info
 
 OWN = {"primary": ("v1",), "remote": ("v2",)}
-
-
-@pytest.fixture
-def clusters(tmp_path: Path) -> Iterator[TwoClusters]:
-    with installed_mesh(tmp_path) as found:
-        (tmp_path / "runs").mkdir()
-        yield found
-
-
-@pytest.fixture
-def mesh(clusters: TwoClusters, tmp_path: Path) -> Mesh:
-    return Mesh(mesh_info(clusters.run(tmp_path / "runs", "run", owned=True).folder))
 
 
 def batches(clusters: TwoClusters) -> int:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from splithorizon.base.paths import MANIFESTS
-from splithorizon.istio.info import Address, NetworkMode
+from splithorizon.istio.info import Address
 from splithorizon.kube import manifests
 from splithorizon.kube.api_server import Refused
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.next_pod import AdmittedPod, NextPod
 from splithorizon.traffic.client import PAST_THE_SIDECAR
 from tests.checks.test_security import CHAIN
-from tests.support.existing_mesh import GATEWAYS, TwoClusters, installed_mesh
+from tests.support.existing_mesh import GATEWAYS, TwoClusters
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi
 
@@ -28,17 +26,8 @@ DRY_RUN = "/pods/splithorizon-injected"
 
 
 @pytest.fixture
-def clusters(tmp_path: Path) -> Iterator[TwoClusters]:
-    with installed_mesh(tmp_path, NetworkMode.LABELS) as made:
-        (tmp_path / "runs").mkdir()
-        made.run(tmp_path / "runs", "run", owned=True)
-        yield made
-
-
-@pytest.fixture
-def next_pod(clusters: TwoClusters, tmp_path: Path) -> NextPod:
-    assert set(clusters.apis) == {"primary", "remote"}
-    return NextPod(Mesh(mesh_info(tmp_path / "runs" / "run")))
+def next_pod(mesh: Mesh) -> NextPod:
+    return NextPod(mesh)
 
 
 def injects(api: SmallApi, **environment: str) -> None:
@@ -137,10 +126,10 @@ def test_the_client_leaves_these_ports_to_no_sidecar() -> None:
     assert {int(one) for one in excluded} == {*PAST_THE_SIDECAR}
 
 
-def test_an_existing_mesh_is_followed_to_where_it_leads(clusters: TwoClusters, tmp_path: Path) -> None:
+def test_an_existing_mesh_is_followed_to_where_it_leads(clusters: TwoClusters, mesh: Mesh) -> None:
     slices = next(one for one in clusters.remote.kept("EndpointSlice"))
     slices["ports"] = [{"name": "tcp-istiod", "port": 15012}]
     slices["endpoints"] = [{"addresses": ["192.0.2.7"]}]
     curls(clusters, "remote", f"0 \n{PEM}")
-    found = NextPod(Mesh(mesh_info(tmp_path / "runs" / "run", owned=False))).istiod_probes("remote", ())
+    found = NextPod(Mesh(mesh_info(mesh.folder, owned=False))).istiod_probes("remote", ())
     assert {one.address for one in found} == {Address("192.0.2.7", 15012)}

@@ -121,7 +121,6 @@ def mesh(tmp_path: Path) -> Iterator[tuple[Mesh, TwoClusters]]:
     program.write_text(f'#!/bin/sh\ncase "$3" in\n{cases}\nesac\n')
     program.chmod(0o755)
     with installed_mesh(tmp_path) as clusters:
-        (tmp_path / "runs").mkdir()
         run = clusters.run(tmp_path / "runs", "run", owned=True)
         yield Mesh(replace(mesh_info(run.folder), istioctl=program)), clusters
 

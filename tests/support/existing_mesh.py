@@ -92,6 +92,7 @@ class TwoClusters:
 
     def run(self, base: Path, run_id: str, *, lease: bool = True, owned: bool = False) -> Run:
         """A run that has begun on this mesh; by default it holds its Lease, which a mesh that it owns has not."""
+        base.mkdir(exist_ok=True)
         journal = Journal.open(run_id, base)
         kubes, clusters = {}, {}
         for role in ROLES:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
 
 import pytest
 
@@ -28,26 +24,18 @@ from splithorizon.traffic.new_connections import (
 )
 from splithorizon.traffic.requests import Reply
 from splithorizon.traffic.upstream_counts import Attempts, Host, HostCounts
+from tests.support import script_container
+from tests.support.script_container import SHELLS, CountedHandler, CountingServer, serving
 
 OUT = Route("primary", "remote")
 BATCH = "splithorizon-5ac4e1d0"
-SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
 HELLO = "Hello version: v2, instance: helloworld-v2-x"
 
 
-class Hello(BaseHTTPRequestHandler):
+class Hello(CountedHandler):
     """Answers, but for the second request, which it closes, and the third, which takes its time."""
 
-    protocol_version = "HTTP/1.1"
-    timeout = 5
-
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Server)
-        request_id = self.headers["x-request-id"]
-        with server.lock:
-            server.counts[request_id] += 1
-            server.connections.add(self.client_address)
+    def answer(self, request_id: str) -> None:
         if self.path == "/odd" and request_id == f"{BATCH}-2":
             self.close_connection = True
             return
@@ -59,46 +47,16 @@ class Hello(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
-        """Say nothing."""
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hello)
-        self.lock = Lock()
-        self.counts: Counter[str] = Counter()
-        self.connections: set[tuple[str, int]] = set()
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+def server() -> Iterator[CountingServer]:
+    with serving(Hello) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture(params=SHELLS)
 def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The environment of a container: a PATH with one userland and curl, and a folder for temporary files."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name in ("sh", "awk", "grep", "mktemp", "mkdir", "rm", "cat"):
-        program = request.param if name == "sh" and request.param == "dash" else name
-        program = "busybox" if request.param == "busybox" else program
-        (tools / name).symlink_to(str(shutil.which(program)))
-    (tools / "curl").symlink_to(str(shutil.which("curl")))
-    (tmp_path / "tmp").mkdir()
-    return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
+    return script_container.container(tmp_path, request.param, ("awk", "grep", "mktemp", "mkdir", "rm", "cat"))
 
 
 def sent(container: dict[str, str], far: str, near: str, rounds: int = 1) -> NewConnections:
@@ -107,7 +65,9 @@ def sent(container: dict[str, str], far: str, near: str, rounds: int = 1) -> New
     return parse(done.stdout, OUT, rounds=rounds, batch=BATCH)
 
 
-def test_every_request_has_a_connection_of_its_own_and_is_sent_once(container: dict[str, str], server: Server) -> None:
+def test_every_request_has_a_connection_of_its_own_and_is_sent_once(
+    container: dict[str, str], server: CountingServer
+) -> None:
     found = sent(container, server.url("/odd"), server.url("/near"), rounds=2)
     assert [len(one) for one in found.far] == [AT_ONCE, AT_ONCE]
     assert [len(one) for one in found.near] == [NEAR_AT_ONCE, NEAR_AT_ONCE]
@@ -121,7 +81,7 @@ def test_every_request_has_a_connection_of_its_own_and_is_sent_once(container: d
     assert list((Path(container["TMPDIR"])).iterdir()) == []
 
 
-def test_where_nothing_listens_every_request_fails(container: dict[str, str], server: Server) -> None:
+def test_where_nothing_listens_every_request_fails(container: dict[str, str], server: CountingServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     found = sent(container, f"http://127.0.0.1:{port}/", server.url("/near"))

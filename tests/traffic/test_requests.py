@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
 
 import pytest
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.traffic.requests import Reply, command, parse, request_ids, require_all_sent
+from tests.support import script_container
+from tests.support.script_container import SHELLS, CountedHandler, CountingServer, serving
 
 BATCH = "splithorizon-5ac4e1d0"
-SHELLS = [shell for shell in ("dash", "busybox") if shutil.which(shell)]
 
 
-class Hello(BaseHTTPRequestHandler):
+class Hello(CountedHandler):
     """Answers by the number at the end of the request's id."""
 
-    protocol_version = "HTTP/1.1"
-    timeout = 5
-
-    def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Server)
-        request_id = self.headers["x-request-id"]
-        with server.lock:
-            server.counts[request_id] += 1
-            server.connections.add(self.client_address)
+    def answer(self, request_id: str) -> None:
         number = int(request_id.rpartition("-")[2])
         if self.path == "/stuck" or (self.path == "/slow" and number == 2):
             time.sleep(1.5)
@@ -50,53 +38,16 @@ class Hello(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
-        """Say nothing."""
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hello)
-        self.lock = Lock()
-        self.counts: Counter[str] = Counter()
-        self.connections: set[tuple[str, int]] = set()
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that has given up."""
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+def server() -> Iterator[CountingServer]:
+    with serving(Hello) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture(params=SHELLS)
 def container(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    """The environment of a container: a PATH with one userland and curl, and a folder for temporary files."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    names = ("sh", "awk", "grep", "mktemp", "rm", "ls", "cat", "timeout")
-    for name in names:
-        real = "dash" if (request.param, name) == ("dash", "sh") else name
-        program = shutil.which("busybox" if request.param == "busybox" else real)
-        assert program
-        (tools / name).symlink_to(program)
-    curl = shutil.which("curl")
-    assert curl
-    (tools / "curl").symlink_to(curl)
-    (tmp_path / "tmp").mkdir()
-    return {"PATH": str(tools), "TMPDIR": str(tmp_path / "tmp")}
+    return script_container.container(tmp_path, request.param, ("awk", "grep", "mktemp", "rm", "ls", "cat", "timeout"))
 
 
 def run(
@@ -125,7 +76,7 @@ def test_the_shells_to_try_are_installed() -> None:
     assert "dash" in SHELLS
 
 
-def test_each_reply_is_paired_with_its_own_request(server: Server, container: dict[str, str]) -> None:
+def test_each_reply_is_paired_with_its_own_request(server: CountingServer, container: dict[str, str]) -> None:
     replies = send(container, server.url("/hello"), 200)
     assert [(reply.request_id, reply.version, reply.instance) for reply in replies] == [
         (f"{BATCH}-{n}", f"v{n % 2 + 1}", f"helloworld-{n}") for n in range(1, 201)
@@ -135,14 +86,16 @@ def test_each_reply_is_paired_with_its_own_request(server: Server, container: di
     assert len(server.connections) == 200, "a separate connection for each request"
 
 
-def test_an_error_status_is_a_reply(server: Server, container: dict[str, str]) -> None:
+def test_an_error_status_is_a_reply(server: CountingServer, container: dict[str, str]) -> None:
     first, second, third = send(container, server.url("/broken"), 3)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert (second.status, second.body, second.version) == (503, "no healthy upstream", None)
     assert server.counts[second.request_id] == 1
 
 
-def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(server: Server, container: dict[str, str]) -> None:
+def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(
+    server: CountingServer, container: dict[str, str]
+) -> None:
     first, second, third = send(container, server.url("/slow"), 3, timeout=0.5)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert (second.status, second.version) == (0, None)
@@ -150,14 +103,16 @@ def test_a_reply_that_takes_too_long_is_lost_and_the_others_are_not(server: Serv
     assert server.counts[second.request_id] == 1
 
 
-def test_a_connection_closed_without_an_answer_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+def test_a_connection_closed_without_an_answer_is_a_lost_reply(
+    server: CountingServer, container: dict[str, str]
+) -> None:
     first, second, third = send(container, server.url("/closed"), 3)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
     assert second.error.startswith("curl 52:")
     assert server.counts[second.request_id] == 1
 
 
-def test_an_incomplete_answer_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+def test_an_incomplete_answer_is_a_lost_reply(server: CountingServer, container: dict[str, str]) -> None:
     """Although its status and its version were received."""
     first, second, third = send(container, server.url("/cut"), 3)
     assert (first.answered, second.answered, third.answered) == (True, False, True)
@@ -165,20 +120,22 @@ def test_an_incomplete_answer_is_a_lost_reply(server: Server, container: dict[st
     assert second.error.startswith("curl 18:")
 
 
-def test_a_body_cannot_forge_another_reply(server: Server, container: dict[str, str]) -> None:
+def test_a_body_cannot_forge_another_reply(server: CountingServer, container: dict[str, str]) -> None:
     first, second, third = send(container, server.url("/forged"), 3)
     assert [reply.instance for reply in (first, second, third)] == [f"helloworld-{n}" for n in (1, 2, 3)]
     assert len(second.body.splitlines()) == 6
     assert (third.body, third.answered) == ("Hello version: v2, instance: helloworld-3", True)
 
 
-def test_all_replies_are_lost_if_all_take_too_long(server: Server, container: dict[str, str]) -> None:
+def test_all_replies_are_lost_if_all_take_too_long(server: CountingServer, container: dict[str, str]) -> None:
     replies = send(container, server.url("/stuck"), 3, timeout=0.3)
     assert [reply.request_id for reply in replies] == request_ids(BATCH, 3)
     assert [reply.error.partition(":")[0] for reply in replies] == ["curl 28"] * 3
 
 
-def test_requests_not_sent_within_the_time_of_the_batch_are_lost(server: Server, container: dict[str, str]) -> None:
+def test_requests_not_sent_within_the_time_of_the_batch_are_lost(
+    server: CountingServer, container: dict[str, str]
+) -> None:
     printed = run(container, server.url("/stuck"), 50, timeout=0.4, within=2)
     replies = parse(printed, request_ids(BATCH, 50))
     assert len(replies) == 50
@@ -188,7 +145,9 @@ def test_requests_not_sent_within_the_time_of_the_batch_are_lost(server: Server,
     assert server.counts[replies[-1].request_id] == 0
 
 
-def test_a_batch_ends_once_its_requests_took_too_many_seconds(server: Server, container: dict[str, str]) -> None:
+def test_a_batch_ends_once_its_requests_took_too_many_seconds(
+    server: CountingServer, container: dict[str, str]
+) -> None:
     replies = parse(run(container, server.url("/stuck"), 50, patience=2), request_ids(BATCH, 50))
     assert [reply.answered for reply in replies[:2]] == [True, True], "of 1.5 s each, which count as one"
     assert replies[-1].error.startswith("not sent"), "the rest is not waited for"
@@ -197,7 +156,7 @@ def test_a_batch_ends_once_its_requests_took_too_many_seconds(server: Server, co
     assert replies[-1].error.startswith("not sent")
 
 
-def test_slow_requests_are_no_judgement_and_a_failed_one_is(server: Server, container: dict[str, str]) -> None:
+def test_slow_requests_are_no_judgement_and_a_failed_one_is(server: CountingServer, container: dict[str, str]) -> None:
     """A mesh is not accused of the slowness of a node, and a batch that hangs is judged."""
     slow = parse(run(container, server.url("/stuck"), 50, patience=2), request_ids(BATCH, 50))
     with pytest.raises(EnvironmentBroke, match="too slow") as told:
@@ -208,7 +167,7 @@ def test_slow_requests_are_no_judgement_and_a_failed_one_is(server: Server, cont
     require_all_sent(slow[:2])
 
 
-def test_a_batch_of_quick_requests_does_not_end_early(server: Server, container: dict[str, str]) -> None:
+def test_a_batch_of_quick_requests_does_not_end_early(server: CountingServer, container: dict[str, str]) -> None:
     replies = parse(run(container, server.url("/hello"), 100, patience=3), request_ids(BATCH, 100))
     assert all(reply.answered for reply in replies)
     replies = parse(run(container, server.url("/slow"), 5, patience=5), request_ids(BATCH, 5))
@@ -221,14 +180,14 @@ def test_a_refused_connection_is_a_lost_reply(container: dict[str, str]) -> None
     assert all(reply.error.startswith("curl 7:") for reply in replies)
 
 
-def test_a_request_without_output_is_a_lost_reply(server: Server, container: dict[str, str]) -> None:
+def test_a_request_without_output_is_a_lost_reply(server: CountingServer, container: dict[str, str]) -> None:
     printed = run(container, server.url("/hello"), 2)
     *_, third = parse(printed, request_ids(BATCH, 3))
     assert not third.answered
     assert third.error
 
 
-def test_output_that_is_cut_off_is_an_error(server: Server, container: dict[str, str]) -> None:
+def test_output_that_is_cut_off_is_an_error(server: CountingServer, container: dict[str, str]) -> None:
     printed = run(container, server.url("/hello"), 3)
     for end in range(len(printed)):
         with pytest.raises(EnvironmentBroke, match="or not completely"):
@@ -250,7 +209,7 @@ def test_a_missing_curl_is_an_error(container: dict[str, str]) -> None:
         parse(done.stdout, request_ids(BATCH, 1))
 
 
-def test_http_proxy_of_the_environment_is_not_used(server: Server, container: dict[str, str]) -> None:
+def test_http_proxy_of_the_environment_is_not_used(server: CountingServer, container: dict[str, str]) -> None:
     (reply,) = send({**container, "http_proxy": "http://127.0.0.1:1"}, server.url("/hello"), 1)
     assert reply.answered
 

@@ -24,7 +24,6 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/splithorizon"
 @pytest.fixture
 def mesh(tmp_path: Path) -> Iterator[TwoClusters]:
     with two_clusters(tmp_path) as clusters:
-        (tmp_path / "runs").mkdir()
         at(clusters, THEN)
         yield clusters
 

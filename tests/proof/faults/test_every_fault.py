@@ -389,7 +389,6 @@ class Lab:
 def owned_mesh(folder: Path, mode: NetworkMode) -> Iterator[Lab]:
     with installed_mesh(folder, mode) as clusters:
         answers(clusters, lambda *_: ("v1", "v2"))
-        (folder / "runs").mkdir()
         run = clusters.run(folder / "runs", "run", owned=True)
         yield Lab(clusters, run, Mesh(mesh_info(run.folder, network_mode=mode)))
 
