@@ -152,7 +152,7 @@ def reader_lacks_endpoint_slices(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("istiod primary/istio-system/istiod", "certificate 1 of", "valid from")],
 )
 def istiod_certificate_ends_soon(mesh: Mesh, undo: ExitStack) -> None:
-    """Istiod serves a certificate of a hundred days whose last day this is, as where nobody renews its own."""
+    """Istiod serves a certificate of a hundred days that ends within a day, as where its renewal fails."""
     now = datetime.now(UTC)
     authority = _authority(mesh)
     _serve(mesh, authority, (), authority.chain[0].subject, authority.key, (now - _LONG_AGO, now + _SOON), undo)

@@ -123,7 +123,7 @@ def rule_without_outlier_detection(mesh: Mesh, undo: ExitStack) -> None:
     root_cause=causes.GATEWAY_ADDRESS_NAMED_TWICE,
     cites=[("Service remote/istio-system/second-gateway", "spec.externalIPs", "[")],
 )
-def gateway_told_twice(mesh: Mesh, undo: ExitStack) -> None:
+def gateway_address_named_twice(mesh: Mesh, undo: ExitStack) -> None:
     """A second Service of the remote's network has the gateway's address for an external one: istiod takes both."""
     info = watched(mesh).info
     (service,) = manifests.load(_FAULTS / "second-gateway-service.yaml")

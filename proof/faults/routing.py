@@ -34,10 +34,10 @@ _FAULTS = MANIFESTS / "faults"
     cites=[("Secret primary/istio-system/istio-remote-secret-remote", "data", "not there")],
 )
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote secret is deleted: istiod forgets the remote's endpoints, for the clients of both clusters."""
+    """The remote secret is deleted: istiod removes the remote's endpoints, for the clients of both clusters."""
     name = f"istio-remote-secret-{watched(mesh).info.cluster_id}"
-    # Seen once in some forty: with the secret back, istiod 1.29.1 told the remote's client of its own cluster's pods in
-    # such a way that every connection to them was reset, and for good.
+    # Seen once in some forty: with the secret back, istiod 1.29.1 sent the remote's client endpoints of its own
+    # cluster such that every connection to them was reset, and did not correct them.
     undo.callback(restart_istiod, mesh)
     mutations.delete(watching(mesh).kube, "Secret", name, watching(mesh).system_namespace, undo)
 
@@ -67,7 +67,7 @@ def gateway_service_without_network(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("ConfigMap primary/istio-system/istio", ".endpoints", "Kubernetes")],
 )
 def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
-    """The remote's fromRegistry says Kubernetes, not its cluster's id; pods that tell their network go on."""
+    """The remote's fromRegistry says Kubernetes, not its cluster's id; pods that name their network are unaffected."""
     mesh.change_mesh_network(watched(mesh).name, {"endpoints": [{"fromRegistry": "Kubernetes"}]}, undo)
 
 
@@ -79,7 +79,7 @@ def registry_mistyped(mesh: Mesh, undo: ExitStack) -> None:
     root_cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
     cites=[("ConfigMap primary/istio-system/istio", ".gateways", "[]")],
 )
-def gateway_not_told(mesh: Mesh, undo: ExitStack) -> None:
+def gateway_missing_in_mesh_networks(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's network has no gateway in meshNetworks: istiod hands out pod addresses."""
     mesh.change_mesh_network(watched(mesh).name, {"gateways": []}, undo)
 
@@ -109,7 +109,7 @@ def pods_dialled_past_the_unlabelled_gateway(mesh: Mesh, undo: ExitStack) -> Non
 def pods_dialled_past_the_unnamed_gateway(mesh: Mesh, undo: ExitStack) -> None:
     """The networks are joined, and meshNetworks names no gateway of the remote: only the paths are wrong."""
     networks_joined(mesh, undo)
-    gateway_not_told(mesh, undo)
+    gateway_missing_in_mesh_networks(mesh, undo)
 
 
 @fault(
@@ -227,7 +227,7 @@ def headless_sent_on(mesh: Mesh, undo: ExitStack) -> None:
     ],
 )
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
-    """The trap of the seed's own label selector: both versions answer, and nothing crosses the networks."""
+    """Both versions run in both clusters: both answer, and nothing crosses the networks."""
     for cluster, other in ((mesh[route.near], mesh[route.far]) for route in mesh.routes):
         version = other.info.version
         (deployment,) = (
@@ -265,7 +265,7 @@ def near_pods_refuse(mesh: Mesh, undo: ExitStack) -> None:
     ],
 )
 def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
-    """A trap: the access log is written in a format of somebody's own. Nothing can be said, and nothing may be said.
+    """The access log is in an unknown format, so that no path can be read: the verdict must be inconclusive.
 
     By a provider, for istiod may keep the one before of an accessLogFormat that changes while it pushes
     (https://github.com/istio/istio/issues/45340).
@@ -286,7 +286,7 @@ def access_log_reformatted(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("ConfigMap primary/istio-system/istio", "data.mesh.accessLogFile", '""')],
 )
 def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
-    """A trap: no access log is written at all, so that no path can be proven or refuted."""
+    """No access log is written, so that no path can be read: the verdict must be inconclusive."""
     mesh.change_mesh_config({"accessLogFile": ""}, undo)
 
 
@@ -297,7 +297,7 @@ def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
     cites=[("Pod primary/sample/helloworld-forwarder", "metadata.labels", "app=helloworld")],
 )
 def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
-    """A trap: a pod of the primary answers as the far version, for it asks the other network itself."""
+    """A pod of the primary passes requests on to the other network itself, and answers as the far version."""
     documents = manifests.load(_FAULTS / "forwarder.yaml")
     (deployment,) = (document for document in documents if document["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]

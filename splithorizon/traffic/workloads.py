@@ -1,4 +1,4 @@
-"""The seed's workloads: in each cluster a version of helloworld that runs nowhere else, and a client."""
+"""The workloads of a run: in each cluster a version of helloworld that runs nowhere else, and a client."""
 
 from __future__ import annotations
 

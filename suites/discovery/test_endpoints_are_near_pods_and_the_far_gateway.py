@@ -13,7 +13,7 @@ from fixtures.types import Mesh, RecordEvidence, Route
 from splithorizon import checks
 
 
-@behaviour(profile="core", breaks_when=("gateway-service-without-network", "gateway-not-told"))
+@behaviour(profile="core", breaks_when=("gateway-service-without-network", "gateway-missing-in-mesh-networks"))
 def test_endpoints_are_near_pods_and_the_far_gateway(mesh: Mesh, route: Route, record_evidence: RecordEvidence) -> None:
     near, far = mesh[route.near], mesh[route.far]
     record_evidence(

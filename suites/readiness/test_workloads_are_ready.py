@@ -3,7 +3,7 @@
 Given  the sample namespace of a cluster
 When   its pods are read
 Then   every one is ready with all its containers, the sidecar among them
-Why    the seed's "2/2 Running"; istio/istio#42327: a webhook without a CA bundle injects nothing
+Why    Istio's guide wants "2/2 Running"; istio/istio#42327: a webhook without a CA bundle injects nothing
 """
 
 from __future__ import annotations

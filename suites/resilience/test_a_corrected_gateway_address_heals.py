@@ -13,7 +13,7 @@ from fixtures.types import Disruption, RecordEvidence, Watch
 from splithorizon import checks
 
 
-@behaviour(profile="disruptive", breaks_when="gateway-told-twice")
+@behaviour(profile="disruptive", breaks_when="gateway-address-named-twice")
 def test_a_corrected_gateway_address_heals(
     disruption: Disruption, watch: Watch, record_evidence: RecordEvidence
 ) -> None:

@@ -330,7 +330,7 @@ RED: dict[str, tuple[Check, str | tuple[Cause, ...]]] = {
         lambda: checks.versions_run_only_in({"primary": {"v1": 1, "v2": 1}, "remote": {"v2": 1}}, EXPECTED),
         "primary: {'v1': 1, 'v2': 1}",
     ),
-    "both versions in both clusters, as the seed's selector deploys them": (
+    "both versions in both clusters, as a label selector that matches both deploys them": (
         lambda: checks.versions_run_only_in({"primary": {"v1": 1, "v2": 1}, "remote": {"v1": 1, "v2": 1}}, EXPECTED),
         (causes.BOTH_VERSIONS_EVERYWHERE,),
     ),

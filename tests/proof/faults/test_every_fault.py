@@ -225,7 +225,7 @@ EFFECTS: dict[str, dict[str, Any]] = {
             host="helloworld", trafficPolicy={"outlierDetection": None}
         )
     },
-    "gateway-told-twice": {
+    "gateway-address-named-twice": {
         "remote Service istio-system/second-gateway": Made(
             {
                 "metadata": {"labels": {"topology.istio.io/network": "remote-network"}},
@@ -243,7 +243,7 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "remote-secret-missing": {REMOTE_SECRET: GONE},
     "gateway-service-without-network": UNLABELLED,
     "registry-mistyped": {f"{REMOTE_NETWORK}.endpoints.0.fromRegistry": "Kubernetes"},
-    "gateway-not-told": UNNAMED,
+    "gateway-missing-in-mesh-networks": UNNAMED,
     "pods-dialled-past-the-unlabelled-gateway": {**JOINED, **UNLABELLED},
     "pods-dialled-past-the-unnamed-gateway": {**JOINED, **UNNAMED},
     "services-not-exposed": {"primary Gateway istio-system/cross-network-gateway": GONE},
