@@ -57,7 +57,7 @@ def pem_of(key: Key) -> bytes:
 
 
 def name(common: str, location: str = "") -> x509.Name:
-    """Name a subject of Istio's; the location tells the clusters' authorities apart."""
+    """Name a subject of Istio's; the location is different for each cluster's CA."""
     attributes = [(NameOID.ORGANIZATION_NAME, "Istio"), (NameOID.COMMON_NAME, common)]
     attributes += [(NameOID.LOCALITY_NAME, location)] if location else []
     return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])

@@ -1,4 +1,4 @@
-"""Where a cluster sends what is sent to one of its Services, as its API server tells kube-proxy."""
+"""The addresses to which a cluster forwards the connections to a Service, as kube-proxy reads them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _WEBHOOKS = {"MutatingWebhookConfiguration": "sidecar-injector", _VALIDATING: "i
 
 @dataclass(frozen=True)
 class Root:
-    """One certificate that is trusted, by what tells it from others."""
+    """One trusted certificate, with its fingerprint and its end."""
 
     fingerprint: str
     begins: datetime
@@ -54,7 +54,7 @@ class CABundle:
 
 
 def of_webhooks(kube: Kube, revision: str, *, managed: bool) -> list[CABundle]:
-    """The bundle of every webhook of a revision by which the cluster's API server knows its istiod.
+    """The bundle of every webhook of a revision by which the cluster's API server calls istiod.
 
     ``managed`` is whether that istiod runs in another cluster. istiod validates in its own cluster only: the validating
     webhooks of a managed cluster stay as they were installed, without a bundle and with failurePolicy Ignore. They are

@@ -160,6 +160,6 @@ def _beside(kubeconfig: Path) -> Path:
 
 
 def stat_of(file: Path) -> tuple[int, int]:
-    """What tells one state of a file from another: a kubelet replaces a token before it ends."""
+    """A value that changes when a file is replaced: a kubelet replaces a token before it expires."""
     found = file.stat()
     return found.st_mtime_ns, found.st_ino

@@ -1,4 +1,4 @@
-"""Reads the secrets that this run did not create, so that the redactor removes them and the leak search knows them."""
+"""Reads the secrets that this run did not create, for the redactor and the search for leaks."""
 
 from __future__ import annotations
 

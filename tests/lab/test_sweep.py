@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,28 +17,10 @@ from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.run.journal import Entry, Journal, dead_journals
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
-from tests.support.child_python import line_of, running
+from tests.support import killed_run
 from tests.support.fake_engine import fake_engine, has_cluster
 
-RUN = """
-import signal, sys
-from pathlib import Path
-from splithorizon.run.journal import Journal
-journal = Journal.open(sys.argv[2], Path(sys.argv[1]))
-(journal.folder / "primary.kubeconfig").touch()
-for name in sys.argv[3:]:
-    kind, _, name = name.partition("=")
-    journal.will_create(kind, name, engine="podman")
-print("up", flush=True)
-signal.pause()
-"""
-
-
-def killed(base: Path, run: str, *entries: str) -> Path:
-    """A run that noted these entries and was killed; its folder."""
-    with running(RUN, str(base), run, *entries) as child:
-        assert line_of(child) == "up"
-    return base / run
+killed = partial(killed_run.killed, engine="podman")
 
 
 def test_a_killed_run_is_undone_last_first_and_forgotten(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,26 +12,9 @@ import pytest
 from splithorizon.run.journal import Journal
 from splithorizon.run.sweep import report_remains
 from splithorizon.undo.ownership import Scope, ScopeCluster
-from tests.support.child_python import line_of, running
+from tests.support import killed_run
 
-RUN = """
-import signal, sys
-from pathlib import Path
-from splithorizon.run.journal import Journal
-journal = Journal.open(sys.argv[2], Path(sys.argv[1]))
-for name in sys.argv[3:]:
-    kind, _, name = name.partition("=")
-    journal.will_create(kind, name, cluster="primary")
-print("up", flush=True)
-signal.pause()
-"""
-
-
-def killed(base: Path, run: str, *entries: str) -> Path:
-    """A run that noted these entries and was killed; its folder."""
-    with running(RUN, str(base), run, *entries) as child:
-        assert line_of(child) == "up"
-    return base / run
+killed = partial(killed_run.killed, cluster="primary")
 
 
 def on_existing_mesh(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
     GATEWAY,
@@ -129,19 +130,19 @@ def selector(case: Case) -> Iterator[Finding]:
             )
             labels = Fact(of(cluster, pods[0], "Pod"), "metadata.labels", shown(_short(pods[0])))
             fix = f"let the Service {name_of(service)} of {cluster.name} select istio=eastwestgateway"
-            if strangers:
-                cause, witness = causes.GATEWAY_BYPASSED, case.suspected(causes.GATEWAY_BYPASSED)
-            elif chosen:
-                cause = causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
-                witness = case.suspected(causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD, causes.GATEWAY_NOT_SERVING)
-            else:
-                cause = root_causes.GATEWAY_SELECTS_NO_GATEWAY
-                witness = _failed(reading, cluster) or case.suspected(
-                    *_SUSPECTS, causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
-                )
-                if case.suspected(causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD):
-                    cause = causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
+            cause, witness = _why_not_selected(case, cluster, chosen, strangers)
             yield Finding(cause, Layer.GATEWAY, (fact, labels), fix, witness or _failed(reading, cluster), _FOLLOWS)
+
+
+def _why_not_selected(case: Case, cluster: Cluster, chosen: list[Object], strangers: list[Object]) -> tuple[Cause, str]:
+    """The cause and its witness, by which pods of the gateway, and which others, its Service selects."""
+    absent_pod = causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD
+    if strangers:
+        return causes.GATEWAY_BYPASSED, case.suspected(causes.GATEWAY_BYPASSED)
+    if chosen:
+        return absent_pod, case.suspected(absent_pod, causes.GATEWAY_NOT_SERVING)
+    witness = _failed(case.reading, cluster) or case.suspected(*_SUSPECTS, absent_pod)
+    return (absent_pod if case.suspected(absent_pod) else root_causes.GATEWAY_SELECTS_NO_GATEWAY), witness
 
 
 def _pins(selector: object) -> bool:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -96,8 +96,8 @@ def collect(
             for one in clusters
         ]
         # The first round finds the pods that the second asks; no cluster waits for another.
-        for step in ("first", "second"):
-            for future in [future for reader in readers for future in getattr(reader, step)()]:
+        for read in (_Reader.objects_and_events, _Reader.logs_and_pages):
+            for future in [future for reader in readers for future in read(reader)]:
                 future.result()
     found = Collected(title, store.files, store.unread, round(time.monotonic() - begun, 1))
     private_file.write(folder / FILE, json.dumps(asdict(found), indent=1), mode=private_file.SHARED)
@@ -169,8 +169,8 @@ class _Reader:
     _pods: dict[tuple[str, str], Object] = field(default_factory=dict)
     _services: list[Object] = field(default_factory=list)
 
-    def first(self) -> Iterator[Any]:
-        """Objects and events."""
+    def objects_and_events(self) -> Iterator[Future[None]]:
+        """Begin to read the objects and events of the namespaces, and the pods that are read after them."""
         namespaces = tuple(dict.fromkeys((self.target.namespace, self.access.system_namespace)))
         for namespace in namespaces:
             yield self._submit(f"events/{namespace}.txt", partial(self._events, namespace))
@@ -180,8 +180,8 @@ class _Reader:
             name = ".".join(part for part in (kind, where, "labelled" if labels else "") if part)
             yield self._submit(f"objects/{name}.json", partial(self._objects, kind, where, labels))
 
-    def second(self) -> Iterator[Any]:
-        """Logs, then the pages of istiod and of the proxies."""
+    def logs_and_pages(self) -> Iterator[Future[None]]:
+        """Begin to read the pods' logs, then the pages of istiod and of the proxies."""
         for pod in self._pods.values():
             yield from (self._submit(path, step) for path, step in self._logs(pod))
         for pod in self._pods.values():
