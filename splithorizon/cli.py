@@ -22,10 +22,15 @@ PROGRAM = "splithorizon"
 _MISUSED = 4
 _REGRESSED = 1
 _SUITES = "suites"
-_VERIFY, _SWEEP, _DIAGNOSE = "verify", "sweep", "diagnose"
+_VERIFY, _WATCH, _SWEEP, _DIAGNOSE = "verify", "watch", "sweep", "diagnose"
+_FOR_A_WATCH = frozenset({"watch", "for", "rate", "budget"})
 # Of the table, what each command takes beside pytest's own options.
 _OF_VERIFY = tuple(
     option for option in (*OPTIONS, KEEP_CLUSTER, KUBECONFIG) if option.name not in {"contexts", "sweep"}
+)
+# First what is its own; --watch is meant by its name.
+_OF_WATCH = tuple(
+    sorted((one for one in _OF_VERIFY if one.name != "watch"), key=lambda one: one.name not in _FOR_A_WATCH)
 )
 _OF_SWEEP = tuple(
     option
@@ -38,7 +43,7 @@ _OF_DIAGNOSE = tuple(
     if option.name in {"kubeconfig", "kubeconfig-primary", "kubeconfig-remote", "revision"}
 )
 _RBAC = "rbac"
-_COMMANDS = (_VERIFY, _SWEEP, _DIAGNOSE, _RBAC, "compare", "list", "completion")
+_COMMANDS = (_VERIFY, _WATCH, _SWEEP, _DIAGNOSE, _RBAC, "compare", "list", "completion")
 _SHELLS = ("bash", "zsh")
 
 
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _MISUSED
         case ["verify", *rest] if not _asks_for_help(rest):
             return _pytest([*_contexts(rest), *_tests(_after_contexts(rest))], words)
+        case ["watch", *rest] if not _asks_for_help(rest):
+            return _pytest(["--watch", *_contexts(rest), *_tests(_after_contexts(rest))], words)
         case ["sweep", *rest] if not _asks_for_help(rest):
             return _pytest(["--sweep", *_contexts(rest), *_after_contexts(rest), str(paths.SUITES)], words)
     try:
@@ -229,6 +236,15 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Options may stand in splithorizon.toml of the current folder, under the same names.",
     )
     _takes_contexts(verify, _OF_VERIFY)
+    watch = commands.add_parser(
+        _WATCH,
+        help="send steadily while you change the mesh, say what each change cost, then judge the mesh once",
+        description="Send steadily on every route, on new connections and on some that are kept, until Ctrl-C or for "
+        "the time of --for, while you change the mesh. Then say what was lost beside which change, and judge the mesh "
+        "once by profile core.",
+        epilog="Options may stand in splithorizon.toml of the current folder, under the same names.",
+    )
+    _takes_contexts(watch, _OF_WATCH)
     sweep = commands.add_parser(
         _SWEEP,
         help="remove what killed runs left on this machine; with contexts restore what runs left in that mesh",
@@ -320,7 +336,7 @@ _ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 def _completion(shell: str) -> str:
     """The script; where it has no word to offer, the shell completes names of files."""
-    every = {_VERIFY: _OF_VERIFY, _SWEEP: _OF_SWEEP, _DIAGNOSE: _OF_DIAGNOSE}
+    every = {_VERIFY: _OF_VERIFY, _WATCH: _OF_WATCH, _SWEEP: _OF_SWEEP, _DIAGNOSE: _OF_DIAGNOSE}
     own = {_DIAGNOSE: ["--service", "--client", "--minutes", "--json"]}
     words = {
         command: " ".join([*(option.flag for option in options), *own.get(command, []), "--help"])

@@ -213,8 +213,20 @@ def test_a_sweep_without_contexts_removes_what_dead_runs_left_here(tmp_path: Pat
 
 OFFERED = {
     "splithorizon ver": ["verify"],
-    "splithorizon ": ["verify", "sweep", "diagnose", "rbac", "compare", "list", "completion", "--help", "--version"],
+    "splithorizon ": [
+        "verify",
+        "watch",
+        "sweep",
+        "diagnose",
+        "rbac",
+        "compare",
+        "list",
+        "completion",
+        "--help",
+        "--version",
+    ],
     "splithorizon diagnose a,b --s": ["--service"],
+    "splithorizon watch a,b --bud": ["--budget"],
     "splithorizon verify a,b --prof": ["--profile"],
     "splithorizon verify a,b --profile c": ["core", "cleanup"],
     "splithorizon verify --kubeconfig-primary k": [],

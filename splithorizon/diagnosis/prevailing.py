@@ -58,8 +58,10 @@ def failing(reading: Reading) -> list[str]:
         if {*line.flags.split(",")} - _NOT_THE_MESHS and line.cluster.endswith(f"|{reading.host}")
     ]
     return found + [
-        state.failed_to_connect(client, proxy, host)
-        for client, proxy, host in state.held_hosts(reading)
+        f"the sidecar of {client.name}'s {proxy.pod} failed {host.connect_failures} times to connect to {host.address}"
+        for client, proxy in state.clients(reading)
+        for hosts in state.held(proxy, reading.host).values()
+        for host in hosts
         if host.never_answered
     ]
 

@@ -26,6 +26,7 @@ from splithorizon.kube.api_websocket import Endpoint
 # Seconds to connect, and to wait for the next bytes of an answer; a healthy API server needs milliseconds.
 REQUEST_TIMEOUT = (3, 30)
 _PIECE = 64 * 1024
+_JSON = "application/json, */*"
 _UNAUTHORIZED = 401
 # Too many requests; an API server, or what is before it, that starts, ends or has lost its storage for a moment.
 _OVERLOADED = frozenset({429, 500, 502, 503, 504})
@@ -99,12 +100,16 @@ class ApiServer:
         query: Sequence[tuple[str, str]] = (),
         content_type: str = "application/json",
         asks: bool = False,
+        accept: str = _JSON,
     ) -> bytes:
         """Send one request and return the body of the answer; with ``asks`` it is a read, whatever its method.
 
-        Raises Refused if the answer is an error, and NoAnswer if there is none.
+        ``accept`` is the form that is asked for. Raises Refused if the answer is an error, and NoAnswer if there is
+        none.
         """
-        return self.exchange(method, path, body=body, query=query, content_type=content_type, asks=asks).content
+        return self.exchange(
+            method, path, body=body, query=query, content_type=content_type, asks=asks, accept=accept
+        ).content
 
     def exchange(
         self,
@@ -115,6 +120,7 @@ class ApiServer:
         query: Sequence[tuple[str, str]] = (),
         content_type: str = "application/json",
         asks: bool = False,
+        accept: str = _JSON,
     ) -> Answer:
         """Send one request as ``send`` does, and return the time by the server's clock as well."""
 
@@ -122,7 +128,7 @@ class ApiServer:
             with self._requesting(method, path) as client:
                 answer = client.request(
                     method, path, body=body, query_params=list(query), content_type=content_type,
-                    header_params={"Accept": "application/json, */*"},
+                    header_params={"Accept": accept},
                     serialize=False, _request_timeout=REQUEST_TIMEOUT,
                 )  # fmt: skip
                 content: bytes = answer.data
@@ -145,7 +151,7 @@ class ApiServer:
         content = bytearray()
         with self._requesting("GET", path) as client:
             answer = client.request(
-                "GET", path, query_params=list(query), header_params={"Accept": "application/json, */*"},
+                "GET", path, query_params=list(query), header_params={"Accept": _JSON},
                 serialize=False, _request_timeout=(min(connect, within), within),
             )  # fmt: skip
             try:
@@ -159,6 +165,23 @@ class ApiServer:
                 answer.close()
                 raise
         return bytes(content)
+
+    def follow(self, path: str, *, query: Sequence[tuple[str, str]], silence: float) -> Iterator[bytes]:
+        """Read a path whose answer goes on, piece by piece as the server sends it, until it ends.
+
+        Raises NoAnswer where nothing came for ``silence`` seconds or the connection broke, and Refused.
+        """
+        connect, _ = REQUEST_TIMEOUT
+        with self._requesting("GET", path) as client:
+            answer = client.request(
+                "GET", path, query_params=list(query), header_params={"Accept": _JSON},
+                serialize=False, _request_timeout=(connect, silence),
+            )  # fmt: skip
+            try:
+                yield from answer.stream(_PIECE)
+            finally:
+                # A connection with half an answer in it is of no use to the next request.
+                answer.close()
 
     def status_for(self, token: str, path: str, *, within: float) -> int:
         """The HTTP status by which the server answers another bearer token; 0 where there is no answer.

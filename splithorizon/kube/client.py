@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ FIELD_MANAGER = "splithorizon"
 _AUTHENTICATION, _AUTHORIZATION = "authentication.k8s.io/v1", "authorization.k8s.io/v1"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 # A namespace or kind that does not exist yet; a webhook that does not answer; an API server that starts.
 _RETRIABLE = frozenset({404, 500, 503})
 _FORBIDDEN = 403
@@ -111,6 +112,12 @@ class Kube:
                 return None
             raise
 
+    def list_metadata(self, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
+        """Read the metadata alone of the objects of a kind: nothing of a Secret's data leaves the API server."""
+        query = [("labelSelector", labels)] if labels else []
+        items: Objects = self._object("GET", path_of(kind, namespace), query=query, accept=_METADATA)["items"]
+        return items
+
     def apply(
         self,
         documents: Object | Iterable[Object] | Path,
@@ -188,6 +195,17 @@ class Kube:
             within = timeouts().small_command
             return self._server.read(path, query=query, limit=limit, within=within).decode(errors="replace")
         return self._server.send("GET", path, query=query).decode(errors="replace")
+
+    def follow_log(
+        self, pod: str, namespace: str, container: str, *, since: str = "", silence: float
+    ) -> Iterator[bytes]:
+        """Read the log of a container as it is written, each line with its time; ``since`` is an RFC 3339 time.
+
+        The iterator ends where the log does. Raises NoAnswer where nothing came for ``silence`` seconds.
+        """
+        query = [("container", container), ("follow", "true"), ("timestamps", "true")]
+        query += [("sinceTime", since)] if since else []
+        return self._server.follow(f"{path_of('Pod', namespace, pod)}/log", query=query, silence=silence)
 
     def log_begins(self, pod: str, namespace: str, container: str) -> tuple[datetime | None, datetime]:
         """The time of the first line of the log, and the time now, by the cluster's clocks.

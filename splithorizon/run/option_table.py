@@ -109,6 +109,20 @@ OPTIONS = (
         choices=("never", "failure", "always"),
     ),
     Option("pause-on-fail", "at a failure print how to look at the mesh, and wait for Enter", bool, in_file=False),
+    Option(
+        "watch",
+        "before the checks send steadily on every route, until Ctrl-C or --for, while somebody changes the mesh",
+        bool,
+        in_file=False,
+    ),
+    Option("for", "how long --watch lasts: seconds, or with s, m or h", default="", metavar="TIME", in_file=False),
+    Option("rate", "requests a second on each route of --watch (default 20)", int, 20),
+    Option(
+        "budget",
+        "what each route of --watch may lose: lost=N or N%%, outage=Ns, wrong=Ns, cuts=N (default: nothing)",
+        default="",
+        metavar="LIMITS",
+    ),
     Option("metrics", "write the outcome to this file too, for Prometheus's textfile collector (*.prom)", Path),
     Option("report-dir", "where run folders go (default reports/)", Path),
     Option(

@@ -54,6 +54,10 @@ class Options:
     baseline: str | None = None
     diagnostics: str = "failure"
     pause_on_fail: bool = False
+    watch: bool = False
+    watch_seconds: float | None = None
+    rate: int = 20
+    budget: str = ""
 
     @property
     def outlived(self) -> bool:

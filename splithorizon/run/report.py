@@ -30,6 +30,7 @@ from splithorizon.run.progress import StepTime
 from splithorizon.run.report_types import Count, Number, Scalar, Seconds, Text
 from splithorizon.run.report_types import config as _config
 from splithorizon.run.verdict import Verdict
+from splithorizon.run.watch_report import WatchReport
 from splithorizon.undo.not_restored import NotRestored
 
 SCHEMA = paths.SCHEMA
@@ -398,6 +399,8 @@ class RunReport:
     """The conditions under which the verdict was reached."""
     comparison: Comparison | None = None
     """What differs from the reports of --baseline; null if the run had none."""
+    watch: WatchReport | None = None
+    """What was seen before the checks, while the mesh was changed; null if the run had no --watch."""
     repeated_reads: Mapping[str, int] = field(default_factory=dict)
     """By cluster, how many requests that only read were repeated because its API server had not answered them."""
     not_restored: tuple[NotRestored, ...] = ()
@@ -445,6 +448,11 @@ def utc(moment: datetime | None = None) -> str:
     """Format a time, by default the current time, for a report: ISO 8601, UTC, milliseconds."""
     moment = (moment or datetime.now(UTC)).astimezone(UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc_of(seconds: float) -> str:
+    """Format a time in seconds since 1970 for a report."""
+    return utc(datetime.fromtimestamp(seconds, UTC))
 
 
 def write(report: RunReport, folder: Path, redact: Redact = redaction.redact) -> Path:

@@ -25,6 +25,7 @@ from splithorizon.run.outcome import Outcome
 from splithorizon.run.progress import Progress
 from splithorizon.run.redaction import Redactor
 from splithorizon.run.sweep import report_remains
+from splithorizon.run.watch_report import WatchReport
 from splithorizon.undo import mesh_lease, remarks, undo_log
 from splithorizon.undo.not_restored import NotRestored
 
@@ -45,6 +46,8 @@ class Session:
     secrets: list[bytes] = field(default_factory=list, repr=False)
     repeated_reads: Mapping[str, int] = field(default_factory=dict)
     """How many reads of each cluster's API server were repeated, once the run has ended."""
+    watched: WatchReport | None = None
+    """What a watch before the checks saw; None without --watch."""
     _explored: Explored | None = field(default=None, repr=False)
     _journal: Journal | None = field(default=None, repr=False)
     _undo: ExitStack = field(default_factory=ExitStack, repr=False)
@@ -157,7 +160,7 @@ class Session:
 
     def _save_logs(self, journal: Journal) -> None:
         """What child programs printed goes beside the report; nothing else of the folder does."""
-        # Once more before the folder goes: workers and plug-ins have written further tokens since.
+        # Once more before the folder goes: workers and plug-ins had tokens of their own since.
         self.secrets += known_secrets.of_run(journal.folder)
         self.repeated_reads = repeats.counted(journal.folder)
         if self.outcome.is_misuse:

@@ -20,7 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from splithorizon.run import comparison_text
+from splithorizon.run import comparison_text, watch_text
 from splithorizon.run import report as reports
 from splithorizon.run.progress import StepTime
 from splithorizon.run.report import BehaviourResult, RunReport, Unclaimed
@@ -40,6 +40,8 @@ _STYLE = {
     Verdict.PARTIAL: "yellow",
     Verdict.INCONCLUSIVE: "yellow",
 }
+WATCHED = "watch"
+"""The area of the results of a watch."""
 FAILED = (Verdict.NOT_CONFORMANT, Verdict.INCONCLUSIVE)
 # These behaviours are many, and their names are of little interest.
 _COUNTED = (Unclaimed.NOT_ASKED_FOR, Unclaimed.NOT_ALLOWED, Unclaimed.NOT_RUN)
@@ -77,6 +79,7 @@ def summary(
         _root_cause,
         _tested,
         _table,
+        _watch,
         _verdict,
         _failures,
         _comparison,
@@ -175,6 +178,11 @@ def markdown(report: RunReport) -> str:
             content += ["", "Look further:", "", *_fenced(result.next_command, "sh")]
             content += ["", hint] if (hint := how_to_keep(report, result.next_command)) else []
         lines += _details(f"{GLYPH[result.verdict]} {_title(result)}", content, open_=True)
+    if report.watch is not None:
+        lost = any(route.lost for route in report.watch.routes)
+        lines += _details(
+            "Watched while the mesh was changed", _fenced("\n".join(watch_text.lines(report.watch))), open_=lost
+        )
     if report.comparison is not None:
         content = _fenced("\n".join(comparison_text.lines(report.comparison)))
         title = f"Compared with --baseline: {comparison_text.result(report.comparison)}"
@@ -202,7 +210,9 @@ def rerun_command(report: RunReport, *, unicode: bool = True) -> str:
     """
     program, *arguments = report.command
     failed = failed_results(report)
-    if not failed or len(failed) == len(report.behaviours):
+    # A watch is no test that could be run by its name.
+    watched = any(result.area == WATCHED for result in failed)
+    if not failed or watched or len(failed) == len(report.behaviours):
         return whole_command(report)
     options = [
         argument
@@ -312,6 +322,12 @@ def _table(page: _Page) -> None:
             verdict = Text(page.plain(f"{GLYPH[member.verdict]} {member.verdict}"), _STYLE[member.verdict])
             table.add_row(*first, verdict, Text(page.plain(member.key_number)), f"{member.seconds:.1f}")
     page.show(table)
+
+
+def _watch(page: _Page) -> None:
+    """What was lost while the mesh was changed, and beside which event."""
+    for line in watch_text.lines(page.report.watch) if page.report.watch else ():
+        page.prose(line.lstrip(), indent=len(line) - len(line.lstrip()))
 
 
 def _verdict(page: _Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -146,6 +147,14 @@ class ControlPlane:
     def connected_proxies(self) -> frozenset[str]:
         """The names of the proxies that are connected to any istiod, of any revision."""
         return frozenset(proxy.proxy for proxy in self._proxies())
+
+    def proxy_versions(self) -> Mapping[str, Mapping[str, int]]:
+        """By the id of a cluster, of how many connected proxies each version of Istio is, as they say themselves."""
+        known = self._proxies()
+        return {
+            cluster_id: Counter(one.version or "unknown" for one in known if one.cluster_id == cluster_id)
+            for cluster_id in {one.cluster_id for one in known}
+        }
 
     def _proxies(self) -> tuple[ProxySync, ...]:
         by_istiod = self._get("/debug/syncz", _proxies, of_any_revision=True)

@@ -78,6 +78,8 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.mesh.config_chain": "tests/checks/test_discovery.py",
     "splithorizon.mesh.mesh": "tests/mesh/test_security.py and test_traced_batch.py, by subject",
     "splithorizon.run.comparison": "tests/run/test_comparing.py",
+    "splithorizon.run.watch_report": "classes without methods; test_watch_results makes and writes them",
+    "splithorizon.run.watching": "tests/watch/test_watching.py",
     "splithorizon.run.comparison_text": "tests/run/test_comparing.py",
     "splithorizon.run.diagnostics.index": "tests/run/diagnostics/test_collect.py, with what is collected",
     "splithorizon.run.diagnostics.masked": "tests/run/diagnostics/test_collect.py, with what is collected",

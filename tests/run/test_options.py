@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.options import duration
+from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run import catalogue
 from splithorizon.run.catalogue import EVERYDAY
@@ -38,6 +40,17 @@ def refused(tmp_path: Path, *arguments: str, **more: str) -> str:
     return lines[0].removeprefix("ERROR: ")
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("8h", 28800)])
+def test_how_long_a_watch_lasts(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "m", "-5", "1.5h", "5d"])
+def test_a_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageProblem, match="--for"):
+        duration(text)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -49,6 +62,10 @@ def refused(tmp_path: Path, *arguments: str, **more: str) -> str:
         (["--mesh=/does/not/exist"], "--mesh /does/not/exist: there is no such file"),
         (["--contexts=a,b", "--reuse"], "--reuse: said of clusters that this suite makes, and --contexts names a mesh"),
         (["--images=built", "--istio-version=1.0.0"], "unknown Istio version '1.0.0'"),
+        (["--for=30m"], "--for is for a watch: say --watch too"),
+        (["--watch", "--for=soon"], "--for soon: a number of seconds, or with s, m or h"),
+        (["--watch", "--budget=lost"], "--budget lost: lost=N or lost=N%"),
+        (["--watch", "--rate=0"], "--rate 0: 1 to 100"),
         ([f"--cluster-name={'a' * 42}"], f"--cluster-name '{'a' * 42}': kind takes"),
         (["--ca-dir=/does/not/exist"], "--ca-dir /does/not/exist cannot be used: "),
     ],

@@ -66,6 +66,8 @@ class SmallApi(ThreadingHTTPServer):
     the pod's path and the arguments, and returns the standard output. ``controllers`` are called after each write, with
     the mutex held; ``admit`` completes an object that is only asked for (``dryRun``). ``denies`` is what this user
     may not do, by the attributes of a review of rights; ``reviewed`` keeps the reviews, and ``asked`` has none of them.
+    ``streams`` are the next answers to a path, or to a path and ``?container=NAME``, that are sent in pieces: what is
+    none ends the connection within it.
     """
 
     daemon_threads = True
@@ -75,6 +77,7 @@ class SmallApi(ThreadingHTTPServer):
         self.objects: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, dict[str, list[str]], dict[str, str], bytes]] = []
         self.answers: dict[str, tuple[int, bytes]] = {}
+        self.streams: dict[str, list[list[bytes | None]]] = {}
         self.frames: list[tuple[int, bytes] | float] = []
         self.failures: list[Failure] = []
         self.execute: Callable[[str, list[str]], str] | None = None
@@ -151,6 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(failure.how, "as the test has it")
         elif denied:
             self._refuse(403, f"this user may not {self.command} {parts.path}")
+        elif streams := self.server.streams.get(parts.path) or self.server.streams.get(
+            f"{parts.path}?container={query.get('container', [''])[0]}"
+        ):
+            self._send_pieces(streams.pop(0))
         elif parts.path in self.server.answers:
             self._answer(*self.server.answers[parts.path])
         elif self.headers.get("Upgrade", "").lower() == "websocket":
@@ -261,6 +268,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _send_pieces(self, pieces: list[bytes | None]) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for piece in pieces:
+            if piece is None:
+                self._hang_up()
+                return
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _stream(self, path: str, query: dict[str, list[str]]) -> None:
         """Send the frames: a channel and its bytes, or a number of seconds to stay silent."""

@@ -1,0 +1,190 @@
+"""Puts what a watch saw into the report's form, and judges it by its budget: one result for each route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from splithorizon.istio.topology import Route
+from splithorizon.run import report
+from splithorizon.run.report import BehaviourResult
+from splithorizon.run.summary import WATCHED
+from splithorizon.run.verdict import Verdict
+from splithorizon.run.watch_report import (
+    WatchCut,
+    WatchedRoute,
+    WatchEvent,
+    WatchKept,
+    WatchLoss,
+    WatchReport,
+    WatchTimeline,
+)
+from splithorizon.traffic.sender import KEPT, Stream
+from splithorizon.watch import budget as budgets
+from splithorizon.watch.budget import Budget
+from splithorizon.watch.events import Event, bracketing
+from splithorizon.watch.ledger import Ledger, Loss, Timeline
+from splithorizon.watch.watching import Watched
+
+AREA = WATCHED
+BEHAVIOUR = "watch"
+CLAIM = "While the mesh was changed, requests to the far network were answered, and by its gateway"
+_CUTS_SHOWN = 50
+_NEW = "requests on new connections over HTTP/1.1"
+
+
+def watch_report(watched: Watched, budget: Budget) -> WatchReport:
+    """The part of the report."""
+    events = watched.events.events
+    routes = tuple(_route(route, ledger, watched, budget) for route, ledger in watched.ledgers.items())
+    costs = [_cost(place, routes) for place in range(len(events))]
+    return WatchReport(
+        began=report.utc_of(watched.began),
+        seconds=watched.seconds,
+        rate=watched.rate,
+        budget=str(budget),
+        claimed=(_NEW, *(KEPT[stream] for stream in watched.streams if stream is not Stream.NEW)),
+        routes=routes,
+        events=tuple(_event(one, watched, *costs[place]) for place, one in enumerate(events)),
+        not_seen=watched.not_seen,
+    )
+
+
+def results(watch: WatchReport, command: str) -> list[BehaviourResult]:
+    """A result for each route. ``command`` shows more about one that is not conformant."""
+    return [_result(route, watch, command) for route in watch.routes]
+
+
+def _result(route: WatchedRoute, watch: WatchReport, command: str) -> BehaviourResult:
+    verdict = Verdict.NOT_CONFORMANT if route.exceeded else Verdict.CONFORMANT
+    failure = likely = ""
+    if route.exceeded:
+        seen = "; ".join(route.exceeded)
+        failure = f"{CLAIM}\n  expected: {watch.budget}\n  seen:     {seen}\n  samples:  {route.sent}"
+        likely = _likely(route, watch.events)
+    elif route.unjudged:
+        verdict, failure = Verdict.INCONCLUSIVE, f"{CLAIM}: {route.unjudged}"
+    return BehaviourResult(
+        area=AREA,
+        behaviour=BEHAVIOUR,
+        claim=CLAIM,
+        nodeid=f"{BEHAVIOUR}[{route.route}]",
+        verdict=verdict,
+        seconds=watch.seconds,
+        route=route.route,
+        key_number=f"{route.lost:,} of {route.sent:,} lost",
+        failure=failure,
+        likely_cause=likely,
+        next_command=command if route.exceeded else "",
+    )
+
+
+def _likely(route: WatchedRoute, events: Sequence[WatchEvent]) -> str:
+    """The events that bracket the losses; by time alone, so that it says no more than that."""
+    places = list(dict.fromkeys(place for beside in _beside(route) for place in beside[:1]))
+    if not places:
+        return "not explained: nothing that was read of the mesh changed around a loss"
+    named = [f"[{events[place].cluster}] {events[place].subject}: {events[place].changes[0]}" for place in places[:5]]
+    unexplained = sum(not loss.events for loss in route.losses)
+    more = f"; {unexplained} losses are not explained" if unexplained else ""
+    return f"by time: {'; '.join(named)}{more}"
+
+
+def _beside(route: WatchedRoute) -> Iterator[tuple[int, ...]]:
+    """The events beside each loss, and beside each interruption of a connection that was kept."""
+    yield from (loss.events for loss in route.losses)
+    yield from (cut.events for kept in route.kept for cut in kept.first)
+
+
+def _cost(place: int, routes: Iterable[WatchedRoute]) -> tuple[int, float]:
+    losses = [loss for route in routes for loss in route.losses if loss.events[:1] == (place,)]
+    return sum(loss.lost for loss in losses), max((loss.longest for loss in losses), default=0.0)
+
+
+def _event(event: Event, watched: Watched, lost: int, longest: float) -> WatchEvent:
+    return WatchEvent(
+        cluster=event.cluster,
+        subject=event.subject,
+        began=max(0.0, event.begin - watched.began),
+        ended=max(0.0, event.end - watched.began),
+        settled=event.settled,
+        changes=tuple(event.texts),
+        more=event.changes - len(event.texts),
+        lost=lost,
+        longest=longest,
+    )
+
+
+def _route(route: Route, ledger: Ledger, watched: Watched, budget: Budget) -> WatchedRoute:
+    restarted = watched.restarted.get(route.far, 0)
+    kept = tuple(_kept(watched, route, stream) for stream in watched.kept.get(route, {}))
+    cut = (budget.exceeded_by_cuts(one.stream, one.most, restarted) for one in kept)
+    exceeded = (*budget.exceeded(ledger), *filter(None, cut))
+    return WatchedRoute(
+        route=str(route),
+        sent=ledger.sent,
+        answered=ledger.answered,
+        lost=ledger.lost,
+        reasons=dict(ledger.reasons.counts),
+        paths=dict(ledger.paths.counts),
+        wrong_paths=dict(ledger.wrong_paths.counts),
+        wrong_seconds=ledger.wrong_seconds,
+        longest_outage=ledger.longest,
+        longest_outage_began=max(0.0, ledger.longest_began - watched.began) if ledger.longest else 0.0,
+        resolution=1 / watched.rate,
+        unseen_seconds=ledger.unseen_seconds,
+        losses=tuple(_loss(one, watched) for one in ledger.losses),
+        kept=kept,
+        timeline=_timeline(ledger.timeline),
+        exceeded=exceeded,
+        unjudged="" if exceeded else budgets.unjudged(ledger, watched.seconds),
+    )
+
+
+def _loss(loss: Loss, watched: Watched) -> WatchLoss:
+    return WatchLoss(
+        began=max(0.0, loss.first - watched.began),
+        ended=max(0.0, loss.end - watched.began),
+        kind=loss.kind,
+        lost=loss.lost,
+        answered=loss.answered,
+        longest=loss.longest,
+        reasons=dict(loss.reasons),
+        events=_places(watched, loss.begin, loss.first),
+    )
+
+
+def _kept(watched: Watched, route: Route, stream: Stream) -> WatchKept:
+    connections = watched.kept[route][stream]
+    cuts = sorted((cut for one in connections for cut in one.cuts[:_CUTS_SHOWN]), key=lambda cut: cut.at)
+    return WatchKept(
+        stream=KEPT[stream],
+        connections=len(connections),
+        sent=sum(one.sent for one in connections),
+        lost=sum(one.lost for one in connections),
+        cuts=sum(one.count for one in connections),
+        most=max(one.count for one in connections),
+        first=tuple(
+            WatchCut(max(0.0, cut.at - watched.began), cut.kind, cut.reason, cut.seconds,
+                     _places(watched, cut.at - 1.0, cut.at))
+            for cut in cuts
+        ),
+    )  # fmt: skip
+
+
+def _places(watched: Watched, begin: float, first: float) -> tuple[int, ...]:
+    events = watched.events.events
+    found = bracketing(events, begin, first, until=watched.ended)
+    places = {id(event): place for place, event in enumerate(events)}
+    return tuple(places[id(event)] for event in found[:5])
+
+
+def _timeline(timeline: Timeline) -> WatchTimeline:
+    buckets = timeline.buckets
+    names = dict.fromkeys(name for bucket in buckets for name in bucket.paths)
+    return WatchTimeline(
+        width=timeline.width,
+        sent=tuple(one.sent for one in buckets),
+        lost=tuple(one.lost for one in buckets),
+        wrong=tuple(one.wrong for one in buckets),
+        paths={name: tuple(one.paths[name] for one in buckets) for name in names},
+    )

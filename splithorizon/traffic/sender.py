@@ -1,0 +1,216 @@
+"""A pod that sends steadily and logs each result: the script of its main process, its objects, and its log's lines.
+
+The script runs with busybox and dash, and with curl 7.84 or newer. A *lane* is one long-lived curl process that begins
+a request at a fixed interval, longer than a request may take: one that hangs delays no other, so that the rate is
+steady whatever is answered (open loop), and no process is started for a request.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from copy import deepcopy
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import yaml
+
+from splithorizon.kube.client import Object
+from splithorizon.traffic import workloads
+
+NAME = "watch-sender"
+MARK = "splithorizon "
+WAITS = f"{MARK}waits"
+TIMED_OUT = "no answer in time"
+PERIOD = 3
+"""Seconds between two requests of one lane."""
+TIMEOUT = 2.9
+"""Seconds that a request may take: less than the period, or lanes would fall behind."""
+SENDERS = 2
+"""Pods of each route; a roll-out restarts one after the other."""
+_AT_ONCE = {6: "name not resolved", 7: "no connection", 18: "answer cut off", 28: TIMED_OUT,
+            52: "closed without an answer", 55: "connection reset", 56: "connection reset"}  # fmt: skip
+_KEPT_RATE = "2/s"
+_ENDS_WITHIN = 5
+_CONFIG = "proxy.istio.io/config"
+
+
+class Stream(StrEnum):
+    """What a lane sends: requests on new connections, or on one connection that is kept."""
+
+    NEW = "new"
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+    GRPC = "grpc"
+    TCP = "tcp"
+
+
+KEPT = {
+    Stream.HTTP1: "a kept HTTP/1.1 connection",
+    Stream.HTTP2: "a kept HTTP/2 connection",
+    Stream.GRPC: "gRPC calls on a kept connection",
+    Stream.TCP: "a kept TCP connection",
+}
+"""The streams on connections that are kept, in words."""
+
+# Standard error, because curl keeps back what it writes to a pipe. It writes there by the character, so that a shell
+# for each lane makes whole lines of it. The name of a lane is unique: the pod's, the time of its start, and a number.
+SCRIPT = r"""
+set -u
+host=$1 lanes=$2 period=$3 timeout=$4 kept=$5 rate=$6
+trap 'exit 0' TERM INT
+name="$POD_NAME-$(awk 'BEGIN { srand(); printf "%d", srand() }')"
+result='%{http_code}%header{grpc-status} %{num_connects} %{time_total} %{exitcode}'
+folder=$(mktemp -d)
+printf '\0\0\0\0\0' >"$folder/empty"
+until curl -qsf --noproxy '*' -m "$timeout" -o /dev/null "http://$host:5000/hello"; do
+  echo "splithorizon waits"
+  sleep 1
+done
+lane() {
+  stream=$1 lane=$2 every=$3 url=$4 run=0
+  shift 4
+  while :; do
+    run=$((run + 1))
+    curl -qs --noproxy '*' --rate "$every" -m "$timeout" -o /dev/null "$@" \
+      -w "%{stderr}splithorizon $stream %{url_effective} $result\n" \
+      "$url?$name-$lane-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
+    sleep 1
+  done
+}
+if [ "$kept" = yes ]; then
+  lane http1 http1 "$rate" "http://$host:5002/describe" &
+  lane http2 http2 "$rate" "http://$host:5012/describe" --http2-prior-knowledge &
+  lane tcp tcp "$rate" "http://$host:5022/describe" &
+  lane grpc grpc "$rate" "http://$host:5003/grpc.health.v1.Health/Check" --http2-prior-knowledge \
+    -H 'content-type: application/grpc' -H 'te: trailers' --data-binary "@$folder/empty" &
+fi
+n=0
+while [ $n -lt "$lanes" ]; do
+  n=$((n + 1))
+  lane new $n "$((60 / period))/m" "http://$host:5000/hello" -H 'connection: close' &
+  sleep "$(awk -v lanes="$lanes" -v period="$period" 'BEGIN { print period / lanes }')"
+done
+while :; do sleep 3600 & wait $!; done
+"""
+
+_LINE = re.compile(
+    r"splithorizon (?P<stream>\w+) \S+\?(?P<id>(?P<lane>\S+-\d+)-(?P<number>\d+)) "
+    r"(?P<code>\d{3})(?P<grpc>\d*) (?P<connects>\d+) (?P<seconds>[\d.]+) (?P<exit>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of a sender: the request's stream, lane and number in it, and what became of it.
+
+    ``lost`` is the reason, empty for an answered request. ``connects`` is how many connections were opened for it.
+    """
+
+    stream: Stream
+    request_id: str
+    lane: str
+    number: int
+    seconds: float
+    connects: int
+    lost: str
+
+
+def parse(line: str) -> Result | None:
+    """Read a line; None for one that is no result."""
+    match = _LINE.fullmatch(line)
+    if match is None or match["stream"] not in {*Stream}:
+        return None
+    return Result(
+        Stream(match["stream"]), match["id"], match["lane"], int(match["number"]), float(match["seconds"]),
+        int(match["connects"]), _lost(int(match["exit"]), int(match["code"]), match["grpc"]),
+    )  # fmt: skip
+
+
+def lanes_for(rate: int) -> int:
+    """The lanes of each sender that make at least ``rate`` requests a second on a route."""
+    return math.ceil(rate * PERIOD / SENDERS)
+
+
+def steady_rate(rate: int) -> float:
+    """The requests a second on a route that these lanes make."""
+    return lanes_for(rate) * SENDERS / PERIOD
+
+
+def service_of(version: str) -> str:
+    """The Service whose pods all run one version: each request to it from another network passes its gateway."""
+    return f"watch-{version}"
+
+
+def service(version: str) -> Object:
+    """That Service; it is needed in every cluster, because a name resolves only where the Service is."""
+    ports = {"http": 5000, "http-echo": 5002, "http2-echo": 5012, "tcp-echo": 5022, "grpc-health": 5003}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": service_of(version), "labels": {"app": workloads.SERVICE}},
+        "spec": {
+            "ports": [{"name": name, "port": port} for name, port in ports.items()],
+            "selector": {"app": workloads.SERVICE, "version": version},
+        },
+    }
+
+
+def new_connections_rule(version: str, host: str) -> Object:
+    """Let every request have a new connection of the sidecar's too, so that it is new from end to end."""
+    once = {"port": {"number": workloads.PORT}, "connectionPool": {"http": {"maxRequestsPerConnection": 1}}}
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": service_of(version)},
+        "spec": {"host": host, "trafficPolicy": {"portLevelSettings": [once]}},
+    }
+
+
+def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
+    """The senders' Deployment, made like the client's, whose image, rights and adaptations fit the cluster already.
+
+    ``target`` is the host that they send to; ``kept`` whether it serves the protocols of connections that are kept.
+    """
+    template = deepcopy(client["spec"]["template"])
+    template["metadata"]["labels"] = {**template["metadata"].get("labels", {}), "app": NAME}
+    annotations = template["metadata"].setdefault("annotations", {})
+    annotations[_CONFIG] = _held_until_the_sidecar_is_ready(annotations.get(_CONFIG, ""))
+    spec = template["spec"]
+    spec["terminationGracePeriodSeconds"] = _ENDS_WITHIN
+    container = spec["containers"][0]
+    container["name"] = NAME
+    container["command"] = ["sh", "-c", SCRIPT, "sh"]
+    container["args"] = [
+        target, str(lanes_for(rate)), str(PERIOD), str(TIMEOUT), "yes" if kept else "no", _KEPT_RATE,
+    ]  # fmt: skip
+    container["env"] = [
+        *container.get("env", ()),
+        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME, "labels": {"app": NAME}},
+        "spec": {
+            "replicas": SENDERS,
+            "selector": {"matchLabels": {"app": NAME}},
+            "minReadySeconds": _ENDS_WITHIN,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": template,
+        },
+    }
+
+
+def _held_until_the_sidecar_is_ready(config: str) -> str:
+    settings: dict[str, Any] = yaml.safe_load(config) or {}
+    return str(yaml.safe_dump({**settings, "holdApplicationUntilProxyStarts": True}))
+
+
+def _lost(exit_status: int, code: int, grpc: str) -> str:
+    if exit_status:
+        return _AT_ONCE.get(exit_status, f"curl {exit_status}")
+    if code != 200:
+        return f"HTTP {code}"
+    return f"gRPC {grpc}" if grpc not in ("", "0") else ""

@@ -1,0 +1,404 @@
+"""Watches a mesh: follows the senders' logs, reads what changes, and keeps the accounts until it is stopped.
+
+Threads read and put what they read into one queue; a single thread takes it from there and keeps the accounts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, Queue
+from threading import Event as Flag
+from threading import Thread
+
+from splithorizon.base import parallel
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.istio.topology import Route
+from splithorizon.kube.client import Kube, Object, Objects
+from splithorizon.kube.log_follower import LogFollower, LogLine
+from splithorizon.kube.rollout import await_rollout
+from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic import sender, workloads
+from splithorizon.traffic.sender import Stream
+from splithorizon.undo import mutations
+from splithorizon.watch import changes
+from splithorizon.watch.changes import ChangeFinder, ClusterReader, Reader, Seen
+from splithorizon.watch.events import Change, EventLog
+from splithorizon.watch.joining import ATTRIBUTED_WITHIN, SenderLogs
+from splithorizon.watch.ledger import KeptConnection, Ledger
+
+_PROXY = "istio-proxy"
+_OFTEN, _SELDOM, _VERSIONS = 2.0, 6.0, 30.0
+"""Seconds between two readings: of pods and addresses, of metadata, of what istiod says of all proxies."""
+_STEP = 0.25
+_IN_ORDER_WITHIN = sender.PERIOD + ATTRIBUTED_WITHIN + 2.0
+"""After so many seconds a request has ended and its line was waited for, so that no earlier one is to come."""
+_LAST_LINES_WITHIN = 3.0
+"""What was sent last is in both logs by then: a sidecar flushes its own every second."""
+_WAITED_FOR_A_LOG = 120.0
+"""A log that cannot be read for longer holds up the order of the other senders' requests no more."""
+
+
+@dataclass
+class Sender:
+    """One pod that sends, its logs, and the connections that it keeps."""
+
+    cluster: str
+    pod: str
+    logs: SenderLogs
+    kept: dict[tuple[Stream, str], KeptConnection] = field(default_factory=dict)
+    heard: float = 0.0
+    gone: bool = False
+
+
+@dataclass
+class Watched:
+    """What a watch saw. Times are seconds since 1970 by the watch's clock."""
+
+    began: float
+    ended: float
+    rate: float
+    ledgers: Mapping[Route, Ledger]
+    kept: Mapping[Route, Mapping[Stream, list[KeptConnection]]]
+    events: EventLog
+    restarted: Mapping[str, int]
+    """By cluster, the gateway and helloworld pods that were replaced or restarted."""
+    streams: tuple[Stream, ...]
+    not_seen: tuple[str, ...] = ()
+    """What was not seen, in sentences."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it watched."""
+        return self.ended - self.began
+
+
+@dataclass(frozen=True)
+class _Line:
+    sender: Sender
+    of_sidecar: bool
+    line: LogLine
+    arrived: float
+
+
+@dataclass(frozen=True)
+class _Pods:
+    cluster: str
+    ending: Mapping[str, bool]
+    at: float
+
+
+class Watching:
+    """One watch of one mesh. ``say`` prints a line of progress."""
+
+    def __init__(self, mesh: Mesh, say: Callable[[str], None], *, rate: int) -> None:
+        """Take the mesh; nothing is created or read yet."""
+        self._mesh = mesh
+        self._say = say
+        self._rate = rate
+        self._queue: Queue[_Line | _Pods | Change] = Queue()
+        self._stop = Flag()
+        self._senders: dict[tuple[str, str], Sender] = {}
+        self._followers: list[tuple[Sender, LogFollower]] = []
+        self._events = EventLog()
+        self._restarted: Counter[str] = Counter()
+        self._readers = {
+            cluster.name: ClusterReader(cluster.kube, cluster.info, mesh.info.namespace) for cluster in mesh
+        }
+        self._ledgers: dict[Route, Ledger] = {}
+        self._streams: tuple[Stream, ...] = (Stream.NEW,)
+        self._began = self._said = 0.0
+
+    def start(self, undo: ExitStack) -> None:
+        """Create the senders in each cluster and wait until they are ready; the undo deletes them.
+
+        Raises EnvironmentBroke where they cannot be created or do not become ready.
+        """
+        offered = parallel.for_each(self._mesh.names, lambda name: self._mesh[name].client.offered_protocols)
+        kept = all(offered.values())
+        if kept:
+            self._streams = (Stream.NEW, *sender.KEPT)
+        versions = self._mesh.info.workload_versions
+        for name in self._mesh.names:
+            self._apply(name, [sender.service(version) for version in versions.values()], undo)
+        self._mesh.apply_rules([sender.new_connections_rule(one, self._host(one)) for one in versions.values()], undo)
+        parallel.for_each(self._sending, lambda name: self._create(name, kept=kept, undo=undo))
+        self._stop.clear()
+
+    def run(self, stop: Flag, *, seconds: float | None = None) -> Watched:
+        """Watch until ``stop`` is set, or for so many seconds; return what was seen."""
+        began = self._began = self._said = time.time()
+        self._ledgers = {route: Ledger(began, self._mesh[route.far].gateway_addresses) for route in self._mesh.routes}
+        threads = [
+            Thread(target=self._read_cluster, args=(name,), name=f"watch-{name}", daemon=True)
+            for name in self._mesh.names
+        ]
+        for thread in threads:
+            thread.start()
+        # A process that is stopped for a moment must not take a late clock for the end.
+        deadline = time.monotonic() + seconds if seconds is not None else None
+        while not stop.is_set() and (deadline is None or time.monotonic() < deadline):
+            self._take(_STEP)
+            self._account(time.time())
+        return self._finish(began, threads)
+
+    @property
+    def _sending(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(route.near for route in self._mesh.routes))
+
+    def _host(self, version: str) -> str:
+        return f"{sender.service_of(version)}.{self._mesh.info.namespace}.svc.{self._mesh.info.domain}"
+
+    def _target(self, name: str) -> str:
+        """The far version's Service. With more than one far cluster it is the first route's."""
+        far = next(route.far for route in self._mesh.routes if route.near == name)
+        return f"{sender.service_of(self._mesh.info.workload_versions[far])}.{self._mesh.info.namespace}"
+
+    def _route(self, name: str) -> Route:
+        return next(route for route in self._mesh.routes if route.near == name)
+
+    def _create(self, name: str, *, kept: bool, undo: ExitStack) -> None:
+        cluster, namespace = self._mesh[name], self._mesh.info.namespace
+        client = cluster.kube.get("Deployment", workloads.CLIENT, namespace)
+        if client is None:
+            raise EnvironmentBroke(f"there is no client in {namespace} of the {name}")
+        made = sender.deployment(client, target=self._target(name), rate=self._rate, kept=kept)
+        self._apply(name, [made], undo)
+        await_rollout(
+            cluster.kube, sender.NAME, namespace, within=timeouts().workload_ready,
+            give_up_after=timeouts().nothing_changes, longer=timeouts().node_added,
+        )  # fmt: skip
+
+    def _apply(self, name: str, documents: Objects, undo: ExitStack) -> None:
+        """Make objects in our namespace. On an existing mesh they go with it, and until then senders are stopped.
+
+        Who judges a mesh needs no right to delete Services and Deployments there.
+        """
+        kube, namespace = self._mesh[name].kube, self._mesh.info.namespace
+        if self._mesh.info.owned:
+            mutations.apply(kube, documents, namespace, undo)
+            return
+        for document in documents:
+            if document["kind"] == "Deployment":
+                stopped = {"spec": {"replicas": 0}}
+                undo.callback(kube.patch, "Deployment", document["metadata"]["name"], namespace, stopped)
+            kube.apply(document, namespace=namespace)
+
+    # What threads do: they read, and put what they read into the queue.
+
+    def _read_cluster(self, name: str) -> None:
+        reader, finder = self._readers[name], ChangeFinder(name)
+        next_seldom = next_versions = 0.0
+        while not self._stop.is_set():
+            now = time.time()
+            due: dict[str, Reader] = dict(reader.often)
+            if now >= next_seldom:
+                next_seldom = now + _SELDOM
+                due |= reader.seldom
+            if now >= next_versions and self._mesh.info.clusters[name].runs_istiod:
+                next_versions = now + _VERSIONS
+                due[changes.PROXIES] = partial(self._proxies, name)
+            self._list_senders(reader.kube, name)
+            for subject, seen in reader.read(due):
+                for change in finder.compare(subject, seen, asked=now, answered=time.time()):
+                    self._queue.put(change)
+            self._stop.wait(max(0.0, _OFTEN - (time.time() - now)))
+
+    def _proxies(self, name: str) -> Seen:
+        """The versions of all proxies, by cluster, as the istiod of this cluster knows them."""
+        by_cluster = self._mesh.istiods[name].proxy_versions()
+        return Seen({
+            f"{cluster} {version}": text
+            for cluster, counts in sorted(by_cluster.items())
+            for version, text in changes.shares(counts).items()
+        })  # fmt: skip
+
+    def _list_senders(self, kube: Kube, name: str) -> None:
+        try:
+            pods = kube.list("Pod", self._mesh.info.namespace, f"app={sender.NAME}")
+        except EnvironmentBroke:
+            return
+        running = [pod for pod in pods if _has_started(pod)]
+        ending = {pod["metadata"]["name"]: "deletionTimestamp" in pod["metadata"] for pod in running}
+        self._queue.put(_Pods(name, ending, time.time()))
+
+    def _follow(self, one: Sender, container: str, *, of_sidecar: bool) -> None:
+        follower = LogFollower(self._mesh[one.cluster].kube, one.pod, self._mesh.info.namespace, container)
+        self._followers.append((one, follower))
+
+        def take(line: LogLine) -> None:
+            self._queue.put(_Line(one, of_sidecar, line, time.time()))
+
+        Thread(target=follower.run, args=(take, self._stop), name=f"log-{one.pod}", daemon=True).start()
+
+    # What the one thread does that keeps the accounts.
+
+    def _take(self, within: float) -> None:
+        deadline = time.monotonic() + within
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                item = self._queue.get(timeout=left)
+            except Empty:
+                return
+            match item:
+                case _Line():
+                    self._take_line(item)
+                case _Pods():
+                    self._take_pods(item)
+                case Change():
+                    self._take_change(item)
+
+    def _take_line(self, item: _Line) -> None:
+        one = item.sender
+        one.heard = item.arrived
+        if item.of_sidecar:
+            one.logs.logged(item.line.text, item.arrived)
+        else:
+            one.logs.result(item.line.text, item.line.stamp, item.arrived)
+
+    def _take_pods(self, item: _Pods) -> None:
+        for pod, is_ending in item.ending.items():
+            one = self._senders.get((item.cluster, pod))
+            if one is None:
+                one = self._senders[item.cluster, pod] = Sender(
+                    item.cluster, pod, SenderLogs(self._began), heard=item.at
+                )
+                self._follow(one, sender.NAME, of_sidecar=False)
+                self._follow(one, _PROXY, of_sidecar=True)
+            if is_ending and one.logs.ending_since is None:
+                # The deletion came between this reading and the one before.
+                one.logs.ending_since = item.at - _OFTEN - 1
+        for one in self._senders.values():
+            if one.cluster == item.cluster and one.pod not in item.ending and not one.gone:
+                one.gone = True
+                one.logs.ending_since = one.logs.ending_since or item.at - _OFTEN - 1
+
+    def _take_change(self, change: Change) -> None:
+        if change.subject in (changes.GATEWAYS, changes.TARGETS) and (
+            change.text.endswith(" is gone") or "restarts" in change.text.partition("→")[2]
+        ):
+            self._restarted[change.cluster] += 1
+        if change.subject == changes.ADDRESSES:
+            self._learn_addresses(change.cluster)
+        event = self._events.add(change)
+        if event is not None:
+            self._say(f"[{change.cluster}] {change.subject}: {change.text}")
+
+    def _learn_addresses(self, name: str) -> None:
+        """A new address of a gateway is a right path too, from now on."""
+        try:
+            found = self._readers[name].gateway_addresses()
+        except EnvironmentBroke:
+            return
+        for route, ledger in self._ledgers.items():
+            if route.far == name:
+                ledger.right |= found
+
+    def _account(self, now: float, *, everything: bool = False) -> None:
+        for one in self._senders.values():
+            ledger = self._ledgers[self._route(one.cluster)]
+            for sample in one.logs.samples(now, everything=everything):
+                ledger.add(sample)
+            for stream, lane, result in one.logs.kept(now, everything=everything):
+                # A lane's name has the number of its run: a curl that was started again keeps a new connection.
+                one.kept.setdefault((stream, lane), KeptConnection()).add(result)
+        heard = [one.heard for one in self._senders.values() if not one.gone]
+        latest = max(min(heard, default=now), now - _WAITED_FOR_A_LOG)
+        for ledger in self._ledgers.values():
+            ledger.release(min(latest, now) - _IN_ORDER_WITHIN)
+        if now - self._said >= timeouts().heartbeat:
+            self._said = now
+            for line in self._lines(now):
+                self._say(line)
+
+    def _lines(self, now: float) -> list[str]:
+        """One line for each route: what arrived so far, and which path was taken."""
+        lines = []
+        for route, ledger in self._ledgers.items():
+            logs = [one.logs for one in self._senders.values() if self._route(one.cluster) == route]
+            sent, lost = sum(one.sent for one in logs), sum(one.lost - one.of_its_end for one in logs)
+            paths = ", ".join(f"{share:.0%} {path}" for path, share in shares(ledger.paths.counts))
+            text = f"{route}: {sent:,} sent, {lost:,} lost"
+            text += f", {paths}" if paths else ""
+            if ledger.open_since is not None:
+                text += f"; nothing answered for {now - ledger.open_since:.0f} s"
+            lines.append(text)
+        return lines
+
+    def _finish(self, began: float, threads: list[Thread]) -> Watched:
+        # What was written by now arrives within a moment; its lines of the access log, after the next flush.
+        ended = time.time()
+        settled = time.monotonic() + _LAST_LINES_WITHIN
+        while time.monotonic() < settled:
+            self._take(_STEP)
+            self._account(time.time())
+        self._stop.set()
+        self._account(time.time(), everything=True)
+        for ledger in self._ledgers.values():
+            ledger.close(ended)
+        kept: dict[Route, dict[Stream, list[KeptConnection]]] = {route: {} for route in self._ledgers}
+        for one in self._senders.values():
+            for (stream, _), connection in one.kept.items():
+                connection.close(ended)
+                kept[self._route(one.cluster)].setdefault(stream, []).append(connection)
+        for thread in threads:
+            thread.join(timeout=_OFTEN)
+        return Watched(
+            began, ended, sender.steady_rate(self._rate), self._ledgers, kept, self._events, dict(self._restarted),
+            self._streams, tuple(self._not_seen()),
+        )  # fmt: skip
+
+    def _not_seen(self) -> list[str]:
+        found = []
+        if len(self._streams) == 1:
+            found.append("only HTTP/1.1 on new connections: helloworld's image serves no other protocol")
+        missing = sum(one.logs.missing for one in self._senders.values())
+        if missing:
+            found.append(f"{missing} results that senders wrote: their logs were rotated or cut off")
+        of_their_end = sum(one.logs.of_its_end for one in self._senders.values())
+        if of_their_end:
+            found.append(
+                f"{of_their_end} requests that senders lost while their own pods ended: they count for nothing"
+            )
+        for one in self._senders.values():
+            if one.gone:
+                found.append(f"the sender {one.pod} of the {one.cluster} ended, and what it had under way with it")
+            if one.logs.waits:
+                found.append(
+                    f"the sender {one.pod} of the {one.cluster} began after {one.logs.waits} s without answers"
+                )
+            if one.logs.unreadable:
+                found.append(f"{one.logs.unreadable} lines of the sender {one.pod} that cannot be read")
+        broken = Counter(one.cluster for one, follower in self._followers for _ in range(follower.broken))
+        found += [f"the logs of the {name} broke off {times} times, and were read on" for name, times in broken.items()]
+        for name, reader in self._readers.items():
+            found += [f"{subject} of the {name}: {why}" for subject, why in reader.refused.items()]
+            found += [
+                f"{subject} of the {name} at {times} readings that failed"
+                for subject, times in reader.failed.items()
+                if subject not in reader.refused
+            ]
+        if self._events.dropped:
+            found.append(f"{self._events.dropped} changes after the first {len(self._events.events)} events")
+        for route, ledger in self._ledgers.items():
+            if ledger.unseen_seconds:
+                found.append(f"{route} for {ledger.unseen_seconds:.0f} s in which no request was seen")
+            if ledger.late:
+                found.append(f"{route}: the order of {ledger.late} requests, whose lines came late")
+        return found
+
+
+def shares(counts: Mapping[str, int]) -> list[tuple[str, float]]:
+    """Each path with its share of all, the largest first."""
+    total = sum(counts.values())
+    return [(path, number / total) for path, number in Counter(counts).most_common()] if total else []
+
+
+def _has_started(pod: Object) -> bool:
+    """Whether its logs can be read; where one of its containers has none yet, they are asked for again."""
+    return pod.get("status", {}).get("phase") == "Running" or "deletionTimestamp" in pod["metadata"]
