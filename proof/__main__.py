@@ -61,7 +61,7 @@ _DISRUPTED = ("--timeout-scale", "0.4")
 
 
 class Prover:
-    """Holds one mesh, and looks at it with the suite's own command, as a user would."""
+    """Holds one mesh, and judges it by the suite's own command, as a user would."""
 
     def __init__(self, session: LabSession, comparison: Comparison | None = None) -> None:
         """Describe the session's mesh to the runs to come; with a ``comparison`` others are asked too."""
@@ -85,7 +85,7 @@ class Prover:
         def detected() -> None:
             nonlocal last
             others = {CONTROL} if _disrupts(fault) else _of(Profile.CORE)
-            last = self.look(_beside(fault, others), disrupted=_disrupts(fault))
+            last = self.run_suite(_beside(fault, others), disrupted=_disrupts(fault))
             if lacking := [*missing(fault, last), *undiagnosed(fault, last)]:
                 raise NotYet("; ".join(lacking))
 
@@ -132,7 +132,7 @@ class Prover:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
 
         def sound() -> None:
-            if wrong := unsound(self.look(modules)):
+            if wrong := unsound(self.run_suite(modules)):
                 raise NotYet("; ".join(wrong))
 
         eventually("the mesh is sound", sound, within=timeouts().fault_healed)
@@ -146,8 +146,8 @@ class Prover:
             injection.await_injection(cluster)
         self.require_sound(_modules(_of(Profile.CORE)))
 
-    def look(self, modules: Iterable[str], *, disrupted: bool = False) -> RunReport:
-        """Run these modules of the suites; whatever they find is in the report.
+    def run_suite(self, modules: Iterable[str], *, disrupted: bool = False) -> RunReport:
+        """Run these modules of the suites, and return the report whatever the verdict.
 
         ``disrupted`` where disruptive checks among them will wait for what, with their fault, does not come.
         """

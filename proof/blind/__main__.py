@@ -61,7 +61,7 @@ class Runner:
         self._log = self._reports / "blind.log"
         self._runs = 0
 
-    def look(self, name: str, modules: tuple[str, ...] = _ALL) -> RunReport:
+    def run_suite(self, name: str, modules: tuple[str, ...] = _ALL) -> RunReport:
         """Run these modules; the report stays in a folder of that name. Raises EnvironmentBroke where there is none."""
         self._runs += 1
         return suite_run.judged(
@@ -76,7 +76,7 @@ class Runner:
         """Wait until these modules refute nothing; raises EnvironmentBroke where one still does when time is up."""
 
         def sound() -> None:
-            said = self.look(f"sound-{after}", modules)
+            said = self.run_suite(f"sound-{after}", modules)
             # Some modules of the core alone are a partial run of it.
             if said.verdict not in (Verdict.CONFORMANT, Verdict.PARTIAL):
                 raise NotYet(f"{said.verdict.value}: {said.diagnosis or said.undiagnosed or said.inconclusive_reason}")
@@ -84,12 +84,12 @@ class Runner:
         eventually("the mesh is sound", sound, within=timeouts().fault_healed)
 
     def run(self, fault: BlindFault) -> dict[str, object]:
-        """Inject, look, undo, wait until the mesh is sound again; what was said, and the seconds that this took."""
+        """Inject, run the suite, undo, wait until the mesh is sound; return what was said, and how long it took."""
         said, problem = None, ""
         try:
             self._call(fault, "inject")
             begun = time.monotonic()
-            said = self.look(fault.name)
+            said = self.run_suite(fault.name)
             seconds = round(time.monotonic() - begun, 1)
         except EnvironmentBroke as failed:
             problem, seconds = str(failed), 0.0

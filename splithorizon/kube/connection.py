@@ -6,6 +6,7 @@ again then.
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -155,12 +156,10 @@ class Connection:
 
 
 def _as_user(credential: Credential) -> dict[str, str]:
-    from base64 import b64encode
-
     found = {"token": credential.token} if credential.token else {}
     if credential.certificate:
-        found["client-certificate-data"] = b64encode(credential.certificate.encode()).decode()
-        found["client-key-data"] = b64encode(credential.key.encode()).decode()
+        found["client-certificate-data"] = base64.b64encode(credential.certificate.encode()).decode()
+        found["client-key-data"] = base64.b64encode(credential.key.encode()).decode()
     return found
 
 

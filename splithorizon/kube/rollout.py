@@ -54,10 +54,8 @@ def stuck(deployment: Object, pods: Sequence[Object]) -> str:
         refused = condition["type"] == "ReplicaFailure" and condition["status"] == "True"
         if refused and any(word in message for word in _REFUSALS):
             return f"its pods are refused: {message}"
-    for pod in pods:
-        for reason in _stuck_pod(pod):
-            return f"{pod['metadata']['name']}: {reason}"
-    return ""
+    reasons = (f"{pod['metadata']['name']}: {reason}" for pod in pods for reason in _stuck_pod(pod))
+    return next(reasons, "")
 
 
 def scaling_up(events: Sequence[Object], pods: Sequence[Object]) -> bool:
@@ -67,6 +65,7 @@ def scaling_up(events: Sequence[Object], pods: Sequence[Object]) -> bool:
 
 
 def _stuck_pod(pod: Object) -> Iterator[str]:
+    """Why a container of the pod does not start, or no node takes the pod, as far as waiting does not mend it."""
     status = pod.get("status", {})
     for part in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(part) or []:
@@ -103,10 +102,14 @@ class _Probe:
         if readiness.ready:
             return
         if self.give_up_after is not None and not scaling_up(events, pods):
-            self._give_up(stuck(deployment, pods), readiness.reason)
+            self._require_progress(stuck(deployment, pods), readiness.reason)
         raise NotYet(readiness.reason)
 
-    def _give_up(self, why: str, reason: str) -> None:
+    def _require_progress(self, why: str, reason: str) -> None:
+        """Raise EnvironmentBroke if the pods have been stuck for too long, or the time for the rollout is over.
+
+        ``why`` is what they are stuck by, or empty; ``reason`` is why the first pod is not ready.
+        """
         now = waiting.now()
         self._stuck_since = (self._stuck_since or now) if why else None
         stays = self._stuck_since is not None and now - self._stuck_since >= (self.give_up_after or 0)

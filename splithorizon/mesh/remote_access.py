@@ -53,6 +53,7 @@ def _access(mesh: Mesh, watch: Watch) -> RemoteAccess:
     status, allowed = watched.kube.reviewed_for(
         credential.token, [one.attributes for one in rights], within=timeouts().access_reviewed
     )
+    # Fewer answers than questions where the API server ended the reviews, which the status says.
     denied = tuple(right for right, granted in zip(rights, allowed, strict=False) if not granted)
     return RemoteAccess(watch, replace(credential, token=""), status, tuple(rights), denied)
 
