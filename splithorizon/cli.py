@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import splithorizon
@@ -22,28 +22,18 @@ PROGRAM = "splithorizon"
 _MISUSED = 4
 _REGRESSED = 1
 _SUITES = "suites"
-_VERIFY, _WATCH, _SWEEP, _DIAGNOSE = "verify", "watch", "sweep", "diagnose"
+_VERIFY, _WATCH, _SWEEP, _DIAGNOSE, _RBAC = "verify", "watch", "sweep", "diagnose", "rbac"
+_TABLE = (*OPTIONS, KEEP_CLUSTER, KUBECONFIG)
+_KUBECONFIGS = frozenset({"kubeconfig", "kubeconfig-primary", "kubeconfig-remote"})
 _FOR_A_WATCH = frozenset({"watch", "for", "rate", "budget"})
 # Of the table, what each command takes beside pytest's own options.
-_OF_VERIFY = tuple(
-    option for option in (*OPTIONS, KEEP_CLUSTER, KUBECONFIG) if option.name not in {"contexts", "sweep"}
-)
-# First what is its own; --watch is meant by its name.
+_OF_VERIFY = tuple(option for option in _TABLE if option.name not in {"contexts", "sweep"})
+# Its own options first. The command stands for --watch.
 _OF_WATCH = tuple(
     sorted((one for one in _OF_VERIFY if one.name != "watch"), key=lambda one: one.name not in _FOR_A_WATCH)
 )
-_OF_SWEEP = tuple(
-    option
-    for option in (*OPTIONS, KUBECONFIG)
-    if option.name in {"kubeconfig", "kubeconfig-primary", "kubeconfig-remote", "timeout-scale"}
-)
-_OF_DIAGNOSE = tuple(
-    option
-    for option in (*OPTIONS, KUBECONFIG)
-    if option.name in {"kubeconfig", "kubeconfig-primary", "kubeconfig-remote", "revision"}
-)
-_RBAC = "rbac"
-_COMMANDS = (_VERIFY, _WATCH, _SWEEP, _DIAGNOSE, _RBAC, "compare", "list", "completion")
+_OF_SWEEP = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale"})
+_OF_DIAGNOSE = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"revision"})
 _SHELLS = ("bash", "zsh")
 
 
@@ -137,7 +127,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
     from splithorizon.run.outcome import ExitStatus
 
     try:
-        file = config_file.read(Path.cwd(), (*OPTIONS, KEEP_CLUSTER, KUBECONFIG)).values
+        file = config_file.read(Path.cwd(), _TABLE).values
         contexts = asked.contexts or file.get("contexts")
         if not contexts or not asked.service:
             raise UsageProblem("A,B and --service NS/NAME are needed")
@@ -336,26 +326,38 @@ _ZSH = "autoload -U +X bashcompinit && bashcompinit\n"
 
 def _completion(shell: str) -> str:
     """The script; where it has no word to offer, the shell completes names of files."""
-    every = {_VERIFY: _OF_VERIFY, _WATCH: _OF_WATCH, _SWEEP: _OF_SWEEP, _DIAGNOSE: _OF_DIAGNOSE}
-    own = {_DIAGNOSE: ["--service", "--client", "--minutes", "--json"]}
-    words = {
-        command: " ".join([*(option.flag for option in options), *own.get(command, []), "--help"])
-        for command, options in every.items()
-    }
-    words |= {_RBAC: "--allow-disruption --system-namespace --user --group --service-account --help"}
-    words |= {"compare": "--json --help", "list": "--profile --json --help", "completion": " ".join(_SHELLS)}
-    paths_of = "|".join(
-        sorted({option.flag for options in every.values() for option in options if option.type is Path})
+    commands = {command: _actions_of(parser) for command, parser in _commands(_parser()).items()}
+    words = {command: [word for one in actions for word in _words_of(one)] for command, actions in commands.items()}
+    with_path = sorted(
+        {flag for actions in commands.values() for one in actions if one.type is Path for flag in one.option_strings}
     )
     script = _BASH.format(
         program=PROGRAM,
-        commands=" ".join([*_COMMANDS, "--help", "--version"]),
+        commands=" ".join([*commands, "--help", "--version"]),
         profile="--profile",
         profiles=" ".join([*Profile, "all"]),
-        files=f"      {paths_of}) ;;",
-        options="\n".join(f"          {command}) words='{given}' ;;" for command, given in words.items()),
+        files=f"      {'|'.join(with_path)}) ;;",
+        options="\n".join(
+            f"          {command}) words='{' '.join(sorted(given, key='--help'.__eq__))}' ;;"
+            for command, given in words.items()
+        ),
     )
     return (_ZSH if shell == "zsh" else "") + script
+
+
+def _commands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    """The parser of each command, by the command."""
+    return next(one.choices for one in _actions_of(parser) if isinstance(one.choices, dict))
+
+
+def _actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return parser._actions  # argparse has no public list of a parser's options
+
+
+def _words_of(action: argparse.Action) -> list[str]:
+    """What may be typed for it: its long flags, or the choices of an argument without a flag."""
+    flags = [flag for flag in action.option_strings if flag.startswith("--")]
+    return flags or [str(choice) for choice in action.choices or ()]
 
 
 if __name__ == "__main__":

@@ -218,9 +218,9 @@ OFFERED = {
         "watch",
         "sweep",
         "diagnose",
-        "rbac",
         "compare",
         "list",
+        "rbac",
         "completion",
         "--help",
         "--version",
@@ -231,7 +231,7 @@ OFFERED = {
     "splithorizon verify a,b --profile c": ["core", "cleanup"],
     "splithorizon verify --kubeconfig-primary k": [],
     "splithorizon sweep --kubeconfig-r": ["--kubeconfig-remote"],
-    "splithorizon completion ": ["bash", "zsh"],
+    "splithorizon completion ": ["bash", "zsh", "--help"],
 }
 
 
