@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,13 +70,15 @@ until curl -qsf --noproxy '*' -m "$timeout" -o /dev/null "http://$host:5000/hell
   sleep 1
 done
 lane() {
-  stream=$1 lane=$2 every=$3 url=$4 run=0
+  stream=$1 lane=$2 every=$3 url=$4 mark='?' run=0
   shift 4
+  # A gRPC server knows no method with a query; a fragment is not sent.
+  [ "$stream" != grpc ] || mark='#'
   while :; do
     run=$((run + 1))
     curl -qs --noproxy '*' --rate "$every" -m "$timeout" -o /dev/null "$@" \
       -w "%{stderr}splithorizon $stream %{url_effective} $result\n" \
-      "$url?$name-$lane-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
+      "$url$mark$name-$lane-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
     sleep 1
   done
 }
@@ -96,7 +99,7 @@ while :; do sleep 3600 & wait $!; done
 """
 
 _LINE = re.compile(
-    r"splithorizon (?P<stream>\w+) \S+\?(?P<id>(?P<lane>\S+-\d+)-(?P<number>\d+)) "
+    r"splithorizon (?P<stream>\w+) \S+[?#](?P<id>(?P<lane>\S+-\d+)-(?P<number>\d+)) "
     r"(?P<code>\d{3})(?P<grpc>\d*) (?P<connects>\d+) (?P<seconds>[\d.]+) (?P<exit>\d+)"
 )
 
@@ -143,13 +146,17 @@ def service_of(version: str) -> str:
     return f"watch-{version}"
 
 
-def service(version: str) -> Object:
+def service(version: str, annotations: Mapping[str, str] | None = None) -> Object:
     """That Service; it is needed in every cluster, because a name resolves only where the Service is."""
     ports = {"http": 5000, "http-echo": 5002, "http2-echo": 5012, "tcp-echo": 5022, "grpc-health": 5003}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": service_of(version), "labels": {"app": workloads.SERVICE}},
+        "metadata": {
+            "name": service_of(version),
+            "labels": {"app": workloads.SERVICE},
+            "annotations": dict(annotations or {}),
+        },
         "spec": {
             "ports": [{"name": name, "port": port} for name, port in ports.items()],
             "selector": {"app": workloads.SERVICE, "version": version},
@@ -157,9 +164,13 @@ def service(version: str) -> Object:
     }
 
 
-def new_connections_rule(version: str, host: str) -> Object:
-    """Let every request have a new connection of the sidecar's too, so that it is new from end to end."""
-    once = {"port": {"number": workloads.PORT}, "connectionPool": {"http": {"maxRequestsPerConnection": 1}}}
+def new_connections_rule(version: str, host: str, policy: Mapping[str, Any] | None = None) -> Object:
+    """Let every request have a new connection of the sidecar's too, so that it is new from end to end.
+
+    ``policy`` is the traffic policy that holds for all ports: settings of a port take its place and inherit nothing.
+    """
+    once = {**(policy or {}), "port": {"number": workloads.PORT}}
+    once["connectionPool"] = {"http": {"maxRequestsPerConnection": 1}}
     return {
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",

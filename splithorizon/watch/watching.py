@@ -18,6 +18,7 @@ from threading import Thread
 from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube, Object, Objects
 from splithorizon.kube.log_follower import LogFollower, LogLine
@@ -112,6 +113,7 @@ class Watching:
         }
         self._ledgers: dict[Route, Ledger] = {}
         self._streams: tuple[Stream, ...] = (Stream.NEW,)
+        self._versions: dict[str, dict[str, Mapping[str, int]]] = {}
         self._began = self._said = 0.0
 
     def start(self, undo: ExitStack) -> None:
@@ -123,10 +125,12 @@ class Watching:
         kept = all(offered.values())
         if kept:
             self._streams = (Stream.NEW, *sender.KEPT)
-        versions = self._mesh.info.workload_versions
+        info, versions = self._mesh.info, self._mesh.info.workload_versions
+        exported = {} if info.owned else workloads.exported(info)
         for name in self._mesh.names:
-            self._apply(name, [sender.service(version) for version in versions.values()], undo)
-        self._mesh.apply_rules([sender.new_connections_rule(one, self._host(one)) for one in versions.values()], undo)
+            self._apply(name, [sender.service(version, exported) for version in versions.values()], undo)
+        rules = [sender.new_connections_rule(one, self._host(one), info.traffic_policy) for one in versions.values()]
+        self._mesh.apply_rules(rules, undo)
         parallel.for_each(self._sending, lambda name: self._create(name, kept=kept, undo=undo))
         self._stop.clear()
 
@@ -180,6 +184,9 @@ class Watching:
         Who judges a mesh needs no right to delete Services and Deployments there.
         """
         kube, namespace = self._mesh[name].kube, self._mesh.info.namespace
+        if any(document["kind"] == "Deployment" for document in documents):
+            # Last of all undos: what is judged next is the mesh without senders.
+            undo.callback(self._await_gone, kube)
         if self._mesh.info.owned:
             mutations.apply(kube, documents, namespace, undo)
             return
@@ -188,6 +195,13 @@ class Watching:
                 stopped = {"spec": {"replicas": 0}}
                 undo.callback(kube.patch, "Deployment", document["metadata"]["name"], namespace, stopped)
             kube.apply(document, namespace=namespace)
+
+    def _await_gone(self, kube: Kube) -> None:
+        def gone() -> None:
+            if left := kube.list("Pod", self._mesh.info.namespace, f"app={sender.NAME}"):
+                raise NotYet(f"{len(left)} are still there")
+
+        eventually(f"the {kube.cluster}'s senders are gone", gone, within=timeouts().pod_replaced)
 
     # What threads do: they read, and put what they read into the queue.
 
@@ -211,10 +225,12 @@ class Watching:
 
     def _proxies(self, name: str) -> Seen:
         """The versions of all proxies, by cluster, as the istiod of this cluster knows them."""
-        by_cluster = self._mesh.istiods[name].proxy_versions()
+        known = self._versions.setdefault(name, {})
+        # An istiod that has just started knows few proxies, or none: of a cluster without one nothing has changed.
+        known.update(self._mesh.istiods[name].proxy_versions())
         return Seen({
             f"{cluster} {version}": text
-            for cluster, counts in sorted(by_cluster.items())
+            for cluster, counts in sorted(known.items())
             for version, text in changes.shares(counts).items()
         })  # fmt: skip
 

@@ -57,6 +57,14 @@ def test_anything_else_is_no_result(text: str) -> None:
     assert parse(text) is None
 
 
+def test_the_id_of_a_grpc_call_is_not_sent() -> None:
+    """A gRPC server knows no method with a query; the fragment of a URL stays with the client."""
+    found = parse(f"splithorizon grpc http://watch-v2.sample:5003/grpc.health.v1.Health/Check#{LANE}-42 200 0 0.01 0")
+    assert found is not None
+    assert (found.stream, found.request_id, found.lost) == (Stream.GRPC, f"{LANE}-42", "")
+    assert """[ "$stream" != grpc ] || mark='#'""" in sender.SCRIPT
+
+
 def test_lanes_make_the_rate() -> None:
     assert sender.lanes_for(20) == 30
     assert sender.steady_rate(20) == 20
@@ -92,6 +100,10 @@ def test_a_request_is_new_on_the_sidecars_side_too() -> None:
     (port,) = rule["spec"]["trafficPolicy"]["portLevelSettings"]
     assert port["port"]["number"] == 5000
     assert port["connectionPool"]["http"]["maxRequestsPerConnection"] == 1
+    # What holds for all ports would not hold for this one.
+    policy = {"loadBalancer": {"localityLbSetting": {"enabled": False}}}
+    (port,) = sender.new_connections_rule("v2", "x", policy)["spec"]["trafficPolicy"]["portLevelSettings"]
+    assert port.keys() == {"port", "connectionPool", "loadBalancer"}
     assert rule["metadata"]["name"] == sender.service("v2")["metadata"]["name"] == "watch-v2"
 
 
