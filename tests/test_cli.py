@@ -144,7 +144,7 @@ def test_contexts_tests_and_pytests_options_are_passed_on(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("verify", "a"), "--contexts a: two contexts are needed"),
+        (("verify", "a"), "--contexts a: at least two contexts are needed"),
         (("verify", "a,b", "--requests", "5"), "--requests must be at least 100"),
         (("verify", "a,b"), "--contexts: no context named 'a'"),
         (("verify", "env"), "--contexts env: CTX_CLUSTER1 and CTX_CLUSTER2 not set"),

@@ -19,6 +19,7 @@ from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, 
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.certificates import trust_problem
+from splithorizon.istio.horizon import Horizon
 from splithorizon.istio.info import Address, NetworkMode
 from splithorizon.istio.topology import Route, Watch
 from splithorizon.istio.trust_bundles import CABundle
@@ -32,19 +33,13 @@ _SYNCED = "synced"
 _STILL_VALID = timedelta(days=7)
 
 
-def endpoints_split_at_the_horizon(
-    endpoints: Sequence[Endpoint],
-    route: Route,
-    *,
-    near_pods: Collection[str],
-    far_pods: Collection[str],
-    far_gateway: Collection[str],
-    mode: NetworkMode,
-) -> Evidence:
-    """The sidecar's endpoints are the near pods and the far network's gateways: no more, no fewer, all healthy."""
-    require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
-    require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
-    require_samples(sorted(far_gateway), f"known gateway addresses of the {route.far}")
+def endpoints_split_at_the_horizon(endpoints: Sequence[Endpoint], route: Route, *, horizon: Horizon) -> Evidence:
+    """The sidecar's endpoints are the pods of its network and the gateways of every other: no more, no fewer, healthy.
+
+    Every one of them is judged, whatever the route; that says whose pods and gateway have to be there at all.
+    """
+    _require_both_ends(route, horizon)
+    near_pods, far_pods, far_gateway = horizon.near_pods, horizon.far_pods, horizon.far_gateways
     claim = f"{route}: the sidecar's endpoints are the near pods and the far gateway"
     addresses = {str(endpoint.address) for endpoint in endpoints}
     wanted = {*near_pods, *far_gateway}
@@ -54,7 +49,7 @@ def endpoints_split_at_the_horizon(
             expected=", ".join(sorted(wanted)) + ", all healthy",
             seen=", ".join(map(str, endpoints)) or "no endpoint at all",
             samples=len(endpoints),
-            causes=_why_not_split(addresses, near_pods, far_pods, far_gateway, mode),
+            causes=_why_not_split(addresses, near_pods, far_pods, far_gateway, horizon.mode),
             next_command=endpoints_of(route.near),
             where=route,
         )
@@ -67,26 +62,28 @@ def endpoints_split_at_the_horizon(
     )
 
 
-def weights_follow(
-    endpoints: Sequence[Endpoint],
-    route: Route,
-    *,
-    near_pods: Collection[str],
-    far_pods: Collection[str],
-    far_gateway: Collection[str],
-) -> Evidence:
-    """The far gateway weighs as much as the pods behind it, in units of a near pod, and near pods weigh the same."""
+def weights_follow(endpoints: Sequence[Endpoint], route: Route, *, horizon: Horizon) -> Evidence:
+    """The far gateway weighs as much as the pods behind it, in units of a near pod, and near pods weigh the same.
+
+    Gateways that stand for the pods of different clusters each weigh as much as those pods.
+    """
     require_samples(endpoints, "endpoints of helloworld")
-    require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
-    require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
+    _require_both_ends(route, horizon)
     claim = f"{route}: the far gateway weighs as much as the pods behind it"
-    share, wanted = share_of(far_gateway, endpoints), Fraction(len(far_pods), len(far_pods) + len(near_pods))
-    near_weights = {endpoint.weight for endpoint in endpoints if str(endpoint.address) in near_pods}
+    pods = len(horizon.near_pods) + len(horizon.far_pods)
+    shares = [
+        (share_of(one.addresses, endpoints), Fraction(one.pods, pods), one)
+        for one in horizon.entrances
+        if {*one.clusters} & {*horizon.sharing(route.far)}
+    ]
+    near_weights = {endpoint.weight for endpoint in endpoints if str(endpoint.address) in horizon.near_pods}
+    # The one that differs; where none does, the far cluster's.
+    share, wanted, entrance = min(shares, key=lambda found: (found[0] == found[1], route.far not in found[2].clusters))
     if share != wanted or len(near_weights) != 1:
         raise CheckFailed(
             claim,
-            expected=f"{wanted} of all weight at {either(far_gateway)}: "
-            f"{len(far_pods)} pods are behind it, {len(near_pods)} near",
+            expected=f"{wanted} of all weight at {either(entrance.addresses)}: "
+            f"{entrance.pods} pods are behind it, {len(horizon.near_pods)} near",
             seen=", ".join(map(str, endpoints)),
             samples=len(endpoints),
             causes=_why_not_weighted(share, wanted),
@@ -96,28 +93,32 @@ def weights_follow(
     return Evidence(claim, f"{share} by weight", {"share": str(share)}, sample_lines=tuple(map(str, endpoints)))
 
 
+def _require_both_ends(route: Route, horizon: Horizon) -> None:
+    """Raise EnvironmentBroke where there is nothing at one end of the route, so that nothing can be said of it."""
+    require_samples(sorted(horizon.pods[route.near]), f"helloworld pods in the {route.near}")
+    require_samples(sorted(horizon.pods[route.far]), f"helloworld pods in the {route.far}")
+    require_samples(sorted(horizon.ways_to(route.far)), f"known gateway addresses of the {route.far}")
+
+
 def answers_follow_weights(
-    replies: Sequence[Reply],
-    route: Route,
-    *,
-    near_pods: Collection[str],
-    far_pods: Collection[str],
-    versions: Mapping[str, str],
-    mode: NetworkMode,
+    replies: Sequence[Reply], route: Route, *, horizon: Horizon, versions: Mapping[str, str]
 ) -> Evidence:
-    """The far version answers as often as its number of pods says, but for one run in a million."""
+    """The far network answers as often as its number of pods says, but for one run in a million."""
     answers = [reply.version for reply in replies if reply.version]
     require_samples(answers, "answers")
-    require_samples(sorted(near_pods), f"helloworld pods in the {route.near}")
-    require_samples(sorted(far_pods), f"helloworld pods in the {route.far}")
-    near, far = versions[route.near], versions[route.far]
-    share = Fraction(len(far_pods), len(near_pods) + len(far_pods))
+    _require_both_ends(route, horizon)
+    together = [versions[name] for name in horizon.sharing(route.far)]
+    far, mode = " or ".join(together), horizon.mode
+    near = " or ".join(versions[name] for name in versions if name not in horizon.sharing(route.far))
+    far_pods = horizon.pods_sharing(route.far)
+    near_pods = (horizon.near_pods | horizon.far_pods) - far_pods
+    share = horizon.share_of_network(route.far)
     low, high = statistics.interval(len(answers), float(share))
     if low < 1 or high >= len(answers):
         raise EnvironmentBroke(
             f"{route}: too few answers to tell a missing version from chance", seen=f"{len(answers)} answers"
         )
-    count = answers.count(far)
+    count = sum(answers.count(version) for version in together)
     claim = f"{route}: the far version answers as often as it has pods"
     numbers: dict[str, float | str] = {
         "answers": len(answers),
@@ -244,10 +245,16 @@ def istiod_found_behind(
     return Evidence(claim, either(seen), {"endpoints": len(seen)}, addresses=tuple(sorted(seen)))
 
 
-def remote_secrets_usable(secrets: Mapping[Watch, Sequence[RemoteSecret]], *, ids: Mapping[str, str]) -> Evidence:
+def remote_secrets_usable(
+    secrets: Mapping[Watch, Sequence[RemoteSecret]],
+    *,
+    ids: Mapping[str, str],
+    unread: Mapping[str, Sequence[str]] | None = None,
+) -> Evidence:
     """One secret of each watching istiod is the watched cluster's, by its data key; none leads to a loopback address.
 
-    ``secrets`` has all that the watching istiod reads, ``ids`` the cluster ids by name.
+    ``secrets`` has all that the watching istiod reads, ``ids`` the cluster ids by name. ``unread`` are the remote
+    secrets in clusters without an istiod, by the cluster's name: there must be none, for nobody reads them.
     """
     require_samples(sorted(secrets), "clusters that an istiod of another cluster has to watch")
     claim = "istiod's secret for each cluster that it watches has the cluster's id, and an address to reach it at"
@@ -265,6 +272,17 @@ def remote_secrets_usable(secrets: Mapping[Watch, Sequence[RemoteSecret]], *, id
                 next_command=f"kubectl <{watch.watching}> -n <{watch.watching} system> "
                 "get secrets -l istio/multiCluster=true",
                 where=Route(watch.watching, watch.watched),
+            )
+    for name, found_there in (unread or {}).items():
+        if found_there:
+            raise CheckFailed(
+                f"{name}: a cluster without an istiod holds no remote secret",
+                expected="none: the istiod that manages it reads those of its own cluster",
+                seen=", ".join(found_there),
+                samples=len(found_there),
+                causes=(),
+                next_command=f"kubectl <{name}> -n <{name} system> get secrets -l istio/multiCluster=true",
+                where=name,
             )
     total = sum(map(len, secrets.values()))
     return Evidence(claim, f"{total} usable", {"secrets": total}, sample_lines=tuple(map(_shown, secrets.values())))

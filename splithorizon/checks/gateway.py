@@ -13,16 +13,16 @@ from splithorizon.traffic.gateway_stats import GatewayStats
 
 
 def gateway_passes_to_own_pods(
-    stats: GatewayStats, route: Route, *, own_pods: Collection[str], own_version: str, shared: bool
+    stats: GatewayStats, route: Route, *, own_pods: Collection[str], own_versions: Collection[str], shared: bool
 ) -> Evidence:
-    """Requests for the service come through the far gateway under its name, and go to pods of that cluster alone.
+    """Requests for the service come through the far gateway under its name, and go to pods of its network alone.
 
     ``shared`` where others use the gateway too: it may then reject connections of other clients, as long as answers
     come back.
     """
     require_samples(stats.replies, "requests")
     require_samples(sorted(own_pods), f"helloworld pods in the {route.far}")
-    far = sum(reply.version == own_version for reply in stats.replies)
+    far = sum(reply.version in own_versions for reply in stats.replies)
     counts = stats.counts
     claim = f"{route}: the far gateway passes the service's connections to its own pods"
     came_back = bool(far and counts.passed)

@@ -7,7 +7,7 @@ from collections import Counter
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
 from splithorizon.checks.next_steps import endpoints_of
 from splithorizon.checks.routing import every_reply_matched
-from splithorizon.checks.suspects import far_pods_dialled, far_version_missing
+from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
@@ -16,8 +16,13 @@ from splithorizon.traffic.trace import Hops
 
 
 def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> Evidence:
-    """Every far answer was logged by the near sidecar, the far gateway and the far pod, one leading to the next."""
+    """Every far answer was logged by the near sidecar, the far gateway and the far pod, one leading to the next.
+
+    Within one network the far pod takes it from the client's own address, with nothing between them.
+    """
     route = crossing.route
+    if not route.across_networks:
+        return _each_leads_from_pod_to_pod(crossing)
     require_samples(sorted(crossing.gateway_pods), f"pods of the {route.far}'s gateway")
     require_samples(sorted(crossing.far_pods), f"helloworld pods in the {route.far}")
     every_reply_matched(crossing.sample.matched, route)
@@ -45,6 +50,47 @@ def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> E
         sample_lines=tuple(line.raw for line in (one.source_log, one.gateway_log, *one.destination_log) if line),
         addresses=(*sorted(crossing.far_gateway), *sorted(crossing.gateway_pods), *sorted(crossing.far_pods)),
     )
+
+
+def _each_leads_from_pod_to_pod(crossing: TracedBatch) -> Evidence:
+    """Every answer of the other cluster was logged by the client's sidecar and by the pod, which saw the client."""
+    route = crossing.route
+    require_samples(sorted(crossing.far_pods), f"helloworld pods in the {route.far}")
+    require_samples(sorted(crossing.client_pods), f"addresses of the client in the {route.near}")
+    every_reply_matched(crossing.sample.matched, route)
+    claim = f"{route}: each answer goes from pod to pod"
+    strayed = [flaw for hops in crossing.answers if (flaw := _flaw_within(hops, crossing))]
+    if strayed or not crossing.answers:
+        kinds = Counter(strayed)
+        seen = "; ".join(f"{count} x {flaw}" for flaw, count in kinds.most_common(SHOWN))
+        raise CheckFailed(
+            claim,
+            expected=f"each straight at {either(crossing.far_pods)}, and from {either(crossing.client_pods)} there",
+            seen=f"of {len(crossing.answers)} answers {seen}" if seen else "no answer from the other cluster",
+            samples=len(crossing.answers) or crossing.sample.matched.requests,
+            causes=() if strayed else near_version_missing(),
+            next_command=crossing.by_hand if strayed else endpoints_of(route.near),
+            where=route,
+            numbers={"answers": len(crossing.answers), "strayed": len(strayed)},
+        )
+    one = crossing.answers[0]
+    return Evidence(
+        claim,
+        f"{len(crossing.answers)} in 2 logs each",
+        {"answers": len(crossing.answers)},
+        sample_lines=tuple(line.raw for line in (one.source_log, *one.destination_log)),
+        addresses=(*sorted(crossing.client_pods), *sorted(crossing.far_pods)),
+    )
+
+
+def _flaw_within(hops: Hops, crossing: TracedBatch) -> str:
+    if hops.source_log.upstream_host not in crossing.far_pods:
+        return f"sent to {hops.source_log.upstream_host}"
+    if len(hops.destination_log) != 1:
+        return f"logged {len(hops.destination_log)} times by pods of the {crossing.route.far}"
+    if hops.came_from not in crossing.client_pods:
+        return f"came to the pod from {hops.came_from}"
+    return ""
 
 
 def _flaw(hops: Hops, crossing: TracedBatch) -> str:

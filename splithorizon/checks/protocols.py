@@ -23,11 +23,19 @@ _WHY_SPOILT = {
 
 
 def carried(
-    exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol, *, versions: Collection[str]
+    exchanges: Sequence[ProtocolCall],
+    route: Route,
+    protocol: Protocol,
+    *,
+    apart: Collection[frozenset[str]],
 ) -> Evidence:
-    """Every exchange was as it should be, and every one of ``versions`` answered some."""
+    """Every exchange was as it should be, and of each group of versions that are told apart one answered some."""
     require_samples(exchanges, "exchanges")
-    counts = {version: sum(one.version == version for one in exchanges) for version in sorted(versions)}
+    total = sum(map(len, apart))
+    shares = {"+".join(sorted(group)): len(group) / total for group in apart}
+    counts = {
+        version: sum(one.version in version.split("+") for one in exchanges) for version, _ in sorted(shares.items())
+    }
     spoilt = [one for one in exchanges if not (one.ok and one.version)]
     claim = f"{route}: {protocol} is carried"
     if spoilt or not all(counts.values()):
@@ -44,7 +52,7 @@ def carried(
             next_command=logs_of(route.near),
             where=route,
         )
-    chance = len(counts) * statistics.miss(len(exchanges), 1 / len(counts))
+    chance = sum(statistics.miss(len(exchanges), share) for share in shares.values())
     return Evidence(
         claim,
         f"{len(exchanges)} carried",

@@ -212,8 +212,10 @@ def _misrouted(batch: Batch) -> Iterator[str]:
     for (version, host), count in ways.most_common():
         if host not in batch.paths.get(version, ()):
             yield f"{route}: {count} from {version} at {host}"
-    for version in sorted(batch.paths.keys() - {version for version, _ in ways}):
-        yield f"{route}: none from {version}"
+    seen = {version for version, _ in ways}
+    for group in batch.groups or [frozenset({version}) for version in sorted(batch.paths)]:
+        if not group & seen:
+            yield f"{route}: none from {' or '.join(sorted(group))}"
 
 
 def _wanted(batch: Batch) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from splithorizon.base import statistics
 from splithorizon.base.errors import EnvironmentBroke
@@ -18,6 +19,7 @@ from splithorizon.checks.suspects import (
 )
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
+from splithorizon.istio.horizon import Horizon, group_of
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Route, Way
 from splithorizon.mesh.bound_clients import STATUS, BoundClients
@@ -132,37 +134,55 @@ def stays_in_cluster(sample: Sample, *, near_pods: Collection[str], by: Confinem
 
 
 def both_versions_answer(
-    replies: Sequence[Reply], route: Route, *, versions: Mapping[str, str], mode: NetworkMode
+    replies: Sequence[Reply],
+    route: Route,
+    *,
+    versions: Mapping[str, str],
+    mode: NetworkMode,
+    apart: Collection[frozenset[str]] = (),
 ) -> Evidence:
-    """Both versions answer, each as often as equal endpoints do but for one run in a million.
+    """The near and the far version answer, each as often as equal endpoints do but for one run in a million.
 
-    ``versions`` has the version that each cluster alone runs, by the cluster's name.
+    ``versions`` has the version that each cluster alone runs, by the cluster's name. ``apart`` are groups of versions
+    whose answers are counted together; by default each version is one. Other groups are other routes' to judge.
     """
     answers = [reply.version for reply in replies if reply.version]
     require_samples(answers, "answers")
-    expected = sorted(versions.values())
-    share = 1 / len(expected)
-    counts = {version: answers.count(version) for version in expected}
-    low, high = statistics.interval(len(answers), share)
-    if low < 1:
+    groups = apart or [frozenset({version}) for version in versions.values()]
+    named = {name: "+".join(sorted(group_of(versions[name], groups))) for name in (route.near, route.far)}
+    sizes = {version: len(version.split("+")) for version in named.values()}
+    shares = {version: size / len(versions) for version, size in sorted(sizes.items())}
+    counts = {version: sum(answers.count(one) for one in version.split("+")) for version in shares}
+    # Of two groups one count settles the other: then one interval is judged, and else one for each.
+    alarm = statistics.FALSE_ALARM / (1 if sum(sizes.values()) == len(versions) else len(counts))
+    intervals = {version: statistics.interval(len(answers), share, alarm) for version, share in shares.items()}
+    if any(low < 1 for low, _ in intervals.values()):
         raise EnvironmentBroke(
             f"{route}: too few answers to tell a missing version from chance",
             seen=f"{len(answers)} answers",
         )
-    strangers = {version: answers.count(version) for version in set(answers) - set(expected)}
+    strangers = {version: answers.count(version) for version in set(answers) - set(versions.values())}
+    odd = [version for version, count in counts.items() if not intervals[version][0] <= count <= intervals[version][1]]
+    missing = [version for version, count in counts.items() if not count]
     counts |= strangers
     shown = ", ".join(f"{version} {count}" for version, count in counts.items())
-    if strangers or not all(low <= count <= high for count in counts.values()):
-        missing = [version for version, count in counts.items() if not count]
+    claim = f"{route}: both versions answer, evenly"
+    low, high = intervals[odd[0] if odd else named[route.near]]
+    if strangers or odd:
+        wanted = {found: [one for one in intervals if intervals[one] == found] for found in intervals.values()}
+        each = "; ".join(
+            f"{'each version' if len(same) == len(intervals) else ' and '.join(same)} {least} to {greatest} times"
+            for (least, greatest), same in wanted.items()
+        )
         if strangers:
             why: tuple[Cause, ...] = (causes.STRANGE_POD,)
-        elif missing == [versions[route.far]]:
+        elif missing == [named[route.far]] and route.across_networks:
             why = far_version_missing(mode)
         else:
             why = near_version_missing() if missing else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED)
         raise CheckFailed(
-            f"{route}: both versions answer, evenly",
-            expected=f"each version {low} to {high} times (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
+            claim,
+            expected=f"{each} (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=shown,
             samples=len(answers),
             causes=why,
@@ -172,12 +192,14 @@ def both_versions_answer(
             expected_interval=(low, high),
         )
     return Evidence(
-        f"{route}: both versions answer, evenly",
+        claim,
         shown,
         {
             **counts,
-            "p_value": statistics.p_value(counts[expected[0]], len(answers), share),
-            "chance_of_missing_one": len(expected) * statistics.miss(len(answers), share),
+            "p_value": min(
+                statistics.p_value(counts[version], len(answers), share) for version, share in shares.items()
+            ),
+            "chance_of_missing_one": sum(statistics.miss(len(answers), share) for share in shares.values()),
             "false_alarm": statistics.FALSE_ALARM,
         },
         expected_interval=(low, high),
@@ -188,10 +210,12 @@ def every_reply_matched(matched: Matched, route: Route) -> Evidence:
     """The sidecar logged exactly one line for every request."""
     require_samples(range(matched.requests), "requests")
     require_samples([*matched.pairs, *matched.ambiguous], "log lines: the access log is off")
-    numbers = {
+    numbers: dict[str, float | str] = {
         "requests": matched.requests,
         "joined": len(matched.pairs),
         "unjoined": len(matched.unmatched) + len(matched.ambiguous),
+        # Several routes of one client are judged by the same batch.
+        "batch": matched.batch,
     }
     if matched.unmatched or matched.ambiguous:
         raise CheckFailed(
@@ -252,30 +276,28 @@ def rule_binds_own_clients(found: BoundClients) -> Evidence:
     )
 
 
-def path_proof(
-    matched: Matched,
-    route: Route,
-    *,
-    near_pods: Collection[str],
-    far_pods: Collection[str],
-    far_gateway: Collection[str],
-    versions: Mapping[str, str],
-    mode: NetworkMode,
-) -> Evidence:
-    """The far version went through the far gateway, and the near version to a near pod."""
+def path_proof(matched: Matched, route: Route, *, horizon: Horizon, versions: Mapping[str, str]) -> Evidence:
+    """The far version went through the far network's gateway, and the near version to a near pod.
+
+    On one network the far version is reached at its pod. Answers of other clusters are other routes' to judge.
+    """
     require_samples(matched.pairs, "joined replies")
-    near, far = versions[route.near], versions[route.far]
-    wanted = {near: frozenset(near_pods), far: frozenset(far_gateway)}
+    near, far, mode = versions[route.near], versions[route.far], horizon.mode
+    near_pods, far_gateway = horizon.pods[route.near], horizon.ways_to(route.far)
+    wanted = {near: near_pods, far: far_gateway}
     if not near_pods or not far_gateway or wanted[near] & wanted[far]:
         raise EnvironmentBroke(
             f"{route}: the addresses do not distinguish the two paths",
             seen=f"{near} at {either(near_pods)}, {far} through {either(far_gateway)}",
         )
     every_reply_matched(matched, route)
+    others = {versions[name] for name in versions} - {near, far}
+    matched = replace(matched, pairs=tuple(pair for pair in matched.pairs if pair.reply.version not in others))
+    far_pods = horizon.pods[route.far] if route.across_networks else frozenset[str]()
     ways = {
         **dict.fromkeys(far_pods, Way.FAR_POD),
         **dict.fromkeys(near_pods, Way.NEAR_POD),
-        **dict.fromkeys(far_gateway, Way.FAR_GATEWAY),
+        **dict.fromkeys(far_gateway, Way.FAR_GATEWAY if route.across_networks else Way.FAR_POD),
     }
     paths = _counted_paths(matched.pairs, ways, wanted)
     misrouted = [
@@ -284,31 +306,47 @@ def path_proof(
     if misrouted:
         raise CheckFailed(
             f"{route}: each version takes its own path",
-            expected=f"{far} through {either(far_gateway)}, {near} straight at {either(near_pods)}",
+            expected=f"{far} {'through' if route.across_networks else 'straight at'} {either(far_gateway)}, "
+            f"{near} straight at {either(near_pods)}",
             seen=_paths(misrouted, len(matched.pairs)),
             samples=len(matched.pairs),
             causes=(causes.CONTEXTS_SWAPPED,)
             if _swapped(matched.pairs, near, far, wanted)
-            else _why_misrouted(misrouted, near, far, wanted, far_pods, mode),
+            else _why_misrouted(misrouted, near, far, wanted, far_pods, mode)
+            if route.across_networks
+            else _why_astray_within(misrouted, near, far, wanted),
             next_command=endpoints_of(route.near),
             where=route,
             paths=paths,
         )
     counts = Counter(pair.reply.version for pair in matched.pairs)
-    if not (counts[near] and counts[far]):
+    # Few connections to a far network's gateway settle which of several clusters behind it answers.
+    alone = not route.across_networks or len(horizon.sharing(route.far)) == 1
+    if not counts[near] or (alone and not counts[far]):
         raise CheckFailed(
             f"{route}: each version takes its own path",
             expected=f"replies from {near} and from {far}",
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
             samples=len(matched.pairs),
-            causes=near_version_missing() if counts[far] else far_version_missing(mode),
+            causes=near_version_missing() if counts[far] or not route.across_networks else far_version_missing(mode),
             next_command=endpoints_of(route.near),
             where=route,
             paths=paths,
         )
     samples = [
-        next(pair.line.raw for pair in matched.pairs if pair.reply.version == version) for version in (near, far)
+        next(pair.line.raw for pair in matched.pairs if pair.reply.version == version)
+        for version in (near, far)
+        if counts[version]
     ]
+    if not route.across_networks:
+        return Evidence(
+            f"{route}: each version takes its own path",
+            f"{counts[far]} pod to pod, {counts[near]} direct",
+            {f"{far}_at_its_pod": counts[far], f"{near}_at_its_pod": counts[near]},
+            sample_lines=tuple(samples),
+            addresses=(*sorted(near_pods), *sorted(far_gateway)),
+            paths=paths,
+        )
     return Evidence(
         f"{route}: each version takes its own path",
         f"{counts[far]} via :{next(iter(far_gateway)).rpartition(':')[2]}, {counts[near]} direct",
@@ -388,6 +426,20 @@ def _why_misrouted(
     if {str(host).rpartition(":")[2] for host in hosts} <= ports:
         return (causes.GATEWAY_ADDRESS_WRONG,)
     return (causes.GATEWAY_ADDRESS_WRONG, causes.PODS_REPLACED)
+
+
+def _why_astray_within(
+    misrouted: Sequence[MatchedReply], near: str, far: str, wanted: Mapping[str, Collection[str]]
+) -> tuple[Cause, ...]:
+    """Why requests of a network that two clusters share did not go to the pods of the cluster that answered."""
+    hosts = {pair.line.upstream_host for pair in misrouted}
+    if hosts == {None}:
+        return (causes.SERVICE_NOT_SENT,)
+    if hosts <= {*wanted[near], *wanted[far]}:
+        return (causes.BOTH_VERSIONS_EVERYWHERE, causes.POD_FORWARDS)
+    if any(pair.reply.version for pair in misrouted):
+        return (causes.GATEWAY_USED_FOR_NEAR, causes.PODS_REPLACED)
+    return (causes.PODS_REPLACED, causes.STRANGE_POD)
 
 
 def _why_unmatched(matched: Matched) -> tuple[Cause, ...]:

@@ -102,5 +102,6 @@ def _request(
 
 def _binds(policy: Object, plane: ClusterConditions, mesh: MeshConditions) -> bool:
     """Whether a policy of the root namespace binds a pod of helloworld."""
-    pods = [{"app": workloads.SERVICE, "version": version} for version in ("v1", "v2")]
+    versions = [f"v{number}" for number, _ in enumerate(mesh.clusters, start=1)]
+    pods = [{"app": workloads.SERVICE, "version": version} for version in versions]
     return any(scope.binds(policy, plane.root_namespace, mesh.namespace, labels) for labels in pods)

@@ -253,23 +253,41 @@ def _shares_differ(wanted: tuple[Expected, ...], held: tuple[Host, ...]) -> bool
 def _expected(
     reading: Reading, client: Cluster, number: int, name: str, networks: frozenset[str] | None, *, near_only: bool
 ) -> Iterator[Expected]:
-    """The endpoints of a port, weighted as istiod does: a network's gateways share the weight of its pods evenly."""
+    """The endpoints of a port, weighted as istiod does: gateways share the weight of the pods behind them evenly.
+
+    With labels these are the gateways of the pods' own cluster, and those of its network where that has none.
+    """
     clusters = [one for one in reading.clusters if not networks or one.network in networks]
     near = {one.name: _addresses(reading, one, number, name) for one in clusters if one.network == client.network}
-    far: dict[str, tuple[int, list[str], str]] = {}
+    far: list[tuple[int, list[str], str]] = []
     for one in clusters:
         pods = len(_addresses(reading, one, number, name))
-        if one.network == client.network or near_only or not pods:
-            continue
-        count, known, home = far.get(one.network, (0, [], one.name))
-        far[one.network] = (count + pods, list(dict.fromkeys([*known, *(_gateways(one) or [""])])), home)
-    unit = lcm(*(len(gateways) for _, gateways, _ in far.values())) if far else 1
+        if one.network != client.network and not near_only and pods:
+            far.append((pods, _gateways_before(reading, one) or [""], one.name))
+    unit = lcm(*(len(gateways) for _, gateways, _ in far))
     for home, addresses in near.items():
         yield from (Expected(address, unit, home) for address in addresses)
-    for count, gateways, home in far.values():
+    weights: dict[str, int] = {}
+    homes: dict[str, tuple[str, str]] = {}
+    for count, gateways, home in far:
         for address in gateways:
-            is_host_name = bool(address) and not is_address(host_of(address))
-            yield Expected(address, count * unit // len(gateways), home, is_gateway=True, is_host_name=is_host_name)
+            # Networks without a known gateway are told apart by their own names.
+            place = address or reading[home].network
+            weights[place] = weights.get(place, 0) + count * unit // len(gateways)
+            homes.setdefault(place, (address, home))
+    for place, weight in weights.items():
+        address, home = homes[place]
+        is_host_name = bool(address) and not is_address(host_of(address))
+        yield Expected(address, weight, home, is_gateway=True, is_host_name=is_host_name)
+
+
+def _gateways_before(reading: Reading, cluster: Cluster) -> list[str]:
+    """The gateways in place of a cluster's pods: its own where networks are set by labels, else its network's."""
+    own = _gateways(cluster)
+    if own and not any(cluster.network in state.mesh_networks(reading, plane) for plane in reading.config_clusters):
+        return own
+    sharing = [one for one in reading.clusters if one.network == cluster.network]
+    return list(dict.fromkeys(address for one in sharing for address in _gateways(one)))
 
 
 def _gateways(cluster: Cluster) -> list[str]:

@@ -37,6 +37,22 @@ class ExpectedAnswers:
         """Where clients prefer their own network, and all of it is up."""
         return self._of("each client is answered by its own cluster alone", lambda client: frozenset({client}))
 
+    @property
+    def own_network(self) -> Answering:
+        """Where clients prefer their own network, and all of it is up."""
+        if len({*self.info.networks.values()}) == len(self._names):
+            return self.own
+        return self._of("each client is answered by its own network alone", self._sharing)
+
+    def failed_over(self, name: str) -> Answering:
+        """Where clients prefer their own network, and no pod of that cluster can answer: another network comes last."""
+        rest = self._names - {name}
+        left = {client: self._sharing(client) - {name} or rest for client in self._names}
+        if all(clusters == rest for clusters in left.values()):
+            return self.without(name)
+        words = f"each client is answered by what is left of its own network without {name}, or else by all others"
+        return self._of(words, lambda client: left[client])
+
     def without(self, name: str) -> Answering:
         """Where no pod of that cluster can answer anybody."""
         rest = self._names - {name}
@@ -58,6 +74,9 @@ class ExpectedAnswers:
         rest = self._names - behind
         words = f"the clients outside {network} are answered by {_words(rest)} alone, its own by every cluster"
         return self._of(words, lambda client: self._names if client in behind else rest)
+
+    def _sharing(self, name: str) -> frozenset[str]:
+        return frozenset(one.name for one in self.info.sharing_network(name))
 
     @property
     def _names(self) -> frozenset[str]:

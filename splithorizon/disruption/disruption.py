@@ -73,7 +73,7 @@ class Disruption:
         return self._observation.until(answering)
 
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
-        """Send one batch on each route, each request once, to be judged by version and path."""
+        """Send one batch of each client, each request once, to be judged by version and path."""
         return self._observation.batches(answering)
 
     def local_batches(self, *clients: str) -> tuple[Batch, ...]:

@@ -14,6 +14,7 @@ from splithorizon.base.waiting import NotYet
 from splithorizon.disruption.answering import Answering, ExpectedAnswers
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.recovery import Batch, Recovery, Traffic
+from splithorizon.istio.horizon import told_apart
 from splithorizon.istio.topology import Route
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
@@ -45,12 +46,12 @@ class Observation:
 
         def probe(cluster: Cluster) -> None:
             nonlocal missed
-            versions = self._mesh.info.workload_versions
-            wanted = {versions[name] for name in answering.clusters[cluster.name]}
+            groups = self._groups(cluster.name, answering)
+            wanted = frozenset().union(*groups)
             replies = cluster.client.send(times=_PROBED)
             lost = sum(not reply.answered for reply in replies)
             answered = {str(reply.version) for reply in replies if reply.answered}
-            if lost or answered != wanted:
+            if lost or not answered <= wanted or not all(group & answered for group in groups):
                 missed = cluster.name
                 by = ", ".join(sorted(answered)) or "nobody"
                 raise NotYet(f"the {cluster}'s client: {lost} of {len(replies)} lost, the others answered by {by}")
@@ -64,12 +65,14 @@ class Observation:
         return replace(recovery, cluster=missed)
 
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
-        """Send one batch on each route, each request once, to be judged by version and path."""
+        """Send one batch of each client, each request once, to be judged by version and path."""
         settling.await_drained(self._mesh)
         found = parallel.for_each(
-            self._mesh.routes,
+            self._mesh.clients,
             lambda route: Batch(
-                self._sampling.sample(route, times=self._times), self._paths(route, answering.clusters[route.near])
+                self._sampling.sample(route, times=self._times),
+                self._paths(route.near, answering.clusters[route.near]),
+                self._groups(route.near, answering),
             ),
         )
         return tuple(found.values())
@@ -78,8 +81,7 @@ class Observation:
         """Send one batch from each of these clients to the service that only its own cluster has."""
         settling.await_drained(self._mesh)
         return tuple(
-            Batch(self._sampling.local_sample(name, times=self._times), self._paths(Route(name, name, False), {name}))
-            for name in clients
+            Batch(self._sampling.local_sample(name, times=self._times), self._paths(name, {name})) for name in clients
         )
 
     def under_traffic(self, change: Callable[Acted, Recovery], *how: Acted.args, **named: Acted.kwargs) -> Traffic:
@@ -92,7 +94,7 @@ class Observation:
                 found += self._mesh[route.near].client.send(times=_AT_A_TIME, patient=True)
             return tuple(found)
 
-        routes = self._mesh.routes
+        routes = self._mesh.clients
         with ThreadPoolExecutor(len(routes)) as pool:
             sent = {route: pool.submit(send, route) for route in routes}
             try:
@@ -102,7 +104,13 @@ class Observation:
                 stop.set()
             return Traffic({route: future.result() for route, future in sent.items()}, recovery)
 
-    def _paths(self, route: Route, answering: Collection[str]) -> dict[str, frozenset[str]]:
-        near, far = self._mesh[route.near], self._mesh[route.far]
-        ways = {far.name: far.gateway_addresses, near.name: near.helloworld_addresses}
-        return {self._mesh[name].info.version: ways[name] for name in ways if name in answering}
+    def _paths(self, client: str, answering: Collection[str]) -> dict[str, frozenset[str]]:
+        """Where a client's requests go that each of these clusters answers, by its version."""
+        horizon = self._mesh.horizon(client)
+        return {self._mesh[name].info.version: horizon.ways_to(name) for name in self._mesh.names if name in answering}
+
+    def _groups(self, client: str, answering: Answering) -> tuple[frozenset[str], ...]:
+        """The versions that have to answer a client, in groups of which one has to."""
+        versions, expected = self._mesh.info.workload_versions, answering.clusters[client]
+        groups = (group & expected for group in told_apart(client, self._mesh.info.networks))
+        return tuple(frozenset(versions[name] for name in group) for group in groups if group)

@@ -34,10 +34,14 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Batch:
-    """A sample, and the addresses by which the answers of each version had to come when it was sent."""
+    """A sample, and the addresses by which the answers of each version had to come when it was sent.
+
+    ``groups`` are the versions of which one has to be among the answers; by default each version is one.
+    """
 
     sample: Sample
     paths: Mapping[str, frozenset[str]]
+    groups: tuple[frozenset[str], ...] = ()
 
 
 @dataclass(frozen=True)

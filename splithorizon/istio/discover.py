@@ -30,8 +30,6 @@ _NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _TAG_LABEL = "istio.io/tag"
 _VERSION_LABEL = "app.kubernetes.io/version"
 _INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
-# Checks compare a near and a far cluster: a third one's pods would be taken for strangers.
-_CLUSTERS = 2
 _GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 # Of a digest: as many characters as tell images apart, behind "sha256:".
 _DIGEST_SHOWN = 19
@@ -117,18 +115,14 @@ def arrange(kubes: Mapping[str, Kube], contexts: Mapping[str, str], *, revision:
 
     Raises UsageProblem where the contexts cannot be the clusters of one mesh, or a revision has to be chosen.
     """
-    if len(kubes) != _CLUSTERS:
-        raise _not_a_mesh(
-            contexts,
-            f"{len(kubes)} clusters: the claims are about two of them. Name two on different networks; the others that "
-            "istiod watches are shown",
-        )
+    if len(kubes) < 2:
+        raise _not_a_mesh(contexts, "a single cluster: the claims are about clusters on different networks")
     _require_distinct(kubes, contexts)
     running = {key: found for key, kube in kubes.items() if (found := _istiods(kube))}
     if not running:
         raise _not_a_mesh(
             contexts,
-            "neither runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
+            "none of them runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
         )
     chosen = _chosen(running, kubes, contexts, revision)
     ids = {key: istiod.cluster_id for key, istiod in chosen.items()}
@@ -168,7 +162,7 @@ def read_mesh(
     mode = NetworkMode.MESH_NETWORKS if networks and not all(labels.values()) else NetworkMode.LABELS
     network_names = {name: labels[name] or network_of(found.ids[name], networks) for name in kubes}
     if len({*network_names.values()}) == 1 and all(network_names.values()):
-        raise _not_a_mesh(contexts, f"both are in the network {next(iter(network_names.values()))}")
+        raise _not_a_mesh(contexts, f"all are in the network {next(iter(network_names.values()))}")
     clusters = {}
     for number, (name, kube) in enumerate(kubes.items(), start=1):
         network, manager = network_names[name], found.managers[name]

@@ -132,7 +132,13 @@ class MeshInfo:
         return Topology(
             tuple(
                 PlannedCluster(
-                    one.name, one.network, one.control_plane, one.version, one.pod_subnet, one.service_subnet
+                    one.name,
+                    one.network,
+                    one.control_plane,
+                    one.version,
+                    one.pod_subnet,
+                    one.service_subnet,
+                    has_gateway=bool(one.gateway_pods),
                 )
                 for one in self.clusters.values()
             )
@@ -147,6 +153,11 @@ class MeshInfo:
     def routes_within(self) -> tuple[Route, ...]:
         """Every ordered pair of different clusters on the same network."""
         return topology.routes_within(self.clusters.values())
+
+    @property
+    def pairs(self) -> tuple[Route, ...]:
+        """Every ordered pair of different clusters: first those on different networks."""
+        return (*self.routes, *self.routes_within)
 
     @property
     def watches(self) -> tuple[Watch, ...]:
@@ -170,6 +181,16 @@ class MeshInfo:
     def managed_by(self, name: str) -> tuple[ClusterInfo, ...]:
         """The clusters whose istiod is in that cluster, which is one of them where it runs istiod."""
         return tuple(cluster for cluster in self.clusters.values() if cluster.control_plane == name)
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """The network of each cluster, by the cluster's name."""
+        return {name: cluster.network for name, cluster in self.clusters.items()}
+
+    def sharing_network(self, name: str) -> tuple[ClusterInfo, ...]:
+        """The clusters of a cluster's network, itself among them."""
+        network = self.clusters[name].network
+        return tuple(cluster for cluster in self.clusters.values() if cluster.network == network)
 
     @property
     def workload_versions(self) -> dict[str, str]:

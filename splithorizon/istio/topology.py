@@ -70,7 +70,8 @@ class Watch:
 class PlannedCluster:
     """One cluster before there is a mesh. ``version`` is the version of helloworld that it alone runs.
 
-    The address ranges are empty where they do not matter: for clusters that others made.
+    The address ranges are empty where they do not matter: for clusters that others made. A cluster without a gateway is
+    reached from other networks by those of its network.
     """
 
     name: str
@@ -79,6 +80,7 @@ class PlannedCluster:
     version: str
     pod_subnet: str = ""
     service_subnet: str = ""
+    has_gateway: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ class Topology:
     def routes(self) -> tuple[Route, ...]:
         """Every ordered pair of clusters on different networks."""
         return routes_across(self.clusters)
+
+    @property
+    def pairs(self) -> tuple[Route, ...]:
+        """Every ordered pair of different clusters: first those on different networks."""
+        return (*self.routes, *routes_within(self.clusters))
 
 
 def routes_across(clusters: Iterable[Member]) -> tuple[Route, ...]:

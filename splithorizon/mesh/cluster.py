@@ -84,6 +84,12 @@ class Cluster:
         return self.kube.list("Pod", self.namespace, f"app={workloads.SERVICE}", "status.phase=Running")
 
     @property
+    def client_addresses(self) -> frozenset[str]:
+        """The addresses of the client's running pods, as another pod sees them where nobody translates them."""
+        pods = self.kube.list("Pod", self.namespace, f"app={workloads.CLIENT}", "status.phase=Running")
+        return frozenset(str(address["ip"]) for pod in pods for address in pod["status"].get("podIPs", ()))
+
+    @property
     def helloworld_pod(self) -> PodAddress:
         """One pod of the service, by name and address."""
         pod = self.helloworld_pods[0]

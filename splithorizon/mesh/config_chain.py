@@ -70,18 +70,21 @@ def settings(
     istiods: Mapping[str, ControlPlane],
     pods: Iterable[Injected],
     gateways: Iterable[Address],
+    configured: Iterable[Address] | None = None,
 ) -> Iterator[Setting]:
     """The chain of one cluster, setting by setting; a place that knows several names shows all of them.
 
     ``istiods`` are by the name of the cluster that runs each. ``gateways`` are the addresses that istiod has to have
-    found, also where it reads a host name and resolves it.
+    found of the network, also where it reads a host name and resolves it; ``configured`` are those of the network as
+    its configuration has them, which are the cluster's where the network has no other one.
     """
+    of_network = list(info.gateways if configured is None else configured)
     of = f"the {info.name}"
     if mode is NetworkMode.LABELS:
-        yield from _from_labels(info, kube, of)
+        yield from _from_labels(info, kube, of, has_gateway=bool(info.gateways) or not of_network)
     else:
         for name, istiod in istiods.items():
-            yield from _from_mesh_networks(info, istiod, f"{of} in the {name}")
+            yield from _from_mesh_networks(info, istiod, f"{of} in the {name}", of_network)
     for one in pods:
         yield from _from_pod(one, info, mode, of)
     for name, istiod in istiods.items():
@@ -100,21 +103,25 @@ def settings(
             yield Setting(Source.GATEWAYS, f"{of} by {pod}", _several(gateways), _several(known))
 
 
-def _from_labels(info: ClusterInfo, kube: Kube, of: str) -> Iterator[Setting]:
+def _from_labels(info: ClusterInfo, kube: Kube, of: str, *, has_gateway: bool) -> Iterator[Setting]:
     namespace = kube.get("Namespace", info.system_namespace) or {"metadata": {}}
     yield Setting(Source.NAMESPACE, of, info.network, _network_label(namespace))
     services = discover.gateway_services(kube, info.network, NetworkMode.LABELS)
-    yield Setting(Source.SERVICE, of, _several(info.gateways), _several(discover.gateway_addresses(kube, services)))
+    # A cluster needs none where another one of its network has some.
+    if has_gateway or services:
+        yield Setting(Source.SERVICE, of, _several(info.gateways), _several(discover.gateway_addresses(kube, services)))
 
 
-def _from_mesh_networks(info: ClusterInfo, istiod: ControlPlane, of: str) -> Iterator[Setting]:
+def _from_mesh_networks(
+    info: ClusterInfo, istiod: ControlPlane, of: str, configured: Iterable[Address]
+) -> Iterator[Setting]:
     networks = istiod.mesh_networks()
     yield Setting(Source.MESH_NETWORKS, of, info.network, discover.network_of(info.cluster_id, networks))
     gateways: list[Any] = networks.get(info.network, {}).get("gateways") or []
     # A gateway that is named by its Service has its address from there: what istiod found shows it.
     if all("address" in gateway for gateway in gateways):
         seen = discover.configured({"gateways": gateways}, [])
-        yield Setting(Source.MESH_NETWORKS, f"{of}, {GATEWAYS}", _several(info.gateways), _several(seen))
+        yield Setting(Source.MESH_NETWORKS, f"{of}, {GATEWAYS}", _several(configured), _several(seen))
 
 
 def _from_pod(one: Injected, info: ClusterInfo, mode: NetworkMode, of: str) -> Iterator[Setting]:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 
 from cryptography import x509
 
@@ -14,6 +13,7 @@ from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import service_addresses, trust_bundles
+from splithorizon.istio.horizon import Horizon
 from splithorizon.istio.info import Address
 from splithorizon.istio.topology import Route, Watch
 from splithorizon.istio.trust_bundles import CABundle
@@ -41,7 +41,10 @@ class Discovery:
                 kube=cluster.kube,
                 istiods=self.mesh.istiods,
                 pods=cluster.injected_pods,
-                gateways=cluster.gateways,
+                gateways={gateway for sharing in self.mesh.sharing_network(name) for gateway in sharing.gateways},
+                configured={
+                    gateway for sharing in self.mesh.info.sharing_network(name) for gateway in sharing.gateways
+                },
             )
         )
 
@@ -60,6 +63,21 @@ class Discovery:
     def remote_secrets(self) -> Mapping[Watch, tuple[RemoteSecret, ...]]:
         """For each cluster that an istiod of another has to watch, every remote secret that this istiod reads."""
         return {watch: self.mesh.istiods[watch.watching].remote_secrets() for watch in self.mesh.watches}
+
+    @property
+    def unread_secrets(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the remote secrets in each cluster without an istiod; of an existing mesh none is looked for.
+
+        There they do no harm, and who put them there may have plans.
+        """
+        managed = [cluster for cluster in self.mesh if cluster.info.is_managed and self.mesh.info.owned]
+        return {
+            cluster.name: tuple(
+                str(secret["metadata"]["name"])
+                for secret in cluster.kube.list("Secret", cluster.system_namespace, "istio/multiCluster=true")
+            )
+            for cluster in managed
+        }
 
     @property
     def watched_clusters(self) -> Mapping[str, Mapping[str, tuple[WatchedCluster, ...]]]:
@@ -114,18 +132,16 @@ class Discovery:
         """The same of every cluster, by its name."""
         return {name: self.root_bundle(name) for name in self.mesh.names}
 
-    def endpoints_of_all_pods(self, route: Route) -> tuple[Endpoint, ...]:
+    def endpoints_of_all_pods(self, route: Route, horizon: Horizon) -> tuple[Endpoint, ...]:
         """The near sidecar's endpoints, once the far gateway weighs what it should; as they are when time is up."""
-        near, far = self.mesh[route.near], self.mesh[route.far]
-        pods = len(far.helloworld_addresses)
-        wanted = Fraction(pods, pods + len(near.helloworld_addresses))
-        client = near.client
+        wanted, gateways = horizon.share_of_network(route.far), horizon.ways_to(route.far)
+        client = self.mesh[route.near].client
         latest: tuple[Endpoint, ...] = ()
 
         def weighted() -> None:
             nonlocal latest
             latest = client.endpoints
-            if (share := share_of(far.gateway_addresses, latest)) != wanted:
+            if (share := share_of(gateways, latest)) != wanted:
                 raise NotYet(f"{share} of all weight, not {wanted}")
 
         with suppress(TimedOut):

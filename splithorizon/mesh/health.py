@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.horizon import told_apart
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
@@ -89,18 +90,24 @@ def steady(
 
 
 def _require_healthy(mesh: Mesh) -> None:
-    versions = frozenset(mesh.info.workload_versions.values())
-    seen = parallel.for_each(mesh, lambda cluster: _lacking(cluster, versions)).values()
+    versions = mesh.info.workload_versions
+
+    def lacking_of(cluster: Cluster) -> Lacking | None:
+        groups = told_apart(cluster.name, mesh.info.networks)
+        return _lacking(cluster, [frozenset(versions[name] for name in group) for group in groups])
+
+    seen = parallel.for_each(mesh, lacking_of).values()
     if lacking := [one for one in seen if one]:
         raise Lacking("; ".join(map(str, lacking)), "; ".join(one.state for one in lacking))
 
 
-def _lacking(cluster: Cluster, expected: frozenset[str]) -> Lacking | None:
+def _lacking(cluster: Cluster, expected: Sequence[frozenset[str]]) -> Lacking | None:
+    """What a client is not answered, of the groups of versions of which one has to answer."""
     client = cluster.client
     replies = client.send(times=_REQUESTS)
     versions = {str(reply.version) for reply in replies if reply.answered}
     lost = sum(not reply.answered for reply in replies)
-    if lost or not expected <= versions:
+    if lost or not all(group & versions for group in expected):
         by = sorted(versions)
         return Lacking(
             f"from the {cluster} {lost} of {len(replies)} not answered, the others by {by}",

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from splithorizon.istio.horizon import Horizon, told_apart
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
 from splithorizon.istio.names import config_map_of
 from splithorizon.istio.topology import Route, Watch
@@ -52,6 +53,37 @@ class Mesh:
     def routes(self) -> tuple[Route, ...]:
         """Every ordered pair of clusters on different networks."""
         return self.info.routes
+
+    @property
+    def pairs(self) -> tuple[Route, ...]:
+        """Every ordered pair of different clusters: first those on different networks."""
+        return self.info.pairs
+
+    @property
+    def clients(self) -> tuple[Route, ...]:
+        """One route for each cluster, to another network: what its client sends is of one batch for all routes."""
+        return tuple({route.near: route for route in reversed(self.routes)}.values())[::-1]
+
+    def horizon(self, client: str) -> Horizon:
+        """The endpoints of helloworld that the client of a cluster has to hold, by its pods and gateways of now."""
+        networks = self.info.networks
+        far = [name for name in self.names if networks[name] != networks[client]]
+        return Horizon(
+            client,
+            networks,
+            pods={cluster.name: cluster.helloworld_addresses for cluster in self},
+            gateways={name: self[name].gateway_addresses if name in far else frozenset() for name in self.names},
+            mode=self.info.network_mode,
+        )
+
+    def versions_apart(self, client: str) -> tuple[frozenset[str], ...]:
+        """The versions of helloworld in the groups that the answers to the client of a cluster tell apart for sure."""
+        versions = self.info.workload_versions
+        return tuple(frozenset(versions[name] for name in group) for group in told_apart(client, self.info.networks))
+
+    def sharing_network(self, name: str) -> tuple[Cluster, ...]:
+        """The clusters of a cluster's network, itself among them."""
+        return tuple(self._clusters[cluster.name] for cluster in self.info.sharing_network(name))
 
     @property
     def watches(self) -> tuple[Watch, ...]:
@@ -122,9 +154,20 @@ class Mesh:
         return ControlPlane(cluster.kube, cluster.system_namespace, self.info.revision_of(cluster.name))
 
     def _held(self, cluster: ClusterInfo) -> frozenset[Address]:
-        """The gateways of a cluster's network that its istiod has, in any of its pods."""
+        """The gateways of a cluster's network that its istiod has, in any of its pods.
+
+        Without the addresses that other clusters of the network are known to have.
+        """
         known = self.istiod_of(cluster.name).network_gateways().values()
-        return frozenset(address for found in known for address in found.get(cluster.network, ()))
+        others = {
+            gateway
+            for other in self.info.sharing_network(cluster.name)
+            if other.name != cluster.name
+            for gateway in other.gateways
+        }
+        return frozenset(
+            address for found in known for address in found.get(cluster.network, ()) if address not in others
+        )
 
     def _resolve(self, control_plane: str, host: str) -> frozenset[str]:
         """The addresses of a name, by the DNS of the cluster whose istiod resolves it."""

@@ -26,11 +26,13 @@ class Sampling:
     def sample(self, route: Route, *, times: int) -> Sample:
         """Send one batch from the near client; raises EnvironmentBroke where a cluster is gone.
 
-        Replies are lost as well where the far cluster is gone, and that says nothing about the mesh.
+        Replies are lost as well where another cluster is gone, and that says nothing about the mesh.
         """
         begun = Moment.now()
         found = self.mesh[route.near].client.sample(route, times=times)
-        self.mesh[route.far].kube.request("/readyz")
+        for cluster in self.mesh:
+            if cluster.name != route.near:
+                cluster.kube.request("/readyz")
         if any(one.resent for one in found.hidden.values()):
             return replace(found, server_errors=self._server_errors(found, begun))
         return found
@@ -47,8 +49,10 @@ class Sampling:
         return max(0, logged - sum(reply.status >= _SERVER_ERROR for reply in sample.replies))
 
     def samples(self, *, times: int) -> Mapping[Route, Sample]:
-        """One batch on each route, side by side where they leave different clients."""
-        return parallel.for_each(self.mesh.routes, lambda route: self.sample(route, times=times))
+        """One batch of each client, sent side by side: each route from a client has the same one."""
+        sent = parallel.for_each(self.mesh.clients, lambda route: self.sample(route, times=times))
+        by_client = {route.near: sample for route, sample in sent.items()}
+        return {route: replace(by_client[route.near], route=route) for route in self.mesh.pairs}
 
     def local_sample(self, name: str, *, times: int) -> Sample:
         """Send one batch to the service that only the client's own cluster has."""
@@ -70,8 +74,12 @@ class Sampling:
         return found
 
     def gateway_stats(self, route: Route, *, times: int) -> GatewayStats:
-        """Send one batch from the near client, and read what the far gateway counted meanwhile."""
-        pods = self.mesh[route.far].gateway_proxies
+        """Send one batch from the near client, and read what the far network's gateways counted meanwhile."""
+        pods = {
+            proxy: port
+            for cluster in self.mesh.sharing_network(route.far)
+            for proxy, port in cluster.gateway_proxies.items()
+        }
         name = gateway_stats.server_name(self.mesh.info.namespace, self.mesh.info.domain)
         before = gateway_stats.Counts.read(pods, name)
         replies, _ = self.mesh[route.near].client.send_and_count(times=times)

@@ -40,9 +40,11 @@ class TracedBatch:
     gateway_pods: frozenset[str]
     """The gateway's own pods' addresses."""
     far_pods: frozenset[str]
-    """The service's pods, address and port."""
+    """The service's pods in the far cluster, address and port."""
     by_hand: str
-    """The command that shows the end of the gateway's log."""
+    """The command that shows the end of the gateway's log; within a network, of the far pod's sidecar."""
+    client_pods: frozenset[str] = frozenset()
+    """The client's own addresses; read within a network alone, where a far pod sees them."""
 
 
 class GatewaySilent(EnvironmentBroke):
@@ -66,13 +68,21 @@ def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, TracedBa
 
 
 def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
-    """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does."""
+    """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does.
+
+    Within a network no gateway is on the way, and the far pods' logs are all.
+    """
     route, far = sample.route, mesh[sample.route.far]
     version = far.info.version
     answers = [pair for pair in sample.matched.pairs if pair.reply.version == version]
     ids = [pair.reply.request_id for pair in answers[:1]]
-    gateways = [one.pod for one in far.injected_pods if one.is_gateway]
-    gateway_logs = [_log_of(far.kube, pod) for pod in gateways]
+    gateways = [
+        (cluster, one.pod)
+        for cluster in (mesh.sharing_network(far.name) if route.across_networks else ())
+        for one in cluster.injected_pods
+        if one.is_gateway
+    ]
+    gateway_logs = [_log_of(cluster.kube, pod) for cluster, pod in gateways]
     name = server_name(mesh.info.namespace, mesh.info.domain)
     pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
     latest: tuple[Hops, ...] = ()
@@ -84,12 +94,13 @@ def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
             gateway=[line for log in gateway_logs for line in _lines_of_a_gateway(log, begun, name)],
             pods=[line for log in pod_logs for line in log.lines(begun, request_ids=ids)],
         )
-        if missing := sum(not hops.complete for hops in latest):
+        ended = [hops.complete if route.across_networks else bool(hops.destination_log) for hops in latest]
+        if missing := ended.count(False):
             raise NotYet(f"{missing} of {len(latest)} answers are not in every log")
 
     with suppress(TimedOut):
         eventually(f"{route}: each answer is in every log", look, within=timeouts().log_flushed)
-    gateway_pods = frozenset(str(address["ip"]) for pod in gateways for address in pod["status"]["podIPs"])
+    gateway_pods = frozenset(str(address["ip"]) for _, pod in gateways for address in pod["status"]["podIPs"])
     if not all(hops.destination_log for hops in latest):
         _require_logged(any(hops.destination_log for hops in latest), pod_logs, begun, AccessLogSilent)
     if any(hops.came_from in gateway_pods and not hops.gateway_log for hops in latest):
@@ -102,10 +113,11 @@ def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
         sample,
         answers=latest,
         server_name=name,
-        far_gateway=far.gateway_addresses,
+        far_gateway=mesh.horizon(route.near).ways_to(far.name) if route.across_networks else frozenset(),
         gateway_pods=gateway_pods,
         far_pods=far.helloworld_addresses,
-        by_hand=next((log.by_hand for log in gateway_logs), ""),
+        by_hand=next((log.by_hand for log in (gateway_logs if route.across_networks else pod_logs)), ""),
+        client_pods=frozenset() if route.across_networks else mesh[route.near].client_addresses,
     )
 
 

@@ -58,8 +58,8 @@ _TYPES = {str: "text", bool: "true or false", int: "whole number", float: "numbe
 OPTIONS = (
     Option(
         "contexts",
-        "check a mesh that is there: two contexts in any order, or env for $CTX_CLUSTER1 and $CTX_CLUSTER2",
-        metavar="A,B",
+        "check a mesh that is there: two contexts or more in any order, or env for $CTX_CLUSTER1 and $CTX_CLUSTER2",
+        metavar="A,B[,C]",
     ),
     Option("kubeconfig-primary", "the file that has the first of --contexts", Path),
     Option("kubeconfig-remote", "the file that has the second of --contexts", Path),

@@ -88,8 +88,8 @@ def contexts(text: str, environment: Mapping[str, str] = os.environ) -> tuple[st
             raise UsageProblem(f"env: {' and '.join(missing)} not set")
         return tuple(environment[name] for name in _VARIABLES)
     named = tuple(name.strip() for name in text.split(","))
-    if len(named) != len(_VARIABLES) or not all(named):
-        raise UsageProblem(f"{text}: two contexts are needed, A,B, with a comma between")
+    if len(named) < len(_VARIABLES) or not all(named):
+        raise UsageProblem(f"{text}: at least two contexts are needed, A,B, with a comma between")
     return named
 
 

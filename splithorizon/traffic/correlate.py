@@ -31,6 +31,12 @@ class Matched:
         """The number of requests."""
         return len(self.pairs) + len(self.unmatched) + len(self.ambiguous)
 
+    @property
+    def batch(self) -> str:
+        """The name of the batch, with which its request ids begin; empty without a request."""
+        replies = [*(pair.reply for pair in self.pairs[:1]), *self.unmatched[:1], *self.ambiguous[:1]]
+        return replies[0].request_id.rpartition("-")[0] if replies else ""
+
 
 def join(replies: Iterable[Reply], lines: Iterable[AccessLogLine]) -> Matched:
     """Match replies to lines by request id; other lines are ignored."""

@@ -23,10 +23,8 @@ def test_answers_follow_the_weights(
     record_evidence: RecordEvidence,
 ) -> None:
     mesh[route.far].scale_helloworld(3, undo)
-    mode, versions = mesh.info.network_mode, mesh.info.workload_versions
-    pods = {"near_pods": mesh[route.near].helloworld_addresses, "far_pods": mesh[route.far].helloworld_addresses}
-    endpoints = discovery.endpoints_of_all_pods(route)
-    record_evidence(checks.weights_follow(endpoints, route, **pods, far_gateway=mesh[route.far].gateway_addresses))
+    mode, versions, horizon = mesh.info.network_mode, mesh.info.workload_versions, mesh.horizon(route.near)
+    record_evidence(checks.weights_follow(discovery.endpoints_of_all_pods(route, horizon), route, horizon=horizon))
     sample = sampling.sample(route, times=500)
     record_evidence(checks.all_answered(sample.replies, route, mode=mode))
-    record_evidence(checks.answers_follow_weights(sample.replies, route, **pods, versions=versions, mode=mode))
+    record_evidence(checks.answers_follow_weights(sample.replies, route, horizon=horizon, versions=versions))

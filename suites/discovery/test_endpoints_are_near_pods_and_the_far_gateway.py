@@ -15,14 +15,5 @@ from splithorizon import checks
 
 @behaviour(profile="core", breaks_when=("gateway-service-without-network", "gateway-missing-in-mesh-networks"))
 def test_endpoints_are_near_pods_and_the_far_gateway(mesh: Mesh, route: Route, record_evidence: RecordEvidence) -> None:
-    near, far = mesh[route.near], mesh[route.far]
-    record_evidence(
-        checks.endpoints_split_at_the_horizon(
-            near.client.endpoints,
-            route,
-            near_pods=near.helloworld_addresses,
-            far_pods=far.helloworld_addresses,
-            far_gateway=far.gateway_addresses,
-            mode=mesh.info.network_mode,
-        )
-    )
+    endpoints, horizon = mesh[route.near].client.endpoints, mesh.horizon(route.near)
+    record_evidence(checks.endpoints_split_at_the_horizon(endpoints, route, horizon=horizon))

@@ -15,13 +15,5 @@ from splithorizon import checks
 
 @behaviour(profile="extended", breaks_when="far-pod-without-sidecar")
 def test_gateway_weighs_as_much_as_its_pods(mesh: Mesh, route: Route, record_evidence: RecordEvidence) -> None:
-    near, far = mesh[route.near], mesh[route.far]
-    record_evidence(
-        checks.weights_follow(
-            near.client.endpoints,
-            route,
-            near_pods=near.helloworld_addresses,
-            far_pods=far.helloworld_addresses,
-            far_gateway=far.gateway_addresses,
-        )
-    )
+    endpoints, horizon = mesh[route.near].client.endpoints, mesh.horizon(route.near)
+    record_evidence(checks.weights_follow(endpoints, route, horizon=horizon))

@@ -14,5 +14,5 @@ from splithorizon import checks
 
 
 @behaviour(profile="core", breaks_when="gateway-never-ready")
-def test_gateways_are_ready(cluster: Cluster, record_evidence: RecordEvidence) -> None:
-    record_evidence(checks.ready(cluster.gateways_readiness, cluster.name))
+def test_gateways_are_ready(gateway_cluster: Cluster, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.ready(gateway_cluster.gateways_readiness, gateway_cluster.name))

@@ -17,8 +17,8 @@ from splithorizon import checks
 def test_clients_fail_over_to_the_other_network(
     disruption: Disruption, watch: Watch, record_evidence: RecordEvidence
 ) -> None:
-    helloworld, own = disruption.helloworld(watch.watching), disruption.expected.own
-    without = disruption.expected.without(watch.watching)
+    helloworld, own = disruption.helloworld(watch.watching), disruption.expected.own_network
+    without = disruption.expected.failed_over(watch.watching)
     disruption.prefer_own_network()
     record_evidence(checks.prefers_own_network(disruption.until(own)))
     record_evidence(checks.answered_as_it_should(disruption.batches(own)))

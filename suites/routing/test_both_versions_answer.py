@@ -13,10 +13,14 @@ from fixtures.types import Mesh, RecordEvidence, Sample
 from splithorizon import checks
 
 
-@behaviour(profile="core", breaks_when=("remote-secret-missing", "services-not-exposed", "one-gateway-address-refuses"))
+@behaviour(
+    profile="core",
+    every_pair=True,
+    breaks_when=("remote-secret-missing", "services-not-exposed", "one-gateway-address-refuses"),
+)
 def test_both_versions_answer(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
-    mode, versions = mesh.info.network_mode, mesh.info.workload_versions
-    record_evidence(checks.all_answered(sample.replies, sample.route, mode=mode))
-    record_evidence(checks.both_versions_answer(sample.replies, sample.route, versions=versions, mode=mode))
-    near_pods = mesh[sample.route.near].helloworld_addresses
+    mode, versions, route = mesh.info.network_mode, mesh.info.workload_versions, sample.route
+    record_evidence(checks.all_answered(sample.replies, route, mode=mode))
+    apart, near_pods = mesh.versions_apart(route.near), mesh.horizon(route.near).near_pods
+    record_evidence(checks.both_versions_answer(sample.replies, route, versions=versions, mode=mode, apart=apart))
     record_evidence(checks.no_hidden_attempts(sample, near_pods=near_pods, mode=mode))

@@ -17,8 +17,9 @@ from splithorizon import checks
 def test_cluster_local_service_stays_at_home(
     mesh: Mesh, route: Route, pinned_by_cluster_local: PinnedTraffic, record_evidence: RecordEvidence
 ) -> None:
-    traffic, mode, versions = pinned_by_cluster_local, mesh.info.network_mode, mesh.info.workload_versions
+    traffic, replies = pinned_by_cluster_local, pinned_by_cluster_local.afterwards.replies
     record_evidence(
         checks.stays_in_cluster(traffic.meanwhile, near_pods=traffic.near_pods, by=Confinement.CLUSTER_LOCAL)
     )
-    record_evidence(checks.both_versions_answer(traffic.afterwards.replies, route, versions=versions, mode=mode))
+    mode, versions, apart = mesh.info.network_mode, mesh.info.workload_versions, mesh.versions_apart(route.near)
+    record_evidence(checks.both_versions_answer(replies, route, versions=versions, mode=mode, apart=apart))

@@ -16,6 +16,7 @@ from splithorizon import checks
 
 @behaviour(
     profile="core",
+    every_pair=True,
     breaks_when=(
         "pods-dialled-past-the-unlabelled-gateway",
         "pods-dialled-past-the-unnamed-gateway",
@@ -23,16 +24,6 @@ from splithorizon import checks
     ),
 )
 def test_each_version_takes_its_own_path(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
-    near, far = mesh[sample.route.near], mesh[sample.route.far]
-    record_evidence(checks.every_reply_matched(sample.matched, sample.route))
-    record_evidence(
-        checks.path_proof(
-            sample.matched,
-            sample.route,
-            near_pods=near.helloworld_addresses,
-            far_pods=far.helloworld_addresses,
-            far_gateway=far.gateway_addresses,
-            versions=mesh.info.workload_versions,
-            mode=mesh.info.network_mode,
-        )
-    )
+    route, horizon, versions = sample.route, mesh.horizon(sample.route.near), mesh.info.workload_versions
+    record_evidence(checks.every_reply_matched(sample.matched, route))
+    record_evidence(checks.path_proof(sample.matched, route, horizon=horizon, versions=versions))

@@ -18,9 +18,9 @@ from splithorizon import checks
 def test_gateway_passes_to_its_own_pods(
     mesh: Mesh, route: Route, gateway_stats: GatewayStats, record_evidence: RecordEvidence
 ) -> None:
-    far, shared = mesh[route.far], not mesh.info.owned
+    own, shared = mesh.sharing_network(route.far), not mesh.info.owned
+    pods = frozenset[str]().union(*(cluster.helloworld_addresses for cluster in own))
+    versions = {cluster.info.version for cluster in own}
     record_evidence(
-        checks.gateway_passes_to_own_pods(
-            gateway_stats, route, own_pods=far.helloworld_addresses, own_version=far.info.version, shared=shared
-        )
+        checks.gateway_passes_to_own_pods(gateway_stats, route, own_pods=pods, own_versions=versions, shared=shared)
     )

@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_long_waits_are_waited_out(
     mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
-    versions = mesh.info.workload_versions.values()
-    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, versions=versions))
+    apart = mesh.versions_apart(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, apart=apart))

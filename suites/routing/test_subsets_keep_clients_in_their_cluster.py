@@ -17,6 +17,7 @@ from splithorizon import checks
 def test_subsets_keep_clients_in_their_cluster(
     mesh: Mesh, route: Route, pinned_by_subset: PinnedTraffic, record_evidence: RecordEvidence
 ) -> None:
-    traffic, mode, versions = pinned_by_subset, mesh.info.network_mode, mesh.info.workload_versions
+    traffic, replies = pinned_by_subset, pinned_by_subset.afterwards.replies
     record_evidence(checks.stays_in_cluster(traffic.meanwhile, near_pods=traffic.near_pods, by=Confinement.SUBSET))
-    record_evidence(checks.both_versions_answer(traffic.afterwards.replies, route, versions=versions, mode=mode))
+    mode, versions, apart = mesh.info.network_mode, mesh.info.workload_versions, mesh.versions_apart(route.near)
+    record_evidence(checks.both_versions_answer(replies, route, versions=versions, mode=mode, apart=apart))

@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_identity_crosses_the_gateway(
     mesh: Mesh, route: Route, admission: AuthzResult, record_evidence: RecordEvidence
 ) -> None:
-    near_pods, far_gateway = mesh[route.near].helloworld_addresses, mesh[route.far].gateway_addresses
-    record_evidence(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))
+    near, far = mesh.horizon(route.near).near_pods, mesh.horizon(route.near).far_gateways
+    record_evidence(checks.admission_follows_identity(admission, near_pods=near, far_gateway=far))

@@ -10,13 +10,14 @@ Why    https://istio.io/latest/docs/setup/install/multicluster/before-you-begin/
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import MeshSecurity, RecordEvidence
+from fixtures.types import Cluster, MeshSecurity, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when=("root-replaced", "no-mutual-tls"))
 def test_one_root_is_served_by_both_gateways(
-    security: MeshSecurity, cluster_name: str, record_evidence: RecordEvidence
+    security: MeshSecurity, gateway_cluster: Cluster, record_evidence: RecordEvidence
 ) -> None:
-    served, identity = security.gateway_port(cluster_name).probe(), security.helloworld_identity(cluster_name)
-    record_evidence(checks.chain_leads_to_root(served, cluster_name, roots=security.roots, identity=identity))
+    name = gateway_cluster.name
+    served, identity = security.gateway_port(name).probe(), security.helloworld_identity(name)
+    record_evidence(checks.chain_leads_to_root(served, name, roots=security.roots, identity=identity))

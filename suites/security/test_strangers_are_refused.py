@@ -9,12 +9,15 @@ Why    https://istio.io/latest/docs/concepts/security/#mutual-tls-authentication
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import MeshSecurity, RecordEvidence
+from fixtures.types import Cluster, MeshSecurity, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when=("no-certificate-demanded", "any-root-taken"))
-def test_strangers_are_refused(security: MeshSecurity, cluster_name: str, record_evidence: RecordEvidence) -> None:
-    port = security.gateway_port(cluster_name)
-    bare, foreign = port.probe(), port.probe(security.impostor(cluster_name))
-    record_evidence(checks.strangers_refused(bare=bare, foreign=foreign, cluster=cluster_name))
+def test_strangers_are_refused(
+    security: MeshSecurity, gateway_cluster: Cluster, record_evidence: RecordEvidence
+) -> None:
+    name = gateway_cluster.name
+    port = security.gateway_port(name)
+    bare, foreign = port.probe(), port.probe(security.impostor(name))
+    record_evidence(checks.strangers_refused(bare=bare, foreign=foreign, cluster=name))

@@ -16,12 +16,13 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio import certificates, trust_bundles
 from splithorizon.istio.info import Address, NetworkMode
-from splithorizon.istio.topology import PRIMARY_REMOTE, Watch
+from splithorizon.istio.topology import PRIMARY_REMOTE, Route, Watch
 from splithorizon.istio.trust_bundles import CABundle, Root
 from splithorizon.mesh.config_chain import Setting, Source
 from splithorizon.traffic.istiod import ProxySync, RemoteSecret, Synchronisation, WatchedCluster
 from splithorizon.traffic.proxy import Endpoint
 from splithorizon.traffic.requests import Reply
+from tests.support.horizons import GATEWAYS, PODS, of_three, of_two
 
 Check = Callable[[], Evidence]
 
@@ -42,14 +43,13 @@ def split(
     mode: NetworkMode = NetworkMode.LABELS,
 ) -> Evidence:
     endpoints = [one if isinstance(one, Endpoint) else endpoint(one) for one in held]
-    return checks.endpoints_split_at_the_horizon(
-        endpoints, OUT, near_pods=near, far_pods=(FAR,), far_gateway=gateway, mode=mode
-    )
+    known = of_two(OUT, near=near, far=(FAR,), gateway=gateway, mode=mode)
+    return checks.endpoints_split_at_the_horizon(endpoints, OUT, horizon=known)
 
 
 def weights(*held: Endpoint, near: tuple[str, ...] = (NEAR,), far: int = 3) -> Evidence:
     far_pods = [f"10.20.0.{number}:5000" for number in range(far)]
-    return checks.weights_follow(held, OUT, near_pods=near, far_pods=far_pods, far_gateway=(GATEWAY,))
+    return checks.weights_follow(held, OUT, horizon=of_two(OUT, near=near, far=far_pods, gateway=(GATEWAY,)))
 
 
 def answers(v1: int, v2: int, *, far: int = 3) -> Evidence:
@@ -57,9 +57,9 @@ def answers(v1: int, v2: int, *, far: int = 3) -> Evidence:
     replies = [
         Reply(f"b-{n}", 200, 0.01, f"Hello version: {v}, instance: helloworld-{v}-1") for n, v in enumerate(versions)
     ]
-    return checks.answers_follow_weights(
-        replies, OUT, near_pods=[NEAR], far_pods=[FAR] * far, versions=VERSIONS, mode=NetworkMode.LABELS
-    )
+    far_pods = [f"10.20.0.{number}:5000" for number in range(far)]
+    known = of_two(OUT, near=[NEAR], far=far_pods, gateway=[GATEWAY])
+    return checks.answers_follow_weights(replies, OUT, horizon=known, versions=VERSIONS)
 
 
 WHOLE = [Setting(place, "the remote", "remote-network", "remote-network") for place in Source]
@@ -396,3 +396,69 @@ def test_webhooks_may_trust_another_ca_that_istiod_is_certified_by() -> None:
     for chain in ([], [other]):
         with pytest.raises(CheckFailed):
             checks.webhooks_hold_root([bundle], "remote", root=IN_PRIMARY, served=chain)
+
+
+POD1, POD2, POD3 = PODS.values()
+GATE1, GATE2, GATE3 = GATEWAYS.values()
+BACK_TO_BOTH = Route("cluster3", "cluster1")
+
+
+@pytest.mark.parametrize(
+    ("client", "far", "held"),
+    [
+        ("cluster1", "cluster3", (POD1, POD2, GATE3)),
+        ("cluster2", "cluster3", (POD1, POD2, GATE3)),
+        ("cluster3", "cluster2", (POD3, GATE1, GATE2)),
+    ],
+)
+def test_of_three_clusters_a_client_holds_its_networks_pods_and_the_others_gateways(
+    client: str, far: str, held: tuple[str, ...]
+) -> None:
+    endpoints = [endpoint(one) for one in held]
+    known = of_three(client)
+    assert checks.endpoints_split_at_the_horizon(endpoints, Route(client, far), horizon=known).numbers["endpoints"] == 3
+    for missing in endpoints:
+        with pytest.raises(CheckFailed):
+            checks.endpoints_split_at_the_horizon(
+                [one for one in endpoints if one is not missing], Route(client, far), horizon=known
+            )
+
+
+def test_a_pod_of_the_other_network_is_no_endpoint_though_its_gateway_is_there() -> None:
+    held = [endpoint(one) for one in (POD3, GATE1, POD2)]
+    with pytest.raises(CheckFailed) as refuted:
+        checks.endpoints_split_at_the_horizon(held, BACK_TO_BOTH, horizon=of_three("cluster3"))
+    assert causes.GATEWAY_SERVICE_WITHOUT_NETWORK in refuted.value.causes
+
+
+def test_each_gateway_of_a_network_weighs_the_pods_of_its_own_cluster() -> None:
+    known = of_three("cluster3")
+    even = [endpoint(POD3), endpoint(GATE1), endpoint(GATE2)]
+    assert checks.weights_follow(even, BACK_TO_BOTH, horizon=known).numbers == {"share": "1/3"}
+    # Both together weigh what they should, and one too much.
+    uneven = [endpoint(POD3, 2), endpoint(GATE1, 1), endpoint(GATE2, 3)]
+    for route in (BACK_TO_BOTH, Route("cluster3", "cluster2")):
+        with pytest.raises(CheckFailed, match="1/3 of all weight"):
+            checks.weights_follow(uneven, route, horizon=known)
+    # Gateways of meshNetworks are no cluster's, and share what is behind them.
+    together = of_three("cluster3", mode=NetworkMode.MESH_NETWORKS)
+    assert checks.weights_follow(uneven, BACK_TO_BOTH, horizon=together).numbers == {"share": "2/3"}
+
+
+def test_the_one_gateway_of_a_network_weighs_the_pods_of_both_its_clusters() -> None:
+    known = of_three("cluster3", without_gateway="cluster2")
+    found = checks.weights_follow([endpoint(POD3), endpoint(GATE1, 2)], BACK_TO_BOTH, horizon=known)
+    assert found.numbers == {"share": "2/3"}
+    with pytest.raises(CheckFailed, match="2 pods are behind it, 1 near"):
+        checks.weights_follow([endpoint(POD3), endpoint(GATE1, 1)], BACK_TO_BOTH, horizon=known)
+
+
+def test_a_cluster_without_an_istiod_holds_no_remote_secret() -> None:
+    secrets = {Watch("primary", "remote"): [SECRET]}
+    assert checks.remote_secrets_usable(secrets, ids={"remote": "remote"}, unread={"remote": ()}).numbers == {
+        "secrets": 1
+    }
+    with pytest.raises(CheckFailed, match="remote: a cluster without an istiod holds no remote secret") as refuted:
+        checks.remote_secrets_usable(secrets, ids={"remote": "remote"}, unread={"remote": ("istio-remote-secret-old",)})
+    assert refuted.value.seen == "istio-remote-secret-old"
+    assert not refuted.value.causes

@@ -36,7 +36,7 @@ def test_the_name_is_the_one_that_side_cars_ask_for() -> None:
 
 
 def test_what_passes_is_told_with_its_numbers() -> None:
-    found = checks.gateway_passes_to_own_pods(SOUND, OUT, own_pods=PODS, own_version="v2", shared=False)
+    found = checks.gateway_passes_to_own_pods(SOUND, OUT, own_pods=PODS, own_versions={"v2"}, shared=False)
     assert found.key_number == "14000 bytes, 50 answers"
     assert found.numbers == {"passed_bytes": 14_000, "turned_away": 0, "answers": 50}
     assert found.addresses == ("10.20.0.4:5000",)
@@ -59,7 +59,7 @@ NOTHING_COMES = (causes.SERVICES_NOT_EXPOSED, causes.GATEWAY_ADDRESS_WRONG, caus
 )
 def test_what_does_not_pass_is_refuted_with_its_causes(passage: GatewayStats, open_causes: tuple[Cause, ...]) -> None:
     with pytest.raises(CheckFailed) as caught:
-        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=PODS, own_version="v2", shared=False)
+        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=PODS, own_versions={"v2"}, shared=False)
     assert caught.value.causes == open_causes
     assert caught.value.samples == len(passage.replies)
     assert caught.value.numbers == {"passed_bytes": passage.counts.passed, "turned_away": passage.counts.turned_away}
@@ -67,25 +67,25 @@ def test_what_does_not_pass_is_refuted_with_its_causes(passage: GatewayStats, op
 
 def test_whom_a_gateway_of_others_turns_away_may_be_anybody_while_answers_come_back() -> None:
     found = checks.gateway_passes_to_own_pods(
-        replace(SOUND, counts=Counts(14_000, 3)), OUT, own_pods=PODS, own_version="v2", shared=True
+        replace(SOUND, counts=Counts(14_000, 3)), OUT, own_pods=PODS, own_versions={"v2"}, shared=True
     )
     assert found.numbers["turned_away"] == 3
     nobody = replace(SOUND, replies=SOUND.replies[1::2], counts=Counts(0, 3))
     with pytest.raises(CheckFailed, match=causes.SERVICES_NOT_EXPOSED.text):
-        checks.gateway_passes_to_own_pods(nobody, OUT, own_pods=PODS, own_version="v2", shared=True)
+        checks.gateway_passes_to_own_pods(nobody, OUT, own_pods=PODS, own_versions={"v2"}, shared=True)
 
 
 def test_a_pod_that_the_gateway_has_not_heard_of_is_a_late_push() -> None:
     with pytest.raises(CheckFailed, match=causes.PUSH_LATE.text):
         checks.gateway_passes_to_own_pods(
-            SOUND, OUT, own_pods=PODS | {"10.20.0.9:5000"}, own_version="v2", shared=False
+            SOUND, OUT, own_pods=PODS | {"10.20.0.9:5000"}, own_versions={"v2"}, shared=False
         )
 
 
 @pytest.mark.parametrize(("passage", "pods"), [(replace(SOUND, replies=()), PODS), (SOUND, frozenset[str]())])
 def test_nothing_is_said_without_samples(passage: GatewayStats, pods: frozenset[str]) -> None:
     with pytest.raises(EnvironmentBroke):
-        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=pods, own_version="v2", shared=False)
+        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=pods, own_versions={"v2"}, shared=False)
 
 
 def test_counts_are_of_the_time_between() -> None:

@@ -221,3 +221,61 @@ def test_where_nothing_crosses_nothing_is_proven() -> None:
 def test_nothing_is_said_without_samples(crossing: TracedBatch) -> None:
     with pytest.raises(EnvironmentBroke):
         judge(crossing)
+
+
+WITHIN = Route("cluster1", "cluster2", False)
+CLIENT = "10.10.0.9"
+
+
+def pod_to_pod(number: int) -> Hops:
+    request_id = f"batch-{number}"
+    return Hops(
+        Reply(request_id, 200, 0.01, "Hello version: v2, instance: helloworld-v2-x"),
+        source_log=line(request_id=request_id, upstream_host=POD),
+        gateway_log=None,
+        destination_log=(line(request_id=request_id, downstream_remote=f"{CLIENT}:{40_000 + number}"),),
+    )
+
+
+DIRECT = tuple(pod_to_pod(number) for number in range(30))
+NEIGHBOURS = replace(
+    SOUND,
+    route=WITHIN,
+    sample=sample([MatchedReply(one.reply, one.source_log) for one in DIRECT]),
+    answers=DIRECT,
+    far_gateway=frozenset(),
+    gateway_pods=frozenset(),
+    client_pods=frozenset({CLIENT}),
+)
+
+
+def test_within_a_network_each_answer_goes_from_pod_to_pod() -> None:
+    found = judge(NEIGHBOURS)
+    assert found.key_number == "30 in 2 logs each"
+    assert found.addresses == (CLIENT, POD)
+
+
+TRANSLATED = line(request_id="batch-0", downstream_remote="172.18.0.2:40000")
+
+
+@pytest.mark.parametrize(
+    ("changed", "seen"),
+    [
+        ({"destination_log": (TRANSLATED,)}, "came to the pod from 172.18.0.2"),
+        ({"destination_log": ()}, "logged 0 times by pods of the cluster2"),
+        ({"source_log": line(request_id="batch-0", upstream_host=GATEWAY)}, f"sent to {GATEWAY}"),
+    ],
+    ids=["translated", "not logged", "through a gateway"],
+)  # fmt: skip
+def test_an_answer_that_does_not_go_from_pod_to_pod_is_refuted(changed: dict[str, Any], seen: str) -> None:
+    first, *others = NEIGHBOURS.answers
+    with pytest.raises(CheckFailed, match=f"1 x {seen}"):
+        judge(replace(NEIGHBOURS, answers=(replace(first, **changed), *others)))
+
+
+def test_without_an_answer_of_the_other_cluster_nothing_goes_from_pod_to_pod() -> None:
+    with pytest.raises(CheckFailed) as refuted:
+        judge(replace(NEIGHBOURS, answers=()))
+    assert refuted.value.causes == suspects.near_version_missing()
+    with pytest.raises(EnvironmentBroke):
+        judge(replace(NEIGHBOURS, client_pods=frozenset()))

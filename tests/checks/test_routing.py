@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from splithorizon import checks
+from splithorizon.base import statistics
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks import CheckFailed, Evidence, suspects
 from splithorizon.checks.judging import NO_CAUSE, PathCount
@@ -25,6 +26,8 @@ from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Attempt, PodAddress, Sample
 from splithorizon.traffic.correlate import Matched, join
 from splithorizon.traffic.requests import Reply
+from tests.support.horizons import GATEWAYS, PODS, of_three, of_two
+from tests.support.horizons import VERSIONS as THREE_VERSIONS
 
 OUT, BACK = PRIMARY_REMOTE.routes
 NEAR_POD, FAR_POD, GATEWAY = "10.10.0.7:5000", "10.20.0.7:5000", "172.18.0.9:15443"
@@ -62,9 +65,8 @@ LABELS, MESH_NETWORKS = NetworkMode.LABELS, NetworkMode.MESH_NETWORKS
 def path_proof(
     found: Matched, route: Route = OUT, near: str = NEAR_POD, far: str = GATEWAY, mode: NetworkMode = LABELS
 ) -> Evidence:
-    return checks.path_proof(
-        found, route, near_pods={near}, far_pods={FAR_POD}, far_gateway={far}, versions=EXPECTED, mode=mode
-    )
+    known = of_two(route, near={near}, far={FAR_POD}, gateway={far}, mode=mode)
+    return checks.path_proof(found, route, horizon=known, versions=EXPECTED)
 
 
 def all_answered(found: list[Reply], route: Route, mode: NetworkMode = LABELS) -> Evidence:
@@ -128,11 +130,8 @@ GREEN: dict[str, Check] = {
     "path, two near pods": lambda: checks.path_proof(
         matched((5, "v1", NEAR_POD), (5, "v1", "10.10.0.8:5000"), (5, "v2", GATEWAY)),
         OUT,
-        near_pods={NEAR_POD, "10.10.0.8:5000"},
-        far_pods={FAR_POD},
-        far_gateway={GATEWAY},
+        horizon=of_two(OUT, near={NEAR_POD, "10.10.0.8:5000"}, far={FAR_POD}, gateway={GATEWAY}),
         versions=EXPECTED,
-        mode=LABELS,
     ),
     "placement": lambda: checks.versions_run_only_in(PLACED, EXPECTED),
     "ready": lambda: checks.ready([POD, POD], "primary"),
@@ -526,7 +525,7 @@ NOTHING: dict[str, Check] = {
     "every reply joined, access log off": lambda: checks.every_reply_matched(join(ONCE, []), OUT),
     "path, one cluster given twice": lambda: path_proof(matched((5, "v1", GATEWAY), (5, "v2", GATEWAY)), near=GATEWAY),
     "path, no address known": lambda: checks.path_proof(
-        SOUND, OUT, near_pods=set(), far_pods={FAR_POD}, far_gateway={GATEWAY}, versions=EXPECTED, mode=LABELS
+        SOUND, OUT, horizon=of_two(OUT, near=(), far={FAR_POD}, gateway={GATEWAY}), versions=EXPECTED
     ),
     "path": lambda: path_proof(join([], [])),
     "path, no line": lambda: path_proof(join(ONCE, [])),
@@ -698,3 +697,92 @@ def test_a_rule_that_binds_other_clients_or_none_is_refuted(
 def test_a_rule_is_not_judged_without_a_client_of_another_primary() -> None:
     with pytest.raises(EnvironmentBroke, match="clients that another istiod manages"):
         checks.rule_binds_own_clients(BoundClients("primary", frozenset({"primary"}), {"primary": tuple(BY_RULE)}))
+
+
+# Three clusters: cluster1 and cluster2 share a network, and cluster3 is on another.
+HOME_ROUTE, ACROSS = Route("cluster1", "cluster2", False), Route("cluster1", "cluster3")
+RETURN = Route("cluster3", "cluster1")
+POD1, POD2, POD3 = PODS.values()
+GATE1, GATE2, GATE3 = GATEWAYS.values()
+OF_CLUSTER1 = matched((333, "v1", POD1), (334, "v2", POD2), (333, "v3", GATE3))
+
+
+def proof_of_three(found: Matched, route: Route, without_gateway: str = "") -> Evidence:
+    known = of_three(route.near, without_gateway=without_gateway)
+    return checks.path_proof(found, route, horizon=known, versions=THREE_VERSIONS)
+
+
+def test_within_a_network_each_version_is_reached_at_its_pod_and_across_it_through_the_gateway() -> None:
+    within, across = proof_of_three(OF_CLUSTER1, HOME_ROUTE), proof_of_three(OF_CLUSTER1, ACROSS)
+    assert within.numbers == {"v2_at_its_pod": 334, "v1_at_its_pod": 333}
+    assert {(one.version, one.way) for one in within.paths} == {("v1", Way.NEAR_POD), ("v2", Way.FAR_POD)}
+    assert across.numbers == {"v3_through_gateway": 333, "v1_at_its_pod": 333}
+
+
+def test_a_gateway_of_a_shared_network_may_pass_to_either_cluster_of_it() -> None:
+    crossed = matched((300, "v3", POD3), (200, "v1", GATE2), (200, "v1", GATE1), (300, "v2", GATE1))
+    assert proof_of_three(crossed, RETURN).numbers == {"v1_through_gateway": 400, "v3_at_its_pod": 300}
+    # Which pod is behind the few connections that a sidecar keeps is chance.
+    alone = matched((300, "v3", POD3), (700, "v2", GATE1))
+    assert proof_of_three(alone, RETURN).numbers == {"v1_through_gateway": 0, "v3_at_its_pod": 300}
+
+
+@pytest.mark.parametrize(
+    ("found", "route", "cause"),
+    [
+        (matched((9, "v1", POD1), (9, "v2", GATE2), (9, "v3", GATE3)), HOME_ROUTE, causes.GATEWAY_USED_FOR_NEAR),
+        (matched((9, "v1", POD1), (9, "v2", POD1), (9, "v3", GATE3)), HOME_ROUTE, causes.POD_FORWARDS),
+        (matched((9, "v1", POD1), (9, "v2", POD2), (9, "v3", POD3)), ACROSS, causes.GATEWAY_SERVICE_WITHOUT_NETWORK),
+        (matched((9, "v1", POD1), (18, "v3", GATE3)), HOME_ROUTE, causes.REMOTE_SECRET_MISSING),
+        (matched((9, "v3", POD3), (9, "v1", POD1), (9, "v2", GATE2)), RETURN, causes.GATEWAY_SERVICE_WITHOUT_NETWORK),
+    ],
+    ids=["by a gateway within", "by another pod", "past the gateway", "none", "past the gateway, back"],
+)
+def test_a_path_that_strays_is_refuted_on_its_route(found: Matched, route: Route, cause: Cause) -> None:
+    with pytest.raises(CheckFailed) as refuted:
+        proof_of_three(found, route)
+    assert cause in refuted.value.causes
+    assert str(route) in refuted.value.claim
+
+
+def test_in_a_network_without_a_second_gateway_all_goes_through_the_one() -> None:
+    through = matched((300, "v3", POD3), (350, "v1", GATE1), (350, "v2", GATE1))
+    found = proof_of_three(through, RETURN, without_gateway="cluster2")
+    assert found.numbers == {"v1_through_gateway": 350, "v3_at_its_pod": 300}
+    with pytest.raises(CheckFailed, match=f"100 of 400: v1 from {GATE2}"):
+        proof_of_three(
+            matched((300, "v3", POD3), (100, "v1", GATE2), (99, "v2", GATE1)), RETURN, without_gateway="cluster2"
+        )
+
+
+FAR_TOGETHER = (frozenset({"v3"}), frozenset({"v1", "v2"}))
+
+
+def versions_of_three(
+    v1: int, v2: int, v3: int, route: Route = ACROSS, apart: tuple[frozenset[str], ...] = ()
+) -> Evidence:
+    found = replies(v1, v2, v3)
+    return checks.both_versions_answer(found, route, versions=THREE_VERSIONS, mode=LABELS, apart=apart)
+
+
+def test_of_three_versions_each_route_judges_its_two_exactly() -> None:
+    found = versions_of_three(333, 334, 333)
+    assert (found.numbers["v1"], found.numbers["v3"]) == (333, 333)
+    low, high = statistics.interval(1000, 1 / 3, statistics.FALSE_ALARM / 2)
+    assert found.expected_interval == (low, high)
+    with pytest.raises(CheckFailed, match=f"each version {low} to {high} times"):
+        versions_of_three(1000 - 333 - high - 1, 333, high + 1)
+    # The third is for another route to judge.
+    assert versions_of_three(low, 1000 - low - high, high).expected_interval == (low, high)
+
+
+def test_versions_behind_one_networks_gateways_are_judged_together() -> None:
+    found = versions_of_three(667, 0, 333, RETURN, FAR_TOGETHER)
+    assert (found.numbers["v1+v2"], found.numbers["v3"]) == (667, 333)
+    assert versions_of_three(100, 567, 333, RETURN, FAR_TOGETHER).numbers["v1+v2"] == 667
+    low, high = statistics.interval(1000, 1 / 3)
+    with pytest.raises(CheckFailed, match=f"v3 {low} to {high} times"):
+        versions_of_three(0, 1000 - high - 1, high + 1, RETURN, FAR_TOGETHER)
+    with pytest.raises(CheckFailed) as missing:
+        versions_of_three(0, 0, 1000, RETURN, FAR_TOGETHER)
+    assert causes.GATEWAY_NOT_SERVING in missing.value.causes

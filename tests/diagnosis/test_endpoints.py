@@ -247,3 +247,27 @@ def test_the_hosts_domain_is_the_meshs() -> None:
     other = replace(sound(), domain="corp.example")
     assert other.host == "helloworld.sample.svc.corp.example"
     assert port(other).held is None, f"its Envoy knows {HOST} alone"
+
+
+def test_clusters_that_share_a_network_each_have_their_own_gateway_and_the_same_pods() -> None:
+    reading = sound()
+    neighbour = replace(reading["remote"], name="third", cluster_id="third", gateways=("10.89.0.9:15443",))
+    three = replace(reading, clusters=(*reading.clusters, neighbour))
+    expected = port(three).expected
+    assert [(one.address, one.weight, one.cluster) for one in expected] == [
+        (f"{PODS['primary']}:5000", 1, "primary"),
+        (GATEWAYS["remote"], 1, "remote"),
+        ("10.89.0.9:15443", 1, "third"),
+    ]
+    # Within the network no gateway stands for anybody's pods but the primary's.
+    assert [one.address for one in port(three, "remote").expected if one.is_gateway] == [GATEWAYS["primary"]]
+
+
+def test_a_cluster_without_a_gateway_counts_at_that_of_its_network() -> None:
+    reading = sound()
+    bare_one = replace(reading["remote"], name="third", cluster_id="third", gateways=())
+    gateways = [one for one in bare_one.all("Service") if "istio-system" in str(one["metadata"].get("namespace"))]
+    three = replace(reading, clusters=(*reading.clusters, bare_one))
+    for service in gateways:
+        three = removes("third", "Service", service["metadata"]["name"])(three)
+    assert [(one.address, one.weight) for one in port(three).expected if one.is_gateway] == [(GATEWAYS["remote"], 2)]

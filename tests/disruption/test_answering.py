@@ -41,6 +41,8 @@ def test_of_a_primary_and_a_remote(two: ExpectedAnswers) -> None:
     assert by(two.without("primary")) == {"primary": "remote", "remote": "remote"}
     assert by(two.unwatched(Watch("primary", "remote"))) == {"primary": "primary", "remote": "primary"}
     assert by(two.without_gateway("remote")) == {"primary": "primary", "remote": both}
+    assert two.own_network == two.own
+    assert two.failed_over("primary") == two.without("primary")
     assert str(two.unwatched(Watch("primary", "remote"))) == "every client is answered by primary alone"
 
 
@@ -51,6 +53,9 @@ def test_of_three_clusters_with_two_istiods(three: ExpectedAnswers) -> None:
     assert by(three.unwatched(Watch("b", "a"))) == {"a": "a b c", "b": "b c", "c": "b c"}
     assert by(three.without_gateway("c")) == {"a": "a b", "b": "a b", "c": "a b c"}
     assert by(three.without_gateway("a")) == {"a": "a b c", "b": "a b c", "c": "c"}
+    assert by(three.own_network) == {"a": "a b", "b": "a b", "c": "c"}
+    assert by(three.failed_over("a")) == {"a": "b", "b": "b", "c": "c"}
+    assert by(three.failed_over("c")) == by(three.without("c"))
     words = "the clients of b and c are answered by b and c alone, the others by every cluster"
     assert str(three.unwatched(Watch("b", "a"))) == words
 

@@ -461,12 +461,12 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
             for kind, name, space in (("Namespace", SYSTEM, None), ("Service", GATEWAY, SYSTEM))
         ],
         "",
-        "both are in the network primary-network",
+        "all are in the network primary-network",
     ),
     "no istiod": (
         then(lambda mesh: remove(mesh.primary, "Deployment", "istiod", SYSTEM), run_controllers),
         "",
-        "neither runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
+        "none of them runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
     ),
     "two revisions, and none is asked for": (
         then(another_revision, lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"), run_controllers),
@@ -556,7 +556,7 @@ def test_one_network_twice_is_refused_also_where_mesh_networks_say_so(tmp_path: 
 
     with installed_mesh(tmp_path, MESH_NETWORKS) as mesh:
         mesh_networks(mesh, join)
-        with unchanged(mesh), pytest.raises(UsageProblem, match="both are in the network primary-network"):
+        with unchanged(mesh), pytest.raises(UsageProblem, match="all are in the network primary-network"):
             read(mesh)
 
 
@@ -568,10 +568,15 @@ def test_contexts_that_lead_to_one_cluster_are_refused(tmp_path: Path) -> None:
     assert str(refused.value) == "--contexts east,west: both lead to one and the same cluster. Nothing was created."
 
 
-def test_more_clusters_than_two_are_refused(tmp_path: Path) -> None:
+def test_a_single_cluster_is_refused(tmp_path: Path) -> None:
+    with installed_mesh(tmp_path) as mesh, pytest.raises(UsageProblem, match="a single cluster: the claims are about"):
+        arrange({"primary": mesh.kubes()["primary"]}, CONTEXTS)
+
+
+def test_of_three_contexts_two_may_not_lead_to_one_cluster(tmp_path: Path) -> None:
     with installed_mesh(tmp_path) as mesh:
         kubes = {**mesh.kubes(), "third": mesh.kubes()["remote"]}
-        with pytest.raises(UsageProblem, match="3 clusters: the claims are about two of them"):
+        with pytest.raises(UsageProblem, match="west and north lead to one and the same cluster"):
             arrange(kubes, {**CONTEXTS, "third": "north"})
 
 

@@ -27,6 +27,8 @@ def test_a_primary_and_a_remote_have_one_route_each_way() -> None:
 def test_clusters_of_one_network_have_routes_within_it() -> None:
     assert THREE.routes == (Route("a", "c"), Route("b", "c"), Route("c", "a"), Route("c", "b"))
     assert topology.routes_within(THREE) == (Route("a", "b", False), Route("b", "a", False))
+    assert THREE.pairs == (*THREE.routes, *topology.routes_within(THREE))
+    assert PRIMARY_REMOTE.pairs == PRIMARY_REMOTE.routes
 
 
 def test_each_istiod_watches_every_other_cluster() -> None:

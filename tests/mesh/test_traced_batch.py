@@ -56,7 +56,8 @@ def pod(name: str, namespace: str, ip: str) -> dict[str, object]:
 @pytest.fixture
 def remote(tmp_path: Path) -> Iterator[SmallApi]:
     with ExitStack() as stack:
-        stack.enter_context(small_api(tmp_path / "primary.kubeconfig"))
+        near = stack.enter_context(small_api(tmp_path / "primary.kubeconfig"))
+        near.objects[PODS] = {"items": [pod("helloworld-v1-x", "sample", "10.10.0.4")]}
         api = stack.enter_context(small_api(tmp_path / "remote.kubeconfig"))
         api.objects[PODS] = {"items": [pod("helloworld-v2-x", "sample", "10.20.0.4")]}
         api.objects[GATEWAYS] = {"items": [pod("gateway-1", "istio-system", "10.20.0.3")]}

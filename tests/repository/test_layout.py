@@ -76,7 +76,6 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.kube.pod_exec": "tests/kube/test_client.py",
     "splithorizon.kube.unready_reason": "tests/kube/test_pod_status.py",
     "splithorizon.mesh.config_chain": "tests/checks/test_discovery.py",
-    "splithorizon.mesh.mesh": "tests/mesh/test_security.py and test_traced_batch.py, by subject",
     "splithorizon.run.comparison": "tests/run/test_comparing.py",
     "splithorizon.run.watch_report": "classes without methods; test_watch_results makes and writes them",
     "splithorizon.run.watching": "tests/watch/test_watching.py",

@@ -86,7 +86,8 @@ def test_the_decorator_marks_the_data_that_the_catalogue_reads() -> None:
     def test_it() -> None: ...
 
     marks = {mark.name: mark.kwargs for mark in test_it.pytestmark}  # type: ignore[attr-defined]  # pytest sets it
-    assert marks == {"behaviour": {"profile": "security", "breaks_when": ("a-fault",), "latent": False}, "security": {}}
+    data = {"profile": "security", "breaks_when": ("a-fault",), "latent": False, "every_pair": False}
+    assert marks == {"behaviour": data, "security": {}}
     with pytest.raises(ValueError, match="no profile 'fast'"):
         decorator(profile="fast", breaks_when="a-fault")
 

@@ -116,7 +116,7 @@ def test_what_may_not_be_read_leaves_it_unjudged(mesh: TwoClusters) -> None:
     [
         ((), "A,B and --service NS/NAME are needed"),
         (("east,west",), "A,B and --service NS/NAME are needed"),
-        (("east", "--service", "a/b"), "two contexts are needed"),
+        (("east", "--service", "a/b"), "at least two contexts are needed"),
         (("east,west", "--service", "b"), "a namespace and a name are needed"),
         (("east,west", "--service", "a/b", "--client", "c"), "--client c: a namespace and a name are needed"),
         (("east,west", "--service", "a/b", "--minutes", "0"), "at least 1"),

@@ -109,8 +109,9 @@ def _paths(result: BehaviourResult) -> tuple[PathCount, ...]:
 
 def _picture(route: str, near: Cluster, far: Cluster, paths: Sequence[PathCount]) -> Picture:
     total = sum(path.count for path in paths)
+    ways = _WAYS if _cross(near, far) else {**_WAYS, Way.FAR_POD: "straight to a pod of the other cluster"}
     rows = tuple(
-        Row(_WAYS[path.way], path.version, path.address, path.flags, path.count, path.count / total, path.expected)
+        Row(ways[path.way], path.version, path.address, path.flags, path.count, path.count / total, path.expected)
         for path in sorted(paths, key=lambda path: (not path.expected, -path.count))
     )
     return Picture(
@@ -119,7 +120,7 @@ def _picture(route: str, near: Cluster, far: Cluster, paths: Sequence[PathCount]
         far.name,
         total,
         tuple(_boxes(near, far, paths)),
-        tuple(_arrows(paths, total)),
+        tuple(_arrows(paths, total, across=_cross(near, far))),
         rows,
         _sentence(route, rows),
     )
@@ -130,8 +131,9 @@ def _boxes(near: Cluster, far: Cluster, paths: Sequence[PathCount]) -> Iterator[
     yield Box(4, 222, 412, 104, f"cluster {far.name}", (far.network or "no network",), "cluster")
     yield Box(16, 46, 108, 46, "client", ("and its sidecar",))
     yield _pods(paths, Way.NEAR_POD, 46)
-    gateways = far.gateway_addresses or tuple(_addresses(paths, Way.FAR_GATEWAY))
-    yield Box(16, 264, 136, 46, "east-west gateway", _shortened(gateways) or ("address not known",))
+    if _cross(near, far):
+        gateways = far.gateway_addresses or tuple(_addresses(paths, Way.FAR_GATEWAY))
+        yield Box(16, 264, 136, 46, "east-west gateway", _shortened(gateways) or ("address not known",))
     yield _pods(paths, Way.FAR_POD, 264)
     if any(path.way in (Way.ELSEWHERE, Way.NOWHERE) for path in paths):
         others = _shortened(tuple(_addresses(paths, Way.ELSEWHERE)))
@@ -140,8 +142,8 @@ def _boxes(near: Cluster, far: Cluster, paths: Sequence[PathCount]) -> Iterator[
 
 def _pods(paths: Sequence[PathCount], way: Way, y: int) -> Box:
     """The pods of a cluster, with the version that answers from them as it should."""
-    answered_by = Way.NEAR_POD if way is Way.NEAR_POD else Way.FAR_GATEWAY
-    version = next((path.version for path in paths if path.way is answered_by and path.expected), "")
+    answered_by = {Way.NEAR_POD} if way is Way.NEAR_POD else {Way.FAR_GATEWAY, Way.FAR_POD}
+    version = next((path.version for path in paths if path.way in answered_by and path.expected), "")
     return Box(284, y, 128, 46, f"helloworld {version}".strip(), _shortened(tuple(_addresses(paths, way))))
 
 
@@ -154,13 +156,14 @@ def _shortened(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return addresses if len(addresses) <= 1 else (f"{addresses[0]} +{len(addresses) - 1}",)
 
 
-def _arrows(paths: Sequence[PathCount], total: int) -> Iterator[Arrow]:
+def _arrows(paths: Sequence[PathCount], total: int, *, across: bool) -> Iterator[Arrow]:
     right = {way: [path for path in paths if path.way is way and path.expected] for way in Way}
     wrong = {way: [path for path in paths if path.way is way and not path.expected] for way in Way}
     near, far = right[Way.NEAR_POD], right[Way.FAR_GATEWAY]
     yield Arrow((124, 62), (284, 62), _label(near, total), (204, 56), empty=not near)
-    yield Arrow((58, 92), (58, 264), _label(far, total), (66, 150), anchor="start", empty=not far)
-    yield Arrow((152, 280), (284, 280), _label(far, total, short=True), (218, 274), empty=not far)
+    if across:
+        yield Arrow((58, 92), (58, 264), _label(far, total), (66, 150), anchor="start", empty=not far)
+        yield Arrow((152, 280), (284, 280), _label(far, total, short=True), (218, 274), empty=not far)
     if found := wrong[Way.NEAR_POD]:
         y = 62 + _APART
         yield Arrow((124, y), (284, y), _label(found, total), (204, y + 15), wrong=True)

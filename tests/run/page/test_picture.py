@@ -80,6 +80,19 @@ def test_clusters_on_one_network_have_the_direct_way_as_the_expected_one() -> No
     assert "7 (100.0%)" in [arrow.label for arrow in found.arrows]
 
 
+def test_clusters_on_one_network_have_no_gateway_between_them() -> None:
+    one_network = tuple(replace(cluster, network="one-network") for cluster in GREEN.clusters)
+    paths = (
+        PathCount(Way.NEAR_POD, "v1", "10.10.0.4:5000", "", 400, True),
+        PathCount(Way.FAR_POD, "v2", "10.20.0.4:5000", "", 600, True),
+    )
+    found = of(replace(RED, clusters=one_network, behaviours=(replace(REFUTED, paths=paths),)))
+    assert "east-west gateway" not in [box.title for box in found.boxes]
+    assert found.boxes[-1].title == "helloworld v2"
+    assert [(arrow.label, arrow.empty) for arrow in found.arrows] == [("400 (40.0%)", False), ("600 (60.0%)", False)]
+    assert "600 from v2 straight to a pod of the other cluster" in found.text
+
+
 def test_without_measured_ways_each_route_between_networks_is_drawn_as_not_measured() -> None:
     third = Cluster("third", "primary-network", runs_istiod=False, control_plane="primary")
     bare = replace(GREEN, behaviours=(replace(HELD, evidence=()),), clusters=(*GREEN.clusters, third))

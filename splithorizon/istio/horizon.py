@@ -1,0 +1,141 @@
+"""The split horizon of one client: the pods of its own network, and gateways in place of every other network's pods."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from splithorizon.istio.info import NetworkMode
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Endpoints that lead to the same pods, by host and port: those of one near cluster, or gateways of a network.
+
+    ``pods`` is how many pods of ``clusters`` they stand for, which is their weight together.
+    """
+
+    addresses: frozenset[str]
+    clusters: tuple[str, ...]
+    pods: int
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """What the sidecar of one cluster's client has to hold of a Service that every cluster has.
+
+    All mappings are by the cluster's name; ``pods`` and ``gateways`` have addresses as Envoy logs them.
+    """
+
+    client: str
+    networks: Mapping[str, str]
+    pods: Mapping[str, frozenset[str]]
+    gateways: Mapping[str, frozenset[str]]
+    """The gateways in each cluster; none in a cluster whose network has its gateways elsewhere."""
+    mode: NetworkMode
+
+    @property
+    def near(self) -> tuple[str, ...]:
+        """The clusters of the client's network, its own among them."""
+        return tuple(name for name in self.networks if self._is_near(name))
+
+    @property
+    def far(self) -> tuple[str, ...]:
+        """The clusters of every other network."""
+        return tuple(name for name in self.networks if not self._is_near(name))
+
+    @property
+    def near_pods(self) -> frozenset[str]:
+        """The pods that the client reaches at their own addresses."""
+        return self._pods_of(self.near)
+
+    @property
+    def far_pods(self) -> frozenset[str]:
+        """The pods that the client reaches through a gateway alone."""
+        return self._pods_of(self.far)
+
+    @property
+    def far_gateways(self) -> frozenset[str]:
+        """The gateways that stand for those pods."""
+        return frozenset[str]().union(*(self.gateways_of(name) for name in self.far if self.pods[name]))
+
+    def gateways_of(self, name: str) -> frozenset[str]:
+        """The gateways in place of the pods of a cluster.
+
+        istiod takes those of the cluster itself, and those of the whole network where it has none, or where networks
+        are set in the ConfigMap, which names no cluster's.
+        """
+        if self.mode is NetworkMode.LABELS and self.gateways[name]:
+            return self.gateways[name]
+        return frozenset[str]().union(*(self.gateways[one] for one in self.sharing(name)))
+
+    def sharing(self, name: str) -> tuple[str, ...]:
+        """The clusters of a cluster's network, itself among them."""
+        return tuple(one for one, network in self.networks.items() if network == self.networks[name])
+
+    def ways_to(self, name: str) -> frozenset[str]:
+        """Where a request goes that a pod of that cluster answers.
+
+        Each gateway of another network passes on to every pod of its network, also to those of another cluster.
+        """
+        if self._is_near(name):
+            return self.pods[name]
+        return frozenset[str]().union(*(self.gateways_of(one) for one in self.sharing(name) if self.pods[one]))
+
+    def pods_sharing(self, name: str) -> frozenset[str]:
+        """The pods of all clusters of a cluster's network."""
+        return self._pods_of(self.sharing(name))
+
+    def share_of_network(self, name: str) -> Fraction:
+        """The share of a cluster's network in all pods."""
+        total = len(self.near_pods) + len(self.far_pods)
+        return Fraction(len(self.pods_sharing(name)), total) if total else Fraction(0)
+
+    @property
+    def entrances(self) -> tuple[Entrance, ...]:
+        """All endpoints of the client by what they lead to: first each near cluster's pods, then the gateways.
+
+        Gateways that share the pods of a cluster are one entrance.
+        """
+        near = [Entrance(self.pods[name], (name,), len(self.pods[name])) for name in self.near if self.pods[name]]
+        gateways: list[Entrance] = []
+        for name in self.far:
+            if not self.pods[name]:
+                continue
+            addresses = self.gateways_of(name)
+            joined = [one for one in gateways if one.addresses & addresses]
+            gateways = [one for one in gateways if one not in joined]
+            gateways.append(
+                Entrance(
+                    addresses.union(*(one.addresses for one in joined)),
+                    (*(cluster for one in joined for cluster in one.clusters), name),
+                    len(self.pods[name]) + sum(one.pods for one in joined),
+                )
+            )
+        return (*near, *gateways)
+
+    def _pods_of(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset[str]().union(*(self.pods[name] for name in names))
+
+    def _is_near(self, name: str) -> bool:
+        return self.networks[name] == self.networks[self.client]
+
+
+def told_apart(client: str, networks: Mapping[str, str]) -> tuple[frozenset[str], ...]:
+    """The clusters, in groups that the answers to one client's requests tell apart for sure.
+
+    A sidecar chooses anew for each request among its endpoints. To a gateway it keeps its connections, and each leads
+    to one pod behind it: which of the pods of a far network answer is settled by few connections.
+    """
+    groups: list[frozenset[str]] = [frozenset({name}) for name in networks if networks[name] == networks[client]]
+    others = dict.fromkeys(network for network in networks.values() if network != networks[client])
+    return (*groups, *(frozenset(name for name in networks if networks[name] == other) for other in others))
+
+
+def group_of(name: str, groups: Collection[frozenset[str]]) -> frozenset[str]:
+    """The group that a name is in; raises KeyError where it is in none."""
+    for group in groups:
+        if name in group:
+            return group
+    raise KeyError(name)

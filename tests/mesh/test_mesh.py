@@ -1,0 +1,76 @@
+"""A mesh of three clusters, of which two share a network, through small API servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from splithorizon.istio.info import Address, NetworkMode
+from splithorizon.istio.topology import Route
+from splithorizon.mesh.mesh import Mesh
+from tests.support.horizons import GATEWAYS, NETWORKS, PODS, VERSIONS
+from tests.support.mesh_info import mesh_info
+from tests.support.small_api import SmallApi, small_api
+
+_PODS = "/api/v1/namespaces/sample/pods"
+
+
+@pytest.fixture
+def apis(tmp_path: Path) -> Iterator[dict[str, SmallApi]]:
+    with ExitStack() as stack:
+        made = {name: stack.enter_context(small_api(tmp_path / f"{name}.kubeconfig")) for name in NETWORKS}
+        for name, api in made.items():
+            host = PODS[name].partition(":")[0]
+            metadata = {"name": f"helloworld-{VERSIONS[name]}-x", "namespace": "sample"}
+            api.objects[_PODS] = {"items": [{"metadata": metadata, "spec": {}, "status": {"podIP": host}}]}
+        yield made
+
+
+@pytest.fixture
+def three(tmp_path: Path, apis: dict[str, SmallApi]) -> Mesh:
+    known = mesh_info(tmp_path)
+    one = known.clusters["primary"]
+    clusters = {
+        name: replace(
+            one,
+            name=name,
+            network=network,
+            control_plane={"cluster2": "cluster1"}.get(name, name),
+            version=VERSIONS[name],
+            kubeconfig=tmp_path / f"{name}.kubeconfig",
+            gateways=(Address(GATEWAYS[name].partition(":")[0], 15443),),
+        )
+        for name, network in NETWORKS.items()
+    }
+    assert apis.keys() == clusters.keys()
+    return Mesh(replace(known, clusters=clusters))
+
+
+def test_each_client_sends_one_batch_for_all_routes_from_it(three: Mesh) -> None:
+    assert three.clients == (
+        Route("cluster1", "cluster3"),
+        Route("cluster2", "cluster3"),
+        Route("cluster3", "cluster1"),
+    )
+    assert len(three.pairs) == 6
+    assert {route.near for route in three.pairs} == {route.near for route in three.clients}
+
+
+def test_the_horizon_of_a_client_is_what_its_networks_pods_and_the_others_gateways_are_now(three: Mesh) -> None:
+    near, far = three.horizon("cluster2"), three.horizon("cluster3")
+    assert near.near_pods == {PODS["cluster1"], PODS["cluster2"]}
+    assert near.far_gateways == {GATEWAYS["cluster3"]}
+    assert far.near_pods == {PODS["cluster3"]}
+    assert far.far_gateways == {GATEWAYS["cluster1"], GATEWAYS["cluster2"]}
+    assert far.gateways_of("cluster1") == {GATEWAYS["cluster1"]}
+    other = Mesh(replace(three.info, network_mode=NetworkMode.MESH_NETWORKS)).horizon("cluster3")
+    assert other.gateways_of("cluster1") == far.far_gateways
+
+
+def test_versions_of_a_shared_far_network_are_told_apart_by_their_own_clients_alone(three: Mesh) -> None:
+    assert list(map(sorted, three.versions_apart("cluster1"))) == [["v1"], ["v2"], ["v3"]]
+    assert list(map(sorted, three.versions_apart("cluster3"))) == [["v3"], ["v1", "v2"]]
