@@ -133,6 +133,7 @@ def test_a_report_with_a_watch_is_written_read_and_shown(tmp_path: Path) -> None
     assert "Watched while the mesh was changed" in markdown(read)
     page.write(read, tmp_path)
     assert "requests to the far network were answered" in (tmp_path / page.NAME).read_text()
+    assert ">the whole account<" in (tmp_path / page.NAME).read_text()
     conformance.write(read, tmp_path)
 
 

@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 
 from splithorizon.base import private_file
-from splithorizon.run import comparison_text, measured, summary
-from splithorizon.run.page import picture, templates
+from splithorizon.run import comparison_text, measured, summary, watch_text
+from splithorizon.run.page import picture, templates, timeline
 from splithorizon.run.report import BehaviourResult, Evidence, RunReport
 
 NAME = "index.html"
@@ -153,6 +153,11 @@ def _render(report: RunReport, limit: Limit, beside: Sequence[str]) -> str:
         groups=list(_groups(report, limit)),
         not_claimed=summary.not_claimed(report),
         recovery=list(_recovery(report)),
+        timelines=timeline.timelines(report.watch),
+        timeline_width=timeline.WIDTH,
+        timeline_height=timeline.HEIGHT,
+        event_rows=timeline.rows(report.watch),
+        watch_text="" if report.watch is None else "\n".join(watch_text.lines(report.watch)),
         comparison="" if report.comparison is None else "\n".join(comparison_text.lines(report.comparison)),
         comparison_result="" if report.comparison is None else comparison_text.result(report.comparison),
         whole=summary.whole_command(report),
