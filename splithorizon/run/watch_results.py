@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from splithorizon.istio.topology import Route
 from splithorizon.run import report
 from splithorizon.run.report import BehaviourResult
-from splithorizon.run.summary import WATCHED
+from splithorizon.run.report_text import WATCHED
 from splithorizon.run.verdict import Verdict
 from splithorizon.run.watch_report import (
     WatchCut,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 from dataclasses import replace
 from pathlib import PurePath
 
 import pytest
 
+from splithorizon.run.markdown import markdown
 from splithorizon.run.progress import StepTime
 from splithorizon.run.report import (
-    BehaviourResult,
-    Cluster,
     Condition,
     Diagnosis,
     Fact,
@@ -21,114 +18,11 @@ from splithorizon.run.report import (
     RunReport,
     Totals,
     Unclaimed,
-    Versions,
 )
-from splithorizon.run.summary import WIDTH, markdown, rerun_command, summary
+from splithorizon.run.summary import WIDTH, summary
 from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
-
-pytest_plugins = ["pytester"]
-
-STEPS = (
-    StepTime("podman", None, 0.0, 1.5, "done"),
-    StepTime("kind cluster", "primary", 2.0, 46.1, "done"),
-    StepTime("kind cluster", "remote", 2.0, 48.0, "done"),
-    StepTime("istiod", "primary", 48.1, 12.0, "done"),
-    StepTime("workloads ready", "remote", 60.0, 26.0, "done"),
-    StepTime("kind cluster deleted", "primary", 101.0, 9.0, "done"),
-    StepTime("kind cluster deleted", "remote", 101.0, 11.4, "done"),
-)
-
-
-def result(stem: str, claim: str, *, area: str = "routing", route: str = "", key_number: str = "") -> BehaviourResult:
-    """A conformant result."""
-    case = f"[{route}]" if route else ""
-    return BehaviourResult(
-        area=area,
-        behaviour=stem,
-        claim=claim,
-        route=route,
-        nodeid=f"suites/{area}/{stem}.py::{stem}{case}",
-        verdict=Verdict.CONFORMANT,
-        seconds=4.6,
-        key_number=key_number,
-    )
-
-
-def words(command: str) -> list[str]:
-    """Split a command as a shell does; shlex does not support continued lines."""
-    return shlex.split(command.replace("\\\n", ""))
-
-
-PATH_CLAIM = "The far version is reached through its network's gateway, and the near version straight at its pod."
-RESULTS = (
-    result(
-        "test_each_version_takes_its_own_path",
-        PATH_CLAIM,
-        route="primary→remote",
-        key_number="1,000 of 1,000 joined",
-    ),
-    result(
-        "test_workloads_are_ready",
-        "helloworld and the client are ready.",
-        area="readiness",
-        route="primary",
-    ),
-    result(
-        "test_each_version_takes_its_own_path",
-        PATH_CLAIM,
-        route="remote→primary",
-        key_number="1,000 of 1,000 joined",
-    ),
-    result(
-        "test_each_version_runs_in_one_cluster",
-        "v1 runs only in the primary, v2 only in the remote.",
-        area="placement",
-    ),
-)
-GREEN = RunReport(
-    run_id="run-1",
-    started="2026-11-23T02:31:00.000Z",
-    finished="2026-11-23T02:32:52.500Z",
-    command=("pytest", "suites/", "--istio-version=1.29.1"),
-    versions=Versions(
-        splithorizon="0.1.0",
-        python="3.11.2",
-        provider="podman",
-        engine="4.3.1",
-        kubernetes="1.34.4",
-        istio={"primary": "1.29.1", "remote": "1.29.1"},
-        images="built",
-    ),
-    namespace="sample",
-    clusters=(
-        Cluster("primary", "primary-network", pod_subnet="10.10.0.0/16", gateway_addresses=("172.18.0.2:15443",)),
-        Cluster(
-            "remote",
-            "remote-network",
-            runs_istiod=False,
-            control_plane="primary",
-            pod_subnet="10.20.0.0/16",
-            gateway_addresses=("172.18.0.3:15443",),
-        ),
-    ),
-    steps=STEPS,
-    behaviours=RESULTS,
-    totals=Totals(2000, 2000, 0),
-    verdict=Verdict.CONFORMANT,
-    exit_status=0,
-)
-WRONG = replace(
-    RESULTS[0],
-    verdict=Verdict.NOT_CONFORMANT,
-    key_number="30 of 1,000 past the gateway",
-    failure="The far version is reached through its gateway.\n  expected: 172.18.0.3:15443\n"
-    "  seen:     30 of 1,000 requests left the client towards 10.20.0.7:5000 (a pod IP)\n  samples:  1000",
-    likely_cause='namespace istio-system in cluster "remote" lacks topology.istio.io/network',
-    next_command="istioctl --kubeconfig /run/user/0/splithorizon-0/runs/run-1/primary.kubeconfig "
-    "proxy-config endpoints deploy/sleep -n sample --cluster 'outbound|5000||helloworld.sample.svc.cluster.local'",
-)
-RED = replace(GREEN, verdict=Verdict.NOT_CONFORMANT, behaviours=(WRONG, *RESULTS[1:]), exit_status=1)
+from tests.support.run_reports import GREEN, PATH_CLAIM, RED, RESULTS, STEPS, WRONG, result
 
 
 def test_a_conformant_run_at_a_glance() -> None:
@@ -491,104 +385,5 @@ def test_ascii_translates_nothing_within_a_command() -> None:
     assert sum(WRONG.next_command in line for line in lines) == 2, "as it is"
 
 
-def test_the_rerun_keeps_options_and_drops_what_passed() -> None:
-    run = replace(
-        RED,
-        command=(
-            "pytest",
-            "suites/",
-            "-n",
-            "2",
-            "--hub=127.0.0.1:5000/istio",
-            "-k",
-            "path or ready",
-        ),
-    )
-    assert rerun_command(run).splitlines() == [
-        "pytest -n 2 --hub=127.0.0.1:5000/istio -k 'path or ready' \\",
-        f"  '{WRONG.nodeid}'",
-    ]
-    by_file = replace(RED, command=("pytest", "./suites/routing/test_x.py::test_x", "/work/main/suites", "-v"))
-    assert words(rerun_command(by_file)) == ["pytest", "-v", WRONG.nodeid]
-    without = replace(
-        RED, command=("pytest", "suites/", "--deselect", "suites/routing/test_x.py", "--report-dir", "suites")
-    )
-    assert words(rerun_command(without)) == ["pytest", *without.command[2:], WRONG.nodeid]
-
-
-def test_the_rerun_attaches_to_clusters_that_were_kept() -> None:
-    kept = replace(RED, options={"keep": True, "reuse": False}, command=("pytest", "suites/", "--keep-cluster"))
-    assert words(rerun_command(kept))[:3] == ["pytest", "--keep-cluster", "--reuse"]
-    again = replace(kept, options={"keep": True, "reuse": True}, command=("pytest", "--keep-cluster", "--reuse"))
-    assert words(rerun_command(again)).count("--reuse") == 1
-
-
-@pytest.mark.parametrize("unicode", [True, False], ids=["as it is", "in ASCII"])
-def test_the_rerun_really_runs_the_failures_and_nothing_else(pytester: pytest.Pytester, unicode: bool) -> None:
-    pytester.makeini("[pytest]\ndisable_test_id_escaping_and_forfeit_all_rights_to_community_support = true\n")
-    suite = pytester.mkpydir("suites") / "test_paths.py"
-    suite.write_text(
-        "import pytest\n"
-        "@pytest.mark.parametrize('route', ['primary→remote', 'remote→primary'])\n"
-        "def test_path(route):\n    assert route == 'primary→remote'\n"
-        "def test_other():\n    pass\n",
-        encoding="utf-8",
-    )
-    first = pytester.inline_run("suites/", "-q", "-p", "no:cacheprovider")
-    calls = [phase for phase in first.getreports("pytest_runtest_logreport") if phase.when == "call"]
-    assert [phase.outcome for phase in calls] == ["passed", "failed", "passed"]
-    verdicts = {"passed": Verdict.CONFORMANT, "failed": Verdict.NOT_CONFORMANT}
-    results = tuple(replace(WRONG, nodeid=phase.nodeid, verdict=verdicts[phase.outcome]) for phase in calls)
-    run = replace(RED, command=(sys.executable, "-m", "pytest", "suites/", "-v"), behaviours=results)
-    command = rerun_command(run, unicode=unicode)
-    second = pytester.run("sh", "-c", command)
-    if unicode:
-        assert second.parseoutcomes() == {"failed": 1}
-        second.stdout.fnmatch_lines(["*[[]remote→primary[]] FAILED*"])
-    else:
-        assert command.isascii()
-        assert second.parseoutcomes() == {"failed": 1, "passed": 2}, "its whole module, which ASCII can name"
-
-
 def test_the_folder_may_lie_elsewhere() -> None:
     assert any("/srv/ci/r1/report.json" in line for line in summary(GREEN, folder=PurePath("/srv/ci/r1")))
-
-
-def test_markdown_shows_the_same_and_lets_nothing_through() -> None:
-    sly = replace(
-        WRONG,
-        claim="a | b <script>alert(1)</script>",
-        failure="seen:\n```\nfenced\n```",
-        key_number="1\n2",
-        likely_cause="x",
-    )
-    text = markdown(replace(RED, behaviours=(sly, *RESULTS[1:])))
-    assert text.startswith("## splithorizon: ✗ NOT CONFORMANT\n")
-    assert "<script>" not in text
-    assert "a \\| b &lt;script&gt;" in text
-    assert "| 1<br>2 |" in text
-    assert "\n````text\nseen:\n```\nfenced\n```\nlikely: x\n" in text
-    assert f"\n```sh\n{WRONG.next_command}\n```\n" in text
-    rows = [line for line in text.splitlines() if line.startswith("| routing")]
-    assert len(rows) == 2
-    assert all(line.replace("\\|", "").count("|") == 7 for line in rows)
-    assert text.count("<details") == text.count("</details>") == 2
-    assert "set-up 86.0 s" in text
-    assert "| [remote] kind cluster | 2.0 | 48.0 |" in text
-    assert f"  '{WRONG.nodeid}'" in text
-
-
-def test_markdown_of_a_run_that_broke() -> None:
-    broken = replace(
-        GREEN,
-        verdict=Verdict.INCONCLUSIVE,
-        inconclusive_reason="node <gone>",
-        behaviours=(),
-        steps=(),
-        clusters=(),
-    )
-    text = markdown(broken)
-    assert "## splithorizon: ? INCONCLUSIVE" in text
-    assert "Because: node &lt;gone&gt;" in text
-    assert "| area |" not in text
-    assert "```sh\npytest suites/ --istio-version=1.29.1\n```" in text

@@ -7,8 +7,10 @@ from pydantic import TypeAdapter
 
 from splithorizon.istio.topology import Route
 from splithorizon.run import conformance, report
+from splithorizon.run.markdown import markdown
 from splithorizon.run.page import page
-from splithorizon.run.summary import markdown, rerun_command, summary
+from splithorizon.run.report_text import rerun_command
+from splithorizon.run.summary import summary
 from splithorizon.run.verdict import Verdict
 from splithorizon.run.watch_report import WatchReport
 from splithorizon.run.watch_results import results, watch_report

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from splithorizon.base import private_file
-from splithorizon.run import comparison_text, measured, summary, watch_text
+from splithorizon.run import comparison_text, measured, report_text, watch_text
 from splithorizon.run.page import picture, templates, timeline
 from splithorizon.run.report import BehaviourResult, Evidence, RunReport
 
@@ -136,22 +136,22 @@ def render(report: RunReport, *, beside: Sequence[str] = ()) -> str:
 
 
 def _render(report: RunReport, limit: Limit, beside: Sequence[str]) -> str:
-    phases = summary.phases_of(report)
+    phases = report_text.phases_of(report)
     return templates.render(
         "page.html.j2",
         report=report,
         beside=beside,
         shortened=limit is not _LIMITS[0],
-        glyph={verdict.value: glyph for verdict, glyph in summary.GLYPH.items()},
-        counts=summary.count_lines(report),
-        reason=_cut(summary.reason(report), limit),
-        environment=summary.environment(report),
-        causes=list(summary.causes(report)),
+        glyph={verdict.value: glyph for verdict, glyph in report_text.GLYPH.items()},
+        counts=report_text.count_lines(report),
+        reason=_cut(report_text.reason(report), limit),
+        environment=report_text.environment(report),
+        causes=list(report_text.causes(report)),
         pictures=picture.pictures(report),
         width=picture.WIDTH,
         height=picture.HEIGHT,
         groups=list(_groups(report, limit)),
-        not_claimed=summary.not_claimed(report),
+        not_claimed=report_text.not_claimed(report),
         recovery=list(_recovery(report)),
         timelines=timeline.timelines(report.watch),
         timeline_width=timeline.WIDTH,
@@ -160,8 +160,8 @@ def _render(report: RunReport, limit: Limit, beside: Sequence[str]) -> str:
         watch_text="" if report.watch is None else "\n".join(watch_text.lines(report.watch)),
         comparison="" if report.comparison is None else "\n".join(comparison_text.lines(report.comparison)),
         comparison_result="" if report.comparison is None else comparison_text.result(report.comparison),
-        whole=summary.whole_command(report),
-        again=summary.rerun_command(report),
+        whole=report_text.whole_command(report),
+        again=report_text.rerun_command(report),
         steps=list(_steps(report, phases.total)),
         phases=phases.line(),
         total=phases.total,
@@ -171,9 +171,9 @@ def _render(report: RunReport, limit: Limit, beside: Sequence[str]) -> str:
 def _groups(report: RunReport, limit: Limit) -> Iterator[Group]:
     """Behaviours with a failed result first."""
     groups = []
-    for _, found in groupby(summary.ordered(report), key=lambda result: (result.area, result.behaviour)):
+    for _, found in groupby(report_text.ordered(report), key=lambda result: (result.area, result.behaviour)):
         results = list(found)
-        failed = any(result.verdict in summary.FAILED for result in results)
+        failed = any(result.verdict in report_text.FAILED for result in results)
         views = tuple(_result(report, result, limit) for result in results)
         first = results[0]
         groups.append(Group(first.area, first.behaviour, first.claim, first.profile, failed, views))
@@ -186,7 +186,7 @@ def _result(report: RunReport, result: BehaviourResult, limit: Limit) -> ResultV
     return ResultView(
         result=replace(result, claim=_cut(result.claim, limit)),
         failure=_cut(result.failure, limit),
-        hint=summary.how_to_keep(report, result.next_command),
+        hint=report_text.how_to_keep(report, result.next_command),
         plots=tuple(_plots(refuted)),
         evidence=tuple(_evidence(evidence, limit) for evidence in result.evidence),
     )
@@ -247,7 +247,7 @@ def _steps(report: RunReport, total: float) -> Iterator[tuple[str, float, Bar]]:
         text = f"from {step.started_after:.1f} s for {step.seconds:.1f} s"
         start = min(_BAR - 1, _scaled(step.started_after, total))
         width = min(_BAR - start, max(1, _scaled(step.seconds, total)))
-        yield summary.step_label(step), step.seconds, Bar(text, start, width, step.outcome == "failed")
+        yield report_text.step_label(step), step.seconds, Bar(text, start, width, step.outcome == "failed")
 
 
 def _scaled(part: float, whole: float) -> int:
