@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from splithorizon.base.errors import UsageProblem
-from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
+from splithorizon.istio import gateway_services
+from splithorizon.istio.info import ClusterInfo, MeshInfo, NetworkMode
 from splithorizon.istio.names import (
     CONTROL_PLANE_ANNOTATION,
-    GATEWAY_PORT,
     NETWORK_LABEL,
     REVISION_LABEL,
     config_map_of,
@@ -25,8 +25,6 @@ from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 
-_GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
-_NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 _TAG_LABEL = "istio.io/tag"
 _VERSION_LABEL = "app.kubernetes.io/version"
 _INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
@@ -166,7 +164,7 @@ def read_mesh(
     clusters = {}
     for number, (name, kube) in enumerate(kubes.items(), start=1):
         network, manager = network_names[name], found.managers[name]
-        services = gateway_services(kube, network, mode)
+        services = gateway_services.of_network(kube, network, mode)
         clusters[name] = ClusterInfo(
             name=name,
             context=contexts[name],
@@ -180,18 +178,11 @@ def read_mesh(
             istio=found.istiods[manager].version,
             system_namespace=systems[name],
             gateways=tuple(
-                configured(networks[network], services)
+                gateway_services.configured(networks[network], services)
                 if mode is NetworkMode.MESH_NETWORKS and network in networks
-                else gateway_addresses(kube, services)
+                else gateway_services.all_addresses(kube, services)
             ),
-            gateway_pods=tuple(
-                Selection(
-                    service["metadata"]["namespace"], _selector(service["spec"]["selector"]), _target_port(service)
-                )
-                for service in services
-                # Without one it leads to what somebody else writes down: every pod of the namespace would be meant.
-                if service["spec"].get("selector")
-            ),
+            gateway_pods=gateway_services.pods(services),
             pod_subnet=_pod_subnet(kube),
         )
     first = next(iter(found.istiods))
@@ -412,88 +403,6 @@ def network_of(cluster_id: str, networks: Mapping[str, Any]) -> str:
         if any(endpoint.get("fromRegistry") == cluster_id for endpoint in network.get("endpoints") or []):
             return name
     return ""
-
-
-def gateway_services(kube: Kube, network: str, mode: NetworkMode) -> list[Object]:
-    """The Services of the network's east-west gateways; by label, as istiod finds them, where there are labels."""
-    labels = f"{NETWORK_LABEL}={network}" if mode is NetworkMode.LABELS else ""
-    return [service for service in kube.list("Service", labels=labels) if _port(service)]
-
-
-def _port(service: Object) -> int:
-    """The port for other networks, or 0 where the Service has none."""
-    named = service["metadata"].get("labels", {}).get(_GATEWAY_PORT_LABEL, "")
-    port = int(named) if named.isdecimal() else GATEWAY_PORT
-    return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
-
-
-def _target_port(service: Object) -> int:
-    """The port of the gateway's pods that the Service's port for other networks leads to."""
-    port = _port(service)
-    for one in service["spec"].get("ports") or []:
-        if one["port"] == port and isinstance(one.get("targetPort"), int):
-            return int(one["targetPort"])
-    # A port of a pod by its name: Istio's own manifests give it the Service's number.
-    return port
-
-
-def gateway_addresses(kube: Kube, services: Sequence[Object]) -> tuple[Address, ...]:
-    """Where other networks reach the gateways of a network, each address once."""
-    asked = any(_node_selector(service) is not None for service in services)
-    nodes = (kube.list_if_allowed("Node") or []) if asked else []
-    return tuple(dict.fromkeys(address for service in services for address in addresses(service, nodes)))
-
-
-def addresses(service: Object, nodes: Sequence[Object] = ()) -> Iterator[Address]:
-    """Where other networks reach a gateway, as its Service has it.
-
-    Of a Service of type NodePort istiod takes the external addresses of those of ``nodes`` that an annotation selects.
-    """
-    selector = _node_selector(service)
-    if selector is not None:
-        port = _port(service)
-        ports = [one for one in service["spec"].get("ports") or [] if one["port"] == port]
-        for node in nodes:
-            if selector.items() <= (node["metadata"].get("labels") or {}).items():
-                external = [
-                    one["address"]
-                    for one in node.get("status", {}).get("addresses") or []
-                    if one["type"] == "ExternalIP"
-                ]
-                for host in external[:1]:
-                    yield from (Address(str(host), int(one["nodePort"])) for one in ports if "nodePort" in one)
-        return
-    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
-    hosts = [entry.get("ip") or entry.get("hostname") for entry in ingress]
-    for host in [*hosts, *(service["spec"].get("externalIPs") or [])]:
-        yield Address(str(host), _port(service))
-
-
-def _node_selector(service: Object) -> Mapping[str, str] | None:
-    """The labels of the nodes whose addresses a gateway has; None where its Service has no such annotation."""
-    said = (service["metadata"].get("annotations") or {}).get(_NODE_SELECTOR, "")
-    with suppress(ValueError):
-        selector = json.loads(said) if said else None
-        if isinstance(selector, dict) and service["spec"].get("type") == "NodePort":
-            return None if service["spec"].get("externalIPs") else selector
-    return None
-
-
-def configured(network: Mapping[str, Any], services: list[Object]) -> Iterator[Address]:
-    """The addresses that the ConfigMap gives for a network, Services named there looked up."""
-    for gateway in network.get("gateways") or []:
-        port = int(gateway.get("port", GATEWAY_PORT))
-        if address := gateway.get("address"):
-            yield Address(str(address), port)
-        elif name := gateway.get("registryServiceName"):
-            for service in services:
-                metadata = service["metadata"]
-                if str(name).startswith(f"{metadata['name']}.{metadata['namespace']}."):
-                    yield from (Address(found.host, port) for found in addresses(service))
-
-
-def _selector(labels: Mapping[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def _pod_subnet(kube: Kube) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from splithorizon.istio import discover, names
+from splithorizon.istio import discover, gateway_services, names
 from splithorizon.istio.info import Address, ClusterInfo, NetworkMode
 from splithorizon.kube.client import Kube, Object
 from splithorizon.traffic.istiod import ControlPlane
@@ -106,10 +106,12 @@ def settings(
 def _from_labels(info: ClusterInfo, kube: Kube, of: str, *, has_gateway: bool) -> Iterator[Setting]:
     namespace = kube.get("Namespace", info.system_namespace) or {"metadata": {}}
     yield Setting(Source.NAMESPACE, of, info.network, _network_label(namespace))
-    services = discover.gateway_services(kube, info.network, NetworkMode.LABELS)
+    services = gateway_services.of_network(kube, info.network, NetworkMode.LABELS)
     # A cluster needs none where another one of its network has some.
     if has_gateway or services:
-        yield Setting(Source.SERVICE, of, _several(info.gateways), _several(discover.gateway_addresses(kube, services)))
+        yield Setting(
+            Source.SERVICE, of, _several(info.gateways), _several(gateway_services.all_addresses(kube, services))
+        )
 
 
 def _from_mesh_networks(
@@ -120,7 +122,7 @@ def _from_mesh_networks(
     gateways: list[Any] = networks.get(info.network, {}).get("gateways") or []
     # A gateway that is named by its Service has its address from there: what istiod found shows it.
     if all("address" in gateway for gateway in gateways):
-        seen = discover.configured({"gateways": gateways}, [])
+        seen = gateway_services.configured({"gateways": gateways}, [])
         yield Setting(Source.MESH_NETWORKS, f"{of}, {GATEWAYS}", _several(configured), _several(seen))
 
 
