@@ -58,10 +58,8 @@ def failing(reading: Reading) -> list[str]:
         if {*line.flags.split(",")} - _NOT_THE_MESHS and line.cluster.endswith(f"|{reading.host}")
     ]
     return found + [
-        f"the sidecar of {client.name}'s {proxy.pod} failed {host.connect_failures} times to connect to {host.address}"
-        for client, proxy in state.clients(reading)
-        for hosts in state.held(proxy, reading.host).values()
-        for host in hosts
+        state.failed_to_connect(client, proxy, host)
+        for client, proxy, host in state.held_hosts(reading)
         if host.never_answered
     ]
 

@@ -120,15 +120,16 @@ def is_ready(pod: Object) -> bool:
 
 
 def environment(pod: Object, name: str) -> str:
-    """A variable of a pod's proxy; empty where it has none of that name."""
+    """A variable of a pod's proxy, or of istiod; empty where it has none of that name."""
     spec = pod.get("spec") or {}
-    for part in ("containers", "initContainers"):
-        for container in spec.get(part) or []:
-            if container.get("name") in ("istio-proxy", "discovery"):
-                for one in container.get("env") or []:
-                    if one.get("name") == name:
-                        return str(one.get("value", ""))
-    return ""
+    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+    variables = (
+        one
+        for container in containers
+        if container.get("name") in ("istio-proxy", "discovery")
+        for one in container.get("env") or []
+    )
+    return next((str(one.get("value", "")) for one in variables if one.get("name") == name), "")
 
 
 def network_of(pod: Object) -> str:

@@ -179,6 +179,28 @@ def held(proxy: Proxy, host: str, subset: str = "") -> dict[int, tuple[Host, ...
     return found
 
 
+def ports_for_networks(cluster: Cluster) -> Iterator[tuple[Object, int, Mapping[str, Any]]]:
+    """The port for other networks of each gateway Service, with the Service and the port's place in it."""
+    for service in gateway_services(cluster):
+        for number, port in enumerate(scope.ports(service)):
+            if port.get("port") == gateway_port(service):
+                yield service, number, port
+
+
+def held_hosts(reading: Reading) -> Iterator[tuple[Cluster, Proxy, Host]]:
+    """Every endpoint of the Service, at any port, that a client holds, with the client's cluster and its sidecar."""
+    for client, proxy in clients(reading):
+        for hosts in held(proxy, reading.host).values():
+            for host in hosts:
+                yield client, proxy, host
+
+
+def failed_to_connect(client: Cluster, proxy: Proxy, host: Host) -> str:
+    """A sentence on a client's sidecar and an endpoint, by the counter of connections that failed."""
+    times = f"{host.connect_failures} times"
+    return f"the sidecar of {client.name}'s {proxy.pod} failed {times} to connect to {host.address}"
+
+
 def is_of(reading: Reading, client: Cluster, cluster: Cluster, host: Host) -> bool:
     """Whether an endpoint of a client leads to a cluster: its pods within a network, else its gateway."""
     ip = host_of(host.address)
@@ -248,14 +270,10 @@ def lacking_service(client: Cluster, host: str) -> str:
 def direct(reading: Reading, cluster: Cluster) -> str:
     """A sentence on a client of another network that holds pod addresses of a cluster; empty where none does."""
     pods = pod_addresses(reading, cluster)
-    for client, proxy in clients(reading):
-        if client.network == cluster.network:
-            continue
-        own = pod_addresses(reading, client)
-        for hosts in held(proxy, reading.host).values():
-            for host in hosts:
-                if (ip := host_of(host.address)) in pods and ip not in own:
-                    return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address}, a pod of {cluster.name}"
+    for client, proxy, host in held_hosts(reading):
+        ip = host_of(host.address)
+        if client.network != cluster.network and ip in pods and ip not in pod_addresses(reading, client):
+            return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address}, a pod of {cluster.name}"
     return ""
 
 
@@ -307,26 +325,15 @@ def trouble(reading: Reading, addresses: frozenset[str], *, flags: tuple[str, ..
 
 def failing_hosts(reading: Reading, addresses: frozenset[str]) -> str:
     """A sentence on an endpoint at which clients failed to connect and never succeeded; empty where there is none."""
-    for client, proxy in clients(reading):
-        for hosts in held(proxy, reading.host).values():
-            for host in hosts:
-                if host.address in addresses and host.never_answered:
-                    return (
-                        f"the sidecar of {client.name}'s {proxy.pod} failed {host.connect_failures} times to connect "
-                        f"to {host.address}"
-                    )
+    for client, proxy, host in held_hosts(reading):
+        if host.address in addresses and host.never_answered:
+            return failed_to_connect(client, proxy, host)
     return ""
 
 
 def serving(reading: Reading, addresses: frozenset[str]) -> frozenset[str]:
     """Those of the addresses at which a client's requests for the Service succeeded, by its sidecar's counters."""
-    return frozenset(
-        one.address
-        for _, proxy in clients(reading)
-        for hosts in held(proxy, reading.host).values()
-        for one in hosts
-        if one.address in addresses and one.successes
-    )
+    return frozenset(host.address for _, _, host in held_hosts(reading) if host.address in addresses and host.successes)
 
 
 def refusing(reading: Reading, cluster: Cluster) -> Iterator[tuple[Cluster, Proxy, Host, list[Host]]]:

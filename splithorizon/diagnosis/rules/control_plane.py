@@ -30,6 +30,7 @@ _REFUSED = (401, 403)
 _GROUPS = {"endpointslices": "discovery.k8s.io"}
 _READER = "istio-reader-service-account"
 _WRITING = frozenset({"create", "update", "patch", "*"})
+_REMOTE_TIMEOUT = "PILOT_REMOTE_CLUSTER_TIMEOUT"
 # Istio's own default.
 _REMOTE_TIMEOUT_SECONDS = 30
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
@@ -378,19 +379,15 @@ def patient_istiod(case: Case) -> Iterator[Finding]:
         for one in plane.all("Deployment", plane.system_namespace):
             if labels_of(one).get("app") != "istiod":
                 continue
-            for container in spec_of(one).get("template", {}).get("spec", {}).get("containers") or []:
-                for variable in container.get("env") or []:
-                    if variable.get("name") != "PILOT_REMOTE_CLUSTER_TIMEOUT":
-                        continue
-                    value = str(variable.get("value", ""))
-                    if _seconds(value) > _REMOTE_TIMEOUT_SECONDS:
-                        yield Finding(
-                            causes.REMOTE_CLUSTER_TIMEOUT_LONG,
-                            Layer.CONTROL_PLANE,
-                            (Fact(of(plane, one), "env PILOT_REMOTE_CLUSTER_TIMEOUT", value),),
-                            "take PILOT_REMOTE_CLUSTER_TIMEOUT out of istiod's environment, or lower it",
-                            case.suspected(causes.REMOTE_CLUSTER_TIMEOUT_LONG),
-                        )
+            value = scope.environment(spec_of(one).get("template") or {}, _REMOTE_TIMEOUT)
+            if _seconds(value) > _REMOTE_TIMEOUT_SECONDS:
+                yield Finding(
+                    causes.REMOTE_CLUSTER_TIMEOUT_LONG,
+                    Layer.CONTROL_PLANE,
+                    (Fact(of(plane, one), f"env {_REMOTE_TIMEOUT}", value),),
+                    f"take {_REMOTE_TIMEOUT} out of istiod's environment, or lower it",
+                    case.suspected(causes.REMOTE_CLUSTER_TIMEOUT_LONG),
+                )
 
 
 def _seconds(text: str) -> float:

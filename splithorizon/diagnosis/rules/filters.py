@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
@@ -14,6 +15,7 @@ from splithorizon.diagnosis.reading.model import (
     GATEWAY,
     SERVER,
     Cluster,
+    LogCount,
     Object,
     Proxy,
     Reading,
@@ -44,13 +46,39 @@ class _Patch:
 
     @property
     def value(self) -> Any:
+        """What is patched in."""
         return (self.body.get("patch") or {}).get("value") or {}
 
-    @property
-    def kinds(self) -> frozenset[str]:
-        return frozenset(proxy.kind for _, proxy in self.bound)
+    @cached_property
+    def _fields(self) -> dict[str, Any]:
+        return dict(paths(self.value))
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(str(one) for path, one in self._fields.items() if path.endswith(("@type", "name")))
+
+    def has(self, *words: str) -> bool:
+        """Whether a name or type in the value holds one of the words."""
+        return any(word in name for word in words for name in self._names)
+
+    def at(self, *fields: str) -> tuple[str, Any] | None:
+        """The path and the value of the first of these fields, at any depth; None where there is none."""
+        return next(
+            ((f".{path}", one) for path, one in self._fields.items() if path.rpartition(".")[2] in fields), None
+        )
+
+    def at_or_whole(self, *fields: str) -> tuple[str, Any]:
+        """As ``at``, and the whole value where there is no such field."""
+        return self.at(*fields) or ("", self.value)
+
+    def lines(self) -> Iterator[tuple[str, Proxy, LogCount]]:
+        """The access-log lines of the proxies that it is for, with the proxy, and how a sentence names that."""
+        for cluster, proxy in self.bound:
+            for line in proxy.log:
+                yield f"{cluster.name}'s {proxy.pod}", proxy, line
 
     def finding(self, cause: Cause, field: str, value: Any, witness: str) -> Finding:
+        """What is found where the patch has this field and value."""
         facts = [Fact(of(self.plane, self.filter), f"{self.place}.patch.value{field}", shown(value))]
         selector = scope.selector_of(self.filter)
         pods = ", ".join(f"{cluster.name}/{proxy.pod}" for cluster, proxy in self.bound[:2])
@@ -146,72 +174,70 @@ def effects(case: Case) -> Iterator[Finding]:
 
 
 def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
-    found = dict(paths(patch.value))
-    kinds = {str(one) for path, one in found.items() if path.endswith("@type")}
-    names = {str(one) for path, one in found.items() if path.endswith("name")} | kinds
+    yield from _by_filters(case, patch)
+    yield from _by_settings(case, patch)
+    yield from _by_answers(case, patch)
 
-    def has(word: str) -> bool:
-        return any(word in name for name in names)
 
-    def at(*suffixes: str) -> tuple[str, Any] | None:
-        return next(((f".{path}", one) for path, one in found.items() if path.rpartition(".")[2] in suffixes), None)
-
-    if has("HTTPFault") or has("filters.http.fault"):
+def _by_filters(case: Case, patch: _Patch) -> Iterator[Finding]:
+    """Filters that inject faults or limit requests, and what a gateway demands and trusts."""
+    if patch.has("HTTPFault", "filters.http.fault"):
         for word, flag in (("abort", "FI"), ("delay", "DI")):
-            if place := at(word):
-                yield patch.finding(
-                    root_causes.FAULT_INJECTED, *place, _flagged(case.reading, patch, (flag,)) or _injected(patch)
-                )
-    if has("Buffer"):
-        place = at("max_request_bytes") or ("", patch.value)
+            if place := patch.at(word):
+                witness = _flagged(case.reading, patch, (flag,)) or _injected(patch)
+                yield patch.finding(root_causes.FAULT_INJECTED, *place, witness)
+    if patch.has("Buffer"):
+        place = patch.at_or_whole("max_request_bytes")
         yield patch.finding(causes.BODY_LIMITED, *place, case.suspected(causes.BODY_LIMITED))
-    if has("RateLimit") or has("ratelimit"):
-        place = at("token_bucket", "max_tokens", "domain") or ("", patch.value)
-        yield patch.finding(
-            root_causes.RATE_LIMITED, *place, _answers(case.reading, 429) or _flagged(case.reading, patch, ("RL",))
-        )
-    if place := at("trust_chain_verification"):
+    if patch.has("RateLimit", "ratelimit"):
+        place = patch.at_or_whole("token_bucket", "max_tokens", "domain")
+        witness = _answers(case.reading, 429) or _flagged(case.reading, patch, ("RL",))
+        yield patch.finding(root_causes.RATE_LIMITED, *place, witness)
+    if place := patch.at("trust_chain_verification"):
         yield patch.finding(causes.ANY_ROOT_TRUSTED, *place, case.suspected(causes.ANY_ROOT_TRUSTED))
-    elif has("DownstreamTlsContext"):
-        place = at("name") or ("", patch.value)
-        yield patch.finding(
-            causes.NO_CLIENT_CERTIFICATE_DEMANDED, *place, case.suspected(causes.NO_CLIENT_CERTIFICATE_DEMANDED)
-        )
-    if place := at("default_filter_chain"):
+    elif patch.has("DownstreamTlsContext"):
+        cause = causes.NO_CLIENT_CERTIFICATE_DEMANDED
+        yield patch.finding(cause, *patch.at_or_whole("name"), case.suspected(cause))
+    if place := patch.at("default_filter_chain"):
         field, chain = place
         place = (f"{field}.name", chain["name"]) if isinstance(chain, dict) and chain.get("name") else place
         yield patch.finding(causes.ANY_NAME_PASSED, *place, case.suspected(causes.ANY_NAME_PASSED))
-    if place := at("stream_idle_timeout", "idle_timeout"):
+
+
+def _by_settings(case: Case, patch: _Patch) -> Iterator[Finding]:
+    """Timeouts, limits and balancing."""
+    if place := patch.at("stream_idle_timeout", "idle_timeout"):
         yield patch.finding(causes.SILENCE_LIMITED, *place, case.suspected(causes.SILENCE_LIMITED))
-    if place := at("timeout", "request_timeout", "max_stream_duration"):
+    if place := patch.at("timeout", "request_timeout", "max_stream_duration"):
         witness = case.suspected(causes.REQUEST_TIME_LIMITED) or _flagged(case.reading, patch, ("UT",))
         yield patch.finding(causes.REQUEST_TIME_LIMITED, *place, witness)
-    if place := at("max_connection_duration", "max_downstream_connection_duration"):
+    if place := patch.at("max_connection_duration", "max_downstream_connection_duration"):
         yield patch.finding(causes.CONNECTION_CUT, *place, case.suspected(causes.CONNECTION_CUT))
-    if place := at("circuit_breakers"):
+    if place := patch.at("circuit_breakers"):
         yield patch.finding(root_causes.CONNECTIONS_LIMITED, *place, _flagged(case.reading, patch, ("UO",)))
-    if place := at("lb_policy"):
+    if place := patch.at("lb_policy"):
         witness = case.suspected(causes.BALANCED_WITHOUT_WEIGHTS, causes.ENDPOINTS_WEIGHTED)
         yield patch.finding(causes.BALANCED_WITHOUT_WEIGHTS, *place, witness)
+
+
+def _by_answers(case: Case, patch: _Patch) -> Iterator[Finding]:
+    """Filters and routes by which a proxy answers itself."""
+    cause, named = root_causes.FILTER_ANSWERS, patch.at_or_whole("name")
     for word, details in _ANSWERING.items():
-        if has(word):
-            yield patch.finding(
-                root_causes.FILTER_ANSWERS, *(at("name") or ("", patch.value)), _detailed(patch, details)
-            )
-    if not any(
-        has(word) for word in (*_ANSWERING, "HTTPFault", "filters.http.fault", "RateLimit", "ratelimit", "Buffer")
-    ):
-        named: tuple[str, Any] = at("name") or ("", patch.value)
-        yield patch.finding(root_causes.FILTER_ANSWERS, *named, _local_reply(patch))
-    if has("filters.network.rbac"):
+        if patch.has(word):
+            yield patch.finding(cause, *named, _detailed(patch, details))
+    if not patch.has(*_ANSWERING, "HTTPFault", "filters.http.fault", "RateLimit", "ratelimit", "Buffer"):
+        yield patch.finding(cause, *named, _local_reply(patch))
+    if patch.has("filters.network.rbac"):
         # Policies of Istio's make filters of that name too: they are the cause where one binds the proxy.
         witness = "" if _policed(case.reading, patch) else _ended(patch, "rbac_access_denied")
-        yield patch.finding(root_causes.FILTER_ANSWERS, *(at("name") or ("", patch.value)), witness)
+        yield patch.finding(cause, *named, witness)
     operation = str((patch.body.get("patch") or {}).get("operation", ""))
-    if operation in ("REMOVE", "REPLACE") or at("direct_response", "redirect"):
-        where: tuple[str, Any] = at("direct_response", "redirect") or ("", operation)
+    answer = patch.at("direct_response", "redirect")
+    if operation in ("REMOVE", "REPLACE") or answer:
         witness = _detailed(patch, "direct_response") or _flagged(case.reading, patch, ("NR", "NC", "UF", "UC", "UH"))
-        yield patch.finding(root_causes.FILTER_ANSWERS, *where, witness)
+        place: tuple[str, Any] = answer or ("", operation)
+        yield patch.finding(cause, *place, witness)
 
 
 # What Envoy itself gives for a reason, whatever filters there are.
@@ -226,19 +252,17 @@ def _local_reply(patch: _Patch) -> str:
     """A sentence on requests that a bound proxy answered itself, for a reason that is none of Envoy's own."""
     if str(patch.body.get("applyTo")) != "HTTP_FILTER":
         return ""
-    for cluster, proxy in patch.bound:
-        for line in proxy.log:
-            if line.code >= 400 and not line.upstream and line.details and not line.details.startswith(_ENVOYS_OWN):
-                return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
+    for place, _, line in patch.lines():
+        if line.code >= 400 and not line.upstream and line.details and not line.details.startswith(_ENVOYS_OWN):
+            return f"{line.count} requests of {place} ended with {line.code} {line.details}"
     return ""
 
 
 def _ended(patch: _Patch, word: str) -> str:
     """A sentence on connections that a bound proxy ended itself, for this reason; empty without any."""
-    for cluster, proxy in patch.bound:
-        for line in proxy.log:
-            if not line.code and word in line.details:
-                return f"{line.count} connections at {cluster.name}'s {proxy.pod} ended with {line.details}"
+    for place, _, line in patch.lines():
+        if not line.code and word in line.details:
+            return f"{line.count} connections at {place} ended with {line.details}"
     return ""
 
 
@@ -259,18 +283,17 @@ _ANSWERING = {
 
 def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...]) -> str:
     """A sentence on requests that a bound proxy logged with one of the flags; empty without any."""
-    for cluster, proxy in patch.bound:
-        for line in state.logged(proxy, flags=flags):
-            if (
-                proxy.kind != CLIENT
-                or line.cluster.endswith(tuple(map(reading.host_of, reading.services)))
-                or not line.cluster
-            ):
-                return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.flags}"
+    hosts = tuple(map(reading.host_of, reading.services))
+    for place, proxy, line in patch.lines():
+        if not {*line.flags.split(",")} & {*flags}:
+            continue
+        if proxy.kind != CLIENT or line.cluster.endswith(hosts) or not line.cluster:
+            return f"{line.count} requests of {place} ended with {line.code} {line.flags}"
     return ""
 
 
 def _answers(reading: Reading, code: int) -> str:
+    """A sentence on requests that any proxy logged with the status; empty without any."""
     for cluster in reading.clusters:
         for proxy in cluster.proxies:
             for line in proxy.log:
@@ -283,10 +306,10 @@ def _answers(reading: Reading, code: int) -> str:
 
 
 def _detailed(patch: _Patch, word: str) -> str:
-    for cluster, proxy in patch.bound:
-        for line in proxy.log:
-            if word in line.details and (line.code >= 400 or not line.upstream):
-                return f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
+    """A sentence on requests that a bound proxy failed or answered itself for this reason; empty without any."""
+    for place, _, line in patch.lines():
+        if word in line.details and (line.code >= 400 or not line.upstream):
+            return f"{line.count} requests of {place} ended with {line.code} {line.details}"
     return ""
 
 
@@ -294,8 +317,13 @@ def _injected(patch: _Patch) -> str:
     """A sentence on a proxy whose fault filter aborts or delays; the one that Istio puts there does neither."""
     for cluster, proxy in patch.bound:
         for listener in proxy.listeners:
-            for chain in listener["chains"]:
-                for setting in chain["settings"].values():
-                    if "HTTPFault" in str(setting.get("@type")) and (setting.get("abort") or setting.get("delay")):
-                        return f"Envoy of {cluster.name}'s {proxy.pod} has a fault filter in {listener['name']}"
+            if any(map(_has_fault, listener["chains"])):
+                return f"Envoy of {cluster.name}'s {proxy.pod} has a fault filter in {listener['name']}"
     return ""
+
+
+def _has_fault(chain: Object) -> bool:
+    return any(
+        "HTTPFault" in str(setting.get("@type")) and (setting.get("abort") or setting.get("delay"))
+        for setting in chain["settings"].values()
+    )

@@ -11,6 +11,7 @@ from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule,
 from splithorizon.diagnosis.reading.model import (
     GATEWAY,
     Cluster,
+    Host,
     Object,
     Proxy,
     Reading,
@@ -46,46 +47,51 @@ def target_port(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         pods = state.gateway_pods(cluster)
-        listening = [proxy for proxy in cluster.of(GATEWAY) if "listening" in proxy.read]
-        for service in state.gateway_services(cluster):
-            for port in scope.ports(service):
-                if port.get("port") != state.gateway_port(service):
-                    continue
-                target = target_of(port, pods)
-                for proxy in listening:
-                    name = proxy.listening.get(target, "") if target else ""
-                    if name and not is_agents(name, target):
-                        continue
-                    what = f"listens there as {name}" if name else "does not listen there"
-                    number = scope.ports(service).index(port)
-                    yield Finding(
-                        root_causes.GATEWAY_PORT_LEADS_ELSEWHERE
-                        if port.get("targetPort") not in (None, port.get("port"))
-                        else causes.GATEWAY_NOT_LISTENING,
-                        Layer.GATEWAY,
-                        (
-                            Fact(
-                                of(cluster, service, "Service"),
-                                f"spec.ports[{number}].targetPort",
-                                f"{shown(port.get('targetPort', port.get('port')))} for port {port.get('port')}",
-                            ),
-                            Fact(
-                                f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}",
-                                "listeners",
-                                f"{shown(sorted(proxy.listening))}; {what}",
-                            ),
-                        ),
-                        f"let port {port.get('port')} of the gateway's Service lead to target port {GATEWAY_PORT}",
-                        _failed(reading, cluster) or case.suspected(*_SUSPECTS),
-                        _FOLLOWS,
-                    )
-                    break
+        for service, number, port in state.ports_for_networks(cluster):
+            target = target_of(port, pods)
+            if proxy := not_listening(cluster, target):
+                led = port.get("targetPort") not in (None, port.get("port"))
+                yield Finding(
+                    root_causes.GATEWAY_PORT_LEADS_ELSEWHERE if led else causes.GATEWAY_NOT_LISTENING,
+                    Layer.GATEWAY,
+                    led_past(cluster, service, number, proxy, target),
+                    f"let port {port.get('port')} of the gateway's Service lead to target port {GATEWAY_PORT}",
+                    _failed(reading, cluster) or case.suspected(*_SUSPECTS),
+                    _FOLLOWS,
+                )
+
+
+def not_listening(cluster: Cluster, target: int) -> Proxy | None:
+    """The first gateway that was read and has no listener at a port but its agent's; None where each has one."""
+    for proxy in cluster.of(GATEWAY):
+        name = proxy.listening.get(target, "") if target else ""
+        if "listening" in proxy.read and (not name or _is_agents(name, target)):
+            return proxy
+    return None
+
+
+def led_past(cluster: Cluster, service: Object, number: int, proxy: Proxy, target: int) -> tuple[Fact, Fact]:
+    """A port of the gateway's Service, by its place, and what the gateway listens at in its stead."""
+    port, name = scope.ports(service)[number], proxy.listening.get(target, "") if target else ""
+    what = f"listens there as {name}" if name else "does not listen there"
+    return (
+        Fact(
+            of(cluster, service, "Service"),
+            f"spec.ports[{number}].targetPort",
+            f"{shown(port.get('targetPort', port.get('port')))} for port {port.get('port')}",
+        ),
+        Fact(
+            f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}",
+            "listeners",
+            f"{shown(sorted(proxy.listening))}; {what}",
+        ),
+    )
 
 
 _SUSPECTS = (causes.GATEWAY_NOT_LISTENING, causes.GATEWAY_NOT_SERVING, causes.GATEWAY_WITHOUT_TLS)
 
 
-def is_agents(name: str, port: int) -> bool:
+def _is_agents(name: str, port: int) -> bool:
     """Whether a listener is one that every proxy has for its own readiness and statistics."""
     return name in ("readiness", "statistics") or port in (15000, 15004, 15020, 15021, 15090)
 
@@ -260,10 +266,8 @@ def _means(host: str, service: str) -> bool:
 
 def _targets(cluster: Cluster, pods: list[Object]) -> Iterator[int]:
     """The ports to which the gateway's Services lead other networks."""
-    for service in state.gateway_services(cluster):
-        for port in scope.ports(service):
-            if port.get("port") == state.gateway_port(service):
-                yield target_of(port, pods)
+    for _, _, port in state.ports_for_networks(cluster):
+        yield target_of(port, pods)
 
 
 def _unfit(
@@ -282,25 +286,35 @@ def hairpin(case: Case) -> Iterator[Finding]:
     """A gateway passes the service's requests on to another network."""
     reading = case.reading
     for cluster in reading.clusters:
-        for proxy in cluster.of(GATEWAY):
-            for name, hosts in proxy.endpoints.items():
-                if not name.startswith("outbound_.") or not name.endswith(f"_.{reading.host}"):
-                    continue
-                for other in reading.clusters:
-                    passed = [one for one in hosts if one.address in state.gateway_addresses(reading, other)]
-                    if other.network != cluster.network and passed:
-                        view = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
-                        yield Finding(
-                            causes.GATEWAY_HAIRPIN, Layer.GATEWAY,
-                            (
-                                Fact(f"Pod {cluster.name}/{proxy.namespace}/{proxy.pod}",
-                                     "env ISTIO_META_REQUESTED_NETWORK_VIEW", shown(view or None)),
-                                Fact(f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}", name, passed[0].address),
-                            ),
-                            "set ISTIO_META_REQUESTED_NETWORK_VIEW of the gateway to its own network",
-                            f"Envoy of {proxy.pod} passes {reading.host} on to {passed[0].address} of {other.name}",
-                            UNREACHED | {causes.GATEWAY_HAIRPIN.id, causes.BOTH_VERSIONS_EVERYWHERE.id},
-                        )  # fmt: skip
+        for proxy, name, host, other in _passed_on(reading, cluster):
+            view = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
+            yield Finding(
+                causes.GATEWAY_HAIRPIN, Layer.GATEWAY,
+                (
+                    Fact(f"Pod {cluster.name}/{proxy.namespace}/{proxy.pod}",
+                         "env ISTIO_META_REQUESTED_NETWORK_VIEW", shown(view or None)),
+                    Fact(f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}", name, host.address),
+                ),
+                "set ISTIO_META_REQUESTED_NETWORK_VIEW of the gateway to its own network",
+                f"Envoy of {proxy.pod} passes {reading.host} on to {host.address} of {other.name}",
+                UNREACHED | {causes.GATEWAY_HAIRPIN.id, causes.BOTH_VERSIONS_EVERYWHERE.id},
+            )  # fmt: skip
+
+
+def _passed_on(reading: Reading, cluster: Cluster) -> Iterator[tuple[Proxy, str, Host, Cluster]]:
+    """Each Envoy cluster of a gateway with an endpoint at a gateway of another network.
+
+    With the proxy, its Envoy cluster, the first such endpoint, and the cluster of the other gateway.
+    """
+    others = [one for one in reading.clusters if one.network != cluster.network]
+    for proxy in cluster.of(GATEWAY):
+        for name, hosts in proxy.endpoints.items():
+            if not name.startswith("outbound_.") or not name.endswith(f"_.{reading.host}"):
+                continue
+            for other in others:
+                addresses = state.gateway_addresses(reading, other)
+                if passed := [host for host in hosts if host.address in addresses]:
+                    yield proxy, name, passed[0], other
 
 
 @rule

@@ -10,16 +10,16 @@ from splithorizon.base import clock
 from splithorizon.diagnosis import causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
-    GATEWAY,
     Cluster,
     Object,
     labels_of,
     name_of,
     namespace_of,
+    spec_of,
 )
 from splithorizon.diagnosis.rules.control_plane import other_bundle
 from splithorizon.diagnosis.rules.follows import INJECTION
-from splithorizon.diagnosis.rules.gateways import is_agents, target_of
+from splithorizon.diagnosis.rules.gateways import led_past, not_listening, target_of
 from splithorizon.istio import remote_credential
 from splithorizon.istio.names import REVISION_LABEL
 from splithorizon.istio.remote_credential import Right
@@ -110,37 +110,36 @@ def bundles(case: Case) -> Iterator[Finding]:
 def injection_path(case: Case) -> Iterator[Finding]:
     """An injection webhook asks for sidecars of another network or cluster than its own."""
     for cluster in case.reading.clusters:
-        for one in cluster.all("MutatingWebhookConfiguration"):
-            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(
-                one, case.reading.revision_of(cluster)
-            ):
+        for one, field, path in _injection_paths(cluster, case.reading.revision_of(cluster)):
+            asked = _PATH.search(path)
+            if not asked:
                 continue
-            for number, webhook in enumerate(one.get("webhooks") or []):
-                client = webhook.get("clientConfig") or {}
-                field = "url" if client.get("url") else "service.path"
-                path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
-                asked = _PATH.search(path)
-                if not asked or _is_off(webhook):
-                    continue
-                for part, wanted, cause in (
-                    ("net", cluster.network, causes.PROXY_NETWORK_WRONG),
-                    ("cluster", cluster.cluster_id, causes.PROXY_CLUSTER_ID_WRONG),
-                ):
-                    if wanted and asked[part] != wanted:
-                        yield Finding(
-                            cause,
-                            Layer.LATENT,
-                            (
-                                Fact(
-                                    of(cluster, one),
-                                    f"webhooks[{number}].clientConfig.{field}",
-                                    f"{path}; the {'network' if part == 'net' else 'id'} is {wanted}",
-                                ),
-                            ),
-                            f"let the path of {name_of(one)}'s webhooks name {wanted} (istiodRemote.injectionPath)",
-                            case.suspected(cause),
-                            frozenset({cause.id}),
-                        )
+            for part, what, wanted, cause in (
+                ("net", "network", cluster.network, causes.PROXY_NETWORK_WRONG),
+                ("cluster", "id", cluster.cluster_id, causes.PROXY_CLUSTER_ID_WRONG),
+            ):
+                if wanted and asked[part] != wanted:
+                    yield Finding(
+                        cause,
+                        Layer.LATENT,
+                        (Fact(of(cluster, one), field, f"{path}; the {what} is {wanted}"),),
+                        f"let the path of {name_of(one)}'s webhooks name {wanted} (istiodRemote.injectionPath)",
+                        case.suspected(cause),
+                        frozenset({cause.id}),
+                    )
+
+
+def _injection_paths(cluster: Cluster, revision: str) -> Iterator[tuple[Object, str, str]]:
+    """The path or URL of each injection webhook of a revision that is in use, with its object and field."""
+    for one in cluster.all("MutatingWebhookConfiguration"):
+        if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, revision):
+            continue
+        for number, webhook in enumerate(one.get("webhooks") or []):
+            client = webhook.get("clientConfig") or {}
+            field = "url" if client.get("url") else "service.path"
+            path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+            if not _is_off(webhook):
+                yield one, f"webhooks[{number}].clientConfig.{field}", path
 
 
 @rule
@@ -177,38 +176,30 @@ def _not_led(plane: Cluster, number: int) -> Iterator[Fact]:
         yield Fact(of(plane, services[0], "Service"), "spec.ports", f"{known}, without {number}")
     for service, index, port in leading:
         target = target_of(port, pods)
-        for proxy in plane.of(GATEWAY):
-            name = proxy.listening.get(target, "")
-            if "listening" not in proxy.read or (name and not is_agents(name, target)):
-                continue
-            what = f"listens there as {name}" if name else "does not listen there"
-            yield Fact(
-                of(plane, service, "Service"),
-                f"spec.ports[{index}].targetPort",
-                f"{shown(port.get('targetPort', number))} for port {number}",
-            )
-            where = f"Envoy {plane.name}/{proxy.namespace}/{proxy.pod}"
-            yield Fact(where, "listeners", f"{shown(sorted(proxy.listening))}; {what}")
-            break
+        if proxy := not_listening(plane, target):
+            yield from led_past(plane, service, index, proxy, target)
 
 
 def _routed_elsewhere(plane: Cluster, number: int) -> Iterator[Fact]:
     """A VirtualService sends the port's connections to a Service that is not there, or is no istiod's."""
     for one in plane.all("VirtualService", plane.system_namespace):
-        for place, tls in enumerate((one.get("spec") or {}).get("tls") or []):
-            if not any(match.get("port") == number for match in tls.get("match") or []):
-                continue
+        for field, destination in _destinations(one, number):
+            host, port = str(destination.get("host", "")), (destination.get("port") or {}).get("number")
+            name, _, rest = host.partition(".")
+            service = plane.get("Service", name, rest.partition(".")[0] or namespace_of(one))
+            if service is None and plane.read("Service"):
+                yield Fact(of(plane, one, "VirtualService"), f"{field}.host", f"{host}; there is no such Service")
+            elif service and port not in [known.get("port") for known in scope.ports(service)]:
+                value = f"{shown(port)}; Service {name} has no such port"
+                yield Fact(of(plane, one, "VirtualService"), f"{field}.port.number", value)
+
+
+def _destinations(virtual_service: Object, number: int) -> Iterator[tuple[str, Object]]:
+    """Where a VirtualService sends TLS connections of a port, with the field that says so."""
+    for place, tls in enumerate(spec_of(virtual_service).get("tls") or []):
+        if any(match.get("port") == number for match in tls.get("match") or []):
             for index, route in enumerate(tls.get("route") or []):
-                destination = route.get("destination") or {}
-                host, port = str(destination.get("host", "")), (destination.get("port") or {}).get("number")
-                name, _, rest = host.partition(".")
-                service = plane.get("Service", name, rest.partition(".")[0] or namespace_of(one))
-                field = f"spec.tls[{place}].route[{index}].destination"
-                if service is None and plane.read("Service"):
-                    yield Fact(of(plane, one, "VirtualService"), f"{field}.host", f"{host}; there is no such Service")
-                elif service and port not in [known.get("port") for known in scope.ports(service)]:
-                    value = f"{shown(port)}; Service {name} has no such port"
-                    yield Fact(of(plane, one, "VirtualService"), f"{field}.port.number", value)
+                yield f"spec.tls[{place}].route[{index}].destination", route.get("destination") or {}
 
 
 @rule

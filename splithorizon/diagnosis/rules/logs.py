@@ -1,9 +1,9 @@
-"""The access log of the clients' sidecars: switched off, or in a format of somebody's own."""
+"""The access log of the clients' sidecars: switched off, or in an unknown format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from splithorizon.diagnosis import causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
@@ -11,6 +11,9 @@ from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, label
 
 _FOLLOWS = frozenset({causes.ACCESS_LOG_OFF.id, causes.ACCESS_LOG_FORMAT_UNKNOWN.id, causes.LOG_LINES_DROPPED.id})
 _STDOUT = "/dev/stdout"
+
+Telemetries: TypeAlias = Sequence[tuple[Object, int, Mapping[str, Any]]]
+"""Telemetries with the number and the content of one of their ``accessLogging``."""
 
 
 def _telemetries(reading: Reading, plane: Cluster) -> Iterator[tuple[Object, int, Mapping[str, Any]]]:
@@ -48,68 +51,63 @@ def access_log(case: Case) -> Iterator[Finding]:
     """The mesh configuration or a Telemetry switches the access log off, or gives it another format."""
     reading = case.reading
     for plane in reading.config_clusters:
-        config = state.mesh_config(reading, plane)
         found = state.config_map(reading, plane)
         if found is None:
             continue
-        where = of(plane, found)
-        logs = _formats(reading, plane)
-        read = any("listeners" in proxy.read for cluster in reading.clusters for proxy in cluster.of("client"))
-        silent = (
-            "no client's Envoy writes an access log to standard output"
-            if read and not [one for one in logs if one[0] == _STDOUT]
-            else ""
-        )
-        asked = case.suspected(causes.ACCESS_LOG_OFF)
         telemetries = list(_telemetries(reading, plane))
-        for one, number, logging in telemetries:
-            if logging.get("disabled"):
-                yield _finding(
-                    causes.ACCESS_LOG_OFF,
-                    of(plane, one),
-                    f"spec.accessLogging[{number}].disabled",
-                    True,
-                    f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
-                    silent and asked,
-                )
-        if not config.get("accessLogFile") and not telemetries:
+        yield from _switched_off(case, plane, found, telemetries)
+        yield from _unknown_format(case, plane, found, telemetries)
+
+
+def _switched_off(case: Case, plane: Cluster, config_map: Object, telemetries: Telemetries) -> Iterator[Finding]:
+    reading, config = case.reading, state.mesh_config(case.reading, plane)
+    read = any("listeners" in proxy.read for cluster in reading.clusters for proxy in cluster.of("client"))
+    written = any(path == _STDOUT for path, _ in _formats(reading, plane))
+    silent = "no client's Envoy writes an access log to standard output" if read and not written else ""
+    witness = silent and case.suspected(causes.ACCESS_LOG_OFF)
+    for one, number, logging in telemetries:
+        if logging.get("disabled"):
             yield _finding(
                 causes.ACCESS_LOG_OFF,
-                where,
-                "data.mesh.accessLogFile",
-                config.get("accessLogFile", "") or '""',
-                "set accessLogFile: /dev/stdout in the mesh configuration",
-                silent and asked,
+                Fact(of(plane, one), f"spec.accessLogging[{number}].disabled", shown(True)),
+                fix=f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                witness=witness,
             )
-        unknown = case.suspected(causes.ACCESS_LOG_FORMAT_UNKNOWN)
-        if text := config.get("accessLogFormat"):
-            yield _finding(
-                causes.ACCESS_LOG_FORMAT_UNKNOWN,
-                where,
-                "data.mesh.accessLogFormat",
-                text,
-                "take accessLogFormat out of the mesh configuration",
-                unknown and _written(logs, text),
-            )
-        providers = {str(one.get("name")): one for one in config.get("extensionProviders") or []}
-        for one, number, logging in telemetries:
-            for provider in logging.get("providers") or []:
-                settings = (providers.get(str(provider.get("name"))) or {}).get("envoyFileAccessLog") or {}
-                if text := settings.get("logFormat"):
-                    finding = _finding(
-                        causes.ACCESS_LOG_FORMAT_UNKNOWN,
-                        of(plane, one),
-                        f"spec.accessLogging[{number}].providers",
-                        provider.get("name"),
-                        f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
-                        unknown and _written(logs, text),
-                        Fact(
-                            where,
-                            f"data.mesh.extensionProviders {provider.get('name')}.envoyFileAccessLog.logFormat",
-                            shown(text),
-                        ),
-                    )
-                    yield finding
+    if not config.get("accessLogFile") and not telemetries:
+        value = config.get("accessLogFile", "") or '""'
+        yield _finding(
+            causes.ACCESS_LOG_OFF,
+            Fact(of(plane, config_map), "data.mesh.accessLogFile", shown(value)),
+            fix="set accessLogFile: /dev/stdout in the mesh configuration",
+            witness=witness,
+        )
+
+
+def _unknown_format(case: Case, plane: Cluster, config_map: Object, telemetries: Telemetries) -> Iterator[Finding]:
+    config, logs = state.mesh_config(case.reading, plane), _formats(case.reading, plane)
+    asked = case.suspected(causes.ACCESS_LOG_FORMAT_UNKNOWN)
+    where = of(plane, config_map)
+    if text := config.get("accessLogFormat"):
+        yield _finding(
+            causes.ACCESS_LOG_FORMAT_UNKNOWN,
+            Fact(where, "data.mesh.accessLogFormat", shown(text)),
+            fix="take accessLogFormat out of the mesh configuration",
+            witness=asked and _written(logs, text),
+        )
+    providers = {str(one.get("name")): one for one in config.get("extensionProviders") or []}
+    for one, number, logging in telemetries:
+        for provider in logging.get("providers") or []:
+            name = provider.get("name")
+            settings = (providers.get(str(name)) or {}).get("envoyFileAccessLog") or {}
+            if text := settings.get("logFormat"):
+                field = f"data.mesh.extensionProviders {name}.envoyFileAccessLog.logFormat"
+                yield _finding(
+                    causes.ACCESS_LOG_FORMAT_UNKNOWN,
+                    Fact(of(plane, one), f"spec.accessLogging[{number}].providers", shown(name)),
+                    Fact(where, field, shown(text)),
+                    fix=f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                    witness=asked and _written(logs, text),
+                )
 
 
 def _written(logs: list[tuple[str, Any]], text: Any) -> str:
@@ -119,5 +117,5 @@ def _written(logs: list[tuple[str, Any]], text: Any) -> str:
     return ""
 
 
-def _finding(cause: causes.Cause, where: str, field: str, value: Any, fix: str, witness: str, *more: Fact) -> Finding:
-    return Finding(cause, Layer.LOG, (Fact(where, field, shown(value)), *more), fix, witness, _FOLLOWS)
+def _finding(cause: causes.Cause, *facts: Fact, fix: str, witness: str) -> Finding:
+    return Finding(cause, Layer.LOG, facts, fix, witness, _FOLLOWS)

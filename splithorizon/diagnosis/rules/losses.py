@@ -29,8 +29,8 @@ def refusing_address(case: Case) -> Iterator[Finding]:
                     *_named_in(reading, cluster, host.address),
                 ),
                 f"take {host.address} from the addresses of {cluster.name}'s gateway, or let the gateway listen there",
-                f"the sidecar of {client.name}'s {proxy.pod} failed {host.connect_failures} times to connect to "
-                f"{host.address}, and reached the gateway at {shown([one.address for one in reached])}",
+                f"{state.failed_to_connect(client, proxy, host)}, and reached the gateway at "
+                f"{shown([one.address for one in reached])}",
                 UNREACHED,
             )
 

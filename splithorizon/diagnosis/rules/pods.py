@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ from splithorizon.istio.names import REVISION_LABEL
 _INJECTION = "istio-injection"
 _TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
+_INBOUND = ("excludeInboundPorts", "includeInboundPorts")
+_OUTBOUND = ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
     "ErrImagePull": causes.IMAGE_NOT_PULLED, "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
@@ -155,13 +158,20 @@ def sidecars(case: Case) -> Iterator[Finding]:
                 Layer.POD,
                 (fact, Fact(of(cluster, pod, "Pod"), "spec.containers", f"{shown(_names(pod))}, no istio-proxy")),
                 "ask for a sidecar and restart the pod",
-                ""
-                if not case.symptoms and state.no_pod_has_a_sidecar(reading)
-                else _without_tls(reading, cluster, pod)
-                or case.suspected(causes.POD_WITHOUT_SIDECAR, causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED)
-                or state.lacking(reading, cluster),
+                _missed(case, cluster, pod),
                 UNREACHED | INJECTION,
             )
+
+
+def _missed(case: Case, cluster: Cluster, pod: Object) -> str:
+    """A sentence on what shows that a pod should have a sidecar; empty where nothing does."""
+    if not case.symptoms and state.no_pod_has_a_sidecar(case.reading):
+        return ""
+    return (
+        _without_tls(case.reading, cluster, pod)
+        or case.suspected(causes.POD_WITHOUT_SIDECAR, causes.POD_REFUSES_SIDECAR, causes.NAMESPACE_NOT_INJECTED)
+        or state.lacking(case.reading, cluster)
+    )
 
 
 def _unknown_revision(cluster: Cluster, pod: Object, namespace: Object | None) -> Fact | None:
@@ -271,27 +281,21 @@ def capture(case: Case) -> Iterator[Finding]:
         numbers = {str(port.get("port")) for port in scope.ports(service or {})}
         targets = {str(port.get("targetPort", port.get("port"))) for port in scope.ports(service or {})}
         clients = [pod for pod in cluster.all("Pod") if (namespace_of(pod), name_of(pod)) in _clients(cluster)]
-        for pods, ports, names in (
-            (state.pods_of(reading, cluster), targets, ("excludeInboundPorts", "includeInboundPorts")),
-            (clients, numbers, ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")),
-        ):
-            for pod in pods:
-                for name in names:
-                    value = annotations_of(pod).get(f"traffic.sidecar.istio.io/{name}")
-                    if value is None or not _kept_away(name, value, ports):
-                        continue
-                    yield Finding(
-                        root_causes.TRAFFIC_NOT_CAPTURED,
-                        Layer.POD,
-                        (
-                            Fact(
-                                of(cluster, pod, "Pod"), f"metadata.annotations traffic.sidecar.istio.io/{name}", value
-                            ),
-                        ),
-                        f"take the annotation from the pods of {name_of(pod)} in {cluster.name}",
-                        _plain(case, cluster, pod),
-                        UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
-                    )
+        inbound = itertools.product(state.pods_of(reading, cluster), [targets], _INBOUND)
+        outbound = itertools.product(clients, [numbers], _OUTBOUND)
+        for pod, ports, name in itertools.chain(inbound, outbound):
+            annotation = f"traffic.sidecar.istio.io/{name}"
+            value = annotations_of(pod).get(annotation)
+            if value is None or not _kept_away(name, value, ports):
+                continue
+            yield Finding(
+                root_causes.TRAFFIC_NOT_CAPTURED,
+                Layer.POD,
+                (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {annotation}", value),),
+                f"take the annotation from the pods of {name_of(pod)} in {cluster.name}",
+                _plain(case, cluster, pod),
+                UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
+            )
 
 
 def _clients(cluster: Cluster) -> set[tuple[str, str]]:

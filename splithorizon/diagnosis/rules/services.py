@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 from splithorizon.base.addresses import host_of
@@ -383,13 +384,10 @@ def _dead_address(reading: Reading, address: str) -> str:
                         f"{line.count} requests of {cluster.name}'s {proxy.pod} failed at {line.upstream} "
                         f"({line.flags})"
                     )
-            for hosts in proxy.endpoints.values():
-                for host in hosts:
-                    if host_of(host.address) == address and host.never_answered:
-                        return (
-                            f"Envoy of {cluster.name}'s {proxy.pod} failed {host.connect_failures} times to connect to "
-                            f"{host.address}"
-                        )
+            for host in itertools.chain.from_iterable(proxy.endpoints.values()):
+                if host_of(host.address) == address and host.never_answered:
+                    times = f"{host.connect_failures} times"
+                    return f"Envoy of {cluster.name}'s {proxy.pod} failed {times} to connect to {host.address}"
     return ""
 
 
@@ -418,11 +416,9 @@ def service_entries(case: Case) -> Iterator[Finding]:
 
 
 def _held_at(reading: Reading, address: str) -> str:
-    for client, proxy in state.clients(reading):
-        for hosts in state.held(proxy, reading.host).values():
-            for host in hosts:
-                if host_of(host.address) == address:
-                    return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address} for {reading.host}"
+    for client, proxy, host in state.held_hosts(reading):
+        if host_of(host.address) == address:
+            return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address} for {reading.host}"
     return ""
 
 

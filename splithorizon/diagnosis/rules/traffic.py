@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
@@ -30,6 +31,7 @@ _LIMITS = (
     "tcp.maxConnections", "http.http1MaxPendingRequests", "http.http2MaxRequests", "http.maxRequestsPerConnection",
     "http.maxRetries", "http.maxConcurrentStreams",
 )  # fmt: skip
+_POOL = (*_LIMITS, "tcp.idleTimeout", "http.idleTimeout", "tcp.maxConnectionDuration", "tcp.connectTimeout")
 
 
 def _rules(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Object]]:
@@ -66,7 +68,7 @@ def destination_rules(case: Case) -> Iterator[Finding]:
     for host in map(reading.host_of, reading.services):
         for plane, one in _rules(reading, "DestinationRule", host):
             for place, policy in _policies(one):
-                yield from _of_policy(case, plane, one, host, place, policy)
+                yield from _of_policy(_Policy(case, plane, one, host, place, policy))
 
 
 def _policies(one: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -80,82 +82,102 @@ def _policies(one: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"spec.subsets[{number}].trafficPolicy", policy
 
 
-def _of_policy(
-    case: Case, plane: Cluster, one: Object, host: str, place: str, policy: Mapping[str, Any]
-) -> Iterator[Finding]:
-    reading = case.reading
-    balancer = policy.get("loadBalancer") or {}
-    locality = balancer.get("localityLbSetting") or {}
-    mesh_locality = state.mesh_config(reading, plane).get("localityLbSetting") or {}
-    delete = f"kubectl <{plane.name}> -n {namespace_of(one)} edit destinationrule {name_of(one)}"
-    ours = host == reading.host
+@dataclass(frozen=True)
+class _Policy:
+    """A traffic policy of a DestinationRule for a host."""
 
-    def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED) -> Finding:
-        facts = (Fact(of(plane, one), f"{place}.{field}" if field else place, shown(value)),)
-        return Finding(cause, Layer.RULE, facts, f"{delete}: take {field or 'it'} out", witness, follows | {cause.id})
+    case: Case
+    plane: Cluster
+    destination_rule: Object
+    host: str
+    place: str
+    settings: Mapping[str, Any]
 
-    if ours and locality and locality.get("enabled") is not False:
-        yield finding(
-            causes.LOCALITY_PREFERRED,
-            "loadBalancer.localityLbSetting",
-            locality,
-            prioritised(reading) or _weighted(reading),
-        )
-    elif ours and policy.get("outlierDetection") and locality.get("enabled") is not False and not locality:
+    @property
+    def ours(self) -> bool:
+        """Whether it is for the Service itself, and not for one beside it."""
+        return self.host == self.case.reading.host
+
+    def failing(self, *flags: str) -> str:
+        """A sentence on requests for the host that ended with one of the flags; empty without any."""
+        return _failing(self.case.reading, self.host, flags)
+
+    def finding(
+        self, cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED
+    ) -> Finding:
+        """What is found where a field of the policy has this value; without a ``field`` it is the whole policy."""
+        rule = self.destination_rule
+        facts = (Fact(of(self.plane, rule), f"{self.place}.{field}" if field else self.place, shown(value)),)
+        edit = f"kubectl <{self.plane.name}> -n {namespace_of(rule)} edit destinationrule {name_of(rule)}"
+        return Finding(cause, Layer.RULE, facts, f"{edit}: take {field or 'it'} out", witness, follows | {cause.id})
+
+
+def _of_policy(policy: _Policy) -> Iterator[Finding]:
+    yield from _of_locality(policy)
+    yield from _of_balancer(policy)
+    yield from _of_tls(policy)
+    yield from _of_pool(policy)
+    outliers = policy.settings.get("outlierDetection")
+    if policy.place == "spec.trafficPolicy" and not outliers:
+        witness = policy.case.suspected(causes.OLDER_RULE)
+        yield policy.finding(causes.OLDER_RULE, "", dict(policy.settings), witness, frozenset())
+    if policy.ours and outliers and (ejected := _ejected(policy.case.reading)):
+        yield policy.finding(causes.ENDPOINT_EJECTED, "outlierDetection", outliers, ejected)
+
+
+def _of_locality(policy: _Policy) -> Iterator[Finding]:
+    reading = policy.case.reading
+    locality = (policy.settings.get("loadBalancer") or {}).get("localityLbSetting") or {}
+    if not policy.ours or locality.get("enabled") is False:
+        return
+    if locality:
+        witness = prioritised(reading) or _weighted(reading)
+        yield policy.finding(causes.LOCALITY_PREFERRED, "loadBalancer.localityLbSetting", locality, witness)
+    elif outliers := policy.settings.get("outlierDetection"):
         # Outlier detection alone switches on the mesh's own preference.
-        witness = prioritised(reading) if mesh_locality.get("enabled") is not False else ""
-        yield finding(causes.LOCALITY_PREFERRED, "outlierDetection", policy["outlierDetection"], witness)
-    simple = balancer.get("simple")
-    if simple in _UNWEIGHTED or balancer.get("consistentHash"):
-        field, value = (
-            ("loadBalancer.simple", simple) if simple else ("loadBalancer.consistentHash", balancer["consistentHash"])
-        )
-        witness = _balanced(reading, host)
-        asked = case.suspected(*_WEIGHTS)
-        yield finding(
-            causes.BALANCED_WITHOUT_WEIGHTS, field, value, f"{witness}; {asked}" if witness and asked else "",
-            UNREACHED | {causes.BALANCED_WITHOUT_WEIGHTS.id},
-        )  # fmt: skip
-    tls = (policy.get("tls") or {}).get("mode")
-    if tls and tls != "ISTIO_MUTUAL":
+        of_mesh = state.mesh_config(reading, policy.plane).get("localityLbSetting") or {}
+        witness = prioritised(reading) if of_mesh.get("enabled") is not False else ""
+        yield policy.finding(causes.LOCALITY_PREFERRED, "outlierDetection", outliers, witness)
+
+
+def _of_balancer(policy: _Policy) -> Iterator[Finding]:
+    balancer = policy.settings.get("loadBalancer") or {}
+    simple, hashed = balancer.get("simple"), balancer.get("consistentHash")
+    if simple not in _UNWEIGHTED and not hashed:
+        return
+    field, value = ("loadBalancer.simple", simple) if simple else ("loadBalancer.consistentHash", hashed)
+    witness, asked = _balanced(policy.case.reading, policy.host), policy.case.suspected(*_WEIGHTS)
+    both = f"{witness}; {asked}" if witness and asked else ""
+    yield policy.finding(causes.BALANCED_WITHOUT_WEIGHTS, field, value, both)
+
+
+def _of_tls(policy: _Policy) -> Iterator[Finding]:
+    reading, tls = policy.case.reading, policy.settings.get("tls") or {}
+    mode, sni = tls.get("mode"), tls.get("sni")
+    if mode and mode != "ISTIO_MUTUAL":
         lost = [said for cluster in reading.clusters if (said := state.lacking(reading, cluster, far_only=True))]
-        yield finding(
-            root_causes.RULE_CHANGES_TLS, "tls.mode", tls,
-            (lost[0] if lost and ours else "") or _failing(reading, host, ("UF", "UC", "URX", "UH", "NR")), REFUSED,
-        )  # fmt: skip
-    elif tls and (sni := policy["tls"].get("sni")):
+        witness = (lost[0] if lost and policy.ours else "") or policy.failing("UF", "UC", "URX", "UH", "NR")
+        yield policy.finding(root_causes.RULE_CHANGES_TLS, "tls.mode", mode, witness, REFUSED)
+    elif mode and sni:
         # The gateway of another network chooses the service by this name, and knows it by Istio's own alone.
         lost = [said for cluster in reading.clusters if (said := _at_far_gateway(reading, cluster))]
-        yield finding(causes.GATEWAY_NAME_CHANGED, "tls.sni", sni, lost[0] if lost and ours else "", REFUSED)
-    pool = policy.get("connectionPool") or {}
-    for field in _LIMITS:
-        if (value := _at(pool, field)) is not None:
-            yield finding(
-                root_causes.CONNECTIONS_LIMITED,
-                f"connectionPool.{field}",
-                value,
-                _failing(reading, host, ("UO",)),
-                REFUSED,
-            )
-    for field in ("tcp.idleTimeout", "http.idleTimeout"):
-        if (value := _at(pool, field)) is not None:
-            yield finding(
-                causes.SILENCE_LIMITED,
-                f"connectionPool.{field}",
-                value,
-                case.suspected(causes.SILENCE_LIMITED),
-                frozenset(),
-            )
-    for field in ("tcp.maxConnectionDuration", "tcp.connectTimeout"):
-        if (value := _at(pool, field)) is not None:
-            witness = case.suspected(causes.CONNECTION_CUT) or (
-                _failing(reading, host, ("UF", "UT")) if field.endswith("connectTimeout") else ""
-            )
-            yield finding(causes.CONNECTION_CUT, f"connectionPool.{field}", value, witness, REFUSED)
-    if not place.startswith("spec.subsets") and not policy.get("outlierDetection") and place == "spec.trafficPolicy":
-        yield finding(causes.OLDER_RULE, "", dict(policy), case.suspected(causes.OLDER_RULE), frozenset())
-    if ours and (ejected := _ejected(reading)) and policy.get("outlierDetection"):
-        yield finding(causes.ENDPOINT_EJECTED, "outlierDetection", policy["outlierDetection"], ejected)
+        witness = lost[0] if lost and policy.ours else ""
+        yield policy.finding(causes.GATEWAY_NAME_CHANGED, "tls.sni", sni, witness, REFUSED)
+
+
+def _of_pool(policy: _Policy) -> Iterator[Finding]:
+    case, pool = policy.case, policy.settings.get("connectionPool") or {}
+    found = {field: value for field in _POOL if (value := _at(pool, field)) is not None}
+    for field, value in found.items():
+        if field in _LIMITS:
+            cause, witness, follows = root_causes.CONNECTIONS_LIMITED, policy.failing("UO"), REFUSED
+        elif field.endswith("idleTimeout"):
+            cause, witness, follows = causes.SILENCE_LIMITED, case.suspected(causes.SILENCE_LIMITED), frozenset()
+        else:
+            cause, witness, follows = causes.CONNECTION_CUT, case.suspected(causes.CONNECTION_CUT), REFUSED
+            if not witness and field.endswith("connectTimeout"):
+                witness = policy.failing("UF", "UT")
+        yield policy.finding(cause, f"connectionPool.{field}", value, witness, follows)
 
 
 def _at_far_gateway(reading: Reading, cluster: Cluster) -> str:
@@ -195,11 +217,9 @@ def _balanced(reading: Reading, host: str) -> str:
 
 
 def _ejected(reading: Reading) -> str:
-    for client, proxy in state.clients(reading):
-        for hosts in state.held(proxy, reading.host).values():
-            for host in hosts:
-                if "failed_outlier_check" in host.health:
-                    return f"the sidecar of {client.name}'s {proxy.pod} has ejected {host.address}"
+    for client, proxy, host in state.held_hosts(reading):
+        if "failed_outlier_check" in host.health:
+            return f"the sidecar of {client.name}'s {proxy.pod} has ejected {host.address}"
     return ""
 
 
