@@ -76,7 +76,7 @@ def archive() -> bytes:
 def lacks_resource_capability(engine: Engine) -> bool:
     """Run a privileged container with the flags of kind's nodes, and return whether it lacks CAP_SYS_RESOURCE.
 
-    The container has a network of its own. The probe needs no registry, ends within ``timeouts().engine_probe`` and
+    The container has a separate network. The probe needs no registry, ends within ``timeouts().engine_probe`` and
     leaves nothing behind. Raises CannotRun.
     """
     deadline = time.monotonic() + timeouts().engine_probe

@@ -76,7 +76,7 @@ def later(before: Sequence[float], after: Sequence[float]) -> float:
     values = sorted([*before, *after])
     # Twice the mean rank, so that it is a whole number.
     ranks = {value: 2 * values.index(value) + values.count(value) + 1 for value in set(values)}
-    # How many choices of so many values have this sum of ranks.
+    # By the number of values chosen: how many choices have each sum of ranks.
     ways: list[Counter[int]] = [Counter({0: 1}), *(Counter[int]() for _ in after)]
     for value in values:
         for chosen in range(len(after), 0, -1):

@@ -21,7 +21,7 @@ from splithorizon.mesh.next_pod import AdmittedPod, IstiodProbe
 from splithorizon.mesh.remote_access import RemoteAccess
 
 _REVIEWED, _UNAUTHORIZED = 201, 401
-# Who reads of the end has a working week to replace the credential; within a day nobody may read it in time.
+# A week is enough to replace a credential after the report; within a day the report may be read too late.
 _SHOULD_LAST, _MUST_LAST = timedelta(days=7), timedelta(days=1)
 
 
@@ -115,7 +115,7 @@ def istiod_reached(probes: Sequence[IstiodProbe], cluster: str) -> Evidence:
 def remote_credentials_last(accesses: Sequence[RemoteAccess]) -> Evidence:
     """Each remote secret's credential is valid for another day, and allows what Istio's reader account needs.
 
-    An end within a week is reported, and so is one that nobody can read off the credential.
+    An end within a week is reported, and so is a credential whose end is unknown.
     """
     require_samples(accesses, "clusters that an istiod of another cluster has to watch")
     claim = "with each remote secret istiod can watch its cluster tomorrow"
@@ -195,7 +195,7 @@ def _reviewed(access: RemoteAccess) -> str:
 
 
 def chains_last(chains: Mapping[str, Sequence[x509.Certificate]], cluster: str) -> Evidence:
-    """No certificate in a served chain is invalid, no issuer is none, and each has a fifth of its own life left.
+    """Every certificate in a served chain is valid, every issuer is a CA, and each has a fifth of its life left.
 
     ``chains`` is by who serves each. A root that signs itself has to be valid: the roots that clients trust are judged
     elsewhere, and it is served in vain.

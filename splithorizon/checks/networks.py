@@ -16,7 +16,7 @@ _NOBODY = {0, 503}
 def networks_are_separate(route: Route, *, near: Attempt, far: Attempt, refused: bool) -> Evidence:
     """The near pod answers at its own address, and the far pod does not at its own.
 
-    ``refused`` where the network itself must refuse at once, as ours do; networks of others may let packets vanish.
+    ``refused`` where the network itself must refuse at once, as the lab's networks do; others may drop packets.
     """
     if not near.reached:
         raise EnvironmentBroke(

@@ -242,7 +242,7 @@ def _why_not_valid(certificate: WorkloadCertificate) -> tuple[Cause, ...]:
 def _treatment(sample: Sample, near_pods: Collection[str], far_gateway: Collection[str]) -> _Treatment:
     require_samples(sample.replies, "requests")
     if left := sample.matched.requests - len(sample.matched.pairs):
-        seen = f"{left} of {sample.matched.requests} without a line of their own"
+        seen = f"{left} of {sample.matched.requests} without their own log line"
         raise EnvironmentBroke(f"{sample.route}: it is not known which cluster refused a request", seen=seen)
     sides = {**dict.fromkeys(near_pods, "near"), **dict.fromkeys(far_gateway, "far")}
     return Counter(

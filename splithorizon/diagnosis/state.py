@@ -210,7 +210,7 @@ def is_of(reading: Reading, client: Cluster, cluster: Cluster, host: Host) -> bo
 
 
 def may_be_named(reading: Reading, cluster: Cluster, host: Host) -> bool:
-    """Whether an endpoint may be at a gateway that its Service gives a host name: istiod resolves it, nobody else says.
+    """Whether an endpoint may be at a gateway that its Service gives a host name: istiod resolves it.
 
     It is so where the port fits and no cluster is known to have the address.
     """

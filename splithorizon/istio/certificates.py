@@ -152,7 +152,7 @@ def is_root(certificate: x509.Certificate) -> bool:
 
 
 def life_left(certificate: x509.Certificate) -> float:
-    """The share of its own life that a certificate has before it; negative once that has ended."""
+    """The share of its life that is left; negative for an expired certificate, over 1 before its life begins."""
     whole = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     return (certificate.not_valid_after_utc - clock.now()) / whole if whole else -1.0
 

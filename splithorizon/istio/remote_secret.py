@@ -55,7 +55,7 @@ def _reader(kube: Kube) -> None:
 
 
 def token_request(name: str = _TOKEN_SECRET, namespace: str = NAMESPACE) -> Object:
-    """Make a Secret that Kubernetes fills with a token; since 1.24 it makes none of its own accord."""
+    """Make a Secret that Kubernetes fills with a token; since 1.24 it creates none by itself."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -30,7 +30,7 @@ def resolve(kube: Kube, target: str) -> frozenset[Address]:
         for one in endpoints.get("ports") or []
         if (one.get("name") or "") in names
         for endpoint in endpoints.get("endpoints") or []
-        # Where nobody says whether it is ready, it counts as ready.
+        # Without the condition an endpoint counts as ready.
         if endpoint.get("conditions", {}).get("ready") is not False
         for address in endpoint["addresses"]
     )

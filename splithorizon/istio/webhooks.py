@@ -70,5 +70,5 @@ def _certificates(bundle: str) -> Iterator[x509.Certificate]:
     try:
         yield from x509.load_pem_x509_certificates(base64.b64decode(bundle, validate=True))
     except (binascii.Error, ValueError):
-        # An empty bundle, or one that nobody can read: nothing is trusted by it.
+        # An empty bundle, or one that cannot be parsed: it trusts no certificate.
         return

@@ -140,7 +140,7 @@ def _credential(printed: str, version: str) -> Credential:
 
 
 def _cluster_info(cluster: Mapping[str, Any]) -> dict[str, Any]:
-    """What a plug-in is told of the cluster: certificates by content and not by file."""
+    """The cluster as a plug-in is given it: certificates by content and not by file."""
     info = {key: cluster[key] for key in ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url",
                                           "certificate-authority-data") if key in cluster}  # fmt: skip
     if file := cluster.get("certificate-authority"):

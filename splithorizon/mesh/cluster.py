@@ -56,7 +56,7 @@ class Cluster:
     def readiness(self, *, namespace: str, labels: str) -> list[Readiness]:
         """Every pod that the labels select, with the reason where it is not ready.
 
-        Without those that are being deleted, and without those that have ended for good: an evicted pod is replaced by
+        Pods that are being deleted or have ended for good are left out: an evicted pod is replaced by
         another one, and stays as a record.
         """
         pods = [pod for pod in self.kube.list("Pod", namespace, labels) if pod_status.counts(pod)]

@@ -98,8 +98,8 @@ class NextPod:
         """What a managed cluster is served where its proxies and its webhooks look for istiod.
 
         That is at the gateway of istiod's cluster; an existing mesh may lead elsewhere, and is followed. ``trusted`` is
-        what the pods of our namespace trust there; webhooks have a trust of their own. None for other ports than those
-        at which the client's own sidecar stays out of the way.
+        what the pods of our namespace trust there; webhooks have separate CA bundles. No probe for ports other than
+        those at which the client's own sidecar stays out of the way.
         """
         cluster = self.mesh[name]
         asked = cluster.client.proxy.identity.discovery_address

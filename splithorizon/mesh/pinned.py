@@ -41,7 +41,7 @@ class PinnedTraffic:
 
 
 def use_subsets(mesh: Mesh, undo: ExitStack) -> None:
-    """Give the clients of each cluster a subset of their own, until the undo.
+    """Give the clients of each cluster their own subset, until the undo.
 
     The manifest has two clusters for the reader who applies it by hand; here each cluster of the mesh has its part.
     """

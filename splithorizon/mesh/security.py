@@ -136,7 +136,7 @@ class MeshSecurity:
         """A client outside the mesh, beside ours; the undo deletes it."""
         cluster = self.mesh[name]
         (pod,) = manifests.load(_MANIFESTS / "plain-text-client.yaml")
-        # In a cluster of others, what makes the client's own pod fit there: image, pull secrets, tolerations.
+        # In an existing mesh, what adapts the client's own pod: image, pull secrets, tolerations.
         pod["spec"] = {**injection.pod_spec_of(cluster, workloads.CLIENT), "terminationGracePeriodSeconds": 0}
         pod["spec"].pop("serviceAccountName", None)
         kube, namespace, pod_name = cluster.kube, self.mesh.info.namespace, pod["metadata"]["name"]

@@ -160,7 +160,7 @@ class Session:
 
     def _save_logs(self, journal: Journal) -> None:
         """What child programs printed goes beside the report; nothing else of the folder does."""
-        # Once more before the folder goes: workers and plug-ins had tokens of their own since.
+        # Once more before the folder goes: workers and plug-ins have written further tokens since.
         self.secrets += known_secrets.of_run(journal.folder)
         self.repeated_reads = repeats.counted(journal.folder)
         if self.outcome.is_misuse:

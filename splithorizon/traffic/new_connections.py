@@ -90,7 +90,7 @@ class Losses:
         return self.late + self.failed
 
     def exceed(self, connections: int | None = None) -> bool:
-        """Whether they are more than chance gives at a share of ``LOSS_RATE``, of these or of so many connections."""
+        """Whether they exceed chance at a share of ``LOSS_RATE``, of these connections or of ``connections``."""
         return self.count > statistics.most(connections or self.connections, LOSS_RATE)
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class NewConnections:
-    """Rounds of requests from one client: each reply had a connection of its own, to the far network or the near one.
+    """Rounds of requests from one client: each on a new connection, to the far network or the near one.
 
     ``attempts`` are the endpoints of the far Service before and after.
     """

@@ -99,8 +99,8 @@ class Reply:
 def command(url: str, *, times: int, batch: str, timeout: float, within: float, patience: float = 0) -> list[str]:
     """The command that sends a batch; one request may take ``timeout`` seconds, and the batch ``within`` seconds.
 
-    With ``patience`` the batch ends earlier, once the whole seconds that its requests took add up to so many: a request
-    of a sound mesh takes none. Requests that are not sent by then count as lost.
+    With ``patience`` the batch ends earlier, once the whole seconds that its requests took add up to this number: a
+    request of a sound mesh takes none. Requests that are not sent by then count as lost.
     """
     return ["sh", "-c", BATCH_SCRIPT, "sh", url, str(times), batch, f"{timeout:g}", f"{within:g}", f"{patience:.0f}"]
 

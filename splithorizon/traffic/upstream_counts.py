@@ -64,7 +64,7 @@ class Hidden:
 
 
 UpstreamCounts = Mapping[tuple[str, str], Host]
-"""The endpoints of a Service by Envoy cluster and address: a subset is a cluster of its own, with the same address."""
+"""The endpoints of a Service by Envoy cluster and address: a subset is a separate cluster, with the same addresses."""
 
 
 @dataclass(frozen=True)

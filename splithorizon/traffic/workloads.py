@@ -112,7 +112,7 @@ def deploy(
 
 
 def exported(info: MeshInfo) -> dict[str, str]:
-    """Annotations by which our Services are known to our namespace and to the gateways', and to nobody else.
+    """Annotations that export our Services to our namespace and to the gateways' namespaces only.
 
     Whatever the mesh's default is; and no other proxy of the mesh is sent anything about them.
     """
@@ -142,7 +142,7 @@ def _images_for(kube: Kube, published: Iterable[str], hub: str | None) -> dict[s
 def helloworld_manifests(version: str) -> list[Object]:
     """What runs one version of helloworld: the Deployment, and the Service that only its cluster has.
 
-    A version without a file of its own is the first one's program, which the variable SERVICE_VERSION names.
+    A version without its own file is the first one's program, which the variable SERVICE_VERSION names.
     """
     if (file := _WORKLOADS / f"{helloworld_of(version)}.yaml").is_file():
         return manifests.load(file)

@@ -127,7 +127,7 @@ class MeshLease:
             raise
 
     def keep(self) -> None:
-        """Renew each Lease in a thread of its own, so that an unreachable cluster does not delay the others."""
+        """Renew each Lease in a separate thread, so that an unreachable cluster does not delay the others."""
         for place in self.places:
             thread = threading.Thread(target=self._renew_until_stopped, args=(place,), daemon=True)
             thread.start()

@@ -45,7 +45,7 @@ def kinds(access: ClusterAccess, target: Target) -> Iterator[tuple[str, str | No
     for kind in _OF_NAMESPACES:
         for namespace in dict.fromkeys((target.namespace, target.senders_in, access.system_namespace)):
             yield kind, namespace, ""
-    # Gateways may be in a namespace of their own; these Services are few.
+    # Gateways may be in a separate namespace; these Services are few.
     yield "Service", None, "topology.istio.io/network"
     for kind in _OF_CLUSTER:
         yield kind, None, ""
@@ -77,7 +77,7 @@ def listed(kube: Kube, kind: str, namespace: str | None, labels: str, budget: Bu
 
 
 def config_maps(access: ClusterAccess, target: Target, revision: str, budget: Budget) -> list[Object]:
-    """The mesh configuration, and the root that the pods of the Service trust; without those that are not there."""
+    """The mesh configuration, and the root that the pods of the Service trust; without what does not exist."""
     wanted = [(access.system_namespace, config_map_of(revision)), (target.namespace, ROOT_CONFIG_MAP)]
     found = []
     for namespace, name in wanted:
@@ -117,7 +117,7 @@ def trimmed(one: Object, kind: str) -> Object:
 
 
 def _without_bundle(webhook: Mapping[str, Any]) -> Object:
-    """A CA bundle by its length and hash: nobody reads more of it."""
+    """The webhook with its CA bundle as length and hash, which is all that a rule compares."""
     client = dict(webhook.get("clientConfig") or {})
     if bundle := str(client.pop("caBundle", "")):
         client["caBundle"] = f"{len(bundle)} characters, SHA-256 {hashlib.sha256(bundle.encode()).hexdigest()[:16]}"

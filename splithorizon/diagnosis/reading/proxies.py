@@ -6,7 +6,8 @@ import base64
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -22,88 +23,103 @@ from splithorizon.traffic import access_log
 _LINES = "6000"
 _LOG_BYTES = 4 * 1024 * 1024
 _HEALTHY = {"eds_health_status": "HEALTHY"}
-# A sentence of Envoy's holds addresses and ids; so much of it tells one kind from another.
+# Envoy's sentences contain addresses and ids: their first characters are the same for one kind of failure.
 _FAILURE = 90
 _OWN_SECRETS = ("default", "ROOTCA")
 _SECRETS = "/config_dump?resource=dynamic_active_secrets"
 _METADATA = ("NETWORK", "CLUSTER_ID", "LABELS", "ISTIO_VERSION", "REQUESTED_NETWORK_VIEW", "UNPRIVILEGED_POD")
 
 
-def read(
-    kube: Kube,
-    kind: str,
-    namespace: str,
-    pod: str,
-    *,
-    hosts: tuple[str, ...],
-    ports: tuple[int, ...],
-    since: datetime | None,
-    budget: Budget,
-    attempt: Attempt,
-) -> Proxy:
-    """The pages of one Envoy, cut down to ``hosts`` and ``ports``, and its log since a moment; all of it if None.
+@dataclass(frozen=True)
+class Wanted:
+    """What is kept of an Envoy's pages and log: what is about these hosts and ports, and logged since a moment.
 
-    ``ports`` are those of the hosts, or those at which a gateway listens for other networks.
+    ``ports`` are those of the hosts, or those at which a gateway listens for other networks. Without ``since`` the
+    whole log is read.
     """
-    got: list[str] = []
 
-    def page(name: str, path: str) -> Any:
-        found = attempt(
-            f"{name} of {namespace}/{pod}",
-            lambda: asked(kube, envoy(namespace, pod), path, budget),
-        )
-        if found is not None:
-            got.append(name)
-        return found or {}
+    hosts: tuple[str, ...]
+    ports: tuple[int, ...]
+    since: datetime | None
 
-    either = "|".join(re.escape(host) for host in hosts)
-    wanted = re.compile(rf"(^|[|_.])({either})(:|$)")
-    numbers = "|".join(map(str, ports)) or "0"
-    listeners = "virtualInbound$" if kind == SERVER else rf"_({numbers})$"
-    statuses = page(
-        "clusters", f"/clusters?format=json&filter={quote('inbound|' + either if kind == SERVER else either)}"
+    @property
+    def any_host(self) -> str:
+        """A regular expression for any of the hosts."""
+        return "|".join(re.escape(host) for host in self.hosts)
+
+    @property
+    def any_port(self) -> str:
+        """A regular expression for any of the ports."""
+        return "|".join(map(str, self.ports)) or "0"
+
+    def names(self, name: str) -> bool:
+        """Whether the name of an Envoy cluster, or a domain, is about one of the hosts."""
+        return re.search(rf"(^|[|_.])({self.any_host})(:|$)", name) is not None
+
+
+def read(kube: Kube, kind: str, namespace: str, pod: str, *, wanted: Wanted, budget: Budget, attempt: Attempt) -> Proxy:
+    """The pages of one Envoy, cut down to what is wanted, and its log."""
+    pages = _read_pages(
+        kind,
+        wanted,
+        lambda name, path: attempt(
+            f"{name} of {namespace}/{pod}", lambda: asked(kube, envoy(namespace, pod), path, budget)
+        ),
     )
-    dumped = page("config", _dump("dynamic_active_clusters", f".*({either}).*"))
-    warming = page("warming", _dump("dynamic_warming_clusters", ".*"))
-    routed = page("routes", _dump("dynamic_route_configs", f".*({numbers}|{either}).*")) if kind == CLIENT else {}
-    listened = page("listeners", _dump("dynamic_listeners", f".*{listeners}"))
-    open_ports = page("listening", "/listeners?format=json") if kind == GATEWAY else {}
-    identity = page("identity", "/server_info")
-    # A gateway may hold credentials of others too.
-    secrets = [one for one in _configs(page("secrets", _SECRETS)) if one.get("name") in _OWN_SECRETS]
-    log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, since, budget))
-    if log is not None:
-        got.append("log")
-    configs = [one for one in _configs(dumped) if wanted.search(str(one.get("cluster", {}).get("name", "")))]
+    log = attempt(f"log of {namespace}/{pod}", lambda: _log(kube, namespace, pod, wanted.since, budget))
+    # A gateway may hold credentials for other hosts too.
+    secrets = [one for one in _configs(pages, "secrets") if one.get("name") in _OWN_SECRETS]
     return Proxy(
         kind,
         pod,
         namespace,
-        metadata={key: value for key, value in _metadata(identity).items() if key in _METADATA},
+        metadata={key: value for key, value in _metadata(pages.get("identity", {})).items() if key in _METADATA},
         endpoints={
             one["name"]: tuple(map(_host, one.get("host_statuses", [])))
-            for one in statuses.get("cluster_statuses", [])
-            if wanted.search(one["name"]) or (kind == SERVER and one["name"].startswith("inbound"))
+            for one in pages.get("clusters", {}).get("cluster_statuses", [])
+            if wanted.names(one["name"]) or (kind == SERVER and one["name"].startswith("inbound"))
         },
-        clusters={one["cluster"]["name"]: _cluster(one["cluster"]) for one in configs},
+        clusters={
+            one["cluster"]["name"]: _cluster(one["cluster"])
+            for one in _configs(pages, "config")
+            if wanted.names(str(one.get("cluster", {}).get("name", "")))
+        },
         hosts=tuple(
             virtual
-            for one in _configs(routed)
+            for one in _configs(pages, "routes")
             for virtual in one.get("route_config", {}).get("virtual_hosts", [])
-            if any(wanted.search(domain) for domain in virtual.get("domains", []))
+            if any(map(wanted.names, virtual.get("domains", [])))
         ),
-        listeners=tuple(_listener(one, wanted) for one in _configs(listened) if "active_state" in one),
+        listeners=tuple(_listener(one, wanted) for one in _configs(pages, "listeners") if "active_state" in one),
         listening={
             int(one["local_address"]["socket_address"]["port_value"]): str(one.get("name", ""))
-            for one in open_ports.get("listener_statuses", [])
+            for one in pages.get("listening", {}).get("listener_statuses", [])
             if "socket_address" in one.get("local_address", {})
         },
         certificate=_inline(secrets, "tls_certificate", "certificate_chain"),
         trusted=_inline(secrets, "validation_context", "trusted_ca"),
-        rejected=tuple(_rejected((*_configs(warming), *_configs(dumped), *_configs(listened), *_configs(routed)))),
+        rejected=tuple(_rejected(_configs(pages, "warming", "config", "listeners", "routes"))),
         log=log or (),
-        read=tuple(got),
+        read=(*pages, *(["log"] if log is not None else [])),
     )
+
+
+def _read_pages(kind: str, wanted: Wanted, page: Callable[[str, str], Any]) -> dict[str, Any]:
+    """The pages of an Envoy's administration that were answered, by name; ``page`` reads one by its path."""
+    host, port = wanted.any_host, wanted.any_port
+    clusters = quote(f"inbound|{host}" if kind == SERVER else host)
+    paths = {
+        "clusters": f"/clusters?format=json&filter={clusters}",
+        "config": _dump("dynamic_active_clusters", f".*({host}).*"),
+        "warming": _dump("dynamic_warming_clusters", ".*"),
+    }
+    if kind == CLIENT:
+        paths["routes"] = _dump("dynamic_route_configs", f".*({port}|{host}).*")
+    paths["listeners"] = _dump("dynamic_listeners", ".*virtualInbound$" if kind == SERVER else f".*_({port})$")
+    if kind == GATEWAY:
+        paths["listening"] = "/listeners?format=json"
+    paths |= {"identity": "/server_info", "secrets": _SECRETS}
+    return {name: found for name, path in paths.items() if (found := page(name, path)) is not None}
 
 
 def _inline(secrets: Iterable[Object], kind: str, part: str) -> str:
@@ -119,8 +135,9 @@ def _dump(resource: str, name: str) -> str:
     return f"/config_dump?resource={resource}&name_regex={quote(name)}"
 
 
-def _configs(page: Mapping[str, Any]) -> list[Object]:
-    return list(page.get("configs") or [])
+def _configs(pages: Mapping[str, Any], *names: str) -> list[Object]:
+    """What the pages of these names list."""
+    return [one for name in names for one in pages.get(name, {}).get("configs") or []]
 
 
 def _metadata(identity: Mapping[str, Any]) -> Object:
@@ -170,7 +187,7 @@ def _cluster(config: Mapping[str, Any]) -> Object:
     return {**kept, "transport_sockets": [*sockets, *([one] if one else [])]}
 
 
-def _listener(one: Mapping[str, Any], wanted: re.Pattern[str]) -> Object:
+def _listener(one: Mapping[str, Any], wanted: Wanted) -> Object:
     """A listener by its chains: what they match, which filters they have, and what is special about these."""
     listener = one["active_state"].get("listener") or {}
     chains = list(listener.get("filter_chains", []))
@@ -180,8 +197,7 @@ def _listener(one: Mapping[str, Any], wanted: re.Pattern[str]) -> Object:
         "chains": [
             _chain(chain)
             for chain in chains
-            if not (names := chain.get("filter_chain_match", {}).get("server_names"))
-            or any(wanted.search(name) for name in names)
+            if not (names := chain.get("filter_chain_match", {}).get("server_names")) or any(map(wanted.names, names))
         ],
         "all_chains": len(chains),
         "default": _chain(default) if default else None,
@@ -257,7 +273,7 @@ def _log(kube: Kube, namespace: str, pod: str, since: datetime | None, budget: B
 
 
 def counted(lines: Iterable[access_log.AccessLogLine]) -> tuple[LogCount, ...]:
-    """The lines of an access log, those that are alike counted; the most frequent first."""
+    """The lines of an access log, equal ones counted; the most frequent first."""
     counts = Counter(
         (
             line.response_code or 0,

@@ -102,6 +102,7 @@ class _Reader:
         self._knows_domain = bool(domain)
 
     def clusters(self) -> tuple[Cluster, ...]:
+        """What was read of each cluster; what could not be read is in ``unread`` then."""
         with ExitStack() as stack:
             pools = {one.name: stack.enter_context(ThreadPoolExecutor(_AT_ONCE)) for one in self._clusters}
             listed = {one.name: list(self._objects(pools[one.name], one)) for one in self._clusters}
@@ -186,11 +187,12 @@ class _Reader:
             for port in spec_of(service).get("ports") or []
         )
         across = tuple(dict.fromkeys((GATEWAY_PORT, *_across(known))))
+        gateways = proxies.Wanted(self._hosts(), across, self._since)
+        others = proxies.Wanted(self._hosts(), tuple(dict.fromkeys(ports)), self._since)
         for kind, pod in chosen(known, self._target):
             yield pool.submit(
-                proxies.read, access.kube, kind, namespace_of(pod), name_of(pod), hosts=self._hosts(),
-                ports=across if kind == GATEWAY else tuple(dict.fromkeys(ports)), since=self._since,
-                budget=self._budget,
+                proxies.read, access.kube, kind, namespace_of(pod), name_of(pod),
+                wanted=gateways if kind == GATEWAY else others, budget=self._budget,
                 attempt=lambda what, step: self._attempt(access.name, what, step),
             )  # fmt: skip
 

@@ -127,7 +127,7 @@ def refused(case: Case) -> Iterator[Finding]:
                 (
                     f"Envoy of {cluster.name}'s {proxy.pod} refused {one['name'] or 'it'}: {one['details']}"
                     for _, other, one in rejected
-                    if other is proxy and _speaks_of(one, patch.value)
+                    if other is proxy and _mentions(one, patch.value)
                 ),
                 "",
             )
@@ -138,7 +138,7 @@ def refused(case: Case) -> Iterator[Finding]:
                 break
 
 
-def _speaks_of(rejected: Object, value: Any) -> bool:
+def _mentions(rejected: Object, value: Any) -> bool:
     names = [str(one) for path, one in paths(value) if path.endswith(("name", "address")) and isinstance(one, str)]
     return any(name and (name == rejected["name"] or name in rejected["details"]) for name in names)
 
