@@ -25,6 +25,7 @@ from proof import (
     as_json,
     cause_ids_of,
     core_seconds_of,
+    ending,
     missing,
     peers,
     root_causes_of,
@@ -43,6 +44,7 @@ from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.topology import Topology
 from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import catalogue
@@ -240,19 +242,12 @@ def main(arguments: list[str] | None = None) -> int:
         shape = topology.read(asked.topology)
     except UsageProblem as problem:
         print(problem, file=sys.stderr)
-        return 4
-    chosen = [
-        fault.in_shape(shape)
-        for fault in every_fault()
-        if fault.assumes.holds(shape)
-        and asked.only in fault.name
-        and asked.network_mode in fault.modes
-        and (asked.disruptive or not _disrupts(fault))
-    ]
+        return ending.MISUSED
+    chosen = _chosen(asked, shape)
     if not chosen or asked.meshes < 1:
         option = f"--only {asked.only}" if not chosen else f"--meshes {asked.meshes}"
         print(f"{option}: nothing to prove. Nothing was created.", file=sys.stderr)
-        return 4
+        return ending.MISUSED
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -274,21 +269,17 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     comparison = Comparison() if asked.peers else None
     proof = Proof(chosen, sessions, comparison)
-    try:
-        # Each asks for its own, and none sees what the others are about to take.
+
+    def run() -> None:
+        # Each session checks for its own needs only: all of them together may need more than there is.
         clusters = len(shape.clusters)
         preflight.require_memory(memory_gib(clusters) * len(sessions))
         preflight.require_disk({Path("/var"): disk_gib(clusters) * len(sessions)})
         proof.run()
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    except UsageProblem as problem:
-        print(problem, file=sys.stderr)
-        return 4
-    except EnvironmentBroke as broken:
-        print(f"\nINCONCLUSIVE: {broken}", file=sys.stderr)
-        return 10
+
+    try:
+        if status := ending.status_of(run):
+            return status
     finally:
         process.side_by_side(**{session.run_id: session.close for session in sessions})
         if proof.proven:
@@ -296,7 +287,23 @@ def main(arguments: list[str] | None = None) -> int:
             if comparison:
                 _compare(comparison, together(proof.proven), sessions, reports)
     names = [fault.name for fault in chosen]
-    proven = sorted(together(proof.proven), key=lambda one: names.index(one.fault.name))
+    return _print(sorted(together(proof.proven), key=lambda one: names.index(one.fault.name)), shape)
+
+
+def _chosen(asked: argparse.Namespace, shape: Topology) -> list[Fault]:
+    """The faults that the options ask for and that exist in the shape, as they are in it."""
+    return [
+        fault.in_shape(shape)
+        for fault in every_fault()
+        if fault.assumes.holds(shape)
+        and asked.only in fault.name
+        and asked.network_mode in fault.modes
+        and (asked.disruptive or not _disrupts(fault))
+    ]
+
+
+def _print(proven: list[Proven], shape: Topology) -> int:
+    """Print the table and what is wrong with the proof; 0 where nothing is, else 1."""
     print("\n".join(["", *table(proven), ""]))
     lines, sound = account(proven, catalogue.behaviours(_SUITES))
     print("\n".join(lines))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from lab.session import LabSession
 from lab.topology import node_of
-from proof import suite_run
+from proof import ending, suite_run
 from proof.blind import FOLDER, BlindFault, every_fault, row
 from proof.suite_run import REPOSITORY
 from splithorizon.base import process
-from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import PRIMARY_REMOTE
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = [known[name] for name in asked.only or known if name in known]
     if not chosen:
         print(f"--only {' '.join(asked.only)}: no such fault. Nothing was created.", file=sys.stderr)
-        return 4
+        return ending.MISUSED
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     options = Options(
@@ -119,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     name = f"blind-{time.strftime('%Y%m%d-%H%M%S')}"
     session = LabSession(options, Progress(_say), run_id=name)
     rows: list[dict[str, object]] = []
-    try:
+
+    def run() -> None:
         runner = Runner(session, asked.profile)
         runner.require_sound("start")
         for fault in chosen:
@@ -127,18 +128,11 @@ def main(arguments: list[str] | None = None) -> int:
             asked.output.write_text(json.dumps(rows, indent=2) + "\n")
             _say(f"{fault.name}: {_summary(rows[-1])}")
         runner.require_sound("end")
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    except UsageProblem as problem:
-        print(problem, file=sys.stderr)
-        return 4
-    except EnvironmentBroke as broken:
-        print(f"\nINCONCLUSIVE: {broken}", file=sys.stderr)
-        return 10
+
+    try:
+        return ending.status_of(run)
     finally:
         session.close()
-    return 0
 
 
 def _interrupt(number: int, _: types.FrameType | None) -> None:

@@ -277,6 +277,22 @@ def direct(reading: Reading, cluster: Cluster) -> str:
     return ""
 
 
+def unexposed(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on a gateway whose listener has no filter chain for the service; empty where each has one."""
+    for proxy in cluster.of(GATEWAY):
+        if "listeners" not in proxy.read:
+            continue
+        names = {
+            name
+            for one in proxy.listeners
+            for chain in one["chains"]
+            for name in chain["match"].get("server_names", [])
+        }
+        if not any(name.endswith(f"_.{reading.host}") for name in names):
+            return f"the gateway {proxy.pod} of {cluster.name} has no filter chain for {reading.host}"
+    return ""
+
+
 def networks_known(reading: Reading, cluster: Cluster) -> frozenset[str] | None:
     """The gateway addresses that any istiod has for a cluster's network, as host:port; None where none was asked."""
     pages = [one.networks for plane in reading.config_clusters for one in plane.istiods if one.networks is not None]

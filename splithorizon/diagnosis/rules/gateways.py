@@ -234,25 +234,9 @@ def exposed(case: Case) -> Iterator[Finding]:
             tuple(facts),
             f"kubectl <{plane.name}> -n {plane.system_namespace} apply -f expose-services.yaml: a Gateway for "
             f"istio=eastwestgateway with a {_PASSTHROUGH} server at {GATEWAY_PORT} for *.local",
-            unexposed(reading, cluster),
+            state.unexposed(reading, cluster),
             _FOLLOWS | {causes.ANY_NAME_PASSED.id, causes.PLAIN_TEXT_AT_GATEWAY.id},
         )
-
-
-def unexposed(reading: Reading, cluster: Cluster) -> str:
-    """A sentence on a gateway whose listener has no filter chain for the service; empty where each has one."""
-    for proxy in cluster.of(GATEWAY):
-        if "listeners" not in proxy.read:
-            continue
-        names = {
-            name
-            for one in proxy.listeners
-            for chain in one["chains"]
-            for name in chain["match"].get("server_names", [])
-        }
-        if not any(name.endswith(f"_.{reading.host}") for name in names):
-            return f"the gateway {proxy.pod} of {cluster.name} has no filter chain for {reading.host}"
-    return ""
 
 
 def _selects(gateway: Object, pod: Object) -> bool:

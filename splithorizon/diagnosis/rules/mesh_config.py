@@ -118,7 +118,7 @@ def exports(case: Case) -> Iterator[Finding]:
         witness = next(
             (said for one in reading.clusters if hidden and (said := state.lacking_service(one, reading.host))), ""
         )
-        witness = witness or (_gateway_without(reading, cluster) if from_gateway else "")
+        witness = witness or (state.unexposed(reading, cluster) if from_gateway else "")
         yield Finding(
             causes.SERVICE_NOT_EXPORTED,
             Layer.MESH_CONFIG,
@@ -127,22 +127,6 @@ def exports(case: Case) -> Iterator[Finding]:
             witness,
             UNREACHED,
         )
-
-
-def _gateway_without(reading: Reading, cluster: Cluster) -> str:
-    """A sentence on a gateway that has no filter chain for the service; empty where each has one."""
-    for proxy in cluster.of("gateway"):
-        if "listeners" not in proxy.read:
-            continue
-        names = {
-            name
-            for one in proxy.listeners
-            for chain in one["chains"]
-            for name in chain["match"].get("server_names", [])
-        }
-        if not any(name.endswith(f"_.{reading.host}") for name in names):
-            return f"the gateway {proxy.pod} of {cluster.name} has no filter chain for {reading.host}"
-    return ""
 
 
 @rule
