@@ -17,7 +17,6 @@ from splithorizon.run.verdict import Verdict
 
 FOLDER = Path(__file__).resolve().parent
 _LIBRARY = "lib.sh"
-_FIELD = re.compile(r"(Broken|Unusual|Answer|Kind)(?:, twice)?: (.*?)(?= (?:Answer|Kind): |$)")
 _KINDS = ("fault", "unknowable", "sound")
 
 

@@ -13,8 +13,6 @@ from splithorizon.checks.discovery import (
     istiod_found_behind,
     naming_chain_is_whole,
     remote_secrets_usable,
-    roots_agree,
-    webhooks_hold_root,
     weights_follow,
 )
 from splithorizon.checks.gateway import gateway_passes_to_own_pods
@@ -48,6 +46,7 @@ from splithorizon.checks.resilience import (
     scaled,
     wrong_address_followed,
 )
+from splithorizon.checks.roots import roots_agree, webhooks_hold_root
 from splithorizon.checks.routing import (
     all_answered,
     both_versions_answer,

@@ -1,11 +1,11 @@
-"""Root causes that no single check can name: it takes a reading of the mesh to tell them.
+"""Root causes that no single check can name: only a reading of the mesh shows them.
 
-With those of ``splithorizon.diagnosis.causes`` they are what a diagnosis names; ids are unique over both.
+A diagnosis names these and those of ``splithorizon.diagnosis.causes``; ids are unique over both.
 """
 
 from __future__ import annotations
 
-from splithorizon.diagnosis.causes import REGISTRY, Cause, Registry
+from splithorizon.diagnosis.causes import Registry
 
 READ = Registry()
 _new = READ.add
@@ -159,8 +159,3 @@ ISTIOD_NOT_READY = _new(
     "istiod-not-ready",
     "no istiod is ready: nothing is pushed, and no pod is injected",
 )
-
-
-def cause_of(id: str) -> Cause:  # noqa: A002  # the field's name
-    """The cause of an id, a check's or a reading's; raises KeyError for one that is neither."""
-    return READ[id] if id in READ else REGISTRY[id]

@@ -24,6 +24,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.checks.networks": "tests/checks/test_routing.py",
     "splithorizon.checks.placement": "tests/checks/test_routing.py",
     "splithorizon.checks.readiness": "tests/checks/test_routing.py",
+    "splithorizon.checks.roots": "tests/checks/test_discovery.py, beside what else istiod distributes",
     "splithorizon.checks.suspects": "tests/checks/test_routing.py and test_discovery.py, through the checks",
     "splithorizon.conditions.authorization": "tests/conditions/test_decide.py",
     "splithorizon.conditions.behaviours": "tests/conditions/test_decide.py",
