@@ -303,18 +303,21 @@ def path_proof(matched: Matched, route: Route, *, horizon: Horizon, versions: Ma
     misrouted = [
         pair for pair in matched.pairs if pair.line.upstream_host not in wanted.get(pair.reply.version or "", ())
     ]
+    claim = f"{route}: each version takes its own path"
     if misrouted:
+        if _swapped(matched.pairs, near, far, wanted):
+            why: tuple[Cause, ...] = (causes.CONTEXTS_SWAPPED,)
+        elif route.across_networks:
+            why = _why_misrouted(misrouted, near, far, wanted, far_pods, mode)
+        else:
+            why = _why_astray_within(misrouted, near, far, wanted)
         raise CheckFailed(
-            f"{route}: each version takes its own path",
+            claim,
             expected=f"{far} {'through' if route.across_networks else 'straight at'} {either(far_gateway)}, "
             f"{near} straight at {either(near_pods)}",
             seen=_paths(misrouted, len(matched.pairs)),
             samples=len(matched.pairs),
-            causes=(causes.CONTEXTS_SWAPPED,)
-            if _swapped(matched.pairs, near, far, wanted)
-            else _why_misrouted(misrouted, near, far, wanted, far_pods, mode)
-            if route.across_networks
-            else _why_astray_within(misrouted, near, far, wanted),
+            causes=why,
             next_command=endpoints_of(route.near),
             where=route,
             paths=paths,
@@ -324,7 +327,7 @@ def path_proof(matched: Matched, route: Route, *, horizon: Horizon, versions: Ma
     alone = not route.across_networks or len(horizon.sharing(route.far)) == 1
     if not counts[near] or (alone and not counts[far]):
         raise CheckFailed(
-            f"{route}: each version takes its own path",
+            claim,
             expected=f"replies from {near} and from {far}",
             seen=f"{counts[near]} from {near}, {counts[far]} from {far}",
             samples=len(matched.pairs),
@@ -338,19 +341,15 @@ def path_proof(matched: Matched, route: Route, *, horizon: Horizon, versions: Ma
         for version in (near, far)
         if counts[version]
     ]
-    if not route.across_networks:
-        return Evidence(
-            f"{route}: each version takes its own path",
-            f"{counts[far]} pod to pod, {counts[near]} direct",
-            {f"{far}_at_its_pod": counts[far], f"{near}_at_its_pod": counts[near]},
-            sample_lines=tuple(samples),
-            addresses=(*sorted(near_pods), *sorted(far_gateway)),
-            paths=paths,
-        )
+    if route.across_networks:
+        port = next(iter(far_gateway)).rpartition(":")[2]
+        key_number, far_number = f"{counts[far]} via :{port}, {counts[near]} direct", f"{far}_through_gateway"
+    else:
+        key_number, far_number = f"{counts[far]} pod to pod, {counts[near]} direct", f"{far}_at_its_pod"
     return Evidence(
-        f"{route}: each version takes its own path",
-        f"{counts[far]} via :{next(iter(far_gateway)).rpartition(':')[2]}, {counts[near]} direct",
-        {f"{far}_through_gateway": counts[far], f"{near}_at_its_pod": counts[near]},
+        claim,
+        key_number,
+        {far_number: counts[far], f"{near}_at_its_pod": counts[near]},
         sample_lines=tuple(samples),
         addresses=(*sorted(near_pods), *sorted(far_gateway)),
         paths=paths,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from splithorizon.diagnosis.rules.follows import WATCH
 from splithorizon.istio.names import REVISION_LABEL
 
 _SYNCED = "synced"
-_REFUSED = (401, 403)
+_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 # Of what istiod watches in every cluster; the rest is in the core group, which has no name.
 _GROUPS = {"endpointslices": "discovery.k8s.io"}
 _READER = "istio-reader-service-account"
@@ -115,24 +116,8 @@ def _wrong(
             witness=unsynced or case.suspected(causes.REMOTE_SECRET_AT_LOOPBACK),
             fix=f"write the secret again with an address that {plane.name}'s istiod reaches (--server)",
         )
-    elif secret.answer in _REFUSED and secret.refused:
-        what = f"{cluster.name} answers its token with HTTP {secret.answer} for {secret.refused}"
-        yield _finding(
-            causes.REMOTE_SECRET_REFUSED,
-            (_fact(plane, secret, what), *_rights(cluster, secret.refused)),
-            witness=unsynced or state.lacking(case.reading, cluster) or case.suspected(causes.REMOTE_SECRET_REFUSED),
-            fix=f"let Istio's reader account in {cluster.name} get, list and watch {secret.refused} again",
-        )
     elif secret.answer in _REFUSED:
-        yield _finding(
-            causes.REMOTE_SECRET_REFUSED,
-            (
-                _fact(plane, secret, f"{cluster.name} answers its token with HTTP {secret.answer}"),
-                *(_bindings(cluster) if secret.answer == 403 else ()),
-            ),
-            witness=f"{cluster.name}'s API server answers HTTP {secret.answer}",
-            fix="give Istio's reader account its rights again, or write the secret with a token that is valid",
-        )
+        yield _refused(case, cluster, plane, secret, unsynced)
     elif unsynced and secret.answer == 200:
         yield _finding(
             causes.API_SERVER_UNREACHABLE,
@@ -140,6 +125,24 @@ def _wrong(
             witness=unsynced,
             fix=f"make {secret.server} reachable from {plane.name}'s istiod, or correct the address",
         )
+
+
+def _refused(case: Case, cluster: Cluster, plane: Cluster, secret: RemoteSecret, unsynced: str) -> Finding:
+    """The token of a remote secret is refused: for one resource, or for all."""
+    answered = f"{cluster.name} answers its token with HTTP {secret.answer}"
+    if secret.refused:
+        return _finding(
+            causes.REMOTE_SECRET_REFUSED,
+            (_fact(plane, secret, f"{answered} for {secret.refused}"), *_rights(cluster, secret.refused)),
+            witness=unsynced or state.lacking(case.reading, cluster) or case.suspected(causes.REMOTE_SECRET_REFUSED),
+            fix=f"let Istio's reader account in {cluster.name} get, list and watch {secret.refused} again",
+        )
+    return _finding(
+        causes.REMOTE_SECRET_REFUSED,
+        (_fact(plane, secret, answered), *(_bindings(cluster) if secret.answer == HTTPStatus.FORBIDDEN else ())),
+        witness=f"{cluster.name}'s API server answers HTTP {secret.answer}",
+        fix="give Istio's reader account its rights again, or write the secret with a token that is valid",
+    )
 
 
 def _finding(cause: causes.Cause, evidence: tuple[Fact, ...], *, witness: str, fix: str) -> Finding:
