@@ -58,6 +58,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.diagnosis.rules.pods": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.policies": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.services": "tests/diagnosis/test_root_cause.py",
+    "splithorizon.diagnosis.rules.sidecar_resources": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.traffic": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.trust": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.scope": "tests/diagnosis/test_root_cause.py",

@@ -15,6 +15,7 @@ from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themse
     pods,
     policies,
     services,
+    sidecar_resources,
     traffic,
     trust,
 )

@@ -1,4 +1,4 @@
-"""DestinationRules, VirtualServices and Sidecars: what they make clients' proxies do with the service."""
+"""DestinationRules and VirtualServices: what they make clients' proxies do with the service."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from splithorizon.diagnosis.reading.model import (
     Object,
     Proxy,
     Reading,
-    labels_of,
     name_of,
     namespace_of,
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
-from splithorizon.diagnosis.rules.services import prioritised, refused_inside
+from splithorizon.diagnosis.rules.services import prioritised
 
 _UNWEIGHTED = ("RANDOM", "PASSTHROUGH")
 _UNWEIGHTED_POLICIES = ("RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
@@ -100,7 +99,7 @@ class _Policy:
 
     def failing(self, *flags: str) -> str:
         """A sentence on requests for the host that ended with one of the flags; empty without any."""
-        return _failing(self.case.reading, self.host, flags)
+        return failing(self.case.reading, self.host, flags)
 
     def finding(
         self, cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED
@@ -223,7 +222,7 @@ def _ejected(reading: Reading) -> str:
     return ""
 
 
-def _failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:
+def failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:
     """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any."""
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, flags=flags, host=host):
@@ -265,12 +264,12 @@ def _of_route(
 
     fault = route.get("fault") or {}
     if abort := fault.get("abort"):
-        yield finding(root_causes.FAULT_INJECTED, "fault.abort", abort, _failing(reading, host, ("FI",)), REFUSED)
+        yield finding(root_causes.FAULT_INJECTED, "fault.abort", abort, failing(reading, host, ("FI",)), REFUSED)
     if delay := fault.get("delay"):
-        witness = _failing(reading, host, ("DI",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
+        witness = failing(reading, host, ("DI",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
         yield finding(root_causes.FAULT_INJECTED, "fault.delay", delay, witness, REFUSED)
     if timeout := route.get("timeout"):
-        witness = _failing(reading, host, ("UT",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
+        witness = failing(reading, host, ("UT",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
         yield finding(causes.REQUEST_TIME_LIMITED, "timeout", timeout, witness, REFUSED)
     if "retries" in route and (route["retries"] or {}).get("attempts") in (0, None):
         yield finding(
@@ -282,7 +281,7 @@ def _of_route(
     if rewrite := route.get("rewrite"):
         yield finding(
             root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite,
-            _failing_code(reading, host) or case.failed("both_versions", "own_path", "local_traffic"), REFUSED,
+            failing_code(reading, host) or case.failed("both_versions", "own_path", "local_traffic"), REFUSED,
         )  # fmt: skip
     headers = (route.get("headers") or {}).get("request") or {}
     if any(str(key).lower() == "x-request-id" for part in headers.values() for key in part):
@@ -310,7 +309,8 @@ def _answered_itself(reading: Reading, host: str, one: Object) -> str:
     return ""
 
 
-def _failing_code(reading: Reading, host: str) -> str:
+def failing_code(reading: Reading, host: str) -> str:
+    """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any."""
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, host=host):
             if line.code >= 400:
@@ -361,7 +361,7 @@ def _destinations(
             yield Finding(
                 causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
                 (Fact(of(plane, one), f"{field}.port.number", str(wanted["number"])),),
-                edit, _failing(reading, host, ("NC", "UH", "NR", "UF")), REFUSED,
+                edit, failing(reading, host, ("NC", "UH", "NR", "UF")), REFUSED,
             )  # fmt: skip
 
 
@@ -426,100 +426,5 @@ def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[F
         root_causes.RULE_MATCHES_NOTHING, Layer.RULE,
         (Fact(of(plane, one), "spec.http[].match", shown([route.get("match") for route in routes])),),
         f"give {name_of(one)} a route without a match as its last",
-        _failing(case.reading, host, ("NR",)), REFUSED,
+        failing(case.reading, host, ("NR",)), REFUSED,
     )  # fmt: skip
-
-
-@rule
-def sidecar_resources(case: Case) -> Iterator[Finding]:
-    """A Sidecar resource hides the service from its clients, or the port from its pods."""
-    reading = case.reading
-    for plane in reading.config_clusters:
-        root = state.root_namespace(reading, plane)
-        for cluster in reading.clusters:
-            if cluster.control_plane != plane.name:
-                continue
-            for proxy in cluster.of("client"):
-                pod = cluster.get("Pod", proxy.pod, proxy.namespace)
-                one = _sidecar_of(plane, root, proxy.namespace, labels_of(pod or {}))
-                if one is None or _shows(reading, one, proxy.namespace):
-                    continue
-                egress = spec_of(one).get("egress") or []
-                yield Finding(
-                    root_causes.SIDECAR_HIDES_SERVICE, Layer.RULE,
-                    (
-                        Fact(of(plane, one), "spec.egress[].hosts", shown([entry.get("hosts") for entry in egress])),
-                        Fact(of(plane, one), "spec.workloadSelector.labels",
-                             f"{shown(dict(scope.selector_of(one)))}, binds {cluster.name}/{proxy.pod}"),
-                    ),
-                    f"add {reading.namespace}/{reading.host} to the egress of Sidecar "
-                    f"{namespace_of(one)}/{name_of(one)} (in {plane.name})",
-                    state.lacking_service(cluster, reading.host), REFUSED,
-                )  # fmt: skip
-            for pod in state.pods_of(reading, cluster):
-                one = _sidecar_of(plane, root, reading.namespace, labels_of(pod))
-                service = state.service_of(reading, cluster)
-                if one is None or service is None or not (ingress := spec_of(one).get("ingress")):
-                    continue
-                yield from _led_elsewhere(plane, one, cluster, pod)
-                numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
-                targets = {port.get("targetPort", port.get("port")) for port in scope.ports(service)}
-                if targets <= numbers:
-                    continue
-                yield Finding(
-                    root_causes.SIDECAR_HIDES_PORT, Layer.RULE,
-                    (Fact(of(plane, one), "spec.ingress[].port.number", f"{shown(sorted(map(str, numbers)))}, binds "
-                          f"{cluster.name}/{name_of(pod)}, whose port is {shown(sorted(map(str, targets)))}"),),
-                    f"add the port to the ingress of Sidecar {name_of(one)}",
-                    _failing(reading, reading.host, ("UF", "URX", "NR", "UC")) or _failing_code(reading, reading.host),
-                    REFUSED,
-                )  # fmt: skip
-
-
-def _led_elsewhere(plane: Cluster, one: Object, cluster: Cluster, pod: Object) -> Iterator[Finding]:
-    """An ingress listener of a Sidecar leads to a port that the pod's containers do not declare, and fails there."""
-    declared = {
-        int(port["containerPort"])
-        for container in spec_of(pod).get("containers") or []
-        if container.get("name") != "istio-proxy"
-        for port in container.get("ports") or []
-    }
-    for number, entry in enumerate(spec_of(one).get("ingress") or []):
-        target = str(entry.get("defaultEndpoint", ""))
-        port = target.rpartition(":")[2]
-        if not port.isdigit() or not declared or int(port) in declared:
-            continue
-        yield Finding(
-            root_causes.SIDECAR_LEADS_ELSEWHERE, Layer.RULE,
-            (
-                Fact(of(plane, one), f"spec.ingress[{number}].defaultEndpoint", target),
-                Fact(of(cluster, pod, "Pod"), "spec.containers[].ports", shown(sorted(map(str, declared)))),
-            ),
-            f"let defaultEndpoint of Sidecar {namespace_of(one)}/{name_of(one)} name the application's port",
-            refused_inside(cluster, int((entry.get("port") or {}).get("number") or 0), name_of(pod)),
-            REFUSED,
-        )  # fmt: skip
-
-
-def _sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:
-    """The Sidecar in force for a pod: with a selector before the namespace's own, and that before the mesh's."""
-    found = [one for one in plane.all("Sidecar") if scope.binds(one, root, namespace, labels)]
-    mine = [one for one in found if namespace_of(one) == namespace]
-    for choice in ([one for one in mine if scope.selector_of(one)], mine, found):
-        if choice:
-            return min(choice, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
-    return None
-
-
-def _shows(reading: Reading, one: Object, client_namespace: str) -> bool:
-    egress = spec_of(one).get("egress")
-    if not egress:
-        return True
-    ports = {port.get("port") for cluster in reading.clusters if (found := state.service_of(reading, cluster))
-             for port in scope.ports(found)}  # fmt: skip
-    return any(
-        scope.egress_shows(str(entry), client_namespace, reading.namespace, reading.host)
-        for listener in egress
-        if not (number := (listener.get("port") or {}).get("number")) or number in ports
-        for entry in listener.get("hosts") or []
-    )

@@ -1,0 +1,115 @@
+"""Sidecar resources: which Services they show to clients, and which ports they open for a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from splithorizon.diagnosis import root_causes, scope, state
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.follows import REFUSED
+from splithorizon.diagnosis.rules.services import refused_inside
+from splithorizon.diagnosis.rules.traffic import failing, failing_code
+
+
+@rule
+def sidecar_resources(case: Case) -> Iterator[Finding]:
+    """A Sidecar resource hides the service from its clients, or the port from its pods."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        root = state.root_namespace(reading, plane)
+        for cluster in reading.clusters:
+            if cluster.control_plane != plane.name:
+                continue
+            for proxy in cluster.of("client"):
+                pod = cluster.get("Pod", proxy.pod, proxy.namespace)
+                one = _sidecar_of(plane, root, proxy.namespace, labels_of(pod or {}))
+                if one is None or _shows(reading, one, proxy.namespace):
+                    continue
+                egress = spec_of(one).get("egress") or []
+                yield Finding(
+                    root_causes.SIDECAR_HIDES_SERVICE, Layer.RULE,
+                    (
+                        Fact(of(plane, one), "spec.egress[].hosts", shown([entry.get("hosts") for entry in egress])),
+                        Fact(of(plane, one), "spec.workloadSelector.labels",
+                             f"{shown(dict(scope.selector_of(one)))}, binds {cluster.name}/{proxy.pod}"),
+                    ),
+                    f"add {reading.namespace}/{reading.host} to the egress of Sidecar "
+                    f"{namespace_of(one)}/{name_of(one)} (in {plane.name})",
+                    state.lacking_service(cluster, reading.host), REFUSED,
+                )  # fmt: skip
+            for pod in state.pods_of(reading, cluster):
+                one = _sidecar_of(plane, root, reading.namespace, labels_of(pod))
+                service = state.service_of(reading, cluster)
+                if one is None or service is None or not (ingress := spec_of(one).get("ingress")):
+                    continue
+                yield from _led_elsewhere(plane, one, cluster, pod)
+                numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
+                targets = {port.get("targetPort", port.get("port")) for port in scope.ports(service)}
+                if targets <= numbers:
+                    continue
+                yield Finding(
+                    root_causes.SIDECAR_HIDES_PORT, Layer.RULE,
+                    (Fact(of(plane, one), "spec.ingress[].port.number", f"{shown(sorted(map(str, numbers)))}, binds "
+                          f"{cluster.name}/{name_of(pod)}, whose port is {shown(sorted(map(str, targets)))}"),),
+                    f"add the port to the ingress of Sidecar {name_of(one)}",
+                    failing(reading, reading.host, ("UF", "URX", "NR", "UC")) or failing_code(reading, reading.host),
+                    REFUSED,
+                )  # fmt: skip
+
+
+def _led_elsewhere(plane: Cluster, one: Object, cluster: Cluster, pod: Object) -> Iterator[Finding]:
+    """An ingress listener of a Sidecar leads to a port that the pod's containers do not declare, and fails there."""
+    declared = {
+        int(port["containerPort"])
+        for container in spec_of(pod).get("containers") or []
+        if container.get("name") != "istio-proxy"
+        for port in container.get("ports") or []
+    }
+    for number, entry in enumerate(spec_of(one).get("ingress") or []):
+        target = str(entry.get("defaultEndpoint", ""))
+        port = target.rpartition(":")[2]
+        if not port.isdigit() or not declared or int(port) in declared:
+            continue
+        yield Finding(
+            root_causes.SIDECAR_LEADS_ELSEWHERE, Layer.RULE,
+            (
+                Fact(of(plane, one), f"spec.ingress[{number}].defaultEndpoint", target),
+                Fact(of(cluster, pod, "Pod"), "spec.containers[].ports", shown(sorted(map(str, declared)))),
+            ),
+            f"let defaultEndpoint of Sidecar {namespace_of(one)}/{name_of(one)} name the application's port",
+            refused_inside(cluster, int((entry.get("port") or {}).get("number") or 0), name_of(pod)),
+            REFUSED,
+        )  # fmt: skip
+
+
+def _sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:
+    """The Sidecar in force for a pod: with a selector before the namespace's own, and that before the mesh's."""
+    found = [one for one in plane.all("Sidecar") if scope.binds(one, root, namespace, labels)]
+    mine = [one for one in found if namespace_of(one) == namespace]
+    for choice in ([one for one in mine if scope.selector_of(one)], mine, found):
+        if choice:
+            return min(choice, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
+    return None
+
+
+def _shows(reading: Reading, one: Object, client_namespace: str) -> bool:
+    egress = spec_of(one).get("egress")
+    if not egress:
+        return True
+    ports = {port.get("port") for cluster in reading.clusters if (found := state.service_of(reading, cluster))
+             for port in scope.ports(found)}  # fmt: skip
+    return any(
+        scope.egress_shows(str(entry), client_namespace, reading.namespace, reading.host)
+        for listener in egress
+        if not (number := (listener.get("port") or {}).get("number")) or number in ports
+        for entry in listener.get("hosts") or []
+    )
