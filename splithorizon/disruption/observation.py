@@ -14,7 +14,7 @@ from splithorizon.base.waiting import NotYet
 from splithorizon.disruption.answering import Answering, ExpectedAnswers
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.recovery import Batch, Recovery, Traffic
-from splithorizon.istio.horizon import told_apart
+from splithorizon.istio.horizon import distinguishable_groups
 from splithorizon.istio.topology import Route
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
@@ -112,5 +112,5 @@ class Observation:
     def _groups(self, client: str, answering: Answering) -> tuple[frozenset[str], ...]:
         """The versions that have to answer a client, in groups of which one has to."""
         versions, expected = self._mesh.info.workload_versions, answering.clusters[client]
-        groups = (group & expected for group in told_apart(client, self._mesh.info.networks))
+        groups = (group & expected for group in distinguishable_groups(client, self._mesh.info.networks))
         return tuple(frozenset(versions[name] for name in group) for group in groups if group)

@@ -122,11 +122,11 @@ class Horizon:
         return self.networks[name] == self.networks[self.client]
 
 
-def told_apart(client: str, networks: Mapping[str, str]) -> tuple[frozenset[str], ...]:
-    """The clusters, in groups that the answers to one client's requests tell apart for sure.
+def distinguishable_groups(client: str, networks: Mapping[str, str]) -> tuple[frozenset[str], ...]:
+    """The clusters, in groups of which every one must answer a batch of the client's requests.
 
-    A sidecar chooses anew for each request among its endpoints. To a gateway it keeps its connections, and each leads
-    to one pod behind it: which of the pods of a far network answer is settled by few connections.
+    A sidecar chooses among its endpoints for each request. To a gateway it keeps its connections, and each leads to one
+    pod behind it: few connections decide which pods of a far network answer. So a far network is one group.
     """
     groups: list[frozenset[str]] = [frozenset({name}) for name in networks if networks[name] == networks[client]]
     others = dict.fromkeys(network for network in networks.values() if network != networks[client])

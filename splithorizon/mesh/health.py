@@ -10,7 +10,7 @@ from splithorizon.base import parallel
 from splithorizon.base.errors import TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.horizon import told_apart
+from splithorizon.istio.horizon import distinguishable_groups
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
@@ -72,10 +72,10 @@ def _becomes_healthy(mesh: Mesh, *, within: float, unchanged: float | None = Non
 def steady(
     probe: Callable[[], None], unchanged: float, *, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], None]:
-    """A probe that gives up once it has lacked the same for ``unchanged`` seconds."""
+    """The probe, which raises Stays once it has raised the same Lacking for ``unchanged`` seconds."""
     last, since = "", clock()
 
-    def look() -> None:
+    def attempt() -> None:
         nonlocal last, since
         try:
             probe()
@@ -86,14 +86,14 @@ def steady(
                 raise Stays from None
             raise
 
-    return look
+    return attempt
 
 
 def _require_healthy(mesh: Mesh) -> None:
     versions = mesh.info.workload_versions
 
     def lacking_of(cluster: Cluster) -> Lacking | None:
-        groups = told_apart(cluster.name, mesh.info.networks)
+        groups = distinguishable_groups(cluster.name, mesh.info.networks)
         return _lacking(cluster, [frozenset(versions[name] for name in group) for group in groups])
 
     seen = parallel.for_each(mesh, lacking_of).values()

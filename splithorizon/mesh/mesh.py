@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from splithorizon.istio.horizon import Horizon, told_apart
+from splithorizon.istio.horizon import Horizon, distinguishable_groups
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
 from splithorizon.istio.names import config_map_of
 from splithorizon.istio.topology import Route, Watch
@@ -77,9 +77,11 @@ class Mesh:
         )
 
     def versions_apart(self, client: str) -> tuple[frozenset[str], ...]:
-        """The versions of helloworld in the groups that the answers to the client of a cluster tell apart for sure."""
+        """The versions of helloworld by ``distinguishable_groups`` of the client of a cluster."""
         versions = self.info.workload_versions
-        return tuple(frozenset(versions[name] for name in group) for group in told_apart(client, self.info.networks))
+        return tuple(
+            frozenset(versions[name] for name in group) for group in distinguishable_groups(client, self.info.networks)
+        )
 
     def sharing_network(self, name: str) -> tuple[Cluster, ...]:
         """The clusters of a cluster's network, itself among them."""

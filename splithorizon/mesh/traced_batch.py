@@ -87,7 +87,7 @@ def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
     pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
     latest: tuple[Hops, ...] = ()
 
-    def look() -> None:
+    def follow_all() -> None:
         nonlocal latest
         latest = follow(
             answers,
@@ -99,7 +99,7 @@ def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
             raise NotYet(f"{missing} of {len(latest)} answers are not in every log")
 
     with suppress(TimedOut):
-        eventually(f"{route}: each answer is in every log", look, within=timeouts().log_flushed)
+        eventually(f"{route}: each answer is in every log", follow_all, within=timeouts().log_flushed)
     gateway_pods = frozenset(str(address["ip"]) for _, pod in gateways for address in pod["status"]["podIPs"])
     if not all(hops.destination_log for hops in latest):
         _require_logged(any(hops.destination_log for hops in latest), pod_logs, begun, AccessLogSilent)

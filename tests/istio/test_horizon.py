@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from splithorizon.istio.horizon import Entrance, group_of, told_apart
+from splithorizon.istio.horizon import Entrance, distinguishable_groups, group_of
 from splithorizon.istio.info import NetworkMode
 from tests.support.horizons import GATEWAYS, NETWORKS, PODS, of_three
 
@@ -60,8 +60,8 @@ def test_a_cluster_without_pods_needs_no_gateway_and_no_endpoint() -> None:
 
 
 def test_answers_of_one_far_network_are_counted_together() -> None:
-    assert list(map(sorted, told_apart(ONE, NETWORKS))) == [[ONE], [TWO], [THREE]]
-    assert list(map(sorted, told_apart(THREE, NETWORKS))) == [[THREE], [ONE, TWO]]
-    assert group_of(TWO, told_apart(THREE, NETWORKS)) == {ONE, TWO}
+    assert list(map(sorted, distinguishable_groups(ONE, NETWORKS))) == [[ONE], [TWO], [THREE]]
+    assert list(map(sorted, distinguishable_groups(THREE, NETWORKS))) == [[THREE], [ONE, TWO]]
+    assert group_of(TWO, distinguishable_groups(THREE, NETWORKS)) == {ONE, TWO}
     with pytest.raises(KeyError):
-        group_of("cluster4", told_apart(THREE, NETWORKS))
+        group_of("cluster4", distinguishable_groups(THREE, NETWORKS))
