@@ -27,12 +27,12 @@ _TABLE = (*OPTIONS, KEEP_CLUSTER, KUBECONFIG)
 _KUBECONFIGS = frozenset({"kubeconfig", "kubeconfig-primary", "kubeconfig-remote"})
 _FOR_A_WATCH = frozenset({"watch", "for", "rate", "budget"})
 # Of the table, what each command takes beside pytest's own options.
-_OF_VERIFY = tuple(option for option in _TABLE if option.name not in {"contexts", "sweep"})
+_OF_VERIFY = tuple(option for option in _TABLE if option.name not in {"contexts", "sweep", "expired"})
 # Its own options first. The command stands for --watch.
 _OF_WATCH = tuple(
     sorted((one for one in _OF_VERIFY if one.name != "watch"), key=lambda one: one.name not in _FOR_A_WATCH)
 )
-_OF_SWEEP = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale"})
+_OF_SWEEP = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale", "expired"})
 _OF_DIAGNOSE = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"revision"})
 _SHELLS = ("bash", "zsh")
 

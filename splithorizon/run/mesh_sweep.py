@@ -46,6 +46,9 @@ class _Cluster:
 def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
     """Undo what runs left in the mesh that ``--contexts`` names; yield what was undone, left alone, and what stays.
 
+    With ``options.expired`` only the expired namespaces of runs are removed: no Lease is taken, and no other object and
+    no record of a run is read or written. This takes no right that a run without disruptions does not have.
+
     Raises UsageProblem where the contexts cannot be used, or another run holds the mesh's Lease, and EnvironmentBroke
     at the end where anything is still to be undone.
     """
@@ -55,12 +58,18 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         stack.enter_context(sweep.only_sweep(base))
         journal = Journal.open(run, base)
         stack.callback(journal.close)
-        yield from unreadable(base)
+        if not options.expired:
+            yield from unreadable(base)
         named = named_contexts(options)
         contexts = {one.key: one.context for one in named}
         kubes = connect(named, journal.folder, progress)
         yield from addressed(kubes, contexts)
         clusters = _clusters(kubes, contexts)
+        if options.expired:
+            for cluster in clusters.values():
+                yield from _remove_namespaces(cluster, base, progress, dead=set())
+            _require_nothing_left(clusters.values())
+            return
         lease = MeshLease(list(_places(clusters.values())), run, journal.folder)
         stack.callback(lease.release)
         lease.acquire()
@@ -69,9 +78,14 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
             yield from _undo_backups(cluster)
         yield from _undo_local(clusters, base)
         for cluster in clusters.values():
-            yield from _remove_namespaces(cluster, base, progress)
+            dead = {ownership.label_value(journal.run) for journal, _ in _dead(base)}
+            yield from _remove_namespaces(cluster, base, progress, dead=dead)
         yield from _close_journals(clusters, base, progress)
-    if left := sorted(one for cluster in clusters.values() for one in cluster.failed):
+    _require_nothing_left(clusters.values())
+
+
+def _require_nothing_left(clusters: Iterable[_Cluster]) -> None:
+    if left := sorted(one for cluster in clusters for one in cluster.failed):
         raise EnvironmentBroke(
             f"not everything is as it was before: {', '.join(left)}",
             seen="its entry stays, in the cluster or in the run's folder: sweep again once that is mended",
@@ -154,8 +168,8 @@ def _undo_local(clusters: Mapping[str, _Cluster], base: Path) -> Iterator[str]:
                 entry.file.unlink(missing_ok=True)
 
 
-def _remove_namespaces(cluster: _Cluster, base: Path, progress: Progress) -> Iterator[str]:
-    dead = {ownership.label_value(journal.run) for journal, _ in _dead(base)}
+def _remove_namespaces(cluster: _Cluster, base: Path, progress: Progress, *, dead: set[str]) -> Iterator[str]:
+    """Remove the namespaces of runs that have expired, or that are among ``dead``; name the other ones."""
     here = {ownership.label_value(one) for one in _alive(base)}
     _, now = cluster.kube.get_dated("Namespace", "kube-system")
     for found in cluster.kube.list("Namespace", labels=ownership.SELECTOR):

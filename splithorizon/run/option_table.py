@@ -131,6 +131,12 @@ OPTIONS = (
         bool,
         in_file=False,
     ),
+    Option(
+        "expired",
+        "with --sweep --contexts remove nothing but the namespaces of runs that have expired; only namespaces are read",
+        bool,
+        in_file=False,
+    ),
 )
 # pytest-kind declares these too, under their names, where its plug-in is active.
 KEEP_CLUSTER = Option(

@@ -49,6 +49,8 @@ class Options:
     access_log_encoding: str = "text"
     requests: int = 1000
     timeout_scale: float = 1.0
+    expired: bool = False
+    """Whether a sweep of an existing mesh removes expired namespaces alone."""
     metrics: Path | None = None
     reports: Path = Path("reports")
     baseline: str | None = None

@@ -16,6 +16,7 @@ from lab.sweep import sweep
 from splithorizon.run.journal import Journal
 from splithorizon.undo import mutations, ownership
 from splithorizon.undo.ownership import Scope
+from tests.support import user_rights
 from tests.support.child_pytest import REPOSITORY, pytest_in
 from tests.support.existing_mesh import NAMESPACE, SYSTEM, Run, TwoClusters, expire, lose_disk, two_clusters
 from tests.support.small_api import Failure
@@ -210,6 +211,33 @@ def test_our_namespaces_go_once_they_expire_or_their_run_is_dead_and_others_are_
         line = next(line for line in done.stdout.splitlines() if line.startswith(f"namespace {name} in east stays"))
         assert line.endswith(f"--context east delete namespace {name}")
     assert not run.folder.exists()
+
+
+def test_expired_namespaces_go_alone_with_the_rights_of_a_run(mesh: TwoClusters, home: Path) -> None:
+    run = killed(mesh, home)
+    namespace(mesh, "expired", expires=timedelta(hours=-1))
+    namespace(mesh, "running", expires=timedelta(hours=1))
+    namespace(mesh, "kept", expires=None)
+    mesh.primary.put("Namespace", "theirs")
+    for api in mesh.apis.values():
+        api.denies = user_rights.denies(system_namespace=SYSTEM)
+        api.asked.clear()
+    done = swept(mesh, home, "--expired")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "removed namespace expired in west" in done.stdout
+    left = {one["metadata"]["name"] for one in mesh.primary.kept("Namespace")}
+    assert left == {"kube-system", SYSTEM, "running", "kept", "theirs"}
+    assert {method for method, _ in writes(mesh)} == {"DELETE"}
+    assert {path.rsplit("/", 2)[1] for _, path in writes(mesh)} == {"namespaces"}
+    # What the dead run left stays for a whole sweep.
+    assert run.folder.exists()
+    assert mesh.token is None
+
+
+def test_expired_is_for_a_sweep_of_a_mesh(home: Path) -> None:
+    done = pytest_in(REPOSITORY, "--sweep", "--expired", home=home)
+    assert done.returncode == 4
+    assert "--expired is for a sweep of a mesh that is there: it needs --sweep and --contexts" in done.stderr
 
 
 def test_a_dead_run_on_another_mesh_is_left_to_a_sweep_of_that_one(mesh: TwoClusters, home: Path) -> None:
