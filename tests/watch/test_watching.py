@@ -97,11 +97,30 @@ def found(tmp_path: Path) -> Iterator[Lab]:
         yield made
 
 
-def run(found: Lab, *, seconds: float = 0.1, before: Callable[[], None] = lambda: None) -> Watched:
+def run(found: Lab, write: Callable[[], None], *, results: int) -> Watched:
+    """A watch until so many results, and as many lines of access logs, are read."""
+    stop = threading.Event()
     made = Watching(found.mesh, found.said.append, rate=20)
     made.start(found.undo)
-    before()
-    return made.run(threading.Event(), seconds=seconds)
+    write()
+
+    def stop_when_read() -> None:
+        begun = time.monotonic()
+        while time.monotonic() - begun < 60:
+            logs = [one.logs for one in list(made._senders.values())]
+            # Once the clocks are known, what is complete goes on.
+            if sum(one.sent for one in logs) >= results and (
+                sum(len(one._lines) for one in logs) >= results or time.monotonic() - begun > 10
+            ):
+                break
+            time.sleep(0.01)
+        stop.set()
+
+    thread = threading.Thread(target=stop_when_read)
+    thread.start()
+    seen = made.run(stop, seconds=120)
+    thread.join()
+    return seen
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["our own mesh", "an existing mesh"])
@@ -139,7 +158,7 @@ def test_every_answer_is_attributed_by_its_own_line_though_the_log_breaks_off(fo
             ]
             found.write("primary", pod, lines, lines_of_log)
 
-    seen = run(found, before=write)
+    seen = run(found, write, results=20)
     ledger = seen.ledgers[THERE]
     assert (ledger.sent, ledger.lost, ledger.not_attributed) == (20, 6, 0)
     assert ledger.paths.counts == {gateway: 20}
@@ -160,19 +179,36 @@ def test_an_answer_past_the_gateway_is_on_a_wrong_path(found: Lab) -> None:
             "primary", pod, [result(pod, n) for n in numbers], [logged(pod, n, "10.20.0.7:5000") for n in numbers]
         )
 
-    ledger = run(found, before=write).ledgers[THERE]
+    ledger = run(found, write, results=10).ledgers[THERE]
     assert ledger.wrong_paths.counts == {"10.20.0.7:5000": 10}
     assert 0 < ledger.wrong_seconds < 2
 
 
 def test_a_gateway_pod_that_is_replaced_is_an_event_and_a_restarted_proxy(found: Lab) -> None:
-    remote = found.mesh["remote"].kube
+    remote, stop = found.mesh["remote"].kube, threading.Event()
     (before,) = (pod["metadata"]["name"] for pod in remote.list("Pod", "istio-system", "istio=eastwestgateway"))
     found.clusters.remote.denies = lambda _: False
-    timer = threading.Timer(0.1, remote.delete, ("Pod", before, "istio-system"))
-    timer.start()
-    seen = run(found, seconds=0.25)
-    timer.join()
+
+    def say(line: str) -> None:
+        found.said.append(line)
+        if line.endswith(f"{before} is gone"):
+            stop.set()
+
+    def replace() -> None:
+        asked = len(found.clusters.remote.asked)
+        # What is read first is what later readings are compared with.
+        while not any("istio=eastwestgateway" in str(query) for *_, query, _, _ in found.clusters.remote.asked[asked:]):
+            time.sleep(0.01)
+        while not found.clusters.remote.requests("GET", "/daemonsets"):
+            time.sleep(0.01)
+        remote.delete("Pod", before, "istio-system")
+
+    made = Watching(found.mesh, say, rate=20)
+    made.start(found.undo)
+    thread = threading.Thread(target=replace)
+    thread.start()
+    seen = made.run(stop, seconds=60)
+    thread.join()
     (event,) = (one for one in seen.events.events if one.subject == GATEWAYS)
     assert event.cluster == "remote"
     assert f"{before} is gone" in event.texts
