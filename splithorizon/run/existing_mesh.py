@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import TimedOut
@@ -101,6 +102,44 @@ def read(options: Options, kubes: Mapping[str, Kube], *, namespace: str) -> tupl
     return info, names
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run knows before its first write: the mesh as it is described, what follows, and our namespaces."""
+
+    info: MeshInfo
+    conditions: reading.MeshConditions
+    decision: decide.Decision
+    labels: Mapping[str, Mapping[str, str]]
+    """The labels of our namespace in each cluster, without those of the decision."""
+    overlay: Mapping[str, Any]
+    images: Mapping[str, str]
+    """The images that the user names."""
+    pull_secrets: Mapping[str, Object]
+
+
+def look(explored: Explored, options: Options, progress: Progress, *, run_id: str) -> Prepared:
+    """Read the conditions of an explored mesh, and decide what can be claimed of it; nothing is created.
+
+    Raises UsageProblem where a condition or an option leaves nothing to judge.
+    """
+    info, kubes = explored.info, explored.kubes
+    overlay, images = adaptation.overlay(options), adaptation.images(options)
+    contexts = {name: cluster.context for name, cluster in info.clusters.items()}
+    # Who keeps a namespace wants to come back to it, whenever that is. A sweep compares with the cluster's clock.
+    _, now = next(iter(kubes.values())).get_dated("Namespace", "kube-system")
+    expires = None if options.keep else now + timedelta(seconds=timeouts().namespace_expires)
+    owner = {**adaptation.namespace_labels(options), **ownership.labels(run_id, expires=expires)}
+    labels = {name: {**owner, names.REVISION_LABEL: _injected_by(options, info, name)} for name in kubes}
+    with progress.step("read the conditions of the mesh"):
+        found = reading.read(kubes, info, labels=labels[next(iter(labels))])
+    decision = decide.decide(found)
+    for condition in decision.conditions:
+        progress.say(str(condition))
+    decision.require_accepted(contexts.values())
+    secrets = adaptation.pull_secret(options, kubes)
+    return Prepared(decide.described(info, found, decision), found, decision, labels, overlay, images, secrets)
+
+
 def prepare(
     explored: Explored,
     options: Options,
@@ -115,29 +154,14 @@ def prepare(
     A run that may disrupt the mesh holds its Lease until the end. Raises UsageProblem where another run disrupts this
     mesh now, while nothing is created yet, and EnvironmentBroke from then on.
     """
-    info, kubes, run_id = explored.info, explored.kubes, journal.run
-    overlay, images = adaptation.overlay(options), adaptation.images(options)
+    run_id, kubes = journal.run, explored.kubes
+    prepared = look(explored, options, progress, run_id=run_id)
+    info, decision = prepared.info, prepared.decision
     contexts = {name: cluster.context for name, cluster in info.clusters.items()}
     namespace = info.namespace
-    # Who keeps a namespace wants to come back to it, whenever that is. A sweep compares with the cluster's clock.
-    _, now = next(iter(kubes.values())).get_dated("Namespace", "kube-system")
-    expires = None if options.keep else now + timedelta(seconds=timeouts().namespace_expires)
-    owner = {**adaptation.namespace_labels(options), **ownership.labels(run_id, expires=expires)}
-    labels = {name: {**owner, names.REVISION_LABEL: _injected_by(options, info, name)} for name in kubes}
-    with progress.step("read the conditions of the mesh"):
-        found = reading.read(kubes, info, labels=labels[next(iter(labels))])
-    decision = decide.decide(found)
-    for condition in decision.conditions:
-        progress.say(str(condition))
-    decision.require_accepted(contexts.values())
-    secrets = adaptation.pull_secret(options, kubes)
-    info = decide.described(info, found, decision)
     scope = _scope(explored, run_id)
     scope.write(journal.folder)
-    places = [
-        Place(kube, scope.clusters[name].system_namespace, scope.clusters[name].uid, contexts[name])
-        for name, kube in kubes.items()
-    ]
+    places = _places(explored)
     if options.allow_disruption:
         lease = MeshLease(places, run_id, journal.folder)
         undo.callback(lease.release)
@@ -155,23 +179,41 @@ def prepare(
                 "namespace", namespace, kubeconfig=str(kube.kubeconfig), cluster=name, context=contexts[name],
                 file=scope.clusters[name].file,
             )  # fmt: skip
+    secrets = prepared.pull_secrets
     settled = {
         one.name: Settled(
-            labels[one.name] | decision.namespace_labels,
+            {**prepared.labels[one.name], **decision.namespace_labels},
             decision.objects,
-            {**workloads.images_for(kubes[one.name], info.clusters[one.name].version, options.sample_hub, images)},
+            {
+                **workloads.images_for(
+                    kubes[one.name], info.clusters[one.name].version, options.sample_hub, prepared.images
+                )
+            },
             workloads.Adaptation(
                 workloads.exported(info),
                 pull_secrets=tuple(secret["metadata"]["name"] for secret in (secrets.get(one.name),) if secret),
-                overlay=overlay,
+                overlay=prepared.overlay,
                 names_user=not platform.names_no_user(one),
             ),
             secrets.get(one.name),
         )
-        for one in found.clusters
+        for one in prepared.conditions.clusters
     }
     refused = parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, settled[name], progress))
     return replace(info, not_claimed={**info.not_claimed, **{k: v for one in refused.values() for k, v in one.items()}})
+
+
+def require_free(explored: Explored, progress: Progress) -> None:
+    """Raise UsageProblem where another run disrupts this mesh now; nothing is written."""
+    mesh_lease.require_free(_places(explored), progress.say)
+
+
+def _places(explored: Explored) -> list[Place]:
+    clusters = explored.info.clusters
+    return [
+        Place(kube, clusters[name].system_namespace, uid_of(kube), clusters[name].context)
+        for name, kube in explored.kubes.items()
+    ]
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,12 @@ OPTIONS = (
     ),
     Option("namespace-label", "a label that the run's namespaces get", metavar="KEY=VALUE", repeated=True),
     Option("overlay", "a strategic merge patch (YAML) for the run's pods: metadata and spec", Path, metavar="FILE"),
+    Option(
+        "dry-run",
+        "with --contexts print what would be created, changed, read and claimed, how long it takes, and stop",
+        bool,
+        in_file=False,
+    ),
     Option("requests", "requests per client in a traffic sample (default 1000)", int, 1000),
     Option("timeout-scale", "multiply every deadline by this", float, 1.0),
     Option(

@@ -49,6 +49,7 @@ class Options:
     access_log_encoding: str = "text"
     requests: int = 1000
     timeout_scale: float = 1.0
+    dry_run: bool = False
     expired: bool = False
     """Whether a sweep of an existing mesh removes expired namespaces alone."""
     metrics: Path | None = None

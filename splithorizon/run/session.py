@@ -17,8 +17,8 @@ from splithorizon.kube import repeats
 from splithorizon.kube.client import Kube
 from splithorizon.mesh import health
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.run import known_secrets
-from splithorizon.run.existing_mesh import Explored, explore, prepare
+from splithorizon.run import known_secrets, plan
+from splithorizon.run.existing_mesh import Explored, explore, look, prepare, require_free
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.outcome import Outcome
@@ -94,7 +94,8 @@ class Session:
         read.
         """
         if self._explored is None:
-            self._require_report_folder()
+            if not self.options.dry_run:
+                self._require_report_folder()
             for line in report_remains():
                 self.progress.say(f"a dead run: {line}")
             self._journal = self._open_journal()
@@ -103,6 +104,16 @@ class Session:
             finally:
                 self.secrets += known_secrets.of_run(self._journal.folder)
         return self._explored
+
+    def plan(self, selected: Mapping[str, int], left_out: Mapping[str, str]) -> list[str]:
+        """What a run on the existing mesh would do, in lines; nothing is created. Raises as ``explore`` does.
+
+        ``selected`` has the number of checks of each collected behaviour, ``left_out`` the other ones with the reason.
+        """
+        explored = self.explore()
+        prepared = look(explored, self.options, self.progress, run_id=self.run_id)
+        require_free(explored, self.progress)
+        return plan.lines(prepared, self.options, selected, left_out)
 
     def _set_up(self) -> MeshInfo:
         explored, journal = self.explore(), self._journal
@@ -163,7 +174,7 @@ class Session:
         # Once more before the folder goes: workers and plug-ins have written further tokens since.
         self.secrets += known_secrets.of_run(journal.folder)
         self.repeated_reads = repeats.counted(journal.folder)
-        if self.outcome.is_misuse:
+        if self.outcome.is_misuse or self.options.dry_run:
             return
         self.report_folder.mkdir(parents=True, exist_ok=True)
         for log in journal.folder.glob("*.log"):

@@ -96,7 +96,7 @@ def deploy(
     which ask the default revision for injection. ``adapted`` makes the workloads fit into an existing cluster.
     Raises NotAdmitted, which is a NotYet, where another try may succeed.
     """
-    documents = manifests.with_images([*_documents(version), *_new_connections_services(versions)], images)
+    documents = manifests.with_images(documents_of(version, versions), images)
     for document in documents:
         if document["kind"] == "Namespace":
             document["metadata"] |= {"name": namespace, "labels": dict(labels or document["metadata"]["labels"])}
@@ -174,6 +174,14 @@ def _new_connections_services(versions: Iterable[str]) -> list[Object]:
         service["spec"]["selector"]["version"] = version
         services.append(service)
     return services
+
+
+def documents_of(version: str, versions: Iterable[str]) -> list[Object]:
+    """All workloads of the cluster that runs ``version``, the namespace first.
+
+    ``versions`` are those of all clusters.
+    """
+    return [*_documents(version), *_new_connections_services(versions)]
 
 
 def _documents(version: str) -> list[Object]:
