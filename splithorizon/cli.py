@@ -199,7 +199,18 @@ def _rbac(asked: argparse.Namespace) -> int:
             print(f"{PROGRAM} {_RBAC}: {message}", file=sys.stderr)
             return _MISUSED
         subject = rbac.Subject(name=name, namespace=namespace)
-    roles = rbac.printed(system_namespace=asked.system_namespace, subject=subject, disruption=asked.allow_disruption)
+    pull_secret = None
+    if asked.pull_secret:
+        namespace, _, name = asked.pull_secret.partition("/")
+        if not namespace or not name or "/" in name:
+            message = f"--pull-secret {asked.pull_secret}: its namespace and name are needed, NAMESPACE/NAME"
+            print(f"{PROGRAM} {_RBAC}: {message}", file=sys.stderr)
+            return _MISUSED
+        pull_secret = (namespace, name)
+    roles = rbac.printed(
+        system_namespace=asked.system_namespace, subject=subject, disruption=asked.allow_disruption,
+        pull_secret=pull_secret,
+    )  # fmt: skip
     print(roles, end="")
     return 0
 
@@ -282,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     roles.add_argument("--allow-disruption", action="store_true", help="with the rights of --allow-disruption")
     roles.add_argument("--system-namespace", metavar="NAME", default=SYSTEM_NAMESPACE, help="istiod's namespace")
+    roles.add_argument("--pull-secret", metavar="NS/NAME", help="with the rights of a run with this --pull-secret")
     whom = roles.add_mutually_exclusive_group()
     whom.add_argument("--user", metavar="NAME", help="bind them to a user")
     whom.add_argument("--group", metavar="NAME", help="bind them to a group")

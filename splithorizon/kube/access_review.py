@@ -16,7 +16,8 @@ _NOT_SERVED = frozenset({403, 404, 405})
 class Access:
     """One request as the authorizers see it: a verb on a resource, or on a path of the API server.
 
-    ``resource`` may have a subresource, as in ``pods/exec``. Without a namespace all namespaces are meant.
+    ``resource`` may have a subresource, as in ``pods/exec``. Without a namespace all namespaces are meant, and without
+    a name all objects.
     """
 
     verb: str
@@ -24,6 +25,7 @@ class Access:
     group: str = ""
     namespace: str = ""
     path: str = ""
+    name: str = ""
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -32,7 +34,8 @@ class Access:
             return {"nonResourceAttributes": {"verb": self.verb, "path": self.path}}
         resource, _, subresource = self.resource.partition("/")
         attributes = {"verb": self.verb, "resource": resource, "group": self.group, "namespace": self.namespace}
-        return {"resourceAttributes": attributes | ({"subresource": subresource} if subresource else {})}
+        attributes |= {"subresource": subresource} if subresource else {}
+        return {"resourceAttributes": attributes | ({"name": self.name} if self.name else {})}
 
 
 class CannotAsk(Exception):

@@ -61,6 +61,14 @@ def overlay(options: Options) -> Mapping[str, Any]:
     return patch
 
 
+def pull_secret_name(options: Options) -> tuple[str, str]:
+    """The namespace and name of ``--pull-secret``; raises UsageProblem for a text that has not both."""
+    namespace, _, name = options.pull_secret.partition("/")
+    if not namespace or not name or "/" in name:
+        raise _problem("pull-secret", options.pull_secret, "NAMESPACE/NAME is needed")
+    return namespace, name
+
+
 def pull_secret(options: Options, kubes: Mapping[str, Kube]) -> dict[str, Object]:
     """The Secret of ``--pull-secret`` as each cluster gets it in the run's namespace; empty without the option.
 
@@ -68,9 +76,7 @@ def pull_secret(options: Options, kubes: Mapping[str, Kube]) -> dict[str, Object
     """
     if not options.pull_secret:
         return {}
-    namespace, _, name = options.pull_secret.partition("/")
-    if not namespace or not name or "/" in name:
-        raise _problem("pull-secret", options.pull_secret, "NAMESPACE/NAME is needed")
+    namespace, name = pull_secret_name(options)
     found = {}
     for cluster, kube in kubes.items():
         secret = kube.get("Secret", name, namespace)

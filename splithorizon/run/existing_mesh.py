@@ -76,6 +76,8 @@ def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) 
         info, by_key = read(options, kubes, namespace=f"splithorizon-{run_id}".lower())
         by_name = {name: Kube(kubes[key].kubeconfig, name, kubectl=kubes[key].kubectl) for key, name in by_key.items()}
         denied = permissions.check(by_name, info, allow_disruption=allow, say=progress.say)
+        if options.pull_secret:
+            permissions.require_pull_secret(by_name, info, *adaptation.pull_secret_name(options))
         info = replace(info, not_claimed={**info.not_claimed, **denied})
         others = discover.others_watched(by_name, info)
     for line in describe(info, others):

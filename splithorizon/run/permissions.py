@@ -81,6 +81,22 @@ def check(
     return limited(missing)
 
 
+def require_pull_secret(kubes: Mapping[str, Kube], info: MeshInfo, namespace: str, name: str) -> None:
+    """Raise UsageProblem with the rights that a run with ``--pull-secret`` lacks in addition, if it lacks any."""
+    asked = [(rights.PULL_SECRET_READ, "get", namespace, name)]
+    asked += [(rights.PULL_SECRET_COPIED, verb, info.namespace, "") for verb in rights.PULL_SECRET_COPIED.verbs]
+    missing = []
+    for cluster, kube in kubes.items():
+        for right, verb, where, which in asked:
+            try:
+                if not is_allowed(kube, Access(verb, right.resource, right.group, where, name=which)):
+                    missing.append(Missing(info.clusters[cluster].context, right, verb, where))
+            except CannotAsk:
+                # That the rights cannot be asked for is a message of the check of the other ones.
+                break
+    _refuse(missing, f" --pull-secret {namespace}/{name}")
+
+
 def limited(missing: Iterable[Missing]) -> dict[str, str]:
     """The behaviours that missing rights leave out, each with the reason."""
     reasons: dict[str, list[str]] = {}
@@ -102,7 +118,7 @@ def _noted(missing: Iterable[Missing]) -> list[Missing]:
     return list(found.values())
 
 
-def _refuse(missing: list[Missing]) -> None:
+def _refuse(missing: list[Missing], more: str = "") -> None:
     preventing = [one for one in missing if one.right.prevents]
     if not preventing:
         return
@@ -113,7 +129,7 @@ def _refuse(missing: list[Missing]) -> None:
     if limiting:
         lines.append(f"and {len(limiting)} more, without which a part is not claimed:")
         lines += [f"  {one.context}: {one}" for one in limiting]
-    command = f"{ROLE_COMMAND}{' --allow-disruption' if disruptive else ''}"
+    command = f"{ROLE_COMMAND}{' --allow-disruption' if disruptive else ''}{more}"
     lines.append(f"`{command}` prints the roles that would do, for `kubectl apply -f -`. Nothing was created.")
     raise UsageProblem("\n".join(lines))
 

@@ -25,6 +25,12 @@ _DISRUPTION_HEAD = """\
 """
 
 
+_COPYING_HEAD = """\
+# {name}-pull-secret reads the one Secret that --pull-secret names, and puts its copy into the run's own namespace. That
+# namespace's name is not known before, so that the right to create and patch Secrets is for all namespaces.
+"""
+
+
 @dataclass(frozen=True)
 class Subject:
     """Whom the roles are bound to."""
@@ -55,12 +61,26 @@ class _Rule:
         return {"apiGroups": [self.group], "resources": [self.resource], "verbs": self.verbs}
 
 
-def printed(*, system_namespace: str = SYSTEM_NAMESPACE, subject: Subject | None = None, disruption: bool) -> str:
-    """The roles and bindings as YAML, each rule with what it is for."""
+def printed(
+    *,
+    system_namespace: str = SYSTEM_NAMESPACE,
+    subject: Subject | None = None,
+    disruption: bool,
+    pull_secret: tuple[str, str] | None = None,
+) -> str:
+    """The roles and bindings as YAML, each rule with what it is for.
+
+    ``pull_secret`` is the namespace and name of the Secret of ``--pull-secret``.
+    """
     bound = subject or Subject()
     command = f"{NAME} rbac{' --allow-disruption' if disruption else ''}"
     head = _HEAD.format(command=command, name=NAME) + (_DISRUPTION_HEAD.format(name=NAME) if disruption else "")
-    return head + "---\n".join(_documents(system_namespace, bound, disruption=disruption))
+    documents = [*_documents(system_namespace, bound, disruption=disruption)]
+    if pull_secret:
+        head = head.replace("` prints", f" --pull-secret {'/'.join(pull_secret)}` prints", 1)
+        head += _COPYING_HEAD.format(name=NAME)
+        documents += _of_pull_secret(*pull_secret, bound)
+    return head + "---\n".join(documents)
 
 
 def roles(*, disruption: bool) -> dict[str, list[dict[str, Any]]]:
@@ -75,6 +95,21 @@ def _documents(system_namespace: str, subject: Subject, *, disruption: bool) -> 
             yield _dumped(_binding("ClusterRoleBinding", name, subject))
         else:
             yield _dumped(_binding("RoleBinding", name, subject, system_namespace))
+
+
+def _of_pull_secret(namespace: str, secret: str, subject: Subject) -> Iterator[str]:
+    """What reads the Secret in its namespace, and what copies it."""
+    name = f"{NAME}-pull-secret"
+    read, copied = (
+        {"apiGroups": [right.group], "resources": [right.resource], "verbs": [*right.verbs]}
+        for right in (rights.PULL_SECRET_READ, rights.PULL_SECRET_COPIED)
+    )
+    head = {"apiVersion": f"{_API}/v1", "kind": "Role", "metadata": _metadata(name) | {"namespace": namespace}}
+    yield _dumped({**head, "rules": [{**read, "resourceNames": [secret]}]})
+    binding = _binding("RoleBinding", name, subject, namespace)
+    yield _dumped({**binding, "roleRef": {**binding["roleRef"], "kind": "Role"}})
+    yield _dumped({**head, "kind": "ClusterRole", "metadata": _metadata(name), "rules": [copied]})
+    yield _dumped(_binding("ClusterRoleBinding", name, subject))
 
 
 def _roles(*, disruption: bool) -> dict[str, dict[tuple[str, str], _Rule]]:

@@ -249,6 +249,11 @@ def _of_disruption() -> Iterator[Right]:
 RIGHTS: tuple[Right, ...] = (*_of_run(), *_of_diagnosis(), *_of_disruption())
 
 
+PULL_SECRET_READ = Right("secrets", ("get",), (), "the Secret of --pull-secret")
+"""In that Secret's namespace, which the user names."""
+PULL_SECRET_COPIED = Right("secrets", ("create", "patch"), (Scope.OWN,), "the copy of the Secret of --pull-secret")
+
+
 def needed(*, allow_disruption: bool = False) -> tuple[Right, ...]:
     """The rights of a run, in the order of the table."""
     return tuple(right for right in RIGHTS if allow_disruption or right.part is not Part.DISRUPTION)

@@ -93,6 +93,22 @@ def test_a_run_without_a_needed_right_creates_nothing(mesh: TwoClusters, tmp_pat
     assert [path for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"] == []
 
 
+def test_the_roles_that_are_printed_for_a_pull_secret_are_needed_and_enough(mesh: TwoClusters, tmp_path: Path) -> None:
+    data = {".dockerconfigjson": "e30="}
+    for api in mesh.apis.values():
+        api.put("Secret", "registry", "images", type="kubernetes.io/dockerconfigjson", data=data)
+        api.denies = user_rights.denies(system_namespace=SYSTEM)
+    journal = Journal.open("refused", tmp_path)
+    with pytest.raises(UsageProblem, match=r"get secrets in images: (?s:.*)rbac --pull-secret images/registry`"):
+        explore(options(mesh, pull_secret="images/registry"), journal.folder, Progress(print), run_id="refused")
+    assert [path for api in mesh.apis.values() for method, path, *_ in api.asked if method != "GET"] == []
+    for api in mesh.apis.values():
+        api.denies = user_rights.denies(system_namespace=SYSTEM, pull_secret=("images", "registry"))
+    found = Visit(mesh, tmp_path, pull_secret="images/registry")
+    assert "HTTP 403" not in found.broken
+    assert mesh.primary.requests("PATCH", "secrets/registry")
+
+
 def test_our_namespaces_say_whose_they_are_and_until_when(mesh: TwoClusters, tmp_path: Path) -> None:
     found = Visit(mesh, tmp_path)
     for api in mesh.apis.values():

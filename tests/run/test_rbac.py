@@ -39,6 +39,24 @@ def test_secrets_are_read_in_istiods_namespace_alone_and_nothing_of_theirs_is_ch
         assert not allowed({**secrets, "verb": verb, "namespace": "mesh"})
 
 
+def test_a_pull_secret_is_read_alone_and_copied() -> None:
+    allowed = allows(rbac.printed(system_namespace="mesh", disruption=False, pull_secret=("images", "registry")))
+    secret = {"verb": "get", "group": "", "resource": "secrets", "namespace": "images"}
+    assert allowed({**secret, "name": "registry"})
+    assert not allowed({**secret, "name": "another"})
+    assert not allowed({**secret, "name": "registry", "namespace": "payments"})
+    assert allowed({**secret, "verb": "create", "namespace": "any"})
+    assert not allowed({**secret, "verb": "delete", "namespace": "any"})
+
+
+@pytest.mark.parametrize("named", ["registry", "a/b/c", "/b"])
+def test_a_pull_secret_is_named_with_its_namespace(named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rbac", "--pull-secret", named]) == 4
+    assert "its namespace and name are needed" in capsys.readouterr().err
+    assert cli.main(["rbac", "--pull-secret", "images/registry"]) == 0
+    assert "`splithorizon rbac --pull-secret images/registry` prints this file" in capsys.readouterr().out
+
+
 def test_what_disrupts_is_a_role_of_its_own() -> None:
     quiet, disruptive = rbac.roles(disruption=False), rbac.roles(disruption=True)
     assert [*disruptive] == [*quiet, "splithorizon-disruption"]

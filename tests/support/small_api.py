@@ -324,9 +324,10 @@ def attributes_of(method: str, path: str, query: Mapping[str, list[str]]) -> dic
     resource, *others = rest[2:] if namespace else rest
     verb = {"GET": "get" if others else "list", "POST": "create"}.get(method, method.lower())
     subresource = {"subresource": others[1]} if len(others) > 1 else {}
+    name = {"name": others[0]} if others else {}
     if "watch" in query:
         verb = "watch"
-    return {"verb": verb, "group": group, "resource": resource, "namespace": namespace, **subresource}
+    return {"verb": verb, "group": group, "resource": resource, "namespace": namespace, **name, **subresource}
 
 
 def _is_in(kept: dict[str, Any], namespace: str | None) -> bool:

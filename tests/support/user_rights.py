@@ -17,9 +17,10 @@ _EVERYBODY = frozenset({"selfsubjectaccessreviews"})
 def allows(printed: str) -> Callable[[Attributes], bool]:
     """Whether the bindings of a printed file grant a request; a RoleBinding does so in its namespace alone."""
     documents = [one for one in yaml.safe_load_all(printed) if one]
-    rules = {one["metadata"]["name"]: one["rules"] for one in documents if one["kind"] == "ClusterRole"}
+    roles = [one for one in documents if one["kind"] in ("ClusterRole", "Role")]
+    rules = {(one["kind"], one["metadata"]["name"]): one["rules"] for one in roles}
     bound = [
-        (one["metadata"].get("namespace"), rules[one["roleRef"]["name"]])
+        (one["metadata"].get("namespace"), rules[one["roleRef"]["kind"], one["roleRef"]["name"]])
         for one in documents
         if one["kind"].endswith("RoleBinding") or one["kind"] == "ClusterRoleBinding"
     ]
@@ -37,9 +38,11 @@ def allows(printed: str) -> Callable[[Attributes], bool]:
     return allowed
 
 
-def denies(*, system_namespace: str, disruption: bool = False) -> Callable[[Attributes], bool]:
+def denies(
+    *, system_namespace: str, disruption: bool = False, pull_secret: tuple[str, str] | None = None
+) -> Callable[[Attributes], bool]:
     """For ``SmallApi.denies``: everything but what the printed roles grant."""
-    allowed = allows(rbac.printed(system_namespace=system_namespace, disruption=disruption))
+    allowed = allows(rbac.printed(system_namespace=system_namespace, disruption=disruption, pull_secret=pull_secret))
     return lambda attributes: not allowed(attributes)
 
 
@@ -57,6 +60,8 @@ def _grants(rule: dict[str, Any], attributes: Attributes) -> bool:
         return False
     if "path" in attributes:
         return attributes["path"] in rule.get("nonResourceURLs", [])
+    if "resourceNames" in rule and attributes.get("name") not in rule["resourceNames"]:
+        return False
     return attributes["group"] in rule.get("apiGroups", []) and _resource(attributes) in rule.get("resources", [])
 
 
