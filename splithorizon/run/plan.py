@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from splithorizon.base.paths import MANIFESTS, SUITES
+from splithorizon.conditions import behaviours
 from splithorizon.kube import manifests
 from splithorizon.run import catalogue, costs, rights
 from splithorizon.run.catalogue import Profile
@@ -19,6 +20,14 @@ from splithorizon.traffic import workloads
 _USED_BY = re.compile(r"^# Used by: (.*)$", re.MULTILINE)
 # What single checks apply in the run's namespace, and remove again. Other manifests belong to the set-up.
 _OF_CHECKS = ("routing", "security")
+_OF_SEVERAL_PRIMARIES = "test_a_rule_binds_the_clients_of_its_own_primary"
+# What the set-up of a check alone can read. It is printed beside the behaviour.
+_ONLY_IF: Mapping[str, str] = {
+    **dict.fromkeys(behaviours.PROTOCOLS, "only if the helloworld image speaks more than small HTTP/1.1 requests"),
+    "test_plain_text_is_refused": "only if a PeerAuthentication of the whole mesh is STRICT",
+    "test_networks_are_separate": "only if the networks do not share the far pod's address and are not peered",
+    "test_each_hop_of_a_far_answer_is_logged": "only if the gateways' logs can be read and have Istio's format",
+}
 
 
 def lines(seen: Prepared, options: Options, selected: Mapping[str, int], left_out: Mapping[str, str]) -> list[str]:
@@ -27,6 +36,8 @@ def lines(seen: Prepared, options: Options, selected: Mapping[str, int], left_ou
     ``selected`` has the number of checks of each collected behaviour, ``left_out`` the other ones with the reason.
     """
     denied = {name: seen.info.not_claimed[name] for name in selected if name in seen.info.not_claimed}
+    if _OF_SEVERAL_PRIMARIES in selected and len(seen.info.config_clusters) == 1:
+        denied.setdefault(_OF_SEVERAL_PRIMARIES, "one istiod reads the rules for every client")
     judged = {name: count for name, count in selected.items() if name not in denied}
     return [
         *_created(seen, judged, options),
@@ -100,11 +111,12 @@ def _read(options: Options) -> Iterator[str]:
 def _claimed(judged: Mapping[str, int], left_out: Mapping[str, str]) -> Iterator[str]:
     yield f"would claim {len(judged)} behaviours by {sum(judged.values())} checks:"
     for name, count in judged.items():
-        yield f"  {name} ({count} {'check' if count == 1 else 'checks'})"
+        only_if = f", {_ONLY_IF[name]}" if name in _ONLY_IF else ""
+        yield f"  {name} ({count} {'check' if count == 1 else 'checks'}{only_if})"
     yield f"would not claim {len(left_out)}:"
     for name, reason in left_out.items():
         yield f"  {name}: {reason}"
-    yield "the set-up of a check reads more, such as the gateways' logs, and may leave out others"
+    yield "the set-up of a check may leave out more, with the reason in the report"
 
 
 def _cost(seen: Prepared, judged: Mapping[str, int]) -> Iterator[str]:

@@ -78,6 +78,9 @@ def test_it_says_what_would_be_created_in_each_cluster_and_read(
     assert "would change nothing outside of that namespace" in lines
     assert any(line.startswith("would read in istiod's namespace: ") and "secrets" in line for line in lines)
     assert "  test_left_out: exempt: why" in lines
+    assert "  test_a_rule_binds_the_clients_of_its_own_primary: one istiod reads the rules for every client" in lines
+    assert not any("VirtualService answered-by-a-rule" in one for one in lines)
+    assert any(one.startswith("  test_grpc_calls_are_answered (1 check, only if the helloworld image") for one in lines)
     assert lines[-1] == "Dry run: nothing was created or changed."
     assert writes(mesh) == []
 
@@ -113,6 +116,10 @@ def test_estimates_grow_with_what_is_claimed(
     subsets = plan.temporary({"test_subsets_keep_clients_in_their_cluster": 2})
     assert {kind for _, kind, _ in subsets} == {"DestinationRule", "VirtualService"}
     assert len(subsets) == 2 * len(set(subsets))
+
+
+def test_what_is_claimed_only_under_a_condition_is_a_behaviour_that_there_is() -> None:
+    assert {*plan._ONLY_IF, plan._OF_SEVERAL_PRIMARIES} <= EVERY.keys()
 
 
 def test_a_run_that_disrupts_says_what_it_may_change(
