@@ -33,6 +33,36 @@ def version(mesh: MeshConditions) -> Iterator[Condition]:
 
 
 @rule
+def skew(mesh: MeshConditions) -> Iterator[Condition]:
+    """A gateway's proxy is of a version that no istiod of the mesh supports: newer, or older by more than one."""
+    istiods = [minor for plane in mesh.control_planes if (minor := _minor(plane.version)) is not None]
+    if not istiods or len(istiods) < len(mesh.control_planes):
+        return
+    for cluster in mesh.clusters:
+        versions = {name: image.partition("@")[0].rpartition(":")[2] for name, image in cluster.gateway_images.items()}
+        skewed = {
+            name: version
+            for name, version in versions.items()
+            if (minor := _minor(version)) is not None and not any(0 <= one - minor <= 1 for one in istiods)
+        }
+        if skewed:
+            yield Condition(
+                "gateways have a version that istiod does not support",
+                f"{', '.join(f'{name} {version}' for name, version in skewed.items())} in {cluster.name}, istiod "
+                + " and ".join(dict.fromkeys(plane.version for plane in mesh.control_planes)),
+                Effect.CONSIDERED,
+                "a proxy may be older than istiod by one minor version, and not newer: restart these gateways, or "
+                "upgrade istiod. The checks judge them as they are, and the skew alone refutes nothing",
+            )
+
+
+def _minor(version: str) -> int | None:
+    """The minor version of Istio 1; None for a text that names none."""
+    match = re.match(r"v?1\.(\d+)", version)
+    return int(match[1]) if match else None
+
+
+@rule
 def discovery(mesh: MeshConditions) -> Iterator[Condition]:
     """Istiod watches only some namespaces, by their labels: in others pods never get ready."""
     for plane in mesh.control_planes:

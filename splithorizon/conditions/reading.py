@@ -17,12 +17,14 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading import objects
 from splithorizon.diagnosis.reading.budget import Budget
+from splithorizon.diagnosis.reading.control_plane import PROXY_CONTAINER
 from splithorizon.diagnosis.reading.model import Object
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.istio.names import NETWORK_LABEL, REVISION_LABEL, config_map_of
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube
+from splithorizon.kube.pod_status import counts
 
 T = TypeVar("T")
 
@@ -50,6 +52,8 @@ class ClusterConditions:
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     objects: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
+    gateway_images: Mapping[str, str] = field(default_factory=dict)
+    """The proxy's image of each running gateway pod, by namespace and name."""
     openshift: bool = False
     unread: tuple[str, ...] = ()
     """What could not be read, each with the reason."""
@@ -152,6 +156,7 @@ class _Reader:
             environment=_environment(istiod),
             arguments=tuple(map(str, istiod.get("args") or ())),
             objects=known,
+            gateway_images=self._gateway_images(),
             openshift=self._serves(_OPENSHIFT),
             unread=tuple(self._unread),
         )
@@ -192,6 +197,23 @@ class _Reader:
             return {}
 
         return self._attempt("istiod's pod", step, {})
+
+    def _gateway_images(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for pods in self._cluster.gateway_pods:
+
+            def step(namespace: str = pods.namespace, labels: str = pods.labels) -> list[Object]:
+                return objects.listed(self._kube, "Pod", namespace, labels, self._budget)
+
+            nothing: list[Object] = []
+            for pod in self._attempt(f"the gateways' pods of {pods.namespace}", step, nothing):
+                containers = (pod.get("spec") or {}).get("containers") or []
+                image = next(
+                    (str(one.get("image", "")) for one in containers if one.get("name") == PROXY_CONTAINER), ""
+                )
+                if image and counts(pod):
+                    found[f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"] = image
+        return found
 
     def _mesh(self, access: ClusterAccess, istiod: Object) -> Mapping[str, Any]:
         """The mesh configuration: the ConfigMap of the revision over the one that several revisions share."""

@@ -148,6 +148,28 @@ CASES = {
     "Istio 1.21": Case(primary(version="1.21.6"), [REFUSED], "1.22"),
     "Istio 1.22": Case(primary(version="1.22.0")),
     "an istiod without a version": Case(primary(version="sha256:0123456789ab")),
+    "gateways of istiod's version": Case(
+        primary(version="1.29.1", gateway_images={"istio-system/eastwest": "h/proxyv2:1.29.0"})
+    ),
+    "gateways of the version before": Case(
+        primary(version="1.29.1", gateway_images={"istio-system/eastwest": "h:5000/proxyv2:1.28.3-distroless"})
+    ),
+    "gateways that are too old": Case(
+        primary(version="1.29.1", gateway_images={"istio-system/eastwest": "h:5000/proxyv2:1.27.3@sha256:01"}),
+        [CONSIDERED],
+        "istio-system/eastwest 1.27.3 in primary, istiod 1.29.1",
+    ),
+    "gateways that are newer than istiod": Case(
+        primary(version="1.29.1", gateway_images={"istio-system/eastwest": "h/proxyv2:1.30.0"}),
+        [CONSIDERED],
+        "istio-system/eastwest 1.30.0",
+    ),
+    "gateways by digest": Case(
+        primary(version="1.29.1", gateway_images={"istio-system/eastwest": "h:5000/proxyv2@sha256:01"})
+    ),
+    "gateways beside an istiod by digest": Case(
+        primary(version="sha256:0123456789ab", gateway_images={"istio-system/eastwest": "h/proxyv2:1.20.0"})
+    ),
     "a selector by label": Case(
         root(discoverySelectors=[{"matchLabels": {"istio-discovery": "enabled"}}]),
         [NEUTRALISED],

@@ -12,6 +12,7 @@ from splithorizon.conditions import reading
 from splithorizon.conditions.reading import MeshConditions
 from splithorizon.istio.discover import read_mesh
 from splithorizon.kube.api_resources import path_of
+from tests.support.controllers import PROXY_IMAGE
 from tests.support.existing_mesh import CONTEXTS, TwoClusters, installed_mesh
 from tests.support.small_api import Failure
 
@@ -54,6 +55,17 @@ def test_a_mesh_is_read_with_its_configuration_and_its_nodes(mesh: TwoClusters) 
     assert found.labels == {"istio.io/rev": "default", "kubernetes.io/metadata.name": "ours"}
     assert [one.unread for one in found.clusters] == [(), ()]
     assert [one.openshift for one in found.clusters] == [False, False]
+
+
+def test_the_gateways_images_are_read_of_pods_that_run(mesh: TwoClusters) -> None:
+    labels = {"app": "istio-eastwestgateway", "istio": "eastwestgateway"}
+    containers = [{"name": "other", "image": "h/other:1"}, {"name": "istio-proxy", "image": "h/proxyv2:1.27.3"}]
+    for name, phase in (("old", "Running"), ("evicted", "Failed")):
+        mesh.remote.put("Pod", name, SYSTEM, labels=labels, spec={"containers": containers}, status={"phase": phase})
+    primary, remote = read(mesh).clusters
+    assert remote.gateway_images["istio-system/old"] == "h/proxyv2:1.27.3"
+    assert "istio-system/evicted" not in remote.gateway_images
+    assert {*primary.gateway_images.values()} == {PROXY_IMAGE}
 
 
 def test_what_istiod_is_started_with_is_read(mesh: TwoClusters) -> None:
