@@ -24,7 +24,9 @@ _MAKES_FOLLOW = {
     },
     c.REMOTE_SECRET_WITHOUT_KUBECONFIG.id: {c.REMOTE_SECRET_MISSING.id, c.API_SERVER_UNREACHABLE.id},
     c.REMOTE_SECRET_REFUSED.id: {c.API_SERVER_UNREACHABLE.id, c.ISTIOD_MAY_NOT_WRITE.id},
-    r.ISTIOD_NOT_READY.id: {one.id for one in (*r.READ, *c.REGISTRY)} - {r.ISTIOD_NOT_READY.id},
+    # But for what an API server itself answers to the token in a remote secret.
+    r.ISTIOD_NOT_READY.id: {one.id for one in (*r.READ, *c.REGISTRY)}
+    - {r.ISTIOD_NOT_READY.id, c.REMOTE_SECRET_REFUSED.id},
     c.SERVICES_NOT_EXPOSED.id: {c.GATEWAY_NOT_LISTENING.id, r.GATEWAY_PORT_LEADS_ELSEWHERE.id},
     c.GATEWAY_NOT_SERVING.id: {c.GATEWAY_SERVICE_SELECTS_ABSENT_POD.id, c.SERVICES_NOT_EXPOSED.id},
     c.SYSTEM_NAMESPACE_WITHOUT_NETWORK.id: {c.POD_WITHOUT_NETWORK.id},
@@ -39,6 +41,7 @@ _MAKES_FOLLOW = {
 _EXPLAINS_ISTIOD = frozenset(
     one.id for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED)
 )
+_NOT_READY_POD = "status.conditions Ready"
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,16 @@ def _roots(found: Sequence[Finding]) -> list[Finding]:
         explained |= _MAKES_FOLLOW.get(one, set()) - {one}
     if r.ISTIOD_NOT_READY.id in ids and ids & _EXPLAINS_ISTIOD:
         explained = (explained - _EXPLAINS_ISTIOD) | {r.ISTIOD_NOT_READY.id}
+    if c.REMOTE_SECRET_REFUSED.id in ids and any(map(_starts, found)):
+        explained |= {r.ISTIOD_NOT_READY.id}
     return [one for one in found if one.cause.id not in explained and not _is_general(one, found)]
+
+
+def _starts(finding: Finding) -> bool:
+    """Whether it is an istiod that has pods, none of which is ready: one that starts waits for every remote cluster."""
+    if finding.cause is not r.ISTIOD_NOT_READY:
+        return False
+    return any(fact.field == _NOT_READY_POD for fact in finding.evidence)
 
 
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:

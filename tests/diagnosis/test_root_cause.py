@@ -161,6 +161,16 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         ("ClusterRoleBinding remote/", "subjects", "not there"),
     ),
     (
+        "an istiod that starts and waits for a remote that refuses it",
+        also(
+            secrets(secret(answer=403)),
+            removes("remote", "ClusterRoleBinding", "reader"),
+            edits("primary", "Pod", "istiod-1", lambda one: one["status"].update(conditions=[])),
+        ),
+        causes.REMOTE_SECRET_REFUSED,
+        ("ClusterRoleBinding remote/", "subjects", "not there"),
+    ),
+    (
         "an API server out of reach",
         watches(primary="synced", remote="timeout"),
         causes.API_SERVER_UNREACHABLE,
@@ -975,6 +985,12 @@ def test_a_number_of_two_protocols_is_two_ports() -> None:
     tcp, udp = ({"name": name, "port": 53, "protocol": name.upper()} for name in ("tcp", "udp"))
     both = also(service("primary", ports=[tcp, udp]), service("remote", ports=[udp, tcp]), FAR_LOST)
     assert root_causes.PORTS_DIFFER.id not in str(of_reading(both(sound())))
+
+
+def test_a_refused_secret_does_not_explain_that_there_is_no_istiod() -> None:
+    change = also(secrets(secret(answer=401)), removes("primary", "Pod", "istiod-1"), watches(remote="timeout"))
+    found = of_reading(change(sound()))
+    assert {one.id for one in found.root_causes} == {causes.REMOTE_SECRET_REFUSED.id, root_causes.ISTIOD_NOT_READY.id}
 
 
 def test_two_independent_faults_give_both_and_the_lower_comes_first() -> None:
