@@ -41,6 +41,8 @@ _MAKES_FOLLOW = {
 _EXPLAINS_ISTIOD = frozenset(
     one.id for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED)
 )
+# A proxy that starts is not ready before istiod has answered it.
+_PROXY_WAITS = frozenset(one.id for one in (c.ISTIOD_ADDRESS_STALE, c.ISTIOD_SERVICE_WITHOUT_ENDPOINT))
 _NOT_READY_POD = "status.conditions Ready"
 
 
@@ -116,7 +118,11 @@ def _roots(found: Sequence[Finding]) -> list[Finding]:
         explained = (explained - _EXPLAINS_ISTIOD) | {r.ISTIOD_NOT_READY.id}
     if c.REMOTE_SECRET_REFUSED.id in ids and any(map(_starts, found)):
         explained |= {r.ISTIOD_NOT_READY.id}
-    return [one for one in found if one.cause.id not in explained and not _is_general(one, found)]
+    return [
+        one
+        for one in found
+        if one.cause.id not in explained and not _is_general(one, found) and not (ids & _PROXY_WAITS and _waits(one))
+    ]
 
 
 def _starts(finding: Finding) -> bool:
@@ -124,6 +130,13 @@ def _starts(finding: Finding) -> bool:
     if finding.cause is not r.ISTIOD_NOT_READY:
         return False
     return any(fact.field == _NOT_READY_POD for fact in finding.evidence)
+
+
+def _waits(finding: Finding) -> bool:
+    """Whether it is pods that are not ready, and in each of them the proxy alone."""
+    if finding.cause is not c.POD_NOT_READY:
+        return False
+    return all(fact.value.endswith("[istio-proxy]") for fact in finding.evidence if fact.field == _NOT_READY_POD)
 
 
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:

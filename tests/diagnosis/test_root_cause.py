@@ -987,6 +987,29 @@ def test_a_number_of_two_protocols_is_two_ports() -> None:
     assert root_causes.PORTS_DIFFER.id not in str(of_reading(both(sound())))
 
 
+def test_proxies_that_wait_for_istiod_are_no_cause_of_their_own() -> None:
+    def unready(container: str) -> Change:
+        said = {"type": "Ready", "status": "False", "message": f"containers with unready status: [{container}]"}
+        return edits("remote", "Pod", "helloworld-1", lambda one: one["status"].update(conditions=[said]))
+
+    stale = also(
+        edits("remote", "EndpointSlice", "istiod", lambda one: one.update(endpoints=[{"addresses": ["192.0.2.1"]}])),
+        istiod(proxies=({"proxy": "sleep-1.sample"},)),
+        FAR_LOST,
+    )
+    found = of_reading(also(stale, unready("istio-proxy"))(sound()))
+    assert [one.id for one in found.root_causes] == [causes.ISTIOD_ADDRESS_STALE.id]
+    found = of_reading(also(stale, unready("helloworld"))(sound()))
+    assert {one.id for one in found.root_causes} == {causes.ISTIOD_ADDRESS_STALE.id, causes.POD_NOT_READY.id}
+
+
+def test_a_deployment_whose_pod_is_not_there_yet_wants_one() -> None:
+    template = {"metadata": {"labels": {"app": "helloworld"}}}
+    deployment = made("Deployment", "helloworld-v2", "sample", spec={"replicas": 1, "template": template})
+    found = of_reading(also(removes("remote", "Pod", "helloworld-1"), FAR_LOST, adds("remote", deployment))(sound()))
+    assert root_causes.NO_PODS_WANTED.id not in [one.id for one in found.root_causes]
+
+
 def test_a_refused_secret_does_not_explain_that_there_is_no_istiod() -> None:
     change = also(secrets(secret(answer=401)), removes("primary", "Pod", "istiod-1"), watches(remote="timeout"))
     found = of_reading(change(sound()))

@@ -118,7 +118,7 @@ def no_pods(case: Case) -> Iterator[Finding]:
         ]
         for one in cluster.all("Deployment", reading.namespace):
             labels = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
-            if any(scope.selects(selector, labels) for selector in selectors):
+            if spec_of(one).get("replicas") == 0 and any(scope.selects(selector, labels) for selector in selectors):
                 yield Finding(
                     root_causes.NO_PODS_WANTED,
                     Layer.POD,
