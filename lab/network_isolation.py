@@ -1,8 +1,11 @@
-"""Isolates a cluster's network, so that neither the pods of other clusters nor other hosts can be reached from it."""
+"""Isolates a network, so that neither pods of other networks nor other hosts can be reached, and joins its clusters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lab.kind import MeshCluster
+from splithorizon.base.errors import CommandFailed
 
 
 def apply(cluster: MeshCluster) -> None:
@@ -19,6 +22,22 @@ def apply(cluster: MeshCluster) -> None:
         cluster.in_node("ip", "route", "del", *route.split())
     # The kernel limits the rate of refusals. Above the limit, a request would hang instead of failing immediately.
     cluster.in_node("sysctl", "--quiet", "--write", "net.ipv4.icmp_ratelimit=0")
+
+
+def join(cluster: MeshCluster, others: Iterable[MeshCluster]) -> None:
+    """Let the pods of a cluster reach those of the other clusters of its network, by their own addresses.
+
+    Each node routes the pod ranges of the others to their nodes. It translates the addresses of packets that leave its
+    own range, and must not do so between these: a pod would be known to the other cluster by its node's address.
+    """
+    own = cluster.plan.pod_subnet
+    for other in others:
+        cluster.in_node("ip", "route", "replace", other.plan.pod_subnet, "via", other.address)
+        rule = ("POSTROUTING", "--source", own, "--destination", other.plan.pod_subnet, "--jump", "ACCEPT")
+        try:
+            cluster.in_node("iptables", "--table", "nat", "--check", *rule)
+        except CommandFailed:
+            cluster.in_node("iptables", "--table", "nat", "--insert", *rule)
 
 
 def _default_routes(cluster: MeshCluster) -> list[str]:

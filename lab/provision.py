@@ -102,13 +102,16 @@ class Provisioning:
         return self._info(gateways)
 
     def _attach(self) -> dict[str, Address]:
-        found = {}
+        found: dict[str, Address] = {}
         for name, cluster in self._clusters.items():
             with self._ground.progress.step("attached to the kept cluster", cluster=name):
                 cluster.attach()
                 # A restarted node has its default route again.
                 network_isolation.apply(cluster)
-                found[name] = address(self._kubes[name])
+                if cluster.plan.has_gateway:
+                    found[name] = address(self._kubes[name])
+        for name in self._clusters:
+            self._join_network(name)
         return found
 
     def _create(self, steps: _Steps) -> dict[str, Address]:
@@ -121,6 +124,14 @@ class Provisioning:
             created[name] = steps.begin(partial(self._create_cluster, cluster))
 
         installation, plans = self._installation, self._topology
+        connected = {
+            plan.name: steps.begin(
+                partial(self._join_network, plan.name),
+                created[plan.name],
+                *(created[one.name] for one in plans.sharing_network(plan.name)),
+            )
+            for plan in plans
+        }
         recorded = {name: steps.begin(partial(self._snapshot, name), created[name]) for name in self._clusters}
         prepared = {name: steps.begin(partial(installation.prepare, name), recorded[name]) for name in self._clusters}
         namespaced = {name: steps.begin(partial(self._make_namespace, name), recorded[name]) for name in self._clusters}
@@ -135,7 +146,8 @@ class Provisioning:
             # istioctl replaces the injection webhooks last of all: a pod that is asked for meanwhile gets no sidecar.
             rooted = steps.begin(partial(self._await_root, name), istiod, namespaced[name])
             ready[name] = (istiod, installed, rooted)
-            gateways[name] = self._begin_gateway(steps, name, ready[name])
+            if plans[name].has_gateway:
+                gateways[name] = self._begin_gateway(steps, name, ready[name])
         joined = {
             watch: steps.begin(
                 partial(installation.remote_secret, watch), prepared[watch.watched], prepared[watch.watching]
@@ -153,9 +165,10 @@ class Provisioning:
             istiod, exposure = exposed[manager]
             rooted = steps.begin(partial(self._await_root, name), watched, istiod, namespaced[name])
             ready[name] = (injected, rooted, exposure, gateways[manager])
-            gateways[name] = self._begin_gateway(steps, name, ready[name])
+            if plan.has_gateway:
+                gateways[name] = self._begin_gateway(steps, name, ready[name])
         for name in self._clusters:
-            deployed = steps.begin(partial(self._deploy, name), *ready[name])
+            deployed = steps.begin(partial(self._deploy, name), *ready[name], connected[name])
             steps.begin(partial(self._await_workloads, name), deployed)
         for name in (plan.name for plan in plans.control_planes):
             steps.begin(partial(self._set_mesh_networks, name, gateways), *gateways.values())
@@ -177,6 +190,12 @@ class Provisioning:
 
     def _set_mesh_networks(self, name: str, gateways: Mapping[str, Future[Address]]) -> None:
         self._installation.set_mesh_networks(name, {one: found.result() for one, found in gateways.items()})
+
+    def _join_network(self, name: str) -> None:
+        """Route to the pods of the other clusters of the network."""
+        if others := [self._clusters[plan.name] for plan in self._topology.sharing_network(name)]:
+            with self._ground.progress.step("pods of its network reached", cluster=name):
+                network_isolation.join(self._clusters[name], others)
 
     def _create_cluster(self, cluster: MeshCluster) -> None:
         progress, name = self._ground.progress, cluster.plan.name
@@ -239,7 +258,8 @@ class Provisioning:
                 node_address=cluster.address,
                 pod_subnet=cluster.plan.pod_subnet,
                 service_subnet=cluster.plan.service_subnet,
-                gateways=(gateways[name],),
+                gateways=(gateways[name],) if name in gateways else (),
+                gateway_pods=ClusterInfo.gateway_pods if cluster.plan.has_gateway else (),
                 snapshot_before_install=self._snapshot_file(name)
                 if self._ground.options.snapshot_before_install
                 else None,

@@ -21,11 +21,11 @@ _FOLDER = MANIFESTS / "topologies"
 _NODE_SUFFIX = "-control-plane"
 _LONGEST_HOST_NAME = 63
 _KUBERNETES = "Kubernetes"
+# In Istio's form a map of whatever a framework likes to know: ours is whether the cluster has a gateway.
+_META, _GATEWAY = "meta", "eastWestGateway"
 _FIELDS = frozenset(
-    {"kind", "clusterName", "network", "primaryClusterName", "configClusterName", "podSubnet", "svcSubnet"}
+    {"kind", "clusterName", "network", "primaryClusterName", "configClusterName", "podSubnet", "svcSubnet", _META}
 )
-# Checks compare a near and a far cluster: a third one's pods would be taken for strangers.
-_CLUSTERS = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class ClusterPlan:
     cluster_id: str
     pod_subnet: str
     service_subnet: str
+    has_gateway: bool = True
 
     @property
     def node(self) -> str:
@@ -85,6 +86,10 @@ class Topology:
     def watches(self) -> tuple[Watch, ...]:
         """Each cluster that runs istiod with every other cluster, which that istiod has to watch."""
         return topology.watches(self.clusters)
+
+    def sharing_network(self, name: str) -> tuple[ClusterPlan, ...]:
+        """The other clusters of a cluster's network."""
+        return tuple(plan for plan in self if plan.network == self[name].network and plan.name != name)
 
     def manages_others(self, name: str) -> bool:
         """Whether the istiod of that cluster manages another cluster too."""
@@ -138,16 +143,18 @@ def _plan(prefix: str, planned: PlannedCluster) -> ClusterPlan:
         cluster_id=planned.name,
         pod_subnet=planned.pod_subnet,
         service_subnet=planned.service_subnet,
+        has_gateway=planned.has_gateway,
     )
 
 
 def _parsed(content: Any, source: str) -> topology.Topology:
     if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
         raise _refused(source, "a list of clusters is expected")
-    if len(content) != _CLUSTERS:
-        raise _refused(source, f"meshes of {_CLUSTERS} clusters are made here, and it names {len(content)}")
+    if len(content) < 2:
+        raise _refused(source, f"a split horizon takes two clusters, and it names {len(content)}")
     clusters = tuple(_cluster(one, number, source) for number, one in enumerate(content, start=1))
     _require_one_mesh(clusters, content, source)
+    _require_gateways(clusters, source)
     _require_ranges_apart(clusters, source)
     return topology.Topology(clusters)
 
@@ -166,6 +173,9 @@ def _cluster(content: Mapping[str, Any], number: int, source: str) -> PlannedClu
         raise _refused(
             source, f"{name}: istiod in {primary} and its configuration in {config}: no such mesh is made here"
         )
+    meta = content.get(_META, {})
+    if not isinstance(meta, dict) or meta.keys() - {_GATEWAY} or not isinstance(meta.get(_GATEWAY, True), bool):
+        raise _refused(source, f"{name}: {_META} may say {_GATEWAY}, true or false, and no more")
     return PlannedCluster(
         name,
         _text(content, "network", name, source),
@@ -173,6 +183,7 @@ def _cluster(content: Mapping[str, Any], number: int, source: str) -> PlannedClu
         version=f"v{number}",
         pod_subnet=_range(content, "podSubnet", name, source),
         service_subnet=_range(content, "svcSubnet", name, source),
+        has_gateway=meta.get(_GATEWAY, True),
     )
 
 
@@ -202,6 +213,16 @@ def _require_one_mesh(clusters: Sequence[PlannedCluster], content: Sequence[Mapp
             raise _refused(source, f"{one.name}: its primary {one.control_plane} is no primary of this list")
     if len({one.network for one in clusters}) < 2:
         raise _refused(source, f"all clusters are on {content[0]['network']}: a split horizon takes two networks")
+
+
+def _require_gateways(clusters: Sequence[PlannedCluster], source: str) -> None:
+    for network in dict.fromkeys(one.network for one in clusters):
+        if not any(one.has_gateway for one in clusters if one.network == network):
+            raise _refused(source, f"{network} has no gateway: nobody reaches its pods from another network")
+    for one in clusters:
+        (manager,) = (other for other in clusters if other.name == one.control_plane)
+        if manager is not one and not manager.has_gateway:
+            raise _refused(source, f"{manager.name} has no gateway, and {one.name} reaches its istiod by that")
 
 
 def _require_ranges_apart(clusters: Sequence[PlannedCluster], source: str) -> None:

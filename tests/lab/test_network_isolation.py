@@ -9,6 +9,7 @@ import pytest
 
 from lab import network_isolation
 from lab.kind import MeshCluster
+from splithorizon.base.errors import CommandFailed
 
 ON_LINK = "10.89.0.0/24 dev eth0 proto kernel scope link src 10.89.0.2"
 
@@ -17,7 +18,9 @@ class Node:
     """A node's routing table and settings, changed by the same ``ip route`` and ``sysctl`` commands as a real one's."""
 
     def __init__(self, *routes: str) -> None:
-        self.plan = SimpleNamespace(service_subnet="10.110.0.0/16")
+        self.plan = SimpleNamespace(pod_subnet="10.10.0.0/16", service_subnet="10.110.0.0/16")
+        self.address = "10.89.0.2"
+        self.translations: list[str] = ["--jump KIND"]
         self.routes = [*routes]
         self.settings: list[str] = []
 
@@ -29,6 +32,11 @@ class Node:
                 self.routes.remove(" ".join(words))
             case ("ip", "route", "show", "default"):
                 return SimpleNamespace(stdout="".join(f"{route} \n" for route in self.routes if "default" in route))
+            case ("iptables", "--table", "nat", "--check", "POSTROUTING", *words):
+                if " ".join(words) not in self.translations:
+                    raise CommandFailed(argv, 1, "", "Bad rule (does a matching rule exist in that chain?)")
+            case ("iptables", "--table", "nat", "--insert", "POSTROUTING", *words):
+                self.translations.insert(0, " ".join(words))
             case ("sysctl", "--quiet", "--write", setting):
                 self.settings.append(setting)
             case _:
@@ -71,3 +79,15 @@ def test_at_no_moment_does_the_node_lack_a_default_route() -> None:
     network_isolation.apply(cast(MeshCluster, node))
     assert seen
     assert all(seen)
+
+
+def test_pods_of_one_network_reach_each_other_untranslated_and_nothing_else_is_opened() -> None:
+    node, other = Node(ON_LINK), Node(ON_LINK)
+    other.plan.pod_subnet, other.address = "10.20.0.0/16", "10.89.0.3"
+    network_isolation.apply(cast(MeshCluster, node))
+    before = [*node.routes]
+    for _ in range(2):
+        network_isolation.join(cast(MeshCluster, node), [cast(MeshCluster, other)])
+        assert node.routes == [*before, "10.20.0.0/16 via 10.89.0.3"]
+        assert node.translations == ["--source 10.10.0.0/16 --destination 10.20.0.0/16 --jump ACCEPT", "--jump KIND"]
+    assert other.routes == [ON_LINK]

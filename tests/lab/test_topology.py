@@ -41,7 +41,10 @@ def test_a_cluster_is_found_by_its_name_in_the_mesh() -> None:
         mesh["lab-primary"]
 
 
-@pytest.mark.parametrize(("name", "clusters"), [("primary-remote", 2), ("multi-primary", 2)])
+@pytest.mark.parametrize(
+    ("name", "clusters"),
+    [("primary-remote", 2), ("multi-primary", 2), ("three-clusters", 3), ("three-clusters-two-gateways", 3)],
+)
 def test_no_two_ranges_of_the_mesh_overlap(name: str, clusters: int) -> None:
     ranges = [ip_network(text) for one in plan("lab", read(name)) for text in (one.pod_subnet, one.service_subnet)]
     assert len(ranges) == 2 * clusters
@@ -85,6 +88,25 @@ def test_two_primaries_watch_each_other_and_manage_nobody_else() -> None:
     assert plan("lab").manages_others("primary")
 
 
+def test_of_three_clusters_two_share_a_network_and_one_manages_the_other() -> None:
+    mesh = plan("lab", read("three-clusters"))
+    assert [(one.name, one.network, one.control_plane, one.version, one.has_gateway) for one in mesh] == [
+        ("cluster1", "network1", "cluster1", "v1", True),
+        ("cluster2", "network1", "cluster1", "v2", True),
+        ("cluster3", "network2", "cluster3", "v3", True),
+    ]
+    assert [one.name for one in mesh.sharing_network("cluster1")] == ["cluster2"]
+    assert mesh.sharing_network("cluster3") == ()
+    assert list(map(str, mesh.watches)) == [
+        "istiod of cluster1 watches cluster2",
+        "istiod of cluster1 watches cluster3",
+        "istiod of cluster3 watches cluster1",
+        "istiod of cluster3 watches cluster2",
+    ]
+    variant = plan("lab", read("three-clusters-two-gateways"))
+    assert [one.has_gateway for one in variant] == [True, False, True]
+
+
 def test_kind_gets_the_ranges_of_the_topology_and_the_manifest_of_the_part(tmp_path: Path) -> None:
     engine = fake_engine(tmp_path)
     for cluster in plan("lab"):
@@ -115,8 +137,18 @@ def test_a_file_in_the_form_of_istios_test_framework_is_read(tmp_path: Path) -> 
     ("content", "told"),
     [
         ({}, "a list of clusters is expected"),
-        ([cluster("a")], "2 clusters are made here, and it names 1"),
-        ([cluster("a"), cluster("b", 2), cluster("c", 3)], "and it names 3"),
+        ([cluster("a")], "a split horizon takes two clusters, and it names 1"),
+        ([cluster("a", meta={"eastWestGateway": False}), cluster("b", 2)], "net-1 has no gateway: nobody reaches"),
+        ([cluster("a", meta={"eastWestGateway": "no"}), cluster("b", 2)], "a: meta may say eastWestGateway, true or"),
+        ([cluster("a", meta={"fakeVM": True}), cluster("b", 2)], "meta may say eastWestGateway, true or false, and no"),
+        (
+            [
+                cluster("a", meta={"eastWestGateway": False}),
+                cluster("b", 2, network="net-1", primaryClusterName="a"),
+                cluster("c", 3),
+            ],
+            "a has no gateway, and b reaches its istiod by that",
+        ),
         ([cluster("a"), cluster("a", 2)], "a is named twice"),
         ([cluster("a"), cluster("b", 2, kind="VM")], "b: kind 'VM': only Kubernetes is made here"),
         ([cluster("a"), cluster("B", 2)], "clusterName 'B': lower-case letters"),
@@ -143,7 +175,9 @@ def test_what_cannot_be_made_is_refused_in_one_line(tmp_path: Path, content: Any
 
 
 def test_a_name_that_there_is_not_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageProblem, match="known by name: multi-primary, primary-remote"):
+    with pytest.raises(
+        UsageProblem, match="known by name: multi-primary, primary-remote, three-clusters, three-clusters-two-gateways"
+    ):
         read("one-primary")
     (tmp_path / "broken.json").write_text("[")
     with pytest.raises(UsageProblem, match="it is not JSON"):

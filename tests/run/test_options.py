@@ -211,6 +211,19 @@ def test_the_readme_says_how_modules_become_checks(collection: tuple[int, list[s
     assert f"The other {len(MODULES) - len(everyday)} modules" in text
 
 
+def test_of_three_clusters_paths_are_collected_for_every_pair_and_gateways_for_those_of_two_networks(
+    tmp_path: Path,
+) -> None:
+    asked = ("--collect-only", "-q", "suites/routing", "--topology", "three-clusters")
+    ids = pytest_in(REPOSITORY, *asked, home=tmp_path).stdout.splitlines()
+    across = {"cluster1→cluster3", "cluster2→cluster3", "cluster3→cluster1", "cluster3→cluster2"}
+    for name, routes in {
+        "test_each_version_takes_its_own_path": {*across, "cluster1→cluster2", "cluster2→cluster1"},
+        "test_gateway_passes_to_its_own_pods": across,
+    }.items():
+        assert {one.partition("[")[2].rstrip("]") for one in ids if f"::{name}[" in one} == routes
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
     collection: tuple[int, list[str], list[str]], module: Path
