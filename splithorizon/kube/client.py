@@ -115,7 +115,9 @@ class Kube:
     def list_metadata(self, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
         """Read the metadata alone of the objects of a kind: nothing of a Secret's data leaves the API server."""
         query = [("labelSelector", labels)] if labels else []
-        items: Objects = self._object("GET", path_of(kind, namespace), query=query, accept=_METADATA)["items"]
+        listed = self._object("GET", path_of(kind, namespace), query=query, accept=_METADATA)
+        # Of metadata alone a list without objects is null, and not empty.
+        items: Objects = listed["items"] or []
         return items
 
     def apply(

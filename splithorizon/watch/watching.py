@@ -114,6 +114,7 @@ class Watching:
         self._ledgers: dict[Route, Ledger] = {}
         self._streams: tuple[Stream, ...] = (Stream.NEW,)
         self._versions: dict[str, dict[str, Mapping[str, int]]] = {}
+        self._unread: tuple[str, ...] = ()
         self._began = self._said = 0.0
 
     def start(self, undo: ExitStack) -> None:
@@ -353,6 +354,10 @@ class Watching:
         while time.monotonic() < settled:
             self._take(_STEP)
             self._account(time.time())
+        # A reading that fails is tried again: a thread that has ended by itself is a defect.
+        self._unread = tuple(
+            name for name, thread in zip(self._mesh.names, threads, strict=True) if not thread.is_alive()
+        )
         self._stop.set()
         self._account(time.time(), everything=True)
         for ledger in self._ledgers.values():
@@ -370,7 +375,7 @@ class Watching:
         )  # fmt: skip
 
     def _not_seen(self) -> list[str]:
-        found = []
+        found = [f"changes of the {name}: its reading ended before the watch" for name in self._unread]
         if len(self._streams) == 1:
             found.append("only HTTP/1.1 on new connections: helloworld's image serves no other protocol")
         missing = sum(one.logs.missing for one in self._senders.values())

@@ -387,3 +387,9 @@ def test_a_namespace_that_stays_in_deletion_says_why(
         kube.delete("Namespace", "ours", gone_within=10)
     assert "all is well" not in str(caught.value)
     assert clock.now() > 5
+
+
+def test_a_list_of_metadata_without_objects_is_null(tmp_path: Path) -> None:
+    with small_api(tmp_path / "kubeconfig") as server:
+        server.answers["/apis/apps/v1/namespaces/sample/daemonsets"] = (200, b'{"items": null}')
+        assert Kube(tmp_path / "kubeconfig", "primary").list_metadata("DaemonSet", "sample") == []
