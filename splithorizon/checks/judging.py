@@ -6,7 +6,7 @@ None of them passes on no samples.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from splithorizon.base.errors import EnvironmentBroke
@@ -48,6 +48,16 @@ class Evidence:
     sample_lines: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     paths: tuple[PathCount, ...] = ()
+
+
+def by_name(groups: Iterable[frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Groups of versions that are counted together, by what a report calls each: ``v1``, or ``v1+v2``."""
+    return dict(sorted(("+".join(sorted(group)), group) for group in groups))
+
+
+def first_of(problems: Sequence[object]) -> str:
+    """The first of them in a line, and how many there are where some are not shown."""
+    return "; ".join(map(str, problems[:SHOWN])) + (f"; {len(problems)} in all" if len(problems) > SHOWN else "")
 
 
 class CheckFailed(AssertionError):

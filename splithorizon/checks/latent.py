@@ -10,7 +10,7 @@ from cryptography import x509
 
 from splithorizon.base import clock
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, first_of, require_samples
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio import certificates
@@ -72,7 +72,7 @@ def webhooks_lead_to_istiod(
         raise CheckFailed(
             claim,
             expected=f"{len(webhooks)} webhooks whose Service is there, and serves a certificate of their caBundle",
-            seen=_shown(problems),
+            seen=first_of(problems),
             samples=len(webhooks) + len(probes),
             causes=(causes.WEBHOOK_LEADS_NOWHERE,) if wrong else _why_not_reached(tuple(untrusted)),
             next_command=_webhooks_of(cluster),
@@ -218,7 +218,7 @@ def chains_last(chains: Mapping[str, Sequence[x509.Certificate]], cluster: str) 
         raise CheckFailed(
             claim,
             expected=f"{len(chains)} chains, all valid, none with less than a fifth of a certificate's life left",
-            seen=_shown(problems),
+            seen=first_of(problems),
             samples=len(chains),
             causes=(causes.PROXY_NOT_CERTIFIED,)
             if missing
@@ -239,11 +239,6 @@ def chains_last(chains: Mapping[str, Sequence[x509.Certificate]], cluster: str) 
         },
         sample_lines=tuple(chains),
     )
-
-
-def _shown(problems: Sequence[str]) -> str:
-    """The first of them, and how many there are where some are not shown."""
-    return "; ".join(problems[:SHOWN]) + (f"; {len(problems)} in all" if len(problems) > SHOWN else "")
 
 
 def _flaw_of(certificate: x509.Certificate, *, is_issuer: bool) -> _Flaw | None:

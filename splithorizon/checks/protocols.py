@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from splithorizon.base import statistics
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, by_name, require_samples
 from splithorizon.checks.next_steps import logs_of
 from splithorizon.diagnosis import causes
 from splithorizon.istio.topology import Route
@@ -23,19 +23,11 @@ _WHY_SPOILT = {
 
 
 def carried(
-    exchanges: Sequence[ProtocolCall],
-    route: Route,
-    protocol: Protocol,
-    *,
-    apart: Collection[frozenset[str]],
+    exchanges: Sequence[ProtocolCall], route: Route, protocol: Protocol, *, groups: Collection[frozenset[str]]
 ) -> Evidence:
-    """Every exchange was as it should be, and of each group of versions that are told apart one answered some."""
+    """Every exchange was as it should be, and each group of versions, which are counted together, answered some."""
     require_samples(exchanges, "exchanges")
-    total = sum(map(len, apart))
-    shares = {"+".join(sorted(group)): len(group) / total for group in apart}
-    counts = {
-        version: sum(one.version in version.split("+") for one in exchanges) for version, _ in sorted(shares.items())
-    }
+    counts = {name: sum(one.version in group for one in exchanges) for name, group in by_name(groups).items()}
     spoilt = [one for one in exchanges if not (one.ok and one.version)]
     claim = f"{route}: {protocol} is carried"
     if spoilt or not all(counts.values()):
@@ -52,7 +44,8 @@ def carried(
             next_command=logs_of(route.near),
             where=route,
         )
-    chance = sum(statistics.miss(len(exchanges), share) for share in shares.values())
+    total = sum(map(len, groups))
+    chance = sum(statistics.miss(len(exchanges), len(group) / total) for group in groups)
     return Evidence(
         claim,
         f"{len(exchanges)} carried",

@@ -8,7 +8,7 @@ from datetime import timedelta
 from cryptography import x509
 
 from splithorizon.base import clock
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, require_samples
+from splithorizon.checks.judging import CheckFailed, Evidence, first_of, require_samples
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.certificates import trust_problem
@@ -38,7 +38,7 @@ def webhooks_hold_root(
         raise CheckFailed(
             claim,
             expected=f"{len(bundles)} webhooks with {str(root).partition(': ')[2]}",
-            seen="; ".join(map(str, wrong[:SHOWN])) + (f"; {len(wrong)} in all" if len(wrong) > SHOWN else ""),
+            seen=first_of(wrong),
             samples=len(bundles),
             causes=_why_root_not_held(wrong, root),
             where=cluster,

@@ -8,7 +8,16 @@ from dataclasses import replace
 
 from splithorizon.base import statistics
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, PathCount, either, require_samples, why_lost
+from splithorizon.checks.judging import (
+    SHOWN,
+    CheckFailed,
+    Evidence,
+    PathCount,
+    by_name,
+    either,
+    require_samples,
+    why_lost,
+)
 from splithorizon.checks.next_steps import endpoints_of, logs_of
 from splithorizon.checks.suspects import (
     far_endpoint_unreachable,
@@ -139,70 +148,72 @@ def both_versions_answer(
     *,
     versions: Mapping[str, str],
     mode: NetworkMode,
-    apart: Collection[frozenset[str]] = (),
+    groups: Collection[frozenset[str]] = (),
 ) -> Evidence:
     """The near and the far version answer, each as often as equal endpoints do but for one run in a million.
 
-    ``versions`` has the version that each cluster alone runs, by the cluster's name. ``apart`` are groups of versions
-    whose answers are counted together; by default each version is one. Other groups are other routes' to judge.
+    ``versions`` has the version that each cluster alone runs, by the cluster's name. ``groups`` are the versions whose
+    answers are counted together; by default each version is one. Other groups are other routes' to judge.
     """
     answers = [reply.version for reply in replies if reply.version]
     require_samples(answers, "answers")
-    groups = apart or [frozenset({version}) for version in versions.values()]
-    named = {name: "+".join(sorted(group_of(versions[name], groups))) for name in (route.near, route.far)}
-    sizes = {version: len(version.split("+")) for version in named.values()}
-    shares = {version: size / len(versions) for version, size in sorted(sizes.items())}
-    counts = {version: sum(answers.count(one) for one in version.split("+")) for version in shares}
+    every = groups or [frozenset({version}) for version in versions.values()]
+    near, far = (group_of(versions[name], every) for name in (route.near, route.far))
+    judged = by_name((near, far))
+    shares = {name: len(group) / len(versions) for name, group in judged.items()}
+    counts = {name: sum(answer in group for answer in answers) for name, group in judged.items()}
     # Of two groups one count settles the other: then one interval is judged, and else one for each.
-    alarm = statistics.FALSE_ALARM / (1 if sum(sizes.values()) == len(versions) else len(counts))
-    intervals = {version: statistics.interval(len(answers), share, alarm) for version, share in shares.items()}
+    alarm = statistics.FALSE_ALARM / (1 if near | far == {*versions.values()} else len(judged))
+    intervals = {name: statistics.interval(len(answers), share, alarm) for name, share in shares.items()}
     if any(low < 1 for low, _ in intervals.values()):
         raise EnvironmentBroke(
             f"{route}: too few answers to tell a missing version from chance",
             seen=f"{len(answers)} answers",
         )
+    odd = [name for name, (low, high) in intervals.items() if not low <= counts[name] <= high]
+    missing = [judged[name] for name, count in counts.items() if not count]
     strangers = {version: answers.count(version) for version in set(answers) - set(versions.values())}
-    odd = [version for version, count in counts.items() if not intervals[version][0] <= count <= intervals[version][1]]
-    missing = [version for version, count in counts.items() if not count]
     counts |= strangers
-    shown = ", ".join(f"{version} {count}" for version, count in counts.items())
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items())
     claim = f"{route}: both versions answer, evenly"
-    low, high = intervals[odd[0] if odd else named[route.near]]
+    interval = intervals[odd[0] if odd else next(name for name in judged if judged[name] == near)]
     if strangers or odd:
-        wanted = {found: [one for one in intervals if intervals[one] == found] for found in intervals.values()}
-        each = "; ".join(
-            f"{'each version' if len(same) == len(intervals) else ' and '.join(same)} {least} to {greatest} times"
-            for (least, greatest), same in wanted.items()
-        )
         if strangers:
             why: tuple[Cause, ...] = (causes.STRANGE_POD,)
-        elif missing == [named[route.far]] and route.across_networks:
+        elif missing == [far] and route.across_networks:
             why = far_version_missing(mode)
         else:
             why = near_version_missing() if missing else (causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED)
         raise CheckFailed(
             claim,
-            expected=f"{each} (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
+            expected=f"{_each(intervals)} (exact binomial, false alarm {statistics.FALSE_ALARM:g})",
             seen=shown,
             samples=len(answers),
             causes=why,
             next_command=endpoints_of(route.near),
             where=route,
             numbers=counts,
-            expected_interval=(low, high),
+            expected_interval=interval,
         )
     return Evidence(
         claim,
         shown,
         {
             **counts,
-            "p_value": min(
-                statistics.p_value(counts[version], len(answers), share) for version, share in shares.items()
-            ),
+            "p_value": min(statistics.p_value(counts[name], len(answers), share) for name, share in shares.items()),
             "chance_of_missing_one": sum(statistics.miss(len(answers), share) for share in shares.values()),
             "false_alarm": statistics.FALSE_ALARM,
         },
-        expected_interval=(low, high),
+        expected_interval=interval,
+    )
+
+
+def _each(intervals: Mapping[str, tuple[int, int]]) -> str:
+    """How often each group has to answer, those alike in one part of the sentence."""
+    alike = {interval: [name for name in intervals if intervals[name] == interval] for interval in intervals.values()}
+    return "; ".join(
+        f"{'each version' if len(names) == len(intervals) else ' and '.join(names)} {low} to {high} times"
+        for (low, high), names in alike.items()
     )
 
 

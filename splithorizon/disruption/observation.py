@@ -14,7 +14,6 @@ from splithorizon.base.waiting import NotYet
 from splithorizon.disruption.answering import Answering, ExpectedAnswers
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.recovery import Batch, Recovery, Traffic
-from splithorizon.istio.horizon import distinguishable_groups
 from splithorizon.istio.topology import Route
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
@@ -68,7 +67,7 @@ class Observation:
         """Send one batch of each client, each request once, to be judged by version and path."""
         settling.await_drained(self._mesh)
         found = parallel.for_each(
-            self._mesh.clients,
+            self._mesh.client_routes,
             lambda route: Batch(
                 self._sampling.sample(route, times=self._times),
                 self._paths(route.near, answering.clusters[route.near]),
@@ -94,7 +93,7 @@ class Observation:
                 found += self._mesh[route.near].client.send(times=_AT_A_TIME, patient=True)
             return tuple(found)
 
-        routes = self._mesh.clients
+        routes = self._mesh.client_routes
         with ThreadPoolExecutor(len(routes)) as pool:
             sent = {route: pool.submit(send, route) for route in routes}
             try:
@@ -111,6 +110,5 @@ class Observation:
 
     def _groups(self, client: str, answering: Answering) -> tuple[frozenset[str], ...]:
         """The versions that have to answer a client, in groups of which one has to."""
-        versions, expected = self._mesh.info.workload_versions, answering.clusters[client]
-        groups = (group & expected for group in distinguishable_groups(client, self._mesh.info.networks))
-        return tuple(frozenset(versions[name] for name in group) for group in groups if group)
+        expected = {self._mesh.info.workload_versions[name] for name in answering.clusters[client]}
+        return tuple(group & expected for group in self._mesh.version_groups(client) if group & expected)

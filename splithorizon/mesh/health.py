@@ -10,7 +10,6 @@ from splithorizon.base import parallel
 from splithorizon.base.errors import TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.horizon import distinguishable_groups
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
@@ -90,13 +89,7 @@ def steady(
 
 
 def _require_healthy(mesh: Mesh) -> None:
-    versions = mesh.info.workload_versions
-
-    def lacking_of(cluster: Cluster) -> Lacking | None:
-        groups = distinguishable_groups(cluster.name, mesh.info.networks)
-        return _lacking(cluster, [frozenset(versions[name] for name in group) for group in groups])
-
-    seen = parallel.for_each(mesh, lacking_of).values()
+    seen = parallel.for_each(mesh, lambda cluster: _lacking(cluster, mesh.version_groups(cluster.name))).values()
     if lacking := [one for one in seen if one]:
         raise Lacking("; ".join(map(str, lacking)), "; ".join(one.state for one in lacking))
 

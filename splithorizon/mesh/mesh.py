@@ -60,9 +60,12 @@ class Mesh:
         return self.info.pairs
 
     @property
-    def clients(self) -> tuple[Route, ...]:
-        """One route for each cluster, to another network: what its client sends is of one batch for all routes."""
-        return tuple({route.near: route for route in reversed(self.routes)}.values())[::-1]
+    def client_routes(self) -> tuple[Route, ...]:
+        """The first route of each client to another network: one batch of its requests is judged on all its routes."""
+        first: dict[str, Route] = {}
+        for route in self.routes:
+            first.setdefault(route.near, route)
+        return tuple(first.values())
 
     def horizon(self, client: str) -> Horizon:
         """The endpoints of helloworld that the client of a cluster has to hold, by its pods and gateways of now."""
@@ -76,12 +79,16 @@ class Mesh:
             mode=self.info.network_mode,
         )
 
-    def versions_apart(self, client: str) -> tuple[frozenset[str], ...]:
+    def version_groups(self, client: str) -> tuple[frozenset[str], ...]:
         """The versions of helloworld by ``distinguishable_groups`` of the client of a cluster."""
         versions = self.info.workload_versions
         return tuple(
             frozenset(versions[name] for name in group) for group in distinguishable_groups(client, self.info.networks)
         )
+
+    def helloworld_on_network_of(self, name: str) -> frozenset[str]:
+        """The addresses of the service's pods in all clusters of a cluster's network."""
+        return frozenset[str]().union(*(cluster.helloworld_addresses for cluster in self.sharing_network(name)))
 
     def sharing_network(self, name: str) -> tuple[Cluster, ...]:
         """The clusters of a cluster's network, itself among them."""

@@ -50,7 +50,7 @@ class Sampling:
 
     def samples(self, *, times: int) -> Mapping[Route, Sample]:
         """One batch of each client, sent side by side: each route from a client has the same one."""
-        sent = parallel.for_each(self.mesh.clients, lambda route: self.sample(route, times=times))
+        sent = parallel.for_each(self.mesh.client_routes, lambda route: self.sample(route, times=times))
         by_client = {route.near: sample for route, sample in sent.items()}
         return {route: replace(by_client[route.near], route=route) for route in self.mesh.pairs}
 

@@ -21,6 +21,6 @@ from splithorizon import checks
 def test_both_versions_answer(mesh: Mesh, sample: Sample, record_evidence: RecordEvidence) -> None:
     mode, versions, route = mesh.info.network_mode, mesh.info.workload_versions, sample.route
     record_evidence(checks.all_answered(sample.replies, route, mode=mode))
-    apart, near_pods = mesh.versions_apart(route.near), mesh.horizon(route.near).near_pods
-    record_evidence(checks.both_versions_answer(sample.replies, route, versions=versions, mode=mode, apart=apart))
+    groups, near_pods = mesh.version_groups(route.near), mesh.helloworld_on_network_of(route.near)
+    record_evidence(checks.both_versions_answer(sample.replies, route, versions=versions, mode=mode, groups=groups))
     record_evidence(checks.no_hidden_attempts(sample, near_pods=near_pods, mode=mode))

@@ -21,5 +21,5 @@ def test_cluster_local_service_stays_at_home(
     record_evidence(
         checks.stays_in_cluster(traffic.meanwhile, near_pods=traffic.near_pods, by=Confinement.CLUSTER_LOCAL)
     )
-    mode, versions, apart = mesh.info.network_mode, mesh.info.workload_versions, mesh.versions_apart(route.near)
-    record_evidence(checks.both_versions_answer(replies, route, versions=versions, mode=mode, apart=apart))
+    mode, versions, groups = mesh.info.network_mode, mesh.info.workload_versions, mesh.version_groups(route.near)
+    record_evidence(checks.both_versions_answer(replies, route, versions=versions, mode=mode, groups=groups))

@@ -18,9 +18,8 @@ from splithorizon import checks
 def test_gateway_passes_to_its_own_pods(
     mesh: Mesh, route: Route, gateway_stats: GatewayStats, record_evidence: RecordEvidence
 ) -> None:
-    own, shared = mesh.sharing_network(route.far), not mesh.info.owned
-    pods = frozenset[str]().union(*(cluster.helloworld_addresses for cluster in own))
-    versions = {cluster.info.version for cluster in own}
+    shared, pods = not mesh.info.owned, mesh.helloworld_on_network_of(route.far)
+    versions = {cluster.info.version for cluster in mesh.sharing_network(route.far)}
     record_evidence(
         checks.gateway_passes_to_own_pods(gateway_stats, route, own_pods=pods, own_versions=versions, shared=shared)
     )

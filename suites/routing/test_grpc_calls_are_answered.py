@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_grpc_calls_are_answered(
     mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
-    apart = mesh.versions_apart(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC, apart=apart))
+    groups = mesh.version_groups(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.GRPC), route, Protocol.GRPC, groups=groups))

@@ -15,5 +15,5 @@ from splithorizon import checks
 
 @behaviour(profile="extended", breaks_when="ports-misnamed")
 def test_http2_stays_http2(mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence) -> None:
-    apart = mesh.versions_apart(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.HTTP2), route, Protocol.HTTP2, apart=apart))
+    groups = mesh.version_groups(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.HTTP2), route, Protocol.HTTP2, groups=groups))

@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_large_bodies_arrive_whole(
     mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
-    apart = mesh.versions_apart(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.LARGE_BODY), route, Protocol.LARGE_BODY, apart=apart))
+    groups = mesh.version_groups(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.LARGE_BODY), route, Protocol.LARGE_BODY, groups=groups))

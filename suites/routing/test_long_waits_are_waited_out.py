@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_long_waits_are_waited_out(
     mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
-    apart = mesh.versions_apart(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, apart=apart))
+    groups = mesh.version_groups(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, groups=groups))

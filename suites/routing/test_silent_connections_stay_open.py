@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_silent_connections_stay_open(
     mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
-    apart = mesh.versions_apart(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE, apart=apart))
+    groups = mesh.version_groups(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE, groups=groups))

@@ -19,5 +19,5 @@ def test_subsets_keep_clients_in_their_cluster(
 ) -> None:
     traffic, replies = pinned_by_subset, pinned_by_subset.afterwards.replies
     record_evidence(checks.stays_in_cluster(traffic.meanwhile, near_pods=traffic.near_pods, by=Confinement.SUBSET))
-    mode, versions, apart = mesh.info.network_mode, mesh.info.workload_versions, mesh.versions_apart(route.near)
-    record_evidence(checks.both_versions_answer(replies, route, versions=versions, mode=mode, apart=apart))
+    mode, versions, groups = mesh.info.network_mode, mesh.info.workload_versions, mesh.version_groups(route.near)
+    record_evidence(checks.both_versions_answer(replies, route, versions=versions, mode=mode, groups=groups))

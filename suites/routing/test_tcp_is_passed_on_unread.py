@@ -17,5 +17,5 @@ from splithorizon import checks
 def test_tcp_is_passed_on_unread(
     mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
-    apart = mesh.versions_apart(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.TCP), route, Protocol.TCP, apart=apart))
+    groups = mesh.version_groups(route.near)
+    record_evidence(checks.carried(exchange(route, Protocol.TCP), route, Protocol.TCP, groups=groups))

@@ -17,5 +17,6 @@ from splithorizon import checks
 def test_identity_crosses_the_gateway(
     mesh: Mesh, route: Route, admission: AuthzResult, record_evidence: RecordEvidence
 ) -> None:
-    near, far = mesh.horizon(route.near).near_pods, mesh.horizon(route.near).far_gateways
-    record_evidence(checks.admission_follows_identity(admission, near_pods=near, far_gateway=far))
+    horizon = mesh.horizon(route.near)
+    near_pods, far_gateway = horizon.near_pods, horizon.far_gateways
+    record_evidence(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))

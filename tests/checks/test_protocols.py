@@ -21,7 +21,7 @@ SOUND = tuple(ProtocolCall(f"v{1 + number % 2}", True, f"answer {number}") for n
 
 @pytest.mark.parametrize("protocol", list(Protocol), ids=lambda protocol: protocol.name)
 def test_what_is_carried_is_told_with_its_chance(protocol: Protocol) -> None:
-    found = checks.carried(SOUND, OUT, protocol, apart=VERSIONS)
+    found = checks.carried(SOUND, OUT, protocol, groups=VERSIONS)
     assert found.key_number == "24 carried"
     assert found.numbers == {"v1": 12, "v2": 12, "chance_of_missing_one": 2 * 0.5**24}
 
@@ -44,7 +44,7 @@ def test_what_is_spoilt_is_refuted_with_its_causes(
 ) -> None:
     exchanges = [replace(SOUND[0], **spoilt), *SOUND[1:]]  # type: ignore[arg-type]  # a field and its value
     with pytest.raises(CheckFailed) as caught:
-        checks.carried(exchanges, OUT, protocol, apart=VERSIONS)
+        checks.carried(exchanges, OUT, protocol, groups=VERSIONS)
     assert caught.value.causes == open_causes
     assert "1 x" in caught.value.seen
     assert caught.value.samples == 24
@@ -52,10 +52,10 @@ def test_what_is_spoilt_is_refuted_with_its_causes(
 
 def test_a_version_without_a_part_is_refuted_and_its_cause_is_left_to_other_checks() -> None:
     with pytest.raises(CheckFailed, match="24; v1 24, v2 0") as caught:
-        checks.carried(SOUND[::2] * 2, OUT, Protocol.TCP, apart=VERSIONS)
+        checks.carried(SOUND[::2] * 2, OUT, Protocol.TCP, groups=VERSIONS)
     assert caught.value.causes == ()
 
 
 def test_nothing_is_said_without_exchanges() -> None:
     with pytest.raises(EnvironmentBroke, match="no exchanges"):
-        checks.carried((), OUT, Protocol.GRPC, apart=VERSIONS)
+        checks.carried((), OUT, Protocol.GRPC, groups=VERSIONS)

@@ -759,10 +759,10 @@ FAR_TOGETHER = (frozenset({"v3"}), frozenset({"v1", "v2"}))
 
 
 def versions_of_three(
-    v1: int, v2: int, v3: int, route: Route = ACROSS, apart: tuple[frozenset[str], ...] = ()
+    v1: int, v2: int, v3: int, route: Route = ACROSS, groups: tuple[frozenset[str], ...] = ()
 ) -> Evidence:
     found = replies(v1, v2, v3)
-    return checks.both_versions_answer(found, route, versions=THREE_VERSIONS, mode=LABELS, apart=apart)
+    return checks.both_versions_answer(found, route, versions=THREE_VERSIONS, mode=LABELS, groups=groups)
 
 
 def test_of_three_versions_each_route_judges_its_two_exactly() -> None:

@@ -51,13 +51,13 @@ def three(tmp_path: Path, apis: dict[str, SmallApi]) -> Mesh:
 
 
 def test_each_client_sends_one_batch_for_all_routes_from_it(three: Mesh) -> None:
-    assert three.clients == (
+    assert three.client_routes == (
         Route("cluster1", "cluster3"),
         Route("cluster2", "cluster3"),
         Route("cluster3", "cluster1"),
     )
     assert len(three.pairs) == 6
-    assert {route.near for route in three.pairs} == {route.near for route in three.clients}
+    assert {route.near for route in three.pairs} == {route.near for route in three.client_routes}
 
 
 def test_the_horizon_of_a_client_is_what_its_networks_pods_and_the_others_gateways_are_now(three: Mesh) -> None:
@@ -72,5 +72,5 @@ def test_the_horizon_of_a_client_is_what_its_networks_pods_and_the_others_gatewa
 
 
 def test_versions_of_a_shared_far_network_are_told_apart_by_their_own_clients_alone(three: Mesh) -> None:
-    assert list(map(sorted, three.versions_apart("cluster1"))) == [["v1"], ["v2"], ["v3"]]
-    assert list(map(sorted, three.versions_apart("cluster3"))) == [["v3"], ["v1", "v2"]]
+    assert list(map(sorted, three.version_groups("cluster1"))) == [["v1"], ["v2"], ["v3"]]
+    assert list(map(sorted, three.version_groups("cluster3"))) == [["v3"], ["v1", "v2"]]
