@@ -11,9 +11,14 @@ from splithorizon.diagnosis import root_causes as r
 from splithorizon.diagnosis import rules as _  # noqa: F401  # they register themselves
 from splithorizon.diagnosis.finding import RULES, Case, Fact, Finding
 from splithorizon.diagnosis.reading.model import Reading, Unread
+from splithorizon.kube.pod_status import SIDECAR
 
 NO_KNOWN_CAUSE = "no known cause fits"
 
+# The pod's reason is the cause, and that no istiod is ready follows.
+_EXPLAINS_ISTIOD = frozenset(
+    one.id for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED)
+)
 # What a cause makes follow, where both are found: the second is no cause of its own then.
 _MAKES_FOLLOW = {
     c.REMOTE_SECRET_AT_LOOPBACK.id: {c.API_SERVER_UNREACHABLE.id, c.REMOTE_SECRET_MISSING.id},
@@ -24,9 +29,9 @@ _MAKES_FOLLOW = {
     },
     c.REMOTE_SECRET_WITHOUT_KUBECONFIG.id: {c.REMOTE_SECRET_MISSING.id, c.API_SERVER_UNREACHABLE.id},
     c.REMOTE_SECRET_REFUSED.id: {c.API_SERVER_UNREACHABLE.id, c.ISTIOD_MAY_NOT_WRITE.id},
-    # But for what an API server itself answers to the token in a remote secret.
+    # All but what explains that it is not ready, and what an API server itself answers to the token in a secret.
     r.ISTIOD_NOT_READY.id: {one.id for one in (*r.READ, *c.REGISTRY)}
-    - {r.ISTIOD_NOT_READY.id, c.REMOTE_SECRET_REFUSED.id},
+    - {r.ISTIOD_NOT_READY.id, c.REMOTE_SECRET_REFUSED.id, *_EXPLAINS_ISTIOD},
     c.SERVICES_NOT_EXPOSED.id: {c.GATEWAY_NOT_LISTENING.id, r.GATEWAY_PORT_LEADS_ELSEWHERE.id},
     c.GATEWAY_NOT_SERVING.id: {c.GATEWAY_SERVICE_SELECTS_ABSENT_POD.id, c.SERVICES_NOT_EXPOSED.id},
     c.SYSTEM_NAMESPACE_WITHOUT_NETWORK.id: {c.POD_WITHOUT_NETWORK.id},
@@ -37,13 +42,9 @@ _MAKES_FOLLOW = {
     c.ISTIOD_MAY_NOT_WRITE.id: {c.WEBHOOK_NOT_TRUSTED.id},
     c.NAMESPACE_NOT_INJECTED.id: {c.WEBHOOK_NOT_CALLED.id},
 }
-# Readiness of istiod says why it is not ready: the pod's reason is the cause, and that none is ready follows.
-_EXPLAINS_ISTIOD = frozenset(
-    one.id for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED)
-)
 # A proxy that starts is not ready before istiod has answered it.
 _PROXY_WAITS = frozenset(one.id for one in (c.ISTIOD_ADDRESS_STALE, c.ISTIOD_SERVICE_WITHOUT_ENDPOINT))
-_NOT_READY_POD = "status.conditions Ready"
+_READINESS = "status.conditions Ready"
 
 
 @dataclass(frozen=True)
@@ -110,33 +111,21 @@ def of_reading(reading: Reading) -> Diagnosis:
 
 
 def _roots(found: Sequence[Finding]) -> list[Finding]:
-    ids = {one.cause.id for one in found}
-    explained: set[str] = set()
-    for one in ids:
-        explained |= _MAKES_FOLLOW.get(one, set()) - {one}
-    if r.ISTIOD_NOT_READY.id in ids and ids & _EXPLAINS_ISTIOD:
-        explained = (explained - _EXPLAINS_ISTIOD) | {r.ISTIOD_NOT_READY.id}
-    if c.REMOTE_SECRET_REFUSED.id in ids and any(map(_starts, found)):
-        explained |= {r.ISTIOD_NOT_READY.id}
-    return [
-        one
-        for one in found
-        if one.cause.id not in explained and not _is_general(one, found) and not (ids & _PROXY_WAITS and _waits(one))
-    ]
+    ids = frozenset(one.cause.id for one in found)
+    return [one for one in found if not _follows(one, ids - {one.cause.id}) and not _is_general(one, found)]
 
 
-def _starts(finding: Finding) -> bool:
-    """Whether it is an istiod that has pods, none of which is ready: one that starts waits for every remote cluster."""
-    if finding.cause is not r.ISTIOD_NOT_READY:
-        return False
-    return any(fact.field == _NOT_READY_POD for fact in finding.evidence)
-
-
-def _waits(finding: Finding) -> bool:
-    """Whether it is pods that are not ready, and in each of them the proxy alone."""
-    if finding.cause is not c.POD_NOT_READY:
-        return False
-    return all(fact.value.endswith("[istio-proxy]") for fact in finding.evidence if fact.field == _NOT_READY_POD)
+def _follows(finding: Finding, others: frozenset[str]) -> bool:
+    """Whether the finding follows from one of the other causes that are found."""
+    if any(finding.cause.id in _MAKES_FOLLOW.get(one, ()) for one in others):
+        return True
+    unready = [fact.value for fact in finding.evidence if fact.field == _READINESS]
+    if finding.cause is r.ISTIOD_NOT_READY:
+        # An istiod that starts waits for every remote cluster; where there is no pod, none starts.
+        return bool(others & _EXPLAINS_ISTIOD) or (c.REMOTE_SECRET_REFUSED.id in others and bool(unready))
+    if finding.cause is c.POD_NOT_READY:
+        return bool(others & _PROXY_WAITS) and all(text.endswith(f"[{SIDECAR}]") for text in unready)
+    return False
 
 
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
