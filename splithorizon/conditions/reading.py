@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -17,14 +18,13 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading import objects
 from splithorizon.diagnosis.reading.budget import Budget
-from splithorizon.diagnosis.reading.control_plane import PROXY_CONTAINER
 from splithorizon.diagnosis.reading.model import Object
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.istio.names import NETWORK_LABEL, REVISION_LABEL, config_map_of
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube
-from splithorizon.kube.pod_status import counts
+from splithorizon.kube.pod_status import SIDECAR, counts
 
 T = TypeVar("T")
 
@@ -201,16 +201,10 @@ class _Reader:
     def _gateway_images(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for pods in self._cluster.gateway_pods:
-
-            def step(namespace: str = pods.namespace, labels: str = pods.labels) -> list[Object]:
-                return objects.listed(self._kube, "Pod", namespace, labels, self._budget)
-
-            nothing: list[Object] = []
-            for pod in self._attempt(f"the gateways' pods of {pods.namespace}", step, nothing):
+            step = partial(objects.listed, self._kube, "Pod", pods.namespace, pods.labels, self._budget)
+            for pod in self._attempt(f"the gateways' pods of {pods.namespace}", step, list[Object]()):
                 containers = (pod.get("spec") or {}).get("containers") or []
-                image = next(
-                    (str(one.get("image", "")) for one in containers if one.get("name") == PROXY_CONTAINER), ""
-                )
+                image = next((str(one.get("image", "")) for one in containers if one.get("name") == SIDECAR), "")
                 if image and counts(pod):
                     found[f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"] = image
         return found

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from splithorizon.istio.names import NETWORK_LABEL
+from splithorizon.kube.pod_status import SIDECAR
 
 Labels = Mapping[str, str]
 Object = Mapping[str, Any]
@@ -106,9 +107,7 @@ def ports(service: Object) -> Sequence[Object]:
 def has_sidecar(pod: Object) -> bool:
     """Whether a pod has Istio's proxy, as a container or as an init container that goes on."""
     spec = pod.get("spec") or {}
-    return any(
-        one.get("name") == "istio-proxy" for part in ("containers", "initContainers") for one in spec.get(part) or []
-    )
+    return any(one.get("name") == SIDECAR for part in ("containers", "initContainers") for one in spec.get(part) or [])
 
 
 def is_ready(pod: Object) -> bool:
@@ -126,7 +125,7 @@ def environment(pod: Object, name: str) -> str:
     variables = (
         one
         for container in containers
-        if container.get("name") in ("istio-proxy", "discovery")
+        if container.get("name") in (SIDECAR, "discovery")
         for one in container.get("env") or []
     )
     return next((str(one.get("value", "")) for one in variables if one.get("name") == name), "")

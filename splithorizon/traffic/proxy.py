@@ -16,10 +16,10 @@ from cryptography import x509
 from splithorizon.istio.info import Address
 from splithorizon.istio.workload_certificate import WorkloadCertificate
 from splithorizon.kube.client import Kube
+from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic.debug_api import DebugApi
 from splithorizon.traffic.upstream_counts import Host, UpstreamCounts
 
-_CONTAINER = "istio-proxy"
 # Envoy's name for the certificate of a workload.
 _WORKLOADS = "default"
 _HEALTHY = {"eds_health_status": "HEALTHY"}
@@ -64,7 +64,7 @@ class Proxy:
     def __init__(self, kube: Kube, namespace: str, pod: str) -> None:
         """Set the pod; no request is sent."""
         self.name = f"{pod}.{namespace}"
-        self._envoy = DebugApi(kube, namespace, pod, _CONTAINER, ("pilot-agent", "request"))
+        self._envoy = DebugApi(kube, namespace, pod, SIDECAR, ("pilot-agent", "request"))
 
     def endpoints(self, cluster: str) -> tuple[Endpoint, ...]:
         """The endpoints of one Envoy cluster; none if the proxy has no such cluster."""

@@ -10,10 +10,9 @@ from datetime import timedelta
 
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.kube.client import Kube
+from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import access_log
 from splithorizon.traffic.access_log import AccessLogLine
-
-_CONTAINER = "istio-proxy"
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class ProxyLog:
         Raises AccessLogUnreadable if a line that contains ``about`` has an unknown format; ``about`` excludes the lines
         of other traffic. Raises TooLarge if more than ``limit`` bytes were logged since.
         """
-        text = self.kube.logs(self.pod, self.namespace, _CONTAINER, since_seconds=since.seconds, limit=limit)
+        text = self.kube.logs(self.pod, self.namespace, SIDECAR, since_seconds=since.seconds, limit=limit)
         log = access_log.parse(text, request_ids=request_ids)
         if unknown := [line for line in log.unknown if about in line]:
             raise AccessLogUnreadable(
@@ -71,7 +70,7 @@ class ProxyLog:
 
     def require_whole(self, since: Moment) -> None:
         """Raise EnvironmentBroke if the log was rotated after ``since``: the kubelet reads only the newest file."""
-        first, now = self.kube.log_begins(self.pod, self.namespace, _CONTAINER)
+        first, now = self.kube.log_begins(self.pod, self.namespace, SIDECAR)
         if first and first > now - timedelta(seconds=since.seconds):
             raise LogRotated(
                 f"{self} was rotated while a batch was sent",
@@ -82,7 +81,7 @@ class ProxyLog:
     @property
     def by_hand(self) -> str:
         """The command that shows the last lines."""
-        return f"{self.kube.kubectl} -n {self.namespace} logs {self.pod} -c {_CONTAINER} --tail 5"
+        return f"{self.kube.kubectl} -n {self.namespace} logs {self.pod} -c {SIDECAR} --tail 5"
 
     def __str__(self) -> str:
         """The log, as error messages name it."""

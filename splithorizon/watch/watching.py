@@ -22,6 +22,7 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import Route
 from splithorizon.kube.client import Kube, Object, Objects
 from splithorizon.kube.log_follower import LogFollower, LogLine
+from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import sender, workloads
@@ -33,7 +34,6 @@ from splithorizon.watch.events import Change, EventLog
 from splithorizon.watch.joining import ATTRIBUTED_WITHIN, SenderLogs
 from splithorizon.watch.ledger import KeptConnection, Ledger
 
-_PROXY = "istio-proxy"
 _OFTEN, _SELDOM, _VERSIONS = 2.0, 6.0, 30.0
 """Seconds between two readings: of pods and addresses, of metadata, of what istiod says of all proxies."""
 _STEP = 0.25
@@ -286,7 +286,7 @@ class Watching:
                     item.cluster, pod, SenderLogs(self._began), heard=item.at
                 )
                 self._follow(one, sender.NAME, of_sidecar=False)
-                self._follow(one, _PROXY, of_sidecar=True)
+                self._follow(one, SIDECAR, of_sidecar=True)
             if is_ending and one.logs.ending_since is None:
                 # The deletion came between this reading and the one before.
                 one.logs.ending_since = item.at - _OFTEN - 1

@@ -13,9 +13,9 @@ from splithorizon.diagnosis.reading.budget import Budget, Spent
 from splithorizon.diagnosis.reading.model import Istiod, Object
 from splithorizon.kube import pod_http
 from splithorizon.kube.client import Kube
+from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic.debug_api import parse
 
-PROXY_CONTAINER = "istio-proxy"
 _OK = 200
 
 
@@ -37,7 +37,7 @@ def istiod(namespace: str, name: str) -> Pod:
 
 def envoy(namespace: str, name: str) -> Pod:
     """A proxy's administration pages."""
-    return Pod(namespace, name, PROXY_CONTAINER, 15000, ("pilot-agent", "request", "GET"))
+    return Pod(namespace, name, SIDECAR, 15000, ("pilot-agent", "request", "GET"))
 
 
 Attempt = Callable[[str, Callable[[], Any]], Any]
@@ -73,7 +73,7 @@ def asked(kube: Kube, pod: Pod, path: str, budget: Budget) -> Any:
     except Spent:
         raise
     except EnvironmentBroke:
-        argv = (*pod.command, path.removeprefix("/") if pod.container == PROXY_CONTAINER else path)
+        argv = (*pod.command, path.removeprefix("/") if pod.container == SIDECAR else path)
         stdout, stderr, ended = kube.execute(
             pod.name, pod.namespace, pod.container, argv, within=budget.seconds, limit=budget.limit
         )

@@ -14,10 +14,11 @@ from urllib.parse import quote
 
 from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis.reading.budget import Budget
-from splithorizon.diagnosis.reading.control_plane import PROXY_CONTAINER, Attempt, asked, envoy
+from splithorizon.diagnosis.reading.control_plane import Attempt, asked, envoy
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, LogCount, Object, Proxy
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
+from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import access_log
 
 _LINES = "6000"
@@ -261,7 +262,7 @@ def _log_format(log: Mapping[str, Any]) -> Object:
 
 
 def _log(kube: Kube, namespace: str, pod: str, since: datetime | None, budget: Budget) -> tuple[LogCount, ...]:
-    query = [("container", PROXY_CONTAINER), ("tailLines", _LINES)]
+    query = [("container", SIDECAR), ("tailLines", _LINES)]
     if since:
         # A time span, because the clocks of this machine and of the node may differ.
         seconds = max(1, math.ceil((datetime.now(UTC) - since).total_seconds()))

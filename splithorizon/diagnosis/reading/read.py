@@ -35,6 +35,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL
 from splithorizon.kube.api_server import Refused
+from splithorizon.kube.pod_status import SIDECAR
 
 T = TypeVar("T")
 
@@ -213,7 +214,7 @@ def domain_of(pods: Iterable[Object], revision: str) -> str:
             if container.get("name") == "discovery" and given:
                 if labels.get(REVISION_LABEL, "default") == revision:
                     return given
-            elif container.get("name") == control_plane.PROXY_CONTAINER and (match := _OF_PROXY.fullmatch(given)):
+            elif container.get("name") == SIDECAR and (match := _OF_PROXY.fullmatch(given)):
                 found.append(match[1])
     return found[0] if found else DEFAULT_DOMAIN
 

@@ -21,6 +21,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED
 from splithorizon.istio.names import REVISION_LABEL
+from splithorizon.kube.pod_status import SIDECAR
 
 _INJECTION = "istio-injection"
 _TAG = "istio.io/tag"
@@ -217,9 +218,7 @@ def strangers(case: Case) -> Iterator[Finding]:
     for cluster, pod in pods:
         if usual in _programs(pod):
             continue
-        images = [
-            str(one.get("image")) for one in spec_of(pod).get("containers") or [] if one.get("name") != "istio-proxy"
-        ]
+        images = [str(one.get("image")) for one in spec_of(pod).get("containers") or [] if one.get("name") != SIDECAR]
         yield Finding(
             causes.POD_FORWARDS if case.suspected(causes.POD_FORWARDS) else causes.STRANGE_POD,
             Layer.POD,
@@ -234,7 +233,7 @@ def strangers(case: Case) -> Iterator[Finding]:
 
 
 def _programs(pod: Object) -> list[str]:
-    return [name for name in _names(pod) if name != "istio-proxy"]
+    return [name for name in _names(pod) if name != SIDECAR]
 
 
 def _chosen(pod: Object) -> dict[str, str]:

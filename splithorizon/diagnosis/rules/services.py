@@ -20,6 +20,7 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.kube.pod_status import SIDECAR
 
 _NEAR = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _DISTRIBUTION = "networking.istio.io/traffic-distribution"
@@ -207,7 +208,7 @@ def target_port(case: Case) -> Iterator[Finding]:
                 value
                 for pod in pods
                 for container in spec_of(pod).get("containers") or []
-                if container.get("name") != "istio-proxy"
+                if container.get("name") != SIDECAR
                 for one in container.get("ports") or []
                 for value in (one.get("containerPort"), one.get("name"))
                 if value

@@ -18,6 +18,7 @@ from splithorizon.diagnosis.reading.model import (
 from splithorizon.diagnosis.rules.follows import REFUSED
 from splithorizon.diagnosis.rules.services import refused_inside
 from splithorizon.diagnosis.rules.traffic import failing, failing_code
+from splithorizon.kube.pod_status import SIDECAR
 
 
 @rule
@@ -71,7 +72,7 @@ def _led_elsewhere(plane: Cluster, one: Object, cluster: Cluster, pod: Object) -
     declared = {
         int(port["containerPort"])
         for container in spec_of(pod).get("containers") or []
-        if container.get("name") != "istio-proxy"
+        if container.get("name") != SIDECAR
         for port in container.get("ports") or []
     }
     for number, entry in enumerate(spec_of(one).get("ingress") or []):
