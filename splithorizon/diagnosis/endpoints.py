@@ -27,6 +27,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.info import is_address
 
 _NETWORK_VIEW = "REQUESTED_NETWORK_VIEW"
@@ -295,7 +296,7 @@ def _gateways(cluster: Cluster) -> list[str]:
     said = [
         host_port(host, state.gateway_port(one))
         for one in state.gateway_services(cluster)
-        for host in state.addresses_of(one)
+        for host in external_hosts(one)
     ]
     return list(dict.fromkeys((*cluster.gateways, *(() if cluster.gateways else said))))
 

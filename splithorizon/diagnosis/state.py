@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from splithorizon.base.addresses import host_of
+from splithorizon.base.addresses import host_of, host_port
 from splithorizon.diagnosis import scope
 from splithorizon.diagnosis.reading.model import (
     CLIENT,
@@ -26,6 +26,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.info import is_address
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
 
@@ -117,18 +118,11 @@ def gateway_port(service: Object) -> int:
     return int(labels_of(service).get("networking.istio.io/gatewayPort") or GATEWAY_PORT)
 
 
-def addresses_of(service: Object) -> list[str]:
-    """The addresses that other networks get of a gateway's Service, without the port."""
-    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-    found = [str(one.get("ip") or one.get("hostname")) for one in ingress]
-    return [*found, *(spec_of(service).get("externalIPs") or [])]
-
-
 def gateway_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
     """Every address, as host:port, by which clients may know a cluster's gateway, right or wrong."""
     found = {*cluster.gateways}
     for service in gateway_services(cluster):
-        found |= {f"{host}:{gateway_port(service)}" for host in addresses_of(service)}
+        found |= {host_port(host, gateway_port(service)) for host in external_hosts(service)}
     for plane in reading.config_clusters:
         for istiod in plane.istiods:
             found |= {
@@ -217,7 +211,7 @@ def may_be_named(reading: Reading, cluster: Cluster, host: Host) -> bool:
     named = [
         gateway_port(one)
         for one in gateway_services(cluster)
-        if any(not is_address(address) for address in addresses_of(one))
+        if any(not is_address(address) for address in external_hosts(one))
     ]
     ip = host_of(host.address)
     return host.port in named and not any(

@@ -71,10 +71,15 @@ def addresses(service: Object, nodes: Sequence[Object] = ()) -> Iterator[Address
         selected = [node for node in nodes if selector.items() <= (node["metadata"].get("labels") or {}).items()]
         yield from _at_nodes(service, selected)
         return
-    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
-    hosts = [entry.get("ip") or entry.get("hostname") for entry in ingress]
-    for host in [*hosts, *(service["spec"].get("externalIPs") or [])]:
-        yield Address(str(host), port_of(service))
+    for host in external_hosts(service):
+        yield Address(host, port_of(service))
+
+
+def external_hosts(service: Object) -> list[str]:
+    """The addresses and host names at which a Service is reached from outside, without those of nodes."""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    found = [str(host) for entry in ingress if (host := entry.get("ip") or entry.get("hostname"))]
+    return [*found, *map(str, (service.get("spec") or {}).get("externalIPs") or [])]
 
 
 def _at_nodes(service: Object, nodes: Sequence[Object]) -> Iterator[Address]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.info import Address, ClusterInfo
 from splithorizon.istio.names import REVISION_LABEL, config_map_of
 from splithorizon.kube import pod_status
@@ -105,7 +106,7 @@ class ClusterReader:
     def gateway_addresses(self) -> frozenset[str]:
         """Where requests from other networks go now, by the gateways' Services, as Envoy logs it."""
         ports = {gateway.port for gateway in self.info.gateways} or {pods.port for pods in self.info.gateway_pods}
-        hosts = {host for service in self._services() for host in _hosts(service)}
+        hosts = {host for service in self._services() for host in external_hosts(service)}
         return frozenset(str(Address(host, port)) for host in hosts for port in ports)
 
     def _note(self, subject: str, problem: EnvironmentBroke) -> None:
@@ -133,7 +134,9 @@ class ClusterReader:
         ]
 
     def _addresses(self) -> Seen:
-        return Seen({one["metadata"]["name"]: ", ".join(sorted(_hosts(one))) or "none" for one in self._services()})
+        return Seen(
+            {one["metadata"]["name"]: ", ".join(sorted({*external_hosts(one)})) or "none" for one in self._services()}
+        )
 
     def _versions(self, kind: str) -> Seen:
         found = [one for namespace in self._namespaces for one in self.kube.list_metadata(kind, namespace)]
@@ -158,11 +161,11 @@ class ClusterReader:
         found = self.kube.list_metadata("Pod", labels="service.istio.io/canonical-name")
         counts = Counter((one["metadata"].get("annotations") or {}).get(REVISION_LABEL, "") for one in found)
         counts.pop("", None)
-        return Seen(shares(counts))
+        return Seen(pods_by_name(counts))
 
 
-def shares(counts: Mapping[str, int]) -> dict[str, str]:
-    """What is worth noticing of counts that go up and down all day: which there are, and where several, how many."""
+def pods_by_name(counts: Mapping[str, int]) -> dict[str, str]:
+    """The number of pods by name, and of a single name no number: pods come and go all day, which is no change."""
     return {name: f"{number} pods" if len(counts) > 1 else "every pod" for name, number in sorted(counts.items())}
 
 
@@ -183,13 +186,6 @@ def _described(pod: Object) -> str:
     parts += [f"revision {revision}"] if revision else []
     parts += [f"{restarts} restarts"] if restarts else []
     return f"{', '.join(parts)}, {state}"
-
-
-def _hosts(service: Object) -> frozenset[str]:
-    """Where a Service is reached from outside."""
-    ingress = (service.get("status") or {}).get("loadBalancer", {}).get("ingress") or []
-    found = {str(one.get("ip") or one.get("hostname")) for one in ingress if one.get("ip") or one.get("hostname")}
-    return frozenset(found | {*service["spec"].get("externalIPs", ())})
 
 
 def _version(one: Object) -> tuple[str, str]:

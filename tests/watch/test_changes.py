@@ -15,7 +15,7 @@ from splithorizon.watch.changes import (
     ChangeFinder,
     ClusterReader,
     Seen,
-    shares,
+    pods_by_name,
 )
 from tests.support.small_api import SmallApi, small_api
 
@@ -134,5 +134,5 @@ def test_a_reading_that_failed_leaves_a_longer_bracket() -> None:
 
 
 def test_counts_are_of_interest_only_where_there_are_several() -> None:
-    assert shares({"1.28.3": 12}) == shares({"1.28.3": 14}) == {"1.28.3": "every pod"}
-    assert shares({"1.29.1": 2, "1.28.3": 12}) == {"1.28.3": "12 pods", "1.29.1": "2 pods"}
+    assert pods_by_name({"1.28.3": 12}) == pods_by_name({"1.28.3": 14}) == {"1.28.3": "every pod"}
+    assert pods_by_name({"1.29.1": 2, "1.28.3": 12}) == {"1.28.3": "12 pods", "1.29.1": "2 pods"}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis import causes, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, Symptom, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Reading
 from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio.gateway_services import external_hosts
 
 
 @rule
@@ -39,9 +41,9 @@ def _named_in(reading: Reading, cluster: Cluster, address: str) -> Iterator[Fact
     """Where an address of a cluster's gateway comes from: its Service's status, or meshNetworks."""
     for service in state.gateway_services(cluster):
         port = state.gateway_port(service)
-        given = [f"{host}:{port}" for host in state.addresses_of(service)]
+        given = [host_port(host, port) for host in external_hosts(service)]
         if address in given:
-            value = f"{address.rpartition(':')[0]}, one of {shown(state.addresses_of(service))}"
+            value = f"{address.rpartition(':')[0]}, one of {shown(external_hosts(service))}"
             yield Fact(of(cluster, service, "Service"), "status.loadBalancer.ingress", value)
     plane = state.control_plane_of(reading, cluster)
     network = state.mesh_networks(reading, plane).get(cluster.network) or {}

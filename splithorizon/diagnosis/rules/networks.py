@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
+from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis import causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
 from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL
 
 _NETWORK_IN_PATH = re.compile(r"/net/([^/?]+)")
@@ -74,7 +76,7 @@ def gateway_service(case: Case) -> Iterator[Finding]:
                 _unknown(reading, cluster),
                 UNREACHED,
             )
-        elif not any(state.addresses_of(one) for one in serving):
+        elif not any(external_hosts(one) for one in serving):
             yield Finding(
                 causes.GATEWAY_SERVICE_WITHOUT_ADDRESS,
                 Layer.NETWORK,
@@ -110,11 +112,11 @@ def _addresses(case: Case, cluster: Cluster, services: list[Object]) -> Iterator
         # The others serve: that is another cause, and says more.
         return
     for service in services:
-        given = frozenset(f"{host}:{state.gateway_port(service)}" for host in state.addresses_of(service))
+        given = frozenset(host_port(host, state.gateway_port(service)) for host in external_hosts(service))
         right = {*cluster.gateways, *state.serving(reading, given)}
-        wrong = [host for host in state.addresses_of(service) if f"{host}:{state.gateway_port(service)}" not in right]
+        wrong = [host for host in external_hosts(service) if host_port(host, state.gateway_port(service)) not in right]
         if wrong:
-            addresses = frozenset(f"{host}:{state.gateway_port(service)}" for host in wrong)
+            addresses = frozenset(host_port(host, state.gateway_port(service)) for host in wrong)
             known = state.networks_known(reading, cluster) or frozenset()
             took = (
                 f"istiod of {cluster.control_plane} has {', '.join(sorted(addresses & known))}"
