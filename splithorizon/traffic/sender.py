@@ -30,8 +30,8 @@ TIMEOUT = 2.9
 """Seconds that a request may take: less than the period, or lanes would fall behind."""
 SENDERS = 2
 """Pods of each route; a roll-out restarts one after the other."""
-_AT_ONCE = {6: "name not resolved", 7: "no connection", 18: "answer cut off", 28: TIMED_OUT,
-            52: "closed without an answer", 55: "connection reset", 56: "connection reset"}  # fmt: skip
+_CURL_ERRORS = {6: "name not resolved", 7: "no connection", 18: "answer cut off", 28: TIMED_OUT,
+                52: "closed without an answer", 55: "connection reset", 56: "connection reset"}  # fmt: skip
 _KEPT_RATE = "2/s"
 _ENDS_WITHIN = 5
 _CONFIG = "proxy.istio.io/config"
@@ -221,7 +221,7 @@ def _held_until_the_sidecar_is_ready(config: str) -> str:
 
 def _lost(exit_status: int, code: int, grpc: str) -> str:
     if exit_status:
-        return _AT_ONCE.get(exit_status, f"curl {exit_status}")
+        return _CURL_ERRORS.get(exit_status, f"curl {exit_status}")
     if code != 200:
         return f"HTTP {code}"
     return f"gRPC {grpc}" if grpc not in ("", "0") else ""

@@ -76,12 +76,12 @@ class SenderLogs:
     """Results on new connections that arrived so far."""
     lost: int = 0
     waits: int = 0
-    """So often the sender was not answered before its first request counted, once a second."""
+    """How often the sender got no answer before its first request counted; it asks once a second."""
     unreadable: int = 0
     ending_since: float | None = None
-    """Since when the pod is being deleted: what it loses from then on is its own affair."""
+    """Since when the pod is being deleted: requests that it loses from then on do not count."""
     of_its_end: int = 0
-    """Lost requests that were left out therefore."""
+    """Lost requests that were left out because the pod was being deleted."""
     clock: ClockOffset = field(default_factory=ClockOffset)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _lines: dict[str, Attributed] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -15,7 +15,7 @@ from itertools import count
 from splithorizon.traffic.sender import TIMED_OUT
 
 QUIET = 5.0
-"""A loss ends after this many seconds without another lost request; the next one begins a loss of its own."""
+"""A loss ends after this many seconds without another lost request; the next one begins another loss."""
 UNSEEN = 2.0
 """Where no request began for longer than this, the route was not watched."""
 IN_A_ROW = 3
@@ -237,7 +237,7 @@ class Ledger:
             bucket.paths[self.paths.add(NOT_ATTRIBUTED)] += 1
             return
         bucket.paths[self.paths.add(sample.address)] += 1
-        # What was lost arrived nowhere; an answer by another way is what must not be.
+        # A lost request has no path to judge: only an answer can have come by a wrong one.
         if not sample.lost and sample.address not in self.right:
             bucket.wrong += 1
             self.wrong_paths.add(sample.address)
@@ -246,7 +246,7 @@ class Ledger:
         gap = until - self._released
         if gap > UNSEEN:
             self.unseen_seconds += gap
-        # A wrong path lasts until the next request, unless nobody looked.
+        # A wrong path lasts until the next request, at most as long as a route counts as watched.
         last = self._last
         if last is not None and not last.lost and last.address and last.address not in self.right:
             self.wrong_seconds += min(max(gap, 0.0), UNSEEN)
@@ -360,9 +360,3 @@ class KeptConnection:
         self.count += 1
         if len(self.cuts) < LOSSES:
             self.cuts.append(cut)
-
-
-def kinds(losses: Collection[Loss]) -> Iterator[tuple[Kind, int]]:
-    """How many losses there are of each kind, without those that did not occur."""
-    found = Counter(loss.kind for loss in losses)
-    return ((kind, found[kind]) for kind in Kind if found[kind])

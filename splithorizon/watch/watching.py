@@ -100,6 +100,8 @@ class Watching:
     def __init__(self, mesh: Mesh, say: Callable[[str], None], *, rate: int) -> None:
         """Take the mesh; nothing is created or read yet."""
         self._mesh = mesh
+        self._routes = {route.near: route for route in mesh.client_routes}
+        """The route of each cluster's senders. With more than one far cluster it is the first."""
         self._say = say
         self._rate = rate
         self._queue: Queue[_Line | _Pods | Change] = Queue()
@@ -132,7 +134,7 @@ class Watching:
             self._apply(name, [sender.service(version, exported) for version in versions.values()], undo)
         rules = [sender.new_connections_rule(one, self._host(one), info.traffic_policy) for one in versions.values()]
         self._mesh.apply_rules(rules, undo)
-        parallel.for_each(self._sending, lambda name: self._create(name, kept=kept, undo=undo))
+        parallel.for_each(self._routes, lambda name: self._create(name, kept=kept, undo=undo))
         self._stop.clear()
 
     def run(self, stop: Flag, *, seconds: float | None = None) -> Watched:
@@ -152,20 +154,13 @@ class Watching:
             self._account(time.time())
         return self._finish(began, threads)
 
-    @property
-    def _sending(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(route.near for route in self._mesh.routes))
-
     def _host(self, version: str) -> str:
         return f"{sender.service_of(version)}.{self._mesh.info.namespace}.svc.{self._mesh.info.domain}"
 
     def _target(self, name: str) -> str:
-        """The far version's Service. With more than one far cluster it is the first route's."""
-        far = next(route.far for route in self._mesh.routes if route.near == name)
+        """The far version's Service."""
+        far = self._routes[name].far
         return f"{sender.service_of(self._mesh.info.workload_versions[far])}.{self._mesh.info.namespace}"
-
-    def _route(self, name: str) -> Route:
-        return next(route for route in self._mesh.routes if route.near == name)
 
     def _create(self, name: str, *, kept: bool, undo: ExitStack) -> None:
         cluster, namespace = self._mesh[name], self._mesh.info.namespace
@@ -182,7 +177,7 @@ class Watching:
     def _apply(self, name: str, documents: Objects, undo: ExitStack) -> None:
         """Make objects in our namespace. On an existing mesh they go with it, and until then senders are stopped.
 
-        Who judges a mesh needs no right to delete Services and Deployments there.
+        A run needs no right to delete Services and Deployments in an existing mesh.
         """
         kube, namespace = self._mesh[name].kube, self._mesh.info.namespace
         if any(document["kind"] == "Deployment" for document in documents):
@@ -232,7 +227,7 @@ class Watching:
         return Seen({
             f"{cluster} {version}": text
             for cluster, counts in sorted(known.items())
-            for version, text in changes.shares(counts).items()
+            for version, text in changes.pods_by_name(counts).items()
         })  # fmt: skip
 
     def _list_senders(self, kube: Kube, name: str) -> None:
@@ -318,7 +313,7 @@ class Watching:
 
     def _account(self, now: float, *, everything: bool = False) -> None:
         for one in self._senders.values():
-            ledger = self._ledgers[self._route(one.cluster)]
+            ledger = self._ledgers[self._routes[one.cluster]]
             for sample in one.logs.samples(now, everything=everything):
                 ledger.add(sample)
             for stream, lane, result in one.logs.kept(now, everything=everything):
@@ -337,7 +332,7 @@ class Watching:
         """One line for each route: what arrived so far, and which path was taken."""
         lines = []
         for route, ledger in self._ledgers.items():
-            logs = [one.logs for one in self._senders.values() if self._route(one.cluster) == route]
+            logs = [one.logs for one in self._senders.values() if self._routes[one.cluster] == route]
             sent, lost = sum(one.sent for one in logs), sum(one.lost - one.of_its_end for one in logs)
             paths = ", ".join(f"{share:.0%} {path}" for path, share in shares(ledger.paths.counts))
             text = f"{route}: {sent:,} sent, {lost:,} lost"
@@ -366,7 +361,7 @@ class Watching:
         for one in self._senders.values():
             for (stream, _), connection in one.kept.items():
                 connection.close(ended)
-                kept[self._route(one.cluster)].setdefault(stream, []).append(connection)
+                kept[self._routes[one.cluster]].setdefault(stream, []).append(connection)
         for thread in threads:
             thread.join(timeout=_OFTEN)
         return Watched(
