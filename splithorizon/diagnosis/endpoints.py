@@ -28,7 +28,8 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.istio.gateway_services import external_hosts
-from splithorizon.istio.info import is_address
+from splithorizon.istio.horizon import gateways_for
+from splithorizon.istio.info import NetworkMode, is_address
 
 _NETWORK_VIEW = "REQUESTED_NETWORK_VIEW"
 _PAGE = "clusters"
@@ -264,7 +265,7 @@ def _expected(
     for one in clusters:
         pods = len(_addresses(reading, one, number, name))
         if one.network != client.network and not near_only and pods:
-            far.append((pods, _gateways_before(reading, one) or [""], one.name))
+            far.append((pods, _gateways_for(reading, one) or [""], one.name))
     unit = lcm(*(len(gateways) for _, gateways, _ in far))
     for home, addresses in near.items():
         yield from (Expected(address, unit, home) for address in addresses)
@@ -282,13 +283,15 @@ def _expected(
         yield Expected(address, weight, home, is_gateway=True, is_host_name=is_host_name)
 
 
-def _gateways_before(reading: Reading, cluster: Cluster) -> list[str]:
-    """The gateways in place of a cluster's pods: its own where networks are set by labels, else its network's."""
-    own = _gateways(cluster)
-    if own and not any(cluster.network in state.mesh_networks(reading, plane) for plane in reading.config_clusters):
-        return own
-    sharing = [one for one in reading.clusters if one.network == cluster.network]
-    return list(dict.fromkeys(address for one in sharing for address in _gateways(one)))
+def _gateways_for(reading: Reading, cluster: Cluster) -> list[str]:
+    """The gateways in place of a cluster's pods, as host:port."""
+    in_config_map = any(cluster.network in state.mesh_networks(reading, plane) for plane in reading.config_clusters)
+    return gateways_for(
+        cluster.name,
+        {one.name: one.network for one in reading.clusters},
+        {one.name: _gateways(one) for one in reading.clusters},
+        NetworkMode.MESH_NETWORKS if in_config_map else NetworkMode.LABELS,
+    )
 
 
 def _gateways(cluster: Cluster) -> list[str]:

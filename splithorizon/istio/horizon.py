@@ -61,14 +61,8 @@ class Horizon:
         return frozenset[str]().union(*(self.gateways_of(name) for name in self.far if self.pods[name]))
 
     def gateways_of(self, name: str) -> frozenset[str]:
-        """The gateways in place of the pods of a cluster.
-
-        istiod takes those of the cluster itself, and those of the whole network where it has none, or where networks
-        are set in the ConfigMap, which names no cluster's.
-        """
-        if self.mode is NetworkMode.LABELS and self.gateways[name]:
-            return self.gateways[name]
-        return frozenset[str]().union(*(self.gateways[one] for one in self.sharing(name)))
+        """The gateways in place of the pods of a cluster."""
+        return frozenset(gateways_for(name, self.networks, self.gateways, self.mode))
 
     def sharing(self, name: str) -> tuple[str, ...]:
         """The clusters of a cluster's network, itself among them."""
@@ -120,6 +114,21 @@ class Horizon:
 
     def _is_near(self, name: str) -> bool:
         return self.networks[name] == self.networks[self.client]
+
+
+def gateways_for(
+    name: str, networks: Mapping[str, str], gateways: Mapping[str, Iterable[str]], mode: NetworkMode
+) -> list[str]:
+    """The gateways that istiod gives in place of the pods of a cluster, each once.
+
+    These are those of the cluster itself, and those of the whole network where it has none, or where networks are set
+    in the ConfigMap, which names no cluster's. ``networks`` and ``gateways`` are by the cluster's name.
+    """
+    own = list(gateways[name])
+    if own and mode is NetworkMode.LABELS:
+        return own
+    sharing = (one for one, network in networks.items() if network == networks[name])
+    return list(dict.fromkeys(address for one in sharing for address in gateways[one]))
 
 
 def distinguishable_groups(client: str, networks: Mapping[str, str]) -> tuple[frozenset[str], ...]:
