@@ -128,7 +128,7 @@ class Provisioning:
             plan.name: steps.begin(
                 partial(self._join_network, plan.name),
                 created[plan.name],
-                *(created[one.name] for one in plans.sharing_network(plan.name)),
+                *(created[one.name] for one in plans.others_on_network_of(plan.name)),
             )
             for plan in plans
         }
@@ -193,7 +193,7 @@ class Provisioning:
 
     def _join_network(self, name: str) -> None:
         """Route to the pods of the other clusters of the network."""
-        if others := [self._clusters[plan.name] for plan in self._topology.sharing_network(name)]:
+        if others := [self._clusters[plan.name] for plan in self._topology.others_on_network_of(name)]:
             with self._ground.progress.step("pods of its network reached", cluster=name):
                 network_isolation.join(self._clusters[name], others)
 

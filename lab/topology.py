@@ -21,7 +21,7 @@ _FOLDER = MANIFESTS / "topologies"
 _NODE_SUFFIX = "-control-plane"
 _LONGEST_HOST_NAME = 63
 _KUBERNETES = "Kubernetes"
-# In Istio's form a map of whatever a framework likes to know: ours is whether the cluster has a gateway.
+# A map for any framework in Istio's form; here it says whether the cluster has a gateway.
 _META, _GATEWAY = "meta", "eastWestGateway"
 _FIELDS = frozenset(
     {"kind", "clusterName", "network", "primaryClusterName", "configClusterName", "podSubnet", "svcSubnet", _META}
@@ -87,7 +87,7 @@ class Topology:
         """Each cluster that runs istiod with every other cluster, which that istiod has to watch."""
         return topology.watches(self.clusters)
 
-    def sharing_network(self, name: str) -> tuple[ClusterPlan, ...]:
+    def others_on_network_of(self, name: str) -> tuple[ClusterPlan, ...]:
         """The other clusters of a cluster's network."""
         return tuple(plan for plan in self if plan.network == self[name].network and plan.name != name)
 

@@ -66,17 +66,17 @@ def weights_follow(endpoints: Sequence[Endpoint], route: Route, *, horizon: Hori
     pods = len(horizon.near_pods) + len(horizon.far_pods)
     shares = [
         (share_of(one.addresses, endpoints), Fraction(one.pods, pods), one)
-        for one in horizon.entrances
+        for one in horizon.endpoint_groups
         if {*one.clusters} & {*horizon.sharing(route.far)}
     ]
     near_weights = {endpoint.weight for endpoint in endpoints if str(endpoint.address) in horizon.near_pods}
     # The one that differs; where none does, the far cluster's.
-    share, wanted, entrance = min(shares, key=lambda found: (found[0] == found[1], route.far not in found[2].clusters))
+    share, wanted, group = min(shares, key=lambda found: (found[0] == found[1], route.far not in found[2].clusters))
     if share != wanted or len(near_weights) != 1:
         raise CheckFailed(
             claim,
-            expected=f"{wanted} of all weight at {either(entrance.addresses)}: "
-            f"{entrance.pods} pods are behind it, {len(horizon.near_pods)} near",
+            expected=f"{wanted} of all weight at {either(group.addresses)}: "
+            f"{group.pods} pods are behind it, {len(horizon.near_pods)} near",
             seen=", ".join(map(str, endpoints)),
             samples=len(endpoints),
             causes=_why_not_weighted(share, wanted),

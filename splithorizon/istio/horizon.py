@@ -10,7 +10,7 @@ from splithorizon.istio.info import NetworkMode
 
 
 @dataclass(frozen=True)
-class Entrance:
+class EndpointGroup:
     """Endpoints that lead to the same pods, by host and port: those of one near cluster, or gateways of a network.
 
     ``pods`` is how many pods of ``clusters`` they stand for, which is their weight together.
@@ -87,13 +87,13 @@ class Horizon:
         return Fraction(len(self.pods_sharing(name)), total) if total else Fraction(0)
 
     @property
-    def entrances(self) -> tuple[Entrance, ...]:
+    def endpoint_groups(self) -> tuple[EndpointGroup, ...]:
         """All endpoints of the client by what they lead to: first each near cluster's pods, then the gateways.
 
-        Gateways that share the pods of a cluster are one entrance.
+        Gateways that share the pods of a cluster are one group.
         """
-        near = [Entrance(self.pods[name], (name,), len(self.pods[name])) for name in self.near if self.pods[name]]
-        gateways: list[Entrance] = []
+        near = [EndpointGroup(self.pods[name], (name,), len(self.pods[name])) for name in self.near if self.pods[name]]
+        gateways: list[EndpointGroup] = []
         for name in self.far:
             if not self.pods[name]:
                 continue
@@ -101,7 +101,7 @@ class Horizon:
             joined = [one for one in gateways if one.addresses & addresses]
             gateways = [one for one in gateways if one not in joined]
             gateways.append(
-                Entrance(
+                EndpointGroup(
                     addresses.union(*(one.addresses for one in joined)),
                     (*(cluster for one in joined for cluster in one.clusters), name),
                     len(self.pods[name]) + sum(one.pods for one in joined),

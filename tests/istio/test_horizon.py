@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from splithorizon.istio.horizon import Entrance, distinguishable_groups, group_of
+from splithorizon.istio.horizon import EndpointGroup, distinguishable_groups, group_of
 from splithorizon.istio.info import NetworkMode
 from tests.support.horizons import GATEWAYS, NETWORKS, PODS, of_three
 
@@ -22,19 +22,19 @@ def test_a_client_holds_the_pods_of_its_whole_network_and_the_gateway_of_the_oth
     assert known.far_gateways == {GATEWAYS[THREE]}
     assert known.ways_to(ONE) == {PODS[ONE]}
     assert known.ways_to(THREE) == {GATEWAYS[THREE]}
-    assert known.entrances == (
-        Entrance(frozenset({PODS[ONE]}), (ONE,), 1),
-        Entrance(frozenset({PODS[TWO]}), (TWO,), 1),
-        Entrance(frozenset({GATEWAYS[THREE]}), (THREE,), 1),
+    assert known.endpoint_groups == (
+        EndpointGroup(frozenset({PODS[ONE]}), (ONE,), 1),
+        EndpointGroup(frozenset({PODS[TWO]}), (TWO,), 1),
+        EndpointGroup(frozenset({GATEWAYS[THREE]}), (THREE,), 1),
     )
 
 
 def test_with_labels_each_cluster_has_its_own_gateway_and_each_gateway_all_pods_of_the_network() -> None:
     known = of_three(THREE)
     assert known.gateways_of(ONE) == {GATEWAYS[ONE]}
-    assert known.entrances[1:] == (
-        Entrance(frozenset({GATEWAYS[ONE]}), (ONE,), 1),
-        Entrance(frozenset({GATEWAYS[TWO]}), (TWO,), 1),
+    assert known.endpoint_groups[1:] == (
+        EndpointGroup(frozenset({GATEWAYS[ONE]}), (ONE,), 1),
+        EndpointGroup(frozenset({GATEWAYS[TWO]}), (TWO,), 1),
     )
     assert known.ways_to(ONE) == {GATEWAYS[ONE], GATEWAYS[TWO]}
     assert known.share_of_network(TWO) == Fraction(2, 3)
@@ -43,20 +43,20 @@ def test_with_labels_each_cluster_has_its_own_gateway_and_each_gateway_all_pods_
 def test_a_cluster_without_a_gateway_is_reached_by_that_of_its_network_which_weighs_both() -> None:
     known = of_three(THREE, without_gateway=TWO)
     assert known.gateways_of(TWO) == known.far_gateways == {GATEWAYS[ONE]}
-    assert known.entrances[1:] == (Entrance(frozenset({GATEWAYS[ONE]}), (ONE, TWO), 2),)
+    assert known.endpoint_groups[1:] == (EndpointGroup(frozenset({GATEWAYS[ONE]}), (ONE, TWO), 2),)
 
 
 def test_mesh_networks_know_a_networks_gateways_and_not_whose_each_is() -> None:
     known = of_three(THREE, mode=MESH_NETWORKS)
     assert known.gateways_of(ONE) == known.gateways_of(TWO) == {GATEWAYS[ONE], GATEWAYS[TWO]}
-    assert known.entrances[1:] == (Entrance(frozenset({GATEWAYS[ONE], GATEWAYS[TWO]}), (ONE, TWO), 2),)
+    assert known.endpoint_groups[1:] == (EndpointGroup(frozenset({GATEWAYS[ONE], GATEWAYS[TWO]}), (ONE, TWO), 2),)
 
 
 def test_a_cluster_without_pods_needs_no_gateway_and_no_endpoint() -> None:
     known = of_three(THREE)
     without = replace(known, pods={**known.pods, ONE: frozenset()})
     assert without.far_gateways == without.ways_to(TWO) == {GATEWAYS[TWO]}
-    assert [one.clusters for one in without.entrances] == [(THREE,), (TWO,)]
+    assert [one.clusters for one in without.endpoint_groups] == [(THREE,), (TWO,)]
 
 
 def test_answers_of_one_far_network_are_counted_together() -> None:

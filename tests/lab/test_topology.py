@@ -95,8 +95,8 @@ def test_of_three_clusters_two_share_a_network_and_one_manages_the_other() -> No
         ("cluster2", "network1", "cluster1", "v2", True),
         ("cluster3", "network2", "cluster3", "v3", True),
     ]
-    assert [one.name for one in mesh.sharing_network("cluster1")] == ["cluster2"]
-    assert mesh.sharing_network("cluster3") == ()
+    assert [one.name for one in mesh.others_on_network_of("cluster1")] == ["cluster2"]
+    assert mesh.others_on_network_of("cluster3") == ()
     assert list(map(str, mesh.watches)) == [
         "istiod of cluster1 watches cluster2",
         "istiod of cluster1 watches cluster3",
