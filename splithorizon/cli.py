@@ -14,7 +14,7 @@ import splithorizon
 from splithorizon.base import paths
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.names import SYSTEM_NAMESPACE
-from splithorizon.run import catalogue, config_file, rbac
+from splithorizon.run import arguments, catalogue, config_file, rbac
 from splithorizon.run.catalogue import Behaviour, Profile
 from splithorizon.run.option_table import KEEP_CLUSTER, KUBECONFIG, OPTIONS, Option
 
@@ -136,7 +136,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
         if asked.minutes < 1:
             raise UsageProblem(f"--minutes {asked.minutes}: at least 1")
         options = Options(
-            contexts=service_diagnosis.contexts(contexts),
+            contexts=arguments.contexts(contexts),
             kubeconfig=asked.kubeconfig or file.get("kubeconfig"),
             kubeconfig_primary=asked.kubeconfig_primary or file.get("kubeconfig-primary"),
             kubeconfig_remote=asked.kubeconfig_remote or file.get("kubeconfig-remote"),
@@ -189,24 +189,22 @@ def _list(profiles: str | None, *, as_json: bool) -> int:
 
 
 def _rbac(asked: argparse.Namespace) -> int:
-    subject = rbac.Subject()
+    objects: dict[str, tuple[str, str]] = {}
+    for option, text in (("service-account", asked.service_account), ("pull-secret", asked.pull_secret)):
+        if not text:
+            continue
+        found = arguments.namespaced_name(text)
+        if found is None:
+            message = f"--{option} {text}: its namespace and name are needed, NAMESPACE/NAME"
+            print(f"{PROGRAM} {_RBAC}: {message}", file=sys.stderr)
+            return _MISUSED
+        objects[option] = found
+    subject, pull_secret = rbac.Subject(), objects.get("pull-secret")
     if asked.user or asked.group:
         subject = rbac.Subject("User" if asked.user else "Group", asked.user or asked.group)
-    elif asked.service_account:
-        namespace, _, name = asked.service_account.partition("/")
-        if not namespace or not name:
-            message = f"--service-account {asked.service_account}: its namespace and name are needed, NAMESPACE/NAME"
-            print(f"{PROGRAM} {_RBAC}: {message}", file=sys.stderr)
-            return _MISUSED
+    elif "service-account" in objects:
+        namespace, name = objects["service-account"]
         subject = rbac.Subject(name=name, namespace=namespace)
-    pull_secret = None
-    if asked.pull_secret:
-        namespace, _, name = asked.pull_secret.partition("/")
-        if not namespace or not name or "/" in name:
-            message = f"--pull-secret {asked.pull_secret}: its namespace and name are needed, NAMESPACE/NAME"
-            print(f"{PROGRAM} {_RBAC}: {message}", file=sys.stderr)
-            return _MISUSED
-        pull_secret = (namespace, name)
     roles = rbac.printed(
         system_namespace=asked.system_namespace, subject=subject, disruption=asked.allow_disruption,
         pull_secret=pull_secret,

@@ -10,6 +10,7 @@ from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.names import REVISION_LABEL
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Kube, Object
+from splithorizon.run import arguments
 from splithorizon.run.options import Options
 from splithorizon.traffic import workloads
 from splithorizon.undo import ownership
@@ -63,10 +64,10 @@ def overlay(options: Options) -> Mapping[str, Any]:
 
 def pull_secret_name(options: Options) -> tuple[str, str]:
     """The namespace and name of ``--pull-secret``; raises UsageProblem for a text that has not both."""
-    namespace, _, name = options.pull_secret.partition("/")
-    if not namespace or not name or "/" in name:
+    found = arguments.namespaced_name(options.pull_secret)
+    if found is None:
         raise _problem("pull-secret", options.pull_secret, "NAMESPACE/NAME is needed")
-    return namespace, name
+    return found
 
 
 def pull_secret(options: Options, kubes: Mapping[str, Kube]) -> dict[str, Object]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,14 +18,12 @@ from splithorizon.diagnosis.reading.model import Reading
 from splithorizon.diagnosis.root_cause import Diagnosis
 from splithorizon.istio.info import MeshInfo
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.run import existing_mesh, known_secrets
+from splithorizon.run import arguments, existing_mesh, known_secrets
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.outcome import ExitStatus
 from splithorizon.run.redaction import Redactor
 
-_FROM_ENVIRONMENT = "env"
-_VARIABLES = ("CTX_CLUSTER1", "CTX_CLUSTER2")
 # Without either nothing can be said of a cluster.
 _NEEDED = ("Service", "Pod")
 
@@ -81,24 +78,12 @@ class Found:
         return ExitStatus.INCONCLUSIVE if self.unjudged else ExitStatus.CONFORMANT
 
 
-def contexts(text: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The contexts that a text names; ``env`` stands for those of Istio's own instructions. Raises UsageProblem."""
-    if text == _FROM_ENVIRONMENT:
-        if missing := [name for name in _VARIABLES if not environment.get(name)]:
-            raise UsageProblem(f"env: {' and '.join(missing)} not set")
-        return tuple(environment[name] for name in _VARIABLES)
-    named = tuple(name.strip() for name in text.split(","))
-    if len(named) < len(_VARIABLES) or not all(named):
-        raise UsageProblem(f"{text}: at least two contexts are needed, A,B, with a comma between")
-    return named
-
-
 def named(text: str, option: str) -> tuple[str, str]:
     """Namespace and name of ``NS/NAME``; raises UsageProblem for anything else."""
-    namespace, separator, name = text.partition("/")
-    if not separator or not namespace or not name or "/" in name:
+    found = arguments.namespaced_name(text)
+    if found is None:
         raise UsageProblem(f"{option} {text}: a namespace and a name are needed, NS/NAME")
-    return namespace, name
+    return found
 
 
 def diagnose(options: Options, question: Question) -> tuple[Found, Redactor]:

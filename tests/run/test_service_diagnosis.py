@@ -14,7 +14,6 @@ from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.diagnosis import root_causes
 from splithorizon.kube.api_resources import path_of
-from splithorizon.run import service_diagnosis
 from splithorizon.run.journal import runs_folder
 from splithorizon.run.options import Options
 from splithorizon.run.outcome import ExitStatus
@@ -151,11 +150,7 @@ def test_an_api_server_that_does_not_answer_ends_unjudged(
     assert "does not answer" in capsys.readouterr().err
 
 
-def test_options_of_the_file_count_and_env_takes_the_variables(
-    mesh: TwoClusters, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_of_the_file_count(mesh: TwoClusters, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "splithorizon.toml").write_text('contexts = "east,west"\n')
     assert cli.main(["diagnose", "--service", "sample/helloworld"]) == 0
     assert "nothing wrong was found" in capsys.readouterr().out
-    variables = {"CTX_CLUSTER1": "east", "CTX_CLUSTER2": "west"}
-    assert service_diagnosis.contexts("env", variables) == ("east", "west")
