@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+OF_SEVERAL_PRIMARIES = "test_a_rule_binds_the_clients_of_its_own_primary"
+ONE_PRIMARY = "one istiod reads the rules for every client"
+"""Why a mesh with one primary does not claim it."""
+
 PROTOCOLS = (
     "test_grpc_calls_are_answered",
     "test_http2_stays_http2",
@@ -26,7 +30,7 @@ LOGGED = (
 
 ANSWERED = (
     *LOGGED,
-    "test_a_rule_binds_the_clients_of_its_own_primary",
+    OF_SEVERAL_PRIMARIES,
     "test_answers_follow_the_weights",
     "test_both_versions_answer",
     "test_gateway_passes_to_its_own_pods",

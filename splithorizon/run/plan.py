@@ -20,7 +20,6 @@ from splithorizon.traffic import workloads
 _USED_BY = re.compile(r"^# Used by: (.*)$", re.MULTILINE)
 # What single checks apply in the run's namespace, and remove again. Other manifests belong to the set-up.
 _OF_CHECKS = ("routing", "security")
-_OF_SEVERAL_PRIMARIES = "test_a_rule_binds_the_clients_of_its_own_primary"
 # What the set-up of a check alone can read. It is printed beside the behaviour.
 _ONLY_IF: Mapping[str, str] = {
     **dict.fromkeys(behaviours.PROTOCOLS, "only if the helloworld image speaks more than small HTTP/1.1 requests"),
@@ -36,8 +35,8 @@ def lines(seen: Prepared, options: Options, selected: Mapping[str, int], left_ou
     ``selected`` has the number of checks of each collected behaviour, ``left_out`` the other ones with the reason.
     """
     denied = {name: seen.info.not_claimed[name] for name in selected if name in seen.info.not_claimed}
-    if _OF_SEVERAL_PRIMARIES in selected and len(seen.info.config_clusters) == 1:
-        denied.setdefault(_OF_SEVERAL_PRIMARIES, "one istiod reads the rules for every client")
+    if behaviours.OF_SEVERAL_PRIMARIES in selected and len(seen.info.config_clusters) == 1:
+        denied.setdefault(behaviours.OF_SEVERAL_PRIMARIES, behaviours.ONE_PRIMARY)
     judged = {name: count for name, count in selected.items() if name not in denied}
     return [
         *_created(seen, judged, options),

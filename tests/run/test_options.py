@@ -14,6 +14,7 @@ import pytest
 
 from fixtures.options import duration
 from splithorizon.base.errors import UsageProblem
+from splithorizon.conditions.behaviours import OF_SEVERAL_PRIMARIES
 from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run import catalogue
 from splithorizon.run.catalogue import EVERYDAY
@@ -179,10 +180,6 @@ def test_collecting_starts_no_program(
     assert len(ids) >= len(MODULES)
 
 
-# Behaviours that a mesh with one primary does not claim: nothing there tells two istiods apart.
-OF_SEVERAL_PRIMARIES = {"test_a_rule_binds_the_clients_of_its_own_primary"}
-
-
 def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
     collection: tuple[int, list[str], list[str]],
 ) -> None:
@@ -190,7 +187,7 @@ def test_the_readme_shows_as_many_checks_as_a_run_without_options_has(
     everyday = {one.name for one in catalogue.behaviours(SUITES) if one.profile in EVERYDAY}
     modules = [Path(nodeid.partition("::")[0]).stem for nodeid in ids]
     collected = sum(module in everyday for module in modules)
-    claimed = sum(module in everyday - OF_SEVERAL_PRIMARIES for module in modules)
+    claimed = sum(module in everyday - {OF_SEVERAL_PRIMARIES} for module in modules)
     readme = (REPOSITORY / "README.md").read_text()
     assert f"= {collected} checks, of which a mesh with one primary is\nasked {claimed}." in readme
     assert set(re.findall(r"\b(\d+) checks", readme)) == {str(collected), str(claimed)}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from splithorizon.base.paths import SUITES
+from splithorizon.conditions import behaviours
 from splithorizon.istio.names import SYSTEM_NAMESPACE
 from splithorizon.run import catalogue, plan
 from splithorizon.run.options import Options
@@ -119,7 +120,7 @@ def test_estimates_grow_with_what_is_claimed(
 
 
 def test_what_is_claimed_only_under_a_condition_is_a_behaviour_that_there_is() -> None:
-    assert {*plan._ONLY_IF, plan._OF_SEVERAL_PRIMARIES} <= EVERY.keys()
+    assert {*plan._ONLY_IF, behaviours.OF_SEVERAL_PRIMARIES} <= EVERY.keys()
 
 
 def test_a_run_that_disrupts_says_what_it_may_change(

@@ -34,10 +34,10 @@ from splithorizon.run.report import (
     RunReport,
     Totals,
     Unclaimed,
-    Versions,
 )
 from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
+from tests.support.run_reports import VERSIONS
 
 EVIDENCE = Evidence(
     claim="every reply was joined to its own log line",
@@ -63,15 +63,7 @@ REPORT = RunReport(
     finished="2026-11-23T02:32:52.500Z",
     command=("pytest", "suites/"),
     options={"provider": "auto", "requests": 1000, "hub": None, "keep": False},
-    versions=Versions(
-        splithorizon="0.1.0",
-        python="3.11.2",
-        provider="podman",
-        engine="4.3.1",
-        kubernetes="1.34.4",
-        istio={"primary": "1.29.1", "remote": "1.29.1"},
-        images="built",
-    ),
+    versions=VERSIONS,
     namespace="sample",
     clusters=(
         Cluster(

@@ -60,20 +60,21 @@ RESULTS = (
         area="placement",
     ),
 )
+VERSIONS = Versions(
+    splithorizon="0.1.0",
+    python="3.11.2",
+    provider="podman",
+    engine="4.3.1",
+    kubernetes="1.34.4",
+    istio={"primary": "1.29.1", "remote": "1.29.1"},
+    images="built",
+)
 GREEN = RunReport(
     run_id="run-1",
     started="2026-11-23T02:31:00.000Z",
     finished="2026-11-23T02:32:52.500Z",
     command=("pytest", "suites/", "--istio-version=1.29.1"),
-    versions=Versions(
-        splithorizon="0.1.0",
-        python="3.11.2",
-        provider="podman",
-        engine="4.3.1",
-        kubernetes="1.34.4",
-        istio={"primary": "1.29.1", "remote": "1.29.1"},
-        images="built",
-    ),
+    versions=VERSIONS,
     namespace="sample",
     clusters=(
         Cluster("primary", "primary-network", pod_subnet="10.10.0.0/16", gateway_addresses=("172.18.0.2:15443",)),
