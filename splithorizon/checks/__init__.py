@@ -26,7 +26,9 @@ from splithorizon.checks.latent import (
     webhooks_lead_to_istiod,
 )
 from splithorizon.checks.losses import new_connections_made, no_hidden_attempts
+from splithorizon.checks.matched import every_reply_matched
 from splithorizon.checks.networks import networks_are_separate
+from splithorizon.checks.paths import path_proof
 from splithorizon.checks.placement import versions_run_only_in
 from splithorizon.checks.protocols import carried
 from splithorizon.checks.readiness import absent, istiod_runs_only_in, kept_running, ready
@@ -50,9 +52,7 @@ from splithorizon.checks.roots import roots_agree, webhooks_hold_root
 from splithorizon.checks.routing import (
     all_answered,
     both_versions_answer,
-    every_reply_matched,
     local_traffic_stays,
-    path_proof,
     rule_binds_own_clients,
     stays_in_cluster,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from splithorizon.checks.judging import SHOWN, CheckFailed, Evidence, either, require_samples
+from splithorizon.checks.matched import every_reply_matched
 from splithorizon.checks.next_steps import endpoints_of
-from splithorizon.checks.routing import every_reply_matched
 from splithorizon.checks.suspects import far_pods_dialled, far_version_missing, near_version_missing
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
