@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> int:
         LabSession(
             Options(
                 provider=asked.provider,
-                cluster_name=f"proof-{number}",
+                cluster_name=f"{asked.cluster_name}-{number}",
                 snapshot_before_install=any(map(_ends_the_mesh, chosen)),
                 network_mode=asked.network_mode,
                 topology=shape,
@@ -387,6 +387,9 @@ def _parser() -> argparse.ArgumentParser:
         help="also ask istioctl analyze, remote-clusters, proxy-status and ten curls of each fault; see peers.json",
     )
     parser.add_argument("--meshes", type=int, default=2, metavar="N", help="number of meshes side by side (default 2)")
+    parser.add_argument(
+        "--cluster-name", default="proof", metavar="PREFIX", help="the clusters' names begin with it (default proof)"
+    )
     parser.add_argument("--network-mode", choices=("labels", "mesh-networks"), default="labels")
     parser.add_argument(
         "--topology", default="primary-remote", metavar="NAME|FILE", help="shape of the meshes (manifests/topologies/)"

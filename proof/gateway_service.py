@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from proof.targets import with_far_version
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.istio import names
-from splithorizon.kube import manifests
 from splithorizon.kube.client import Object
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import injection
@@ -40,7 +40,7 @@ def lead_port_to_readiness(cluster: Cluster, number: int, undo: ExitStack) -> No
 def put_relay_in_front(cluster: Cluster, manifest: str, undo: ExitStack) -> None:
     """Run the relay of ``manifests/faults/<manifest>``; the gateway's Service then selects it, not the gateway."""
     kube, namespace = cluster.kube, cluster.system_namespace
-    documents = manifests.load(MANIFESTS / "faults" / manifest)
+    documents = with_far_version(MANIFESTS / "faults" / manifest, cluster)
     (deployment,) = (document for document in documents if document["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["image"] = injection.proxy_image(cluster)

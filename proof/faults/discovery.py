@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import yaml
 
 from proof.faults.registry import Assumes, fault
-from proof.targets import watched, watching
+from proof.targets import managed, watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
@@ -90,9 +90,9 @@ def balanced_without_weights(mesh: Mesh, undo: ExitStack) -> None:
 )
 def istiod_address_stale(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service for istiod leads to an unused address; open connections stay up."""
-    service, _, _ = Discovery(mesh).istiod_address(watched(mesh).name).partition(".")
+    service, _, _ = Discovery(mesh).istiod_address(managed(mesh).name).partition(".")
     endpoints = {"endpoints": [{"addresses": ["192.0.2.1"]}]}
-    mutations.patch(watched(mesh).kube, "EndpointSlice", service, watched(mesh).system_namespace, endpoints, undo)
+    mutations.patch(managed(mesh).kube, "EndpointSlice", service, managed(mesh).system_namespace, endpoints, undo)
 
 
 @fault(
@@ -126,7 +126,7 @@ def remote_secret_at_loopback(mesh: Mesh, undo: ExitStack) -> None:
 )
 def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have no CA bundle, and istiod may not write it: nothing is injected any more."""
-    kube = watched(mesh).kube
+    kube = managed(mesh).kube
     forbid_writing("mutatingwebhookconfigurations", mesh, undo)
     kind, empty = "MutatingWebhookConfiguration", {"caBundle": ""}
     for found in kube.list(kind, labels="app=sidecar-injector"):
@@ -147,7 +147,7 @@ def webhook_bundles_empty(mesh: Mesh, undo: ExitStack) -> None:
 def root_certificate_missing(mesh: Mesh, undo: ExitStack) -> None:
     """Our namespace in the remote loses its root certificate, and istiod may not write it: no new pod could start."""
     forbid_writing("configmaps", mesh, undo)
-    mutations.delete(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, undo)
+    mutations.delete(managed(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, undo)
 
 
 def restart_istiod(mesh: Mesh) -> None:
@@ -159,8 +159,8 @@ def restart_istiod(mesh: Mesh) -> None:
 
 
 def forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
-    """Leave the primary's istiod no more than the reading of something in the remote."""
-    kube, name = watched(mesh).kube, f"istio-reader-clusterrole-{watched(mesh).system_namespace}"
+    """Leave the istiod of a managed cluster no more than the reading of something there."""
+    kube, name = managed(mesh).kube, f"istio-reader-clusterrole-{managed(mesh).system_namespace}"
     role = kube.get("ClusterRole", name) or {"rules": []}
     rules = [
         {**rule, "verbs": ["get", "list", "watch"]} if resource in rule.get("resources", []) else rule
@@ -168,7 +168,7 @@ def forbid_writing(resource: str, mesh: Mesh, undo: ExitStack) -> None:
     ]
     mutations.patch(kube, "ClusterRole", name, None, {"rules": rules}, undo)
     groups = {group for rule in role["rules"] if resource in rule.get("resources", []) for group in rule["apiGroups"]}
-    reader = f"system:serviceaccount:{watched(mesh).system_namespace}:{READER}"
+    reader = f"system:serviceaccount:{managed(mesh).system_namespace}:{READER}"
 
     def forbidden() -> None:
         # The API server's authorizer reads the role a moment later: until then istiod would write again.

@@ -7,11 +7,10 @@ from typing import Any
 
 from proof import gateway_service
 from proof.faults.registry import fault
-from proof.targets import watched, watching
+from proof.targets import watched, watching, with_far_version
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.istio import names
-from splithorizon.kube import manifests
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import workloads
 from splithorizon.undo import mutations
@@ -97,8 +96,8 @@ def sidecar_egress_hides_service(mesh: Mesh, undo: ExitStack) -> None:
     ],
 )
 def mutual_tls_disabled_far(mesh: Mesh, undo: ExitStack) -> None:
-    """A PeerAuthentication switches mutual TLS off for helloworld v2: no other network gets such an endpoint."""
-    mesh.apply_rules(_FAULTS / "mutual-tls-disabled-far.yaml", undo)
+    """A PeerAuthentication switches mutual TLS off for the far helloworld: no other network gets such an endpoint."""
+    mesh.apply_rules(with_far_version(_FAULTS / "mutual-tls-disabled-far.yaml", watched(mesh)), undo)
 
 
 @fault(
@@ -161,7 +160,7 @@ def discovery_selectors(mesh: Mesh, undo: ExitStack) -> None:
 )
 def workload_entry_counts(mesh: Mesh, undo: ExitStack) -> None:
     """A WorkloadEntry of the far network, at an address where nothing is, counts among the pods of helloworld."""
-    (entry,) = manifests.load(_FAULTS / "workload-entry-counts.yaml")
+    (entry,) = with_far_version(_FAULTS / "workload-entry-counts.yaml", watched(mesh))
     entry["spec"]["network"] = watched(mesh).info.network
     mesh.apply_rules([entry], undo)
 

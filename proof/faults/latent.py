@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from proof.faults.discovery import forbid_writing, restart_istiod
 from proof.faults.registry import Assumes, fault
 from proof.gateway_service import lead_port_to_readiness
-from proof.targets import watched, watching
+from proof.targets import managed, managing, watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis import causes
 from splithorizon.istio import certificates, remote_credential
 from splithorizon.istio.remote_secret import READER
+from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.security import MeshSecurity
 from splithorizon.traffic.tls_probe import Credentials
@@ -63,9 +64,9 @@ def webhook_leads_nowhere(mesh: Mesh, undo: ExitStack) -> None:
 def webhook_trusts_another_root(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's injection webhooks have another root as their CA bundle, and istiod may not correct it."""
     forbid_writing("mutatingwebhookconfigurations", mesh, undo)
-    _, root = MeshSecurity(mesh).impostor(watched(mesh).name).chain
+    _, root = MeshSecurity(mesh).impostor(managed(mesh).name).chain
     bundle = base64.b64encode(root.public_bytes(Encoding.PEM)).decode()
-    _change_client_configs(mesh, lambda client_config: {**client_config, "caBundle": bundle}, undo)
+    _change_client_configs(managed(mesh), lambda client_config: {**client_config, "caBundle": bundle}, undo)
 
 
 @fault(
@@ -92,7 +93,7 @@ def webhook_names_another_network(mesh: Mesh, undo: ExitStack) -> None:
 )
 def istiod_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's gateway sends 15012 to its own readiness port: proxies that are connected stay so."""
-    lead_port_to_readiness(watching(mesh), 15012, undo)
+    lead_port_to_readiness(managing(mesh), 15012, undo)
 
 
 @fault(
@@ -104,7 +105,7 @@ def istiod_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
 )
 def webhook_port_leads_elsewhere(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's gateway sends 15017 to its own readiness port: the remote's webhooks reach no istiod."""
-    lead_port_to_readiness(watching(mesh), 15017, undo)
+    lead_port_to_readiness(managing(mesh), 15017, undo)
 
 
 @fault(
@@ -219,12 +220,14 @@ def _lead_webhooks(mesh: Mesh, service: Mapping[str, Any], undo: ExitStack) -> N
     def led_elsewhere(client_config: Mapping[str, Any]) -> dict[str, Any]:
         return {**client_config, "service": client_config["service"] | service}
 
-    _change_client_configs(mesh, led_elsewhere, undo)
+    _change_client_configs(watched(mesh), led_elsewhere, undo)
 
 
-def _change_client_configs(mesh: Mesh, change: Callable[[Mapping[str, Any]], dict[str, Any]], undo: ExitStack) -> None:
-    """Change the ``clientConfig`` of each of the remote's injection webhooks."""
-    kube = watched(mesh).kube
+def _change_client_configs(
+    cluster: Cluster, change: Callable[[Mapping[str, Any]], dict[str, Any]], undo: ExitStack
+) -> None:
+    """Change the ``clientConfig`` of each of a cluster's injection webhooks."""
+    kube = cluster.kube
     for configuration in kube.list(_WEBHOOKS, labels="app=sidecar-injector"):
         webhooks = [
             {**webhook, "clientConfig": change(webhook["clientConfig"])} for webhook in configuration["webhooks"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from proof.faults.registry import fault
+from proof.targets import watched, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis import causes
@@ -27,9 +28,9 @@ _JOINED = MANIFESTS / "faults" / "networks-joined.yaml"
     ],
 )
 def networks_joined(mesh: Mesh, undo: ExitStack) -> None:
-    """Each node gets a route to the other's pods: they reach each other without a gateway."""
-    for route in mesh.routes:
-        near, far = mesh[route.near], mesh[route.far].info
+    """The nodes of two networks get routes to each other's pods: they reach each other without a gateway."""
+    one, other = watching(mesh), watched(mesh)
+    for near, far in ((one, other.info), (other, one.info)):
         kube = near.kube
         (pod,) = manifests.load(_JOINED)
         (container,) = pod["spec"]["containers"]

@@ -10,13 +10,15 @@ from enum import StrEnum
 
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import PRIMARY_REMOTE, Topology, watches
+from splithorizon.istio.topology import PRIMARY_REMOTE, Topology, Watch, watch_across, watch_of_managed
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run.verdict import Verdict
 
 Inject = Callable[[Mesh, ExitStack], None]
 # A cluster's or a network's name; that a Secret is a remote one is no name.
-_NAME = re.compile(r"(?:(?<![\w-])|(?<=istio-remote-secret-))(?:(?:primary|remote)-network|primary|remote)(?!\w)")
+_NAME = re.compile(
+    r"(?:(?<![\w-])|(?<=istio-remote-secret-))(?:(?:primary|remote)-network|primary|remote)(?!\w)|\bv[12]\b"
+)
 
 
 class Assumes(StrEnum):
@@ -24,15 +26,22 @@ class Assumes(StrEnum):
 
     ANYTHING = "any mesh"
     MANAGED = "a cluster whose istiod is in another one"
+    MANAGED_ALONE = "a cluster alone on its network whose istiod is in another one"
     SEVERAL_PRIMARIES = "several primaries"
 
     def holds(self, shape: Topology) -> bool:
         """Whether a mesh of that shape has it."""
-        primaries = sum(one.control_plane == one.name for one in shape)
-        if self is Assumes.MANAGED:
-            # The faults are injected where the first istiod watches the first other cluster.
-            return shape.clusters[1].control_plane == shape.clusters[0].name
-        return self is Assumes.ANYTHING or primaries > 1
+        managed = watch_of_managed(shape)
+        return {
+            Assumes.ANYTHING: True,
+            Assumes.MANAGED: managed is not None,
+            Assumes.MANAGED_ALONE: managed is not None and managed == watch_across(shape),
+            Assumes.SEVERAL_PRIMARIES: sum(one.control_plane == one.name for one in shape) > 1,
+        }[self]
+
+    def watch(self, shape: Topology) -> Watch | None:
+        """The clusters of a shape that stand for the primary and the remote in a fault."""
+        return watch_of_managed(shape) if self is Assumes.MANAGED else watch_across(shape)
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,9 @@ class Cite:
         """Whether one fact of the evidence cites it."""
         return self.object in object and self.field in field and self.value in value
 
-    def in_shape(self, shape: Topology) -> Cite:
-        """With the names of another mesh, written as those of a primary and a remote."""
-        return Cite(*(_renamed(text, shape) for text in (self.object, self.field, self.value)))
+    def in_shape(self, shape: Topology, watch: Watch) -> Cite:
+        """With the names of another mesh, whose clusters of ``watch`` stand for a primary and a remote."""
+        return Cite(*(_renamed(text, shape, watch) for text in (self.object, self.field, self.value)))
 
     def __str__(self) -> str:
         """As a sentence has it."""
@@ -89,16 +98,17 @@ class Fault:
         return tuple(self.causes)
 
     def in_shape(self, shape: Topology) -> Fault:
-        """The same fault where the first istiod is in another cluster than ``primary``, and watches another one."""
-        return replace(self, cites=tuple(cite.in_shape(shape) for cite in self.cites))
+        """The same fault in a mesh that has what it assumes, with the names of the clusters that it breaks there."""
+        watch = self.assumes.watch(shape)
+        return replace(self, cites=tuple(cite.in_shape(shape, watch) for cite in self.cites)) if watch else self
 
 
-def _renamed(text: str, shape: Topology) -> str:
-    """A text with the names of the clusters and networks of a shape for those of the default one."""
-    (watch, *_) = watches(shape)
+def _renamed(text: str, shape: Topology, watch: Watch) -> str:
+    """A text with the names of the clusters, networks and versions of a shape for those of the default one."""
     names = dict(zip(PRIMARY_REMOTE.names, (watch.watching, watch.watched), strict=True))
     networks = {PRIMARY_REMOTE[old].network: shape[new].network for old, new in names.items()}
-    known = networks | names
+    versions = {PRIMARY_REMOTE[old].version: shape[new].version for old, new in names.items()}
+    known = networks | names | versions
     return _NAME.sub(lambda found: known.get(found[0], found[0]), text)
 
 

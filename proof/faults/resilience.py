@@ -69,7 +69,7 @@ def reader_may_not_read(mesh: Mesh, undo: ExitStack) -> None:
     cause=causes.ISTIOD_UNREACHABLE,
     root_cause=causes.ISTIOD_ADDRESS_STALE,
     cites=[("EndpointSlice remote/istio-system/istiod", "endpoints", "192.0.2.1")],
-    assumes=Assumes.MANAGED,
+    assumes=Assumes.MANAGED_ALONE,
 )
 def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's Service of istiod leads to an unused address; connected proxies stay connected."""

@@ -8,7 +8,7 @@ from proof.faults.discovery import restart_istiod
 from proof.faults.networks import networks_joined
 from proof.faults.registry import Assumes, fault
 from proof.gateway_service import put_relay_in_front
-from proof.targets import watched, watching
+from proof.targets import watched, watching, with_far_version
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes
 from splithorizon.istio import info, names
@@ -227,8 +227,8 @@ def headless_sent_on(mesh: Mesh, undo: ExitStack) -> None:
     ],
 )
 def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
-    """Both versions run in both clusters: both answer, and nothing crosses the networks."""
-    for cluster, other in ((mesh[route.near], mesh[route.far]) for route in mesh.routes):
+    """Both versions of two networks run in both clusters: both answer, and nothing crosses the networks."""
+    for cluster, other in ((watching(mesh), watched(mesh)), (watched(mesh), watching(mesh))):
         version = other.info.version
         (deployment,) = (
             document
@@ -298,7 +298,7 @@ def access_log_off(mesh: Mesh, undo: ExitStack) -> None:
 )
 def forwarder_among_the_near_pods(mesh: Mesh, undo: ExitStack) -> None:
     """A pod of the primary passes requests on to the other network itself, and answers as the far version."""
-    documents = manifests.load(_FAULTS / "forwarder.yaml")
+    documents = with_far_version(_FAULTS / "forwarder.yaml", watched(mesh))
     (deployment,) = (document for document in documents if document["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["image"] = injection.proxy_image(watching(mesh))

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from proof.faults.discovery import forbid_writing
 from proof.faults.registry import Assumes, fault
-from proof.targets import watched, watching
+from proof.targets import managed, watching
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.diagnosis import causes
 from splithorizon.istio.names import ROOT_CONFIG_MAP
@@ -32,9 +32,9 @@ _FAULTS = MANIFESTS / "faults"
 def root_replaced(mesh: Mesh, undo: ExitStack) -> None:
     """The remote's workloads get another root to trust, and istiod may not correct it; running pods keep working."""
     forbid_writing("configmaps", mesh, undo)
-    _, root = MeshSecurity(mesh).impostor(watched(mesh).name).chain
+    _, root = MeshSecurity(mesh).impostor(managed(mesh).name).chain
     body = {"data": {"root-cert.pem": root.public_bytes(Encoding.PEM).decode()}}
-    mutations.patch(watched(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, body, undo)
+    mutations.patch(managed(mesh).kube, "ConfigMap", ROOT_CONFIG_MAP, mesh.info.namespace, body, undo)
 
 
 @fault(

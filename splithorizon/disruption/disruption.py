@@ -55,6 +55,10 @@ class Disruption:
         """The east-west gateway of a cluster's network."""
         return GatewayDisruption(self._observation, self._experiment.mesh[name])
 
+    def gateway_deployments(self, name: str) -> int:
+        """How many Deployments make the gateways of a cluster's network, in all clusters of that network."""
+        return sum(len(self.gateway(one.name).deployments) for one in self._experiment.mesh.sharing_network(name))
+
     def helloworld(self, name: str) -> HelloworldDisruption:
         """The helloworld of a cluster."""
         return HelloworldDisruption(self._experiment, self._experiment.mesh[name])

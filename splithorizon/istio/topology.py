@@ -144,6 +144,24 @@ def watches(clusters: Iterable[Member]) -> tuple[Watch, ...]:
     return tuple(Watch(one.name, other.name) for one, other in _pairs(clusters) if one.control_plane == one.name)
 
 
+def watch_across(clusters: Iterable[Member]) -> Watch | None:
+    """The watch that is disrupted: the first of a cluster that is alone on its network, else the first of all.
+
+    Beside another cluster of its network, a cluster's gateway or pods may be away and nobody notices. None where no
+    istiod watches another cluster.
+    """
+    known = list(clusters)
+    networks = {one.name: one.network for one in known}
+    found = watches(known)
+    alone = [watch for watch in found if [*networks.values()].count(networks[watch.watched]) == 1]
+    return next(iter(alone or found), None)
+
+
+def watch_of_managed(clusters: Iterable[Member]) -> Watch | None:
+    """The first cluster whose istiod is in another one, watched from there; None where each cluster runs istiod."""
+    return next((Watch(one.control_plane, one.name) for one in clusters if one.control_plane != one.name), None)
+
+
 def _pairs(clusters: Iterable[Member]) -> list[tuple[Member, Member]]:
     known = list(clusters)
     return [(one, other) for one in known for other in known if one.name != other.name]

@@ -34,6 +34,17 @@ def test_the_deployment_is_found_by_the_labels_of_its_pods(clusters: TwoClusters
         assert Disruption(mesh, undo, times=100).gateway("remote").deployments == {("eastwest", "istio-system")}
 
 
+def test_the_deployments_of_a_network_are_counted_without_those_of_others(
+    clusters: TwoClusters, mesh: WatchingMesh
+) -> None:
+    for name in ("one", "other"):
+        clusters.apis["primary"].put("Deployment", name, "istio-system", spec=template(**LABELS))
+    clusters.apis["remote"].put("Deployment", "eastwest", "istio-system", spec=template(**LABELS))
+    with ExitStack() as undo:
+        disruption = Disruption(mesh, undo, times=100)
+        assert (disruption.gateway_deployments("remote"), disruption.gateway_deployments("primary")) == (1, 2)
+
+
 @pytest.mark.parametrize("names", [(), ("one", "other")], ids=["none", "two"])
 def test_without_one_deployment_nothing_is_scaled(
     clusters: TwoClusters, mesh: WatchingMesh, names: tuple[str, ...]

@@ -39,3 +39,17 @@ def test_a_cluster_is_found_by_its_name() -> None:
     assert THREE["c"].control_plane == "b"
     with pytest.raises(KeyError):
         THREE["d"]
+
+
+def test_the_watch_that_is_disrupted_is_of_a_cluster_alone_on_its_network() -> None:
+    assert topology.watch_across(PRIMARY_REMOTE) == Watch("primary", "remote")
+    assert topology.watch_across(THREE) == Watch("a", "c")
+    paired = Topology((*THREE, cluster("d", "two")))
+    assert topology.watch_across(paired) == Watch("a", "b"), "where none is alone: the first"
+    assert topology.watch_across([cluster("a", "one")]) is None
+
+
+def test_a_managed_cluster_is_watched_by_the_istiod_that_manages_it() -> None:
+    assert topology.watch_of_managed(PRIMARY_REMOTE) == Watch("primary", "remote")
+    assert topology.watch_of_managed(THREE) == Watch("b", "c")
+    assert topology.watch_of_managed([cluster("a", "one"), cluster("b", "two")]) is None

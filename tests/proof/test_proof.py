@@ -34,7 +34,7 @@ from splithorizon.base.errors import Cancelled, EnvironmentBroke
 from splithorizon.diagnosis.causes import REGISTRY, Cause
 from splithorizon.diagnosis.root_causes import READ
 from splithorizon.istio.info import MeshInfo
-from splithorizon.istio.topology import PRIMARY_REMOTE
+from splithorizon.istio.topology import PRIMARY_REMOTE, Topology
 from splithorizon.kube.manifests import overlay
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import report
@@ -444,20 +444,44 @@ def test_the_table_has_the_time_of_the_core_and_what_others_noticed() -> None:
     assert (parts[0].core_seconds, parts[0].peers) == (51.2, peers)
 
 
+def cites_of(assumes: Assumes, cite: Cite, shape: Topology) -> Cite:
+    fault = replace(every_fault()[0], assumes=assumes, cites=(cite,)).in_shape(shape)
+    (found,) = fault.cites
+    return found
+
+
 def test_what_a_fault_cites_has_the_names_of_the_mesh_that_it_is_in() -> None:
-    shape = topology.read("multi-primary")
+    shape, anything = topology.read("multi-primary"), Assumes.ANYTHING
     cited = Cite("Secret primary/istio-system/istio-remote-secret-remote-before", "data.remote", "on remote-network")
-    assert cited.in_shape(PRIMARY_REMOTE) == cited
-    assert cited.in_shape(shape) == Cite(
+    assert cites_of(anything, cited, PRIMARY_REMOTE) == cited
+    assert cites_of(anything, cited, shape) == Cite(
         "Secret cluster1/istio-system/istio-remote-secret-cluster2-before", "data.cluster2", "on network2"
     )
-    assert Cite("remotes", "spec.remotely", "a-remote").in_shape(shape) == Cite("remotes", "spec.remotely", "a-remote")
+    unchanged = Cite("remotes", "spec.remotely", "a-remote")
+    assert cites_of(anything, unchanged, shape) == unchanged
+
+
+def test_of_three_clusters_a_fault_breaks_the_one_alone_on_its_network_or_one_that_is_managed() -> None:
+    shape = topology.read("three-clusters")
+    cited = Cite("Pod remote/sample/helloworld-v2", "on remote-network", "v2 and v1 of primary")
+    assert cites_of(Assumes.ANYTHING, cited, shape) == Cite(
+        "Pod cluster3/sample/helloworld-v3", "on network2", "v3 and v1 of cluster1"
+    )
+    assert cites_of(Assumes.MANAGED, cited, shape) == Cite(
+        "Pod cluster2/sample/helloworld-v2", "on network1", "v2 and v1 of cluster1"
+    )
 
 
 def test_a_fault_says_in_which_meshes_it_means_something() -> None:
-    several = topology.read("multi-primary")
-    assert [one.holds(PRIMARY_REMOTE) for one in Assumes] == [True, True, False]
-    assert [one.holds(several) for one in Assumes] == [True, False, True]
+    shapes = [PRIMARY_REMOTE, topology.read("multi-primary"), topology.read("three-clusters")]
+    held = {one: [one.holds(shape) for shape in shapes] for one in Assumes}
+    assert held == {
+        Assumes.ANYTHING: [True, True, True],
+        Assumes.MANAGED: [True, False, True],
+        Assumes.MANAGED_ALONE: [True, False, False],
+        Assumes.SEVERAL_PRIMARIES: [False, True, True],
+    }
     assumed = {fault.name: fault.assumes for fault in every_fault() if fault.assumes is not Assumes.ANYTHING}
     assert assumed["istiod-address-stale"] is Assumes.MANAGED
+    assert assumed["remote-without-istiod"] is Assumes.MANAGED_ALONE
     assert assumed["answered-by-another-rule"] is Assumes.SEVERAL_PRIMARIES
