@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.engine import Engine
@@ -54,12 +54,16 @@ class Recipe:
         self._versions = versions
         self._source = source
         code = Path(__file__).parent
+        module = IMAGES / "istio" / (source.module.name if source.module else versions.istio_default)
         self.key = digest(
             source.version,
             source.pseudo_version,
             programs.go_version(),
             programs.target(),
-            IMAGES,
+            # Not the other releases of Istio: a release that is added must not build the known ones again.
+            repr(replace(versions, istio_default="", istio_releases={})),
+            module,
+            *sorted(one for one in IMAGES.iterdir() if one.is_dir() and one.name != "istio"),
             *(code / name for name in ("build.py", "programs.py", "packages.py")),
         )
 

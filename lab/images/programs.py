@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +12,21 @@ from pathlib import Path
 
 from lab.images.cache import Cache, digest
 from lab.images.versions import IMAGES, IstioSource, Versions
-from splithorizon.base.errors import UsageProblem
-from splithorizon.base.process import run
+from splithorizon.base.errors import CommandFailed, UsageProblem
+from splithorizon.base.process import Completed, run
 from splithorizon.base.timeouts import current as timeouts
 
 # The checksum database has none of these. The committed go.sum pins them.
 _NOT_IN_CHECKSUM_DATABASE = "github.com/openshift/api,istio.io/*"
 
 _OLDEST_GO = (1, 26)
+
+# What Go prints of a module that the proxy answers for and does not have: "M@V: reading URL: 404 Not Found", or
+# "M@V: invalid version: unknown revision R". A proxy that cannot be reached has no such line.
+_NOT_SERVED = re.compile(
+    r"(?P<module>[\w./~-]+)@(?P<version>v[\w.+-]+): "
+    r"(?P<why>reading \S+: (?:403|404|410) [\w ]+|(?:invalid version: )?unknown revision \S+)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +51,12 @@ class Program:
         temporary = folder / "go-build"
         temporary.mkdir()
         for name, package in self.packages.items():
-            run(
-                [
-                    *("go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly"),
-                    *("-ldflags", f"-s -w {variables}", "-o", str(folder / name), package),
-                ],
-                within=timeouts().go_build,
-                cwd=self.module,
-                env={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTMPDIR": str(temporary)},
-                log=log,
-            )
+            _go(
+                "build", "-trimpath", "-buildvcs=false", "-mod=readonly",
+                "-ldflags", f"-s -w {variables}", "-o", str(folder / name), package,
+                program=self.name, within=timeouts().go_build, folder=self.module, log=log,
+                environment={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTMPDIR": str(temporary)},
+            )  # fmt: skip
         shutil.rmtree(temporary)
 
 
@@ -133,7 +137,7 @@ def small_programs() -> Iterable[Program]:
 def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Path) -> Path:
     """The folder with Istio's go.mod and go.sum: in the repository for a release, generated for a pseudo-version.
 
-    Raises UsageProblem if the Go module proxy does not serve the pseudo-version.
+    Raises UsageProblem if the Go module proxy does not serve the pseudo-version, or a module that it requires.
     """
     if source.module:
         return source.module
@@ -157,15 +161,29 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
                 f"{listed.stderr.strip().splitlines()[-1]}. Nothing was created."
             )
         _copy_replacements(folder, f"istio.io/istio@{source.pseudo_version}", environment, log)
-        run(
-            ["go", "mod", "tidy"],
-            within=timeouts().go_download,
-            cwd=folder,
-            env=environment,
-            log=log,
-        )
+        _go(
+            "mod", "tidy",
+            program=f"Istio {source.version}", within=timeouts().go_download, folder=folder, log=log,
+            environment=environment,
+        )  # fmt: skip
 
     return cache.fill("istio-module", digest(source.pseudo_version, template / "go.mod"), make)
+
+
+def _go(
+    *arguments: str, program: str, within: float, folder: Path, log: Path, environment: Mapping[str, str]
+) -> Completed:
+    """Run Go. Raises UsageProblem where a module that it needs is not served, CommandFailed for all else."""
+    command = ["go", *arguments]
+    done = run(command, within=within, cwd=folder, env=environment, log=log, check=False)
+    if not done.status:
+        return done
+    if missing := _NOT_SERVED.search(done.stderr):
+        raise UsageProblem(
+            f"{program} cannot be built: the Go module proxy does not serve {missing['module']} {missing['version']} "
+            f"({missing['why']}). Nothing was created."
+        )
+    raise CommandFailed(command, done.status, done.stdout, done.stderr)
 
 
 def _copy_replacements(folder: Path, module: str, environment: Mapping[str, str], log: Path) -> None:

@@ -28,6 +28,9 @@ def go(programs: FakePrograms) -> None:
     programs.add("go", "echo go1.26.0")
 
 
+PSEUDO_VERSION = "v0.0.0-20260306174214-6991a379e1fc"
+
+
 @pytest.fixture
 def recipe() -> Recipe:
     return Recipe(KNOWN, KNOWN.istio(None))
@@ -62,6 +65,20 @@ def test_the_key_depends_on_go_and_on_what_is_built(
     (changed / "curl" / "Containerfile").write_text("FROM scratch\n")
     monkeypatch.setattr(build, "IMAGES", changed)
     assert len({recipe.key, other_go, Recipe(KNOWN, KNOWN.istio(None)).key}) == 3
+
+
+def test_another_release_of_istio_does_not_build_the_known_ones_again(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "images"
+    shutil.copytree(versions.IMAGES, changed)
+    shutil.copytree(changed / "istio" / KNOWN.istio_default, changed / "istio" / "9.9.9")
+    (changed / "versions.toml").write_text("# read by others\n")
+    monkeypatch.setattr(build, "IMAGES", changed)
+    more = replace(KNOWN, istio_releases={**KNOWN.istio_releases, "9.9.9": PSEUDO_VERSION})
+    assert Recipe(more, more.istio(None)).key == recipe.key
+    (changed / "istio" / KNOWN.istio_default / "go.mod").write_text("module a\n")
+    assert Recipe(more, more.istio(None)).key != recipe.key
 
 
 def test_the_image_set_has_every_sample_under_its_built_name(recipe: Recipe, tmp_path: Path) -> None:

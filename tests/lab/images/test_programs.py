@@ -118,8 +118,9 @@ GO_MODULES = """case "$1 $2 $3" in
   "mod download -json") echo '{{"GoMod": "/there/go.mod"}}' ;;
   "mod edit -json") echo '{replaced}' ;;
   "mod edit "*) echo "${{3#-replace=}}" >>replaced ;;
-  "mod tidy ") echo hash >go.sum ;;
+  "mod tidy ") {tidied} ;;
 esac"""
+TIDIED = "echo hash >go.sum"
 REPLACED = json.dumps(
     {"Replace": [{"Old": {"Path": "a/b"}, "New": {"Path": "c/d", "Version": "v1"}},
                  {"Old": {"Path": "e", "Version": "v2"}, "New": {"Path": "f", "Version": "v3"}}]}
@@ -129,7 +130,7 @@ REPLACED = json.dumps(
 def test_the_module_of_a_pseudo_version_requires_it_and_replaces_what_it_replaces(
     programs: FakePrograms, empty_cache: Cache
 ) -> None:
-    programs.add("go", GO_MODULES.format(listed="true", replaced=REPLACED))
+    programs.add("go", GO_MODULES.format(listed="true", replaced=REPLACED, tidied=TIDIED))
     folder = go_programs.istio_module(KNOWN.istio(PSEUDO_VERSION), KNOWN, empty_cache, Path("/dev/null"))
     assert (folder / "go.mod").read_text().endswith(f")\n\nrequire istio.io/istio {PSEUDO_VERSION}\n")
     assert (folder / "replaced").read_text().splitlines() == ["a/b=c/d@v1", "e@v2=f@v3"]
@@ -137,12 +138,63 @@ def test_the_module_of_a_pseudo_version_requires_it_and_replaces_what_it_replace
 
 
 def test_a_pseudo_version_that_the_proxy_does_not_serve_is_refused(programs: FakePrograms, empty_cache: Cache) -> None:
-    programs.add("go", GO_MODULES.format(listed='echo "go: unknown revision" >&2; exit 1', replaced="{}"))
+    programs.add(
+        "go", GO_MODULES.format(listed='echo "go: unknown revision" >&2; exit 1', replaced="{}", tidied="false")
+    )
     with pytest.raises(UsageProblem) as refused:
         go_programs.istio_module(KNOWN.istio(PSEUDO_VERSION), KNOWN, empty_cache, Path("/dev/null"))
     assert str(refused.value) == (
         f"the Go module proxy does not serve Istio {PSEUDO_VERSION}: go: unknown revision. Nothing was created."
     )
+
+
+# As Go 1.26 prints it for Istio 1.27.9, whose go.mod requires commits that the proxy does not serve.
+NOT_SERVED = """go: splithorizon/images/istio imports
+	istio.io/istio/pilot/pkg/model imports
+	istio.io/api/a/v1: istio.io/api@v1.27.8-0.20260228163850-469b1b2d2cfa: reading https://a.test/b.zip: 403 Forbidden
+	server response: This module version is not available."""
+UNREACHABLE = (
+    """go: istio.io/api@v1.27.8: Get "https://proxy.test/api.mod": dial tcp: lookup proxy.test: no such host"""
+)
+
+
+def printing(text: str) -> str:
+    return f"cat >&2 <<'END'\n{text}\nEND\nexit 1"
+
+
+def test_a_required_module_that_is_not_served_is_bad_input_and_named(
+    programs: FakePrograms, empty_cache: Cache
+) -> None:
+    programs.add("go", GO_MODULES.format(listed="true", replaced=REPLACED, tidied=printing(NOT_SERVED)))
+    with pytest.raises(UsageProblem) as refused:
+        go_programs.istio_module(KNOWN.istio(PSEUDO_VERSION), KNOWN, empty_cache, Path("/dev/null"))
+    assert str(refused.value) == (
+        f"Istio {PSEUDO_VERSION} cannot be built: the Go module proxy does not serve istio.io/api "
+        "v1.27.8-0.20260228163850-469b1b2d2cfa (reading https://a.test/b.zip: 403 Forbidden). Nothing was created."
+    )
+
+
+def test_a_proxy_that_cannot_be_reached_is_no_bad_input(programs: FakePrograms, empty_cache: Cache) -> None:
+    programs.add("go", GO_MODULES.format(listed="true", replaced=REPLACED, tidied=printing(UNREACHABLE)))
+    with pytest.raises(CommandFailed, match="no such host"):
+        go_programs.istio_module(KNOWN.istio(PSEUDO_VERSION), KNOWN, empty_cache, Path("/dev/null"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "main.go:3:8: a/b@v1.2.3: reading https://proxy.test/a/b.zip: 404 Not Found",
+        "main.go:3:8: a/b@v1.2.3: invalid version: unknown revision v1.2.3",
+    ],
+)
+def test_a_module_that_a_release_requires_and_nobody_serves_is_bad_input(
+    programs: FakePrograms, module: Path, empty_cache: Cache, text: str
+) -> None:
+    programs.add(
+        "go", f'case "$1" in env) echo go1.26.0 ;; build) {printing(text)} ;; esac'.replace("exit 1 ;;", "exit 1\n;;")
+    )
+    with pytest.raises(UsageProblem, match=r"^tools cannot be built: .* does not serve a/b v1\.2\.3 \("):
+        Program("tools", module, {"one": "."}).build(empty_cache, Path("/dev/null"))
 
 
 def test_every_program_is_built_from_a_module_that_exists() -> None:
