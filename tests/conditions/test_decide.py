@@ -144,6 +144,7 @@ CASES = {
     "Services are public": Case(root(defaultServiceExportTo=["*"])),
     "REGISTRY_ONLY": Case(root(outboundTrafficPolicy={"mode": "REGISTRY_ONLY"}), [CONSIDERED]),
     "ALLOW_ANY": Case(root(outboundTrafficPolicy={"mode": "ALLOW_ANY"})),
+    "clients know their own namespace alone": Case(root(made("Sidecar", "default", egress=[{"hosts": ["./*"]}]))),
     # What istiod is.
     "Istio 1.21": Case(primary(version="1.21.6"), [REFUSED], "1.22"),
     "Istio 1.22": Case(primary(version="1.22.0")),
@@ -287,7 +288,8 @@ def test_the_meshs_preference_is_replaced_and_its_tls_kept() -> None:
 
 def test_the_log_in_our_format_turns_the_meshs_off() -> None:
     objects = {one["kind"]: one for one in decide(CASES["a JSON format"].mesh).objects}
-    assert objects["Telemetry"]["spec"] == {"accessLogging": [{"disabled": True}]}
+    # Without a provider, in a mesh that has no default one, the accessLogFile of the mesh stays on.
+    assert objects["Telemetry"]["spec"] == {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}
     assert "EnvoyFilter" in objects
 
 
