@@ -27,19 +27,26 @@ from splithorizon.run.verdict import Verdict
 
 _PRIMARY, _REMOTE = PRIMARY_REMOTE.names
 _ALL = ("suites/",)
+_FEW_REQUESTS = "200"
 # Between two faults: what all of them break. The whole core is asked before the first and after the last.
 _TRAFFIC = (
     "suites/readiness",
     "suites/routing/test_both_versions_answer.py",
     "suites/routing/test_each_version_takes_its_own_path.py",
 )
+# What --short asks: a run takes a minute where the whole core takes four on a loaded machine.
+_SHORT = (
+    *_TRAFFIC,
+    "suites/discovery/test_endpoints_are_near_pods_and_the_far_gateway.py",
+    "suites/latent/test_new_pods_are_injected.py",
+)
 
 
 class Runner:
     """Holds one mesh, breaks it by the scripts, and asks the suite's own command about it."""
 
-    def __init__(self, session: LabSession, profile: str) -> None:
-        """Make or attach to the session's mesh."""
+    def __init__(self, session: LabSession, profile: str, *, short: bool = False) -> None:
+        """Make or attach to the session's mesh; ``short`` asks fewer modules, with fewer requests."""
         info = session.provision()
         clusters = info.clusters
         folder = clusters[_PRIMARY].kubeconfig.parent
@@ -56,23 +63,29 @@ class Runner:
             "ENGINE": info.provider,
             "STATE": str(self._state),
         }
-        self._profile = profile
+        self._asked = _SHORT if short else _ALL
+        self._options = ["--profile", profile, "--diagnostics", "never"]
+        if short:
+            self._options += ["--requests", _FEW_REQUESTS]
         self._reports = session.report_folder
         self._log = self._reports / "blind.log"
         self._runs = 0
 
-    def run_suite(self, name: str, modules: tuple[str, ...] = _ALL) -> RunReport:
-        """Run these modules; the report stays in a folder of that name. Raises EnvironmentBroke where there is none."""
+    def run_suite(self, name: str, modules: tuple[str, ...] = ()) -> RunReport:
+        """Run these modules, or all that are asked; the report stays in a folder of that name.
+
+        Raises EnvironmentBroke where there is none.
+        """
         self._runs += 1
         return suite_run.judged(
             self._mesh_file,
-            [*modules, "--profile", self._profile],
+            [*(modules or self._asked), *self._options],
             folder=self._reports / f"{self._runs:03}-{name}",
             log=self._log,
             within=timeouts().suite_run,
         )
 
-    def require_sound(self, after: str, modules: tuple[str, ...] = _ALL) -> None:
+    def require_sound(self, after: str, modules: tuple[str, ...] = ()) -> None:
         """Wait until these modules refute nothing; raises EnvironmentBroke where one still does when time is up."""
 
         def sound() -> None:
@@ -121,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[dict[str, object]] = []
 
     def run() -> None:
-        runner = Runner(session, asked.profile)
+        runner = Runner(session, asked.profile, short=asked.short)
         runner.require_sound("start")
         for fault in chosen:
             rows.append(runner.run(fault))
@@ -154,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m proof.blind", description="Breaks a mesh in every blind way.")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="only these faults, in this order")
     parser.add_argument("--profile", default="core", help="what the suite is asked (default core)")
+    parser.add_argument("--short", action="store_true", help="ask readiness, traffic, endpoints and injection alone")
     parser.add_argument("--cluster-name", default="blind", metavar="NAME", help="prefix of the clusters' names")
     parser.add_argument("--reuse", action="store_true", help="a mesh that was kept, instead of a new one")
     parser.add_argument("--keep", action="store_true", help="keep the mesh for another --reuse")

@@ -18,3 +18,30 @@ restarted() {
   "$1" -n "$2" rollout restart "deployment/$3"
   rolled "$1" "$2" "$3"
 }
+
+# mesh_config KEY TEXT: adds lines to one key of istiod's ConfigMap (mesh, meshNetworks); the old text stays in $STATE.
+mesh_config() {
+  primary -n istio-system get configmap istio -o json > "$STATE/istio.json"
+  python3 - "$STATE/istio.json" "$1" "$2" <<'PYTHON' | primary -n istio-system patch configmap istio --type merge --patch-file /dev/stdin
+import json, sys
+text = json.load(open(sys.argv[1]))["data"][sys.argv[2]]
+json.dump({"data": {sys.argv[2]: (text.rstrip() + "\n" if sys.argv[2] == "mesh" else "") + sys.argv[3] + "\n"}}, sys.stdout)
+PYTHON
+}
+
+# mesh_config_restored KEY: the text from before mesh_config.
+mesh_config_restored() {
+  python3 - "$STATE/istio.json" "$1" <<'PYTHON' | primary -n istio-system patch configmap istio --type merge --patch-file /dev/stdin
+import json, sys
+json.dump({"data": {sys.argv[2]: json.load(open(sys.argv[1]))["data"][sys.argv[2]]}}, sys.stdout)
+PYTHON
+}
+
+# replaced CLUSTER NAMESPACE DEPLOYMENT LABEL PATCH: all pods of the old template go before the first of the new one, which
+# need not become ready.
+replaced() {
+  "$1" -n "$2" scale deployment "$3" --replicas=0
+  "$1" -n "$2" wait --for=delete pod -l "$4" --timeout=90s
+  "$1" -n "$2" patch deployment "$3" --type strategic -p "$5"
+  "$1" -n "$2" scale deployment "$3" --replicas=1
+}
