@@ -36,6 +36,14 @@ GATEWAY_SELECTS_NO_GATEWAY = _new(
     "the gateway's Service selects none of the gateway's pods",
 )
 
+GATEWAY_PORT_LABEL_WRONG = _new(
+    "gateway-port-label-wrong",
+    "a label of the gateway's Service names a port for other networks that the Service does not have",
+)
+GATEWAY_RULE_CHANGES_TLS = _new(
+    "gateway-rule-changes-tls",
+    "a DestinationRule that binds a gateway has it expect no mutual TLS: it drops what comes from other networks",
+)
 GATEWAY_SOURCES_LIMITED = _new(
     "gateway-sources-limited",
     "the gateway's Service admits some source addresses only (loadBalancerSourceRanges)",
@@ -95,6 +103,11 @@ WORKLOAD_ENTRY_UNREACHABLE = _new(
 SERVICE_ENTRY_ADDS_ENDPOINTS = _new(
     "service-entry-adds-endpoints",
     "a ServiceEntry for the service's own host gives clients other endpoints",
+)
+
+ENDPOINT_SLICE_UNREACHABLE = _new(
+    "endpoint-slice-unreachable",
+    "an EndpointSlice that was not made from pods adds an address to the Service, and nothing answers there",
 )
 
 # Rules for clients.

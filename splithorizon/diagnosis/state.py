@@ -26,7 +26,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.istio.gateway_services import external_hosts
+from splithorizon.istio.gateway_services import external_hosts, named_port
 from splithorizon.istio.info import is_address
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
 
@@ -115,7 +115,7 @@ def gateway_pods(cluster: Cluster) -> list[Object]:
 
 def gateway_port(service: Object) -> int:
     """The port for other networks of a gateway's Service."""
-    return int(labels_of(service).get("networking.istio.io/gatewayPort") or GATEWAY_PORT)
+    return named_port(labels_of(service))
 
 
 def gateway_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:

@@ -11,7 +11,7 @@ from splithorizon.istio.info import Address, NetworkMode, Selection
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL
 from splithorizon.kube.client import Kube, Object
 
-_PORT_LABEL = "networking.istio.io/gatewayPort"
+PORT_LABEL = "networking.istio.io/gatewayPort"
 _NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 
 
@@ -23,9 +23,17 @@ def of_network(kube: Kube, network: str, mode: NetworkMode) -> list[Object]:
 
 def port_of(service: Object) -> int:
     """The port for other networks, or 0 where the Service has none."""
-    named = service["metadata"].get("labels", {}).get(_PORT_LABEL, "")
-    port = int(named) if named.isdecimal() else GATEWAY_PORT
+    port = named_port(service["metadata"].get("labels", {}))
     return port if any(one["port"] == port for one in service["spec"].get("ports") or []) else 0
+
+
+def named_port(labels: Mapping[str, str]) -> int:
+    """The port for other networks that a gateway Service's labels name, which it may lack.
+
+    Like istiod it reads numbers alone.
+    """
+    named = labels.get(PORT_LABEL, "")
+    return int(named) if named.isdecimal() else GATEWAY_PORT
 
 
 def pods(services: Sequence[Object]) -> tuple[Selection, ...]:

@@ -153,6 +153,74 @@ def without_endpoint_slices(name: str) -> Change:
     return edits(name, "ClusterRole", "istio-reader-clusterrole-istio-system", lambda one: one["rules"].pop())
 
 
+def gateway_port(port: str) -> Change:
+    """The remote gateway's Service names its port for other networks by a label."""
+    return edits(
+        "remote", "Service", "istio-eastwestgateway",
+        lambda one: one["metadata"]["labels"].update({"networking.istio.io/gatewayPort": port}),
+    )  # fmt: skip
+
+
+def istiod_knows(*clusters: str) -> Change:
+    networks = tuple(
+        {"Network": f"{one}-network", "Addr": GATEWAYS[one].partition(":")[0], "Port": 15443} for one in clusters
+    )
+    return istiod(networks=networks)
+
+
+def custom(provider: str = "oauth2-proxy") -> Change:
+    spec = {"action": "CUSTOM", "provider": {"name": provider}, "rules": [{}]}
+    return adds("primary", made("AuthorizationPolicy", "h", "sample", spec=spec))
+
+
+UNDEFINED_PROVIDER = logs(
+    "remote", SERVER, code=403,
+    details="rbac_access_denied_matched_policy[istio-ext-authz-ns[sample]-policy[h]-rule[0]-deny-due-to-bad-CUSTOM-action]",
+)  # fmt: skip
+
+
+def slice_of(address: str, made_by: str = "platform-team") -> Change:
+    labels = {"kubernetes.io/service-name": "helloworld", "endpointslice.kubernetes.io/managed-by": made_by}
+    endpoints = [{"addresses": [address]}]
+    return adds("remote", made("EndpointSlice", "h", "sample", labels, endpoints=endpoints))
+
+
+def refuses(address: str) -> Change:
+    return holds("remote", near("remote"), Host(address, connect_failures=17, connections=17))
+
+
+def hidden(export_to: list[str], mode: str = "DISABLE", namespace: str = "istio-system") -> Change:
+    spec = {"host": HOST, "exportTo": export_to, "trafficPolicy": {"tls": {"mode": mode}}}
+    return adds("primary", made("DestinationRule", "h", namespace, spec=spec))
+
+
+PASSES_NOTHING = proxies("remote", GATEWAY, endpoints={SNI: ()})
+
+
+def mesh_networks(port: int) -> Change:
+    address = GATEWAYS["remote"].partition(":")[0]
+    text = f"{{networks: {{remote-network: {{gateways: [{{address: {address}, port: {port}}}]}}}}}}"
+    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(meshNetworks=text))
+
+
+SECOND_REFUSES = holds(
+    "primary",
+    near("primary"),
+    Host(GATEWAYS["remote"], successes=500, requests=500, connections=3),
+    Host("10.89.0.2:15444", connect_failures=9, connections=9),
+)
+
+
+def weighted() -> Change:
+    """A route to the whole service and to a version that no pod has."""
+    subsets = [{"name": "all", "labels": {"app": "helloworld"}}, {"name": "v3", "labels": {"version": "v3"}}]
+    route = [{"destination": {"host": HOST, "subset": one["name"]}, "weight": 50} for one in subsets]
+    return also(
+        adds("primary", made("DestinationRule", "h", "sample", spec={"host": HOST, "subsets": subsets})),
+        adds("primary", made("VirtualService", "h", "sample", spec={"hosts": [HOST], "http": [{"route": route}]})),
+    )
+
+
 CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
     (
         "a reader without EndpointSlices",
@@ -246,6 +314,42 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         root_causes.REVISION_WITHOUT_WEBHOOK,
         ("Namespace remote/sample", "istio.io/rev", "stable; the injection webhooks are of [default]"),
     ),
+    (
+        "a label that names a port which the Service lacks",
+        also(gateway_port("443"), istiod_knows("primary")),
+        root_causes.GATEWAY_PORT_LABEL_WRONG,
+        ("Service remote/istio-system/istio-eastwestgateway", "networking.istio.io/gatewayPort", "443"),
+    ),
+    (
+        "a provider that is not defined",
+        also(custom(), UNDEFINED_PROVIDER),
+        causes.POLICY_DENIES,
+        ("AuthorizationPolicy primary/sample/h", "spec.provider.name", "oauth2-proxy, which extensionProviders do not"),
+    ),
+    (
+        "an EndpointSlice with a dead address",
+        also(slice_of("10.20.200.200"), refuses("10.20.200.200:5000")),
+        root_causes.ENDPOINT_SLICE_UNREACHABLE,
+        ("EndpointSlice remote/sample/h", "endpoints[0].addresses", "10.20.200.200"),
+    ),
+    (
+        "a rule that binds the gateways alone",
+        also(hidden(["."]), PASSES_NOTHING),
+        root_causes.GATEWAY_RULE_CHANGES_TLS,
+        ("DestinationRule primary/istio-system/h", "spec.trafficPolicy.tls.mode", "DISABLE"),
+    ),
+    (
+        "a dead gateway in meshNetworks beside the labelled one",
+        also(mesh_networks(15444), SECOND_REFUSES),
+        causes.GATEWAY_ADDRESS_WRONG,
+        ("ConfigMap primary/istio-system/istio", "networks.remote-network.gateways[0]", "10.89.0.2:15444"),
+    ),
+    (
+        "a subset without pods beside a whole one",
+        also(weighted(), logs("primary", code=503, flags="UH", cluster=f"outbound|5000|v3|{HOST}")),
+        root_causes.RULE_PICKS_SUBSET,
+        ("VirtualService primary/sample/h", "spec.http[0].route[1].destination.subset", "v3"),
+    ),
 ]
 
 
@@ -268,6 +372,12 @@ def test_a_fault_is_the_one_root_cause_with_what_it_changed(
         (sni(), causes.GATEWAY_NAME_CHANGED),
         (ingress("127.0.0.1:5055"), root_causes.SIDECAR_LEADS_ELSEWHERE),
         (network_rbac(), root_causes.FILTER_ANSWERS),
+        (custom(), causes.POLICY_DENIES),
+        (gateway_port("443"), root_causes.GATEWAY_PORT_LABEL_WRONG),
+        (slice_of("10.20.200.200"), root_causes.ENDPOINT_SLICE_UNREACHABLE),
+        (hidden(["."]), root_causes.GATEWAY_RULE_CHANGES_TLS),
+        (mesh_networks(15444), causes.GATEWAY_ADDRESS_WRONG),
+        (weighted(), root_causes.RULE_PICKS_SUBSET),
     ],
     ids=lambda one: one.id if isinstance(one, Cause) else "",
 )
@@ -289,6 +399,49 @@ def test_without_a_witness_it_is_a_note(configured: Change, noted: Cause) -> Non
 def test_what_is_right_is_no_cause_of_failures(harmless: Change) -> None:
     found = of_reading(harmless(sound()))
     assert (found.root_causes, found.notes) == ((), ())
+
+
+def test_a_subset_that_has_its_pods_is_not_cited() -> None:
+    broken = also(weighted(), logs("primary", code=503, flags="UH", cluster=f"outbound|5000|v3|{HOST}"))
+    (found,) = of_reading(broken(sound())).root_causes
+    assert [fact.value for fact in found.finding.evidence] == ["v3", "version=v3"]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        also(slice_of("10.20.0.3"), refuses("10.20.0.3:5000")),
+        also(slice_of("10.20.9.9", "endpointslice-controller.k8s.io"), refuses("10.20.9.9:5000")),
+        also(hidden(["."], "ISTIO_MUTUAL"), PASSES_NOTHING),
+        also(hidden(["."], namespace="elsewhere"), PASSES_NOTHING),
+        also(mesh_networks(15443), SECOND_REFUSES),
+        gateway_port("not a number"),
+    ],
+    ids=[
+        "a pod's address",
+        "Kubernetes' own slice",
+        "mutual TLS",
+        "no gateway's namespace",
+        "the gateway",
+        "no number",
+    ],
+)
+def test_what_cannot_be_the_reason_is_not_named(harmless: Change) -> None:
+    new = {
+        root_causes.ENDPOINT_SLICE_UNREACHABLE.id, root_causes.GATEWAY_RULE_CHANGES_TLS.id,
+        causes.GATEWAY_ADDRESS_WRONG.id, root_causes.GATEWAY_PORT_LABEL_WRONG.id,
+    }  # fmt: skip
+    assert not new & {one.id for one in of_reading(harmless(sound())).root_causes}
+
+
+def test_a_service_without_the_port_is_not_given_another_label() -> None:
+    def renumber(one: Object) -> None:
+        one["spec"]["ports"][0]["port"] = 15444
+
+    broken = also(edits("remote", "Service", "istio-eastwestgateway", renumber), istiod_knows("primary"))
+    (found,) = of_reading(broken(sound())).root_causes
+    assert found.id == causes.GATEWAY_SERVICE_WITHOUT_NETWORK.id
+    assert found.finding.fix == "give port 15443 to Service istio-eastwestgateway of remote"
 
 
 def test_a_revision_that_has_a_webhook_is_not_accused() -> None:

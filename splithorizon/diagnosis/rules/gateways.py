@@ -21,6 +21,7 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.istio.gateway_services import PORT_LABEL
 from splithorizon.istio.names import GATEWAY_PORT
 
 _UNREACHABLE = ("UF", "UC", "URX", "UH", "UT", "UR")
@@ -70,11 +71,13 @@ def not_listening(cluster: Cluster, target: int) -> Proxy | None:
     return None
 
 
-def led_past(cluster: Cluster, service: Object, number: int, proxy: Proxy, target: int) -> tuple[Fact, Fact]:
-    """A port of the gateway's Service, by its place, and what the gateway listens at in its stead."""
+def led_past(cluster: Cluster, service: Object, number: int, proxy: Proxy, target: int) -> tuple[Fact, ...]:
+    """A port of the gateway's Service, by its place, what names it, and what the gateway listens at in its stead."""
     port, name = scope.ports(service)[number], proxy.listening.get(target, "") if target else ""
     what = f"listens there as {name}" if name else "does not listen there"
+    named = labels_of(service).get(PORT_LABEL)
     return (
+        *([Fact(of(cluster, service, "Service"), f"metadata.labels {PORT_LABEL}", named)] if named else []),
         Fact(
             of(cluster, service, "Service"),
             f"spec.ports[{number}].targetPort",
@@ -319,6 +322,52 @@ def view(case: Case) -> Iterator[Finding]:
                 f"set ISTIO_META_REQUESTED_NETWORK_VIEW of {cluster.name}'s gateway to {cluster.network}",
                 _passes_nothing(reading, cluster, proxy), _FOLLOWS,
             )  # fmt: skip
+
+
+@rule
+def gateway_destination_rules(case: Case) -> Iterator[Finding]:
+    """A DestinationRule that no client sees binds a gateway by its namespace, and has it expect no mutual TLS."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        for proxy in cluster.of(GATEWAY):
+            for one in plane.all("DestinationRule", proxy.namespace):
+                if not _binds_gateways_alone(reading, one):
+                    continue
+                for place, mode in _tls_modes(spec_of(one).get("trafficPolicy") or {}):
+                    yield Finding(
+                        root_causes.GATEWAY_RULE_CHANGES_TLS,
+                        Layer.RULE,
+                        (
+                            Fact(of(plane, one), place, mode),
+                            Fact(of(plane, one), "spec.exportTo", shown(spec_of(one).get("exportTo"))),
+                        ),
+                        f"kubectl <{plane.name}> -n {namespace_of(one)} delete destinationrule {name_of(one)}",
+                        _passes_nothing(reading, cluster, proxy),
+                        _FOLLOWS,
+                    )
+
+
+def _binds_gateways_alone(reading: Reading, one: Object) -> bool:
+    """Whether a DestinationRule for the Service is exported to its own namespace alone, where no client is."""
+    spec, own = spec_of(one), namespace_of(one)
+    if spec.get("workloadSelector") or own in (reading.namespace, *reading.client_namespaces):
+        return False
+    seen_by = (*reading.client_namespaces, reading.namespace)
+    return scope.rule_means(one, str(spec.get("host", "")), reading.host, reading.domain) and not any(
+        scope.exported_to(spec.get("exportTo"), own, other) for other in seen_by
+    )
+
+
+def _tls_modes(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where a traffic policy sets another mode than mutual TLS, and which."""
+    levels = [
+        (f".portLevelSettings[{number}]", one) for number, one in enumerate(policy.get("portLevelSettings") or [])
+    ]
+    for place, level in [("", policy), *levels]:
+        mode = (level.get("tls") or {}).get("mode")
+        if mode and mode != "ISTIO_MUTUAL":
+            yield f"spec.trafficPolicy{place}.tls.mode", str(mode)
 
 
 def _passes_nothing(reading: Reading, cluster: Cluster, proxy: Proxy) -> str:

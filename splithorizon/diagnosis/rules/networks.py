@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 from splithorizon.base.addresses import host_port
-from splithorizon.diagnosis import causes, scope, state
+from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.istio.gateway_services import external_hosts
+from splithorizon.istio.gateway_services import PORT_LABEL, external_hosts
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL
 
 _NETWORK_IN_PATH = re.compile(r"/net/([^/?]+)")
@@ -63,7 +63,9 @@ def gateway_service(case: Case) -> Iterator[Finding]:
         serving = [
             one for one in labelled if any(port.get("port") == state.gateway_port(one) for port in scope.ports(one))
         ]
-        if not serving:
+        if not serving and (mislabelled := [one for one in labelled if PORT_LABEL in labels_of(one)]):
+            yield _without_named_port(reading, cluster, mislabelled[0])
+        elif not serving:
             facts = [_without(cluster, one) for one in services] or [
                 Fact(f"Services {cluster.name}", _LABEL, f"none is {cluster.network}")
             ]
@@ -71,7 +73,9 @@ def gateway_service(case: Case) -> Iterator[Finding]:
                 causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
                 Layer.NETWORK,
                 tuple(facts),
-                f"kubectl <{cluster.name}> -n {cluster.system_namespace} label --overwrite service "
+                f"give port {GATEWAY_PORT} to Service {name_of(labelled[0])} of {cluster.name}"
+                if labelled
+                else f"kubectl <{cluster.name}> -n {cluster.system_namespace} label --overwrite service "
                 f"{name_of(services[0]) if services else 'istio-eastwestgateway'} {NETWORK_LABEL}={cluster.network}",
                 _unknown(reading, cluster),
                 UNREACHED,
@@ -94,6 +98,21 @@ def gateway_service(case: Case) -> Iterator[Finding]:
             )
         else:
             yield from _addresses(case, cluster, serving)
+
+
+def _without_named_port(reading: Reading, cluster: Cluster, service: Object) -> Finding:
+    """A gateway's Service whose label names a port that it does not have, so that istiod takes it for no gateway."""
+    return Finding(
+        root_causes.GATEWAY_PORT_LABEL_WRONG,
+        Layer.NETWORK,
+        (
+            Fact(of(cluster, service), f"metadata.labels {PORT_LABEL}", labels_of(service)[PORT_LABEL]),
+            Fact(of(cluster, service), "spec.ports", shown([port.get("port") for port in scope.ports(service)])),
+        ),
+        f"kubectl <{cluster.name}> -n {namespace_of(service)} label service {name_of(service)} {PORT_LABEL}-",
+        _unknown(reading, cluster),
+        UNREACHED,
+    )
 
 
 def _without(cluster: Cluster, service: Object) -> Fact:
@@ -168,12 +187,11 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
         networks = state.mesh_networks(reading, plane)
-        if not networks or any(
-            labels_of(one).get(NETWORK_LABEL) == cluster.network for one in state.gateway_services(cluster)
-        ):
-            continue
         found = state.config_map(reading, plane)
-        if found is None:
+        if not networks or found is None:
+            continue
+        if any(labels_of(one).get(NETWORK_LABEL) == cluster.network for one in state.gateway_services(cluster)):
+            yield from _beside_labels(reading, plane, cluster, found)
             continue
         network = networks.get(cluster.network) or {}
         place = f"data.meshNetworks.networks.{cluster.network}"
@@ -214,6 +232,26 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
                 state.direct(reading, cluster) or case.suspected(causes.MESH_NETWORKS_REGISTRY_WRONG),
                 UNREACHED,
             )  # fmt: skip
+
+
+def _beside_labels(reading: Reading, plane: Cluster, cluster: Cluster, found: Object) -> Iterator[Finding]:
+    """Gateways in meshNetworks that istiod takes beside those of labelled Services, and that never answer."""
+    network = state.mesh_networks(reading, plane).get(cluster.network) or {}
+    for number, one in enumerate(network.get("gateways") or []):
+        address = host_port(str(one.get("address") or ""), int(one.get("port") or GATEWAY_PORT))
+        if not one.get("address") or address in {*cluster.gateways, *state.serving(reading, frozenset({address}))}:
+            continue
+        yield Finding(
+            causes.GATEWAY_ADDRESS_WRONG,
+            Layer.NETWORK,
+            (
+                Fact(of(plane, found), f"data.meshNetworks.networks.{cluster.network}.gateways[{number}]", address),
+                Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+            ),
+            f"take {address} out of meshNetworks, or let it be an address of {cluster.name}'s gateway",
+            state.failing_hosts(reading, frozenset({address})),
+            UNREACHED,
+        )
 
 
 @rule

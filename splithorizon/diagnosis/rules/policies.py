@@ -22,7 +22,10 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.follows import REFUSED
 
-_MATCHED = re.compile(r"rbac_access_denied_matched_policy\[ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]\]")
+# istiod adds a prefix to the names of CUSTOM policies, and a suffix where it cannot have their provider asked.
+_MATCHED = re.compile(
+    r"rbac_access_denied_matched_policy\[[\w-]*?ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\][\w-]*\]"
+)
 _DENIED = "rbac_access_denied"
 _FORBIDDEN = 403
 
@@ -73,6 +76,7 @@ def authorization(case: Case) -> Iterator[Finding]:
             (
                 Fact(of(plane, policy), "spec.action", f"{action}, binds {pods}"),
                 Fact(of(plane, policy), "spec.rules", shown(spec_of(policy).get("rules"))),
+                *_provider(reading, plane, policy),
             ),
             f"kubectl <{plane.name}> -n {namespace_of(policy)} edit authorizationpolicy {name_of(policy)}",
             witness,
@@ -90,6 +94,14 @@ def authorization(case: Case) -> Iterator[Finding]:
                 case.suspected(causes.ADMITTED_BY_ANOTHER_POLICY),
                 frozenset({causes.POLICY_NOT_ENFORCED.id}),
             )
+
+
+def _provider(reading: Reading, plane: Cluster, policy: Object) -> Iterator[Fact]:
+    """The provider that a CUSTOM policy asks, and whether the mesh configuration defines it."""
+    if name := (spec_of(policy).get("provider") or {}).get("name"):
+        defined = [one.get("name") for one in state.mesh_config(reading, plane).get("extensionProviders") or []]
+        what = "" if name in defined else f", which extensionProviders do not define: {shown(defined)}"
+        yield Fact(of(plane, policy), "spec.provider.name", f"{name}{what}")
 
 
 def _at_gateway(bound: list[tuple[Cluster, Proxy]], reading: Reading) -> str:

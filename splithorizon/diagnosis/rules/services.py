@@ -22,6 +22,9 @@ from splithorizon.diagnosis.reading.model import (
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.kube.pod_status import SIDECAR
 
+_SLICE_OF = "kubernetes.io/service-name"
+_SLICE_MADE_BY = "endpointslice.kubernetes.io/managed-by"
+_SLICES_OF_PODS = "endpointslice-controller.k8s.io"
 _NEAR = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _DISTRIBUTION = "networking.istio.io/traffic-distribution"
 
@@ -390,6 +393,37 @@ def _dead_address(reading: Reading, address: str) -> str:
                     times = f"{host.connect_failures} times"
                     return f"Envoy of {cluster.name}'s {proxy.pod} failed {times} to connect to {host.address}"
     return ""
+
+
+@rule
+def endpoint_slices(case: Case) -> Iterator[Finding]:
+    """An EndpointSlice that Kubernetes did not make from pods has an address where nothing answers."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for one in cluster.all("EndpointSlice", reading.namespace):
+            labels = labels_of(one)
+            if labels.get(_SLICE_OF) != reading.service or labels.get(_SLICE_MADE_BY) == _SLICES_OF_PODS:
+                continue
+            for number, endpoint in enumerate(one.get("endpoints") or []):
+                yield from (
+                    _slice_address(case, cluster, one, number, str(address))
+                    for address in endpoint.get("addresses") or []
+                    if str(address) not in state.pod_addresses(reading, cluster)
+                )
+
+
+def _slice_address(case: Case, cluster: Cluster, one: Object, number: int, address: str) -> Finding:
+    return Finding(
+        root_causes.ENDPOINT_SLICE_UNREACHABLE,
+        Layer.SERVICE,
+        (
+            Fact(of(cluster, one), f"endpoints[{number}].addresses", f"{address}; no pod has it"),
+            Fact(of(cluster, one), f"metadata.labels {_SLICE_MADE_BY}", shown(labels_of(one).get(_SLICE_MADE_BY))),
+        ),
+        f"kubectl <{cluster.name}> -n {namespace_of(one)} delete endpointslice {name_of(one)}",
+        _dead_address(case.reading, address),
+        UNREACHED | {causes.POD_WITHOUT_SIDECAR.id},
+    )
 
 
 @rule

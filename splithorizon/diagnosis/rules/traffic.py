@@ -403,6 +403,9 @@ def _short_subset(reading: Reading, host: str, subset: str) -> str:
     """A sentence on a client whose subset lacks endpoints that the service has; empty where none does."""
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, flags=("NC", "UH"), host=host):
+            # A route that has no cluster is logged without one: then the log does not say which subset it means.
+            if line.cluster and f"|{subset}|" not in line.cluster:
+                continue
             return (
                 f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} "
                 f"{line.flags}: {line.cluster}"
