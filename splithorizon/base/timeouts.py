@@ -4,7 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+
+
+@dataclass(frozen=True)
+class WatchTimes:
+    """The intervals and waits of a watch; ``--timeout-scale`` leaves them as they are, because reports state them."""
+
+    pods_read: float = 2  # pods and addresses: a loss may follow at once; more often would load the API server
+    metadata_read: float = 6  # Secrets, webhooks, roll-outs: their loss comes through pods or pushes, seconds later
+    proxies_read: float = 30  # istiod lists every proxy of the mesh: with thousands that is a large answer
+    queue_read: float = 0.25  # between two rounds of the accounting: the end of a watch is noticed within this
+    request_every: int = 3  # of one curl process: more than a request may take, or its next one would be late
+    request_takes: float = 2.9  # at most: a TCP handshake whose first packet is lost takes 1 s, its second one 3 s
+    sender_ends: int = 5  # its grace period: the shell ends at once, the sidecar drains for about so long
+    sender_ready: int = 5  # before the other sender is replaced: until then the new one is listed and its log read
+    path_logged: float = 10  # a sidecar flushes its log every second; a busy kubelet and API server add some
+    path_forgotten: float = 30  # a line of the access log without a result: three times the above
+    order_known: float = 2  # beside what a request and its line take: a busy machine reads both logs unevenly
+    clock_known: float = 3  # lines of before the connection arrive at once, and later than new ones by their stamps
+    last_lines: float = 3  # after the last request: the next flush of the access log, and its way here
+    log_missed: float = 120  # a log that cannot be read for longer holds up the other senders' requests no more
+    log_silent: float = 15  # a sender writes several lines a second: the connection is dead
+    log_asked_again: float = 1  # an API server that restarts is not asked more often
+    event_settles: float = 10  # a roll-out's next pod follows within this: both are one event
+    event_reacts: float = 10  # a loss may begin so long after an event: istiod pushes, and proxies drain, by then
+    loss_quiet: float = 5  # a loss ends without another lost request for so long: more than the interval of one curl
+    unseen: float = 2  # no request for so long: at the lowest rate one begins at least every second
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,7 @@ class Timeouts:
     diagnosis_read: float = 10  # one reading of a mesh of 500 services; a dead cluster is not waited for longer
     diagnostics_collected: float = 30  # the logs and dumps of two clusters; what is not read by then is listed
     heartbeat: float = 8  # a line of progress at least every 10 s
+    watch: WatchTimes = field(default_factory=WatchTimes)
     poll: float = 0.5  # between two attempts of a long wait; the first attempts follow each other sooner
 
     def scaled(self, factor: float) -> Timeouts:
@@ -82,10 +109,10 @@ class Timeouts:
         fixed = {
             "registry_answers", "heartbeat", "poll", "dial", "certificate_still_valid", "certificate_lives",
             "diagnosis_read", "diagnostics_collected",
-            "lease_renewed", "lease_expires", "namespace_expires",
+            "lease_renewed", "lease_expires", "namespace_expires", "watch",
         }  # fmt: skip
-        scaled = {field.name: getattr(self, field.name) * factor for field in fields(self)}
-        return Timeouts(**{**scaled, **{name: getattr(self, name) for name in fixed}})
+        scaled = {one.name: getattr(self, one.name) * factor for one in fields(self) if one.name not in fixed}
+        return replace(self, **scaled)
 
 
 _current = Timeouts()

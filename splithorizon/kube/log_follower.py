@@ -13,12 +13,10 @@ from datetime import UTC, datetime
 from threading import Event
 
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube
 
-SILENCE = 15.0
-"""Seconds without a line after which the connection is taken for dead: a sender writes several lines a second."""
-_PAUSE = 1.0
 _LONGEST_LINE = 1 << 20
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)")
 
@@ -49,7 +47,7 @@ class LogFollower:
         while not stop.is_set():
             try:
                 pieces = self._kube.follow_log(
-                    self._pod, self._namespace, self._container, since=self._since, silence=SILENCE
+                    self._pod, self._namespace, self._container, since=self._since, silence=timeouts().watch.log_silent
                 )
                 for line in self._new(pieces):
                     take(line)
@@ -61,7 +59,7 @@ class LogFollower:
                 self.broken += 1
             except EnvironmentBroke:
                 self.broken += 1
-            stop.wait(_PAUSE)
+            stop.wait(timeouts().watch.log_asked_again)
 
     @property
     def _since(self) -> str:

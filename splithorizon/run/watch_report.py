@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from splithorizon.run.report_types import Count, Seconds, Text
 from splithorizon.run.report_types import config as _config
-from splithorizon.watch.ledger import Kind
+from splithorizon.watch.route_requests import Kind
 
 
 @dataclass(frozen=True, config=_config())

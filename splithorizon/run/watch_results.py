@@ -22,7 +22,7 @@ from splithorizon.traffic.sender import KEPT, Stream
 from splithorizon.watch import budget as budgets
 from splithorizon.watch.budget import Budget
 from splithorizon.watch.events import Event, bracketing
-from splithorizon.watch.ledger import Ledger, Loss, Timeline
+from splithorizon.watch.route_requests import Loss, RouteRequests, Timeline
 from splithorizon.watch.watching import Watched
 
 AREA = WATCHED
@@ -35,7 +35,7 @@ _NEW = "requests on new connections over HTTP/1.1"
 def watch_report(watched: Watched, budget: Budget) -> WatchReport:
     """The part of the report."""
     events = watched.events.events
-    routes = tuple(_route(route, ledger, watched, budget) for route, ledger in watched.ledgers.items())
+    routes = tuple(_route(route, requests, watched, budget) for route, requests in watched.requests.items())
     costs = [_cost(place, routes) for place in range(len(events))]
     return WatchReport(
         began=report.utc_of(watched.began),
@@ -114,29 +114,29 @@ def _event(event: Event, watched: Watched, lost: int, longest: float) -> WatchEv
     )
 
 
-def _route(route: Route, ledger: Ledger, watched: Watched, budget: Budget) -> WatchedRoute:
+def _route(route: Route, requests: RouteRequests, watched: Watched, budget: Budget) -> WatchedRoute:
     restarted = watched.restarted.get(route.far, 0)
     kept = tuple(_kept(watched, route, stream) for stream in watched.kept.get(route, {}))
     cut = (budget.exceeded_by_cuts(one.stream, one.most, restarted) for one in kept)
-    exceeded = (*budget.exceeded(ledger), *filter(None, cut))
+    exceeded = (*budget.exceeded(requests), *filter(None, cut))
     return WatchedRoute(
         route=str(route),
-        sent=ledger.sent,
-        answered=ledger.answered,
-        lost=ledger.lost,
-        reasons=dict(ledger.reasons.counts),
-        paths=dict(ledger.paths.counts),
-        wrong_paths=dict(ledger.wrong_paths.counts),
-        wrong_seconds=ledger.wrong_seconds,
-        longest_outage=ledger.longest,
-        longest_outage_began=max(0.0, ledger.longest_began - watched.began) if ledger.longest else 0.0,
+        sent=requests.sent,
+        answered=requests.answered,
+        lost=requests.lost,
+        reasons=dict(requests.reasons.counts),
+        paths=dict(requests.paths.counts),
+        wrong_paths=dict(requests.wrong_paths.counts),
+        wrong_seconds=requests.wrong_seconds,
+        longest_outage=requests.longest,
+        longest_outage_began=max(0.0, requests.longest_began - watched.began) if requests.longest else 0.0,
         resolution=1 / watched.rate,
-        unseen_seconds=ledger.unseen_seconds,
-        losses=tuple(_loss(one, watched) for one in ledger.losses),
+        unseen_seconds=requests.unseen_seconds,
+        losses=tuple(_loss(one, watched) for one in requests.losses),
         kept=kept,
-        timeline=_timeline(ledger.timeline),
+        timeline=_timeline(requests.timeline),
         exceeded=exceeded,
-        unjudged="" if exceeded else budgets.unjudged(ledger, watched.seconds),
+        unjudged="" if exceeded else budgets.unjudged(requests, watched.seconds),
     )
 
 

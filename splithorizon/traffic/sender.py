@@ -1,7 +1,7 @@
 """A pod that sends steadily and logs each result: the script of its main process, its objects, and its log's lines.
 
-The script runs with busybox and dash, and with curl 7.84 or newer. A *lane* is one long-lived curl process that begins
-a request at a fixed interval, longer than a request may take: one that hangs delays no other, so that the rate is
+The script runs with busybox and dash, and with curl 7.84 or newer. A *series* is the requests of one long-lived curl
+process, at a fixed interval, longer than a request may take: one that hangs delays no other, so that the rate is
 steady whatever is answered (open loop), and no process is started for a request.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.kube.client import Object
 from splithorizon.traffic import workloads
 
@@ -24,21 +25,16 @@ NAME = "watch-sender"
 MARK = "splithorizon "
 WAITS = f"{MARK}waits"
 TIMED_OUT = "no answer in time"
-PERIOD = 3
-"""Seconds between two requests of one lane."""
-TIMEOUT = 2.9
-"""Seconds that a request may take: less than the period, or lanes would fall behind."""
 SENDERS = 2
 """Pods of each route; a roll-out restarts one after the other."""
 _CURL_ERRORS = {6: "name not resolved", 7: "no connection", 18: "answer cut off", 28: TIMED_OUT,
                 52: "closed without an answer", 55: "connection reset", 56: "connection reset"}  # fmt: skip
 _KEPT_RATE = "2/s"
-_ENDS_WITHIN = 5
 _CONFIG = "proxy.istio.io/config"
 
 
 class Stream(StrEnum):
-    """What a lane sends: requests on new connections, or on one connection that is kept."""
+    """What a series consists of: requests on new connections, or on one connection that is kept."""
 
     NEW = "new"
     HTTP1 = "http1"
@@ -56,10 +52,11 @@ KEPT = {
 """The streams on connections that are kept, in words."""
 
 # Standard error, because curl keeps back what it writes to a pipe. It writes there by the character, so that a shell
-# for each lane makes whole lines of it. The name of a lane is unique: the pod's, the time of its start, and a number.
+# beside each curl makes whole lines of it. The name of a series is unique: the pod's, the time of its start, its number
+# in the pod, and how often its curl was started.
 SCRIPT = r"""
 set -u
-host=$1 lanes=$2 period=$3 timeout=$4 kept=$5 rate=$6
+host=$1 series=$2 period=$3 timeout=$4 kept=$5 rate=$6
 trap 'exit 0' TERM INT
 name="$POD_NAME-$(awk 'BEGIN { srand(); printf "%d", srand() }')"
 result='%{http_code}%header{grpc-status} %{num_connects} %{time_total} %{exitcode}'
@@ -69,8 +66,8 @@ until curl -qsf --noproxy '*' -m "$timeout" -o /dev/null "http://$host:5000/hell
   echo "splithorizon waits"
   sleep 1
 done
-lane() {
-  stream=$1 lane=$2 every=$3 url=$4 mark='?' run=0
+send() {
+  stream=$1 number=$2 every=$3 url=$4 mark='?' run=0
   shift 4
   # A gRPC server knows no method with a query; a fragment is not sent.
   [ "$stream" != grpc ] || mark='#'
@@ -78,42 +75,42 @@ lane() {
     run=$((run + 1))
     curl -qs --noproxy '*' --rate "$every" -m "$timeout" -o /dev/null "$@" \
       -w "%{stderr}splithorizon $stream %{url_effective} $result\n" \
-      "$url$mark$name-$lane-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
+      "$url$mark$name-$number-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
     sleep 1
   done
 }
 if [ "$kept" = yes ]; then
-  lane http1 http1 "$rate" "http://$host:5002/describe" &
-  lane http2 http2 "$rate" "http://$host:5012/describe" --http2-prior-knowledge &
-  lane tcp tcp "$rate" "http://$host:5022/describe" &
-  lane grpc grpc "$rate" "http://$host:5003/grpc.health.v1.Health/Check" --http2-prior-knowledge \
+  send http1 http1 "$rate" "http://$host:5002/describe" &
+  send http2 http2 "$rate" "http://$host:5012/describe" --http2-prior-knowledge &
+  send tcp tcp "$rate" "http://$host:5022/describe" &
+  send grpc grpc "$rate" "http://$host:5003/grpc.health.v1.Health/Check" --http2-prior-knowledge \
     -H 'content-type: application/grpc' -H 'te: trailers' --data-binary "@$folder/empty" &
 fi
 n=0
-while [ $n -lt "$lanes" ]; do
+while [ $n -lt "$series" ]; do
   n=$((n + 1))
-  lane new $n "$((60 / period))/m" "http://$host:5000/hello" -H 'connection: close' &
-  sleep "$(awk -v lanes="$lanes" -v period="$period" 'BEGIN { print period / lanes }')"
+  send new $n "$((60 / period))/m" "http://$host:5000/hello" -H 'connection: close' &
+  sleep "$(awk -v series="$series" -v period="$period" 'BEGIN { print period / series }')"
 done
 while :; do sleep 3600 & wait $!; done
 """
 
 _LINE = re.compile(
-    r"splithorizon (?P<stream>\w+) \S+[?#](?P<id>(?P<lane>\S+-\d+)-(?P<number>\d+)) "
+    r"splithorizon (?P<stream>\w+) \S+[?#](?P<id>(?P<series>\S+-\d+)-(?P<number>\d+)) "
     r"(?P<code>\d{3})(?P<grpc>\d*) (?P<connects>\d+) (?P<seconds>[\d.]+) (?P<exit>\d+)"
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """One line of a sender: the request's stream, lane and number in it, and what became of it.
+    """One line of a sender: the request's stream, series and number in it, and what became of it.
 
     ``lost`` is the reason, empty for an answered request. ``connects`` is how many connections were opened for it.
     """
 
     stream: Stream
     request_id: str
-    lane: str
+    series: str
     number: int
     seconds: float
     connects: int
@@ -126,19 +123,19 @@ def parse(line: str) -> Result | None:
     if match is None or match["stream"] not in {*Stream}:
         return None
     return Result(
-        Stream(match["stream"]), match["id"], match["lane"], int(match["number"]), float(match["seconds"]),
+        Stream(match["stream"]), match["id"], match["series"], int(match["number"]), float(match["seconds"]),
         int(match["connects"]), _lost(int(match["exit"]), int(match["code"]), match["grpc"]),
     )  # fmt: skip
 
 
-def lanes_for(rate: int) -> int:
-    """The lanes of each sender that make at least ``rate`` requests a second on a route."""
-    return math.ceil(rate * PERIOD / SENDERS)
+def series_for(rate: int) -> int:
+    """How many series of each sender make at least ``rate`` requests a second on a route."""
+    return math.ceil(rate * timeouts().watch.request_every / SENDERS)
 
 
 def steady_rate(rate: int) -> float:
-    """The requests a second on a route that these lanes make."""
-    return lanes_for(rate) * SENDERS / PERIOD
+    """The requests a second on a route that these series make."""
+    return series_for(rate) * SENDERS / timeouts().watch.request_every
 
 
 def service_of(version: str) -> str:
@@ -184,17 +181,19 @@ def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
 
     ``target`` is the host that they send to; ``kept`` whether it serves the protocols of connections that are kept.
     """
+    times = timeouts().watch
     template = deepcopy(client["spec"]["template"])
     template["metadata"]["labels"] = {**template["metadata"].get("labels", {}), "app": NAME}
     annotations = template["metadata"].setdefault("annotations", {})
     annotations[_CONFIG] = _held_until_the_sidecar_is_ready(annotations.get(_CONFIG, ""))
     spec = template["spec"]
-    spec["terminationGracePeriodSeconds"] = _ENDS_WITHIN
+    spec["terminationGracePeriodSeconds"] = times.sender_ends
     container = spec["containers"][0]
     container["name"] = NAME
     container["command"] = ["sh", "-c", SCRIPT, "sh"]
     container["args"] = [
-        target, str(lanes_for(rate)), str(PERIOD), str(TIMEOUT), "yes" if kept else "no", _KEPT_RATE,
+        target, str(series_for(rate)), str(times.request_every), str(times.request_takes), "yes" if kept else "no",
+        _KEPT_RATE,
     ]  # fmt: skip
     container["env"] = [
         *container.get("env", ()),
@@ -207,7 +206,7 @@ def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
         "spec": {
             "replicas": SENDERS,
             "selector": {"matchLabels": {"app": NAME}},
-            "minReadySeconds": _ENDS_WITHIN,
+            "minReadySeconds": times.sender_ready,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": template,
         },

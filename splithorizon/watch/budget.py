@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from splithorizon.base.errors import UsageProblem
-from splithorizon.watch.ledger import Ledger
+from splithorizon.watch.route_requests import RouteRequests
 
 UNSEEN_SHARE = 0.1
 """Where more than this share of the time was not watched, a route without a loss is not judged."""
@@ -58,17 +58,17 @@ class Budget:
         parts.append(f"a kept connection cut once per restarted proxy{more}")
         return ", ".join(parts)
 
-    def exceeded(self, ledger: Ledger) -> list[str]:
+    def exceeded(self, requests: RouteRequests) -> list[str]:
         """What of a route is over the budget, each with the number and what is allowed; empty where nothing is."""
-        allowed = max(self.lost, int(self.share * ledger.sent))
+        allowed = max(self.lost, int(self.share * requests.sent))
         found = []
-        if ledger.lost > allowed:
-            found.append(f"{ledger.lost} of {ledger.sent} lost, allowed are {allowed}")
-        if self.outage is not None and ledger.longest > self.outage:
-            found.append(f"an outage of {ledger.longest:.2f} s, allowed are {self.outage:g} s")
-        if ledger.wrong_seconds > self.wrong:
-            paths = ", ".join(sorted(ledger.wrong_paths.counts))
-            found.append(f"{ledger.wrong_seconds:.1f} s by a wrong path ({paths}), allowed are {self.wrong:g} s")
+        if requests.lost > allowed:
+            found.append(f"{requests.lost} of {requests.sent} lost, allowed are {allowed}")
+        if self.outage is not None and requests.longest > self.outage:
+            found.append(f"an outage of {requests.longest:.2f} s, allowed are {self.outage:g} s")
+        if requests.wrong_seconds > self.wrong:
+            paths = ", ".join(sorted(requests.wrong_paths.counts))
+            found.append(f"{requests.wrong_seconds:.1f} s by a wrong path ({paths}), allowed are {self.wrong:g} s")
         return found
 
     def exceeded_by_cuts(self, what: str, cuts: int, restarted: int) -> str:
@@ -77,14 +77,14 @@ class Budget:
         return f"{what} cut {cuts} times, allowed are {allowed}" if cuts > allowed else ""
 
 
-def unjudged(ledger: Ledger, watched: float) -> str:
+def unjudged(requests: RouteRequests, watched: float) -> str:
     """Why a route without a loss cannot be judged; empty where it can. ``watched`` are the seconds of the watch."""
-    if not ledger.sent:
+    if not requests.sent:
         return "no request was seen"
-    if watched and ledger.unseen_seconds > UNSEEN_SHARE * watched:
-        return f"for {ledger.unseen_seconds:.0f} of {watched:.0f} s no request was seen"
-    if ledger.not_attributed > ledger.lost + UNSEEN_SHARE * ledger.sent:
-        return f"of {ledger.sent} requests {ledger.not_attributed} have no line in the access log, so no path"
+    if watched and requests.unseen_seconds > UNSEEN_SHARE * watched:
+        return f"for {requests.unseen_seconds:.0f} of {watched:.0f} s no request was seen"
+    if requests.not_attributed > requests.lost + UNSEEN_SHARE * requests.sent:
+        return f"of {requests.sent} requests {requests.not_attributed} have no line in the access log, so no path"
     return ""
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-SETTLES = 10.0
-"""Changes of one subject with less than this many seconds between them are one event."""
-REACTS = 10.0
-"""A loss may begin this many seconds after an event has ended: istiod pushes, and proxies drain, by then."""
+from splithorizon.base.timeouts import current as timeouts
+
 EVENTS = 1000
 TEXTS = 12
+"""How many events, and how many changes of each, are kept in words; all others are counted."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Change:
 
 @dataclass
 class Event:
-    """Changes of one subject in one cluster, as long as one follows another."""
+    """Changes of one subject in one cluster, each within ten seconds of the one before it."""
 
     cluster: str
     subject: str
@@ -61,7 +60,7 @@ class EventLog:
         """Take a change, by the time at which it was seen; return its event, or None where it is only counted."""
         subject = change.cluster, change.subject
         event = self._latest.get(subject)
-        if event is None or (event.settled and change.after - event.end >= SETTLES):
+        if event is None or (event.settled and change.after - event.end >= timeouts().watch.event_settles):
             if len(self.events) >= EVENTS:
                 self.dropped += 1
                 return None
@@ -78,11 +77,11 @@ class EventLog:
 def brackets(event: Event, begin: float, first: float, *, until: float) -> bool:
     """Whether an event may have to do with a loss, by time alone.
 
-    The loss came about between ``begin`` and ``first``; the event from its begin until ``REACTS`` after its end. One
-    that has not settled lasts until ``until``.
+    The loss came about between ``begin`` and ``first``; the event from its begin until the mesh has had time to react
+    to its end (``event_reacts``). One that has not settled lasts until ``until``.
     """
     ended = event.end if event.settled else until
-    return event.begin <= first and begin <= ended + REACTS
+    return event.begin <= first and begin <= ended + timeouts().watch.event_reacts
 
 
 def bracketing(events: Iterable[Event], begin: float, first: float, *, until: float) -> tuple[Event, ...]:

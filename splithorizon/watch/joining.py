@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.traffic import access_log, sender
 from splithorizon.traffic.sender import Result, Stream
-from splithorizon.watch.ledger import KeptResult, Sample
+from splithorizon.watch.kept_connections import KeptResult
+from splithorizon.watch.route_requests import Sample
 
-ATTRIBUTED_WITHIN = 10.0
-"""A sidecar flushes its log every second, and the kubelet adds some; then a result goes on without a path."""
-_CLOCK_KNOWN_AFTER = 3.0
-_LANES = 10_000
+_MOST_SERIES = 10_000
 _ASKED = re.compile(r"\S+ \S*\?(?P<id>\S+) ")
 
 
@@ -54,7 +53,7 @@ class ClockOffset:
 
     def known(self, now: float) -> bool:
         """Whether lines came for a while: those of the past take longer than new ones."""
-        return self._least is not None and now - self._first >= _CLOCK_KNOWN_AFTER
+        return self._least is not None and now - self._first >= timeouts().watch.clock_known
 
     def ours(self, stamp: float) -> float:
         """A node's time by our clock."""
@@ -62,7 +61,9 @@ class ClockOffset:
 
 
 @dataclass
-class _Lane:
+class _Numbers:
+    """Of one series: the highest number of a result, and how many results were seen."""
+
     highest: int = 0
     seen: int = 0
 
@@ -85,14 +86,14 @@ class SenderLogs:
     clock: ClockOffset = field(default_factory=ClockOffset)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _lines: dict[str, Attributed] = field(default_factory=dict)
-    _lanes: dict[str, _Lane] = field(default_factory=dict)
+    _series: dict[str, _Numbers] = field(default_factory=dict)
     _ready: list[_Waiting] = field(default_factory=list)
     _kept: list[tuple[Stream, _Waiting]] = field(default_factory=list)
 
     @property
     def missing(self) -> int:
         """Results that were written and not seen, by the gaps in their numbers: lines of a log that was rotated."""
-        return sum(lane.highest - lane.seen for lane in self._lanes.values())
+        return sum(one.highest - one.seen for one in self._series.values())
 
     def result(self, text: str, stamp: float, arrived: float) -> None:
         """Take a line of the sender."""
@@ -126,13 +127,13 @@ class SenderLogs:
             return
         for request_id, one in list(self._waiting.items()):
             line = self._lines.pop(request_id, None)
-            if line is None and not everything and now - one.arrived < ATTRIBUTED_WITHIN:
+            if line is None and not everything and now - one.arrived < timeouts().watch.path_logged:
                 continue
             del self._waiting[request_id]
             if (sample := self._sample(one, line)) is not None:
                 yield sample
         for request_id, line in list(self._lines.items()):
-            if now - line.at > 3 * ATTRIBUTED_WITHIN:
+            if now - line.at > timeouts().watch.path_forgotten:
                 del self._lines[request_id]
 
     def kept(self, now: float, *, everything: bool = False) -> Iterator[tuple[Stream, str, KeptResult]]:
@@ -145,7 +146,7 @@ class SenderLogs:
             if began < self.since or (one.result.lost and self._is_its_end(began + one.result.seconds)):
                 continue
             opened = one.result.connects > 0
-            yield stream, one.result.lane, KeptResult(began, one.result.seconds, one.result.lost, opened)
+            yield stream, one.result.series, KeptResult(began, one.result.seconds, one.result.lost, opened)
 
     def _sample(self, one: _Waiting, line: Attributed | None) -> Sample | None:
         ended = self.clock.ours(one.stamp)
@@ -165,8 +166,8 @@ class SenderLogs:
         return self.ending_since is not None and moment >= self.ending_since
 
     def _number(self, found: Result) -> None:
-        if found.lane not in self._lanes and len(self._lanes) >= _LANES:
+        if found.series not in self._series and len(self._series) >= _MOST_SERIES:
             return
-        lane = self._lanes.setdefault(found.lane, _Lane())
-        lane.highest = max(lane.highest, found.number)
-        lane.seen += 1
+        numbers = self._series.setdefault(found.series, _Numbers())
+        numbers.highest = max(numbers.highest, found.number)
+        numbers.seen += 1

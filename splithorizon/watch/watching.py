@@ -31,18 +31,9 @@ from splithorizon.undo import mutations
 from splithorizon.watch import changes
 from splithorizon.watch.changes import ChangeFinder, ClusterReader, Reader, Seen
 from splithorizon.watch.events import Change, EventLog
-from splithorizon.watch.joining import ATTRIBUTED_WITHIN, SenderLogs
-from splithorizon.watch.ledger import KeptConnection, Ledger
-
-_OFTEN, _SELDOM, _VERSIONS = 2.0, 6.0, 30.0
-"""Seconds between two readings: of pods and addresses, of metadata, of what istiod says of all proxies."""
-_STEP = 0.25
-_IN_ORDER_WITHIN = sender.PERIOD + ATTRIBUTED_WITHIN + 2.0
-"""After so many seconds a request has ended and its line was waited for, so that no earlier one is to come."""
-_LAST_LINES_WITHIN = 3.0
-"""What was sent last is in both logs by then: a sidecar flushes its own every second."""
-_WAITED_FOR_A_LOG = 120.0
-"""A log that cannot be read for longer holds up the order of the other senders' requests no more."""
+from splithorizon.watch.joining import SenderLogs
+from splithorizon.watch.kept_connections import KeptConnection
+from splithorizon.watch.route_requests import RouteRequests
 
 
 @dataclass
@@ -64,7 +55,7 @@ class Watched:
     began: float
     ended: float
     rate: float
-    ledgers: Mapping[Route, Ledger]
+    requests: Mapping[Route, RouteRequests]
     kept: Mapping[Route, Mapping[Stream, list[KeptConnection]]]
     events: EventLog
     restarted: Mapping[str, int]
@@ -113,7 +104,7 @@ class Watching:
         self._readers = {
             cluster.name: ClusterReader(cluster.kube, cluster.info, mesh.info.namespace) for cluster in mesh
         }
-        self._ledgers: dict[Route, Ledger] = {}
+        self._requests: dict[Route, RouteRequests] = {}
         self._streams: tuple[Stream, ...] = (Stream.NEW,)
         self._versions: dict[str, dict[str, Mapping[str, int]]] = {}
         self._unread: tuple[str, ...] = ()
@@ -140,7 +131,9 @@ class Watching:
     def run(self, stop: Flag, *, seconds: float | None = None) -> Watched:
         """Watch until ``stop`` is set, or for so many seconds; return what was seen."""
         began = self._began = self._said = time.time()
-        self._ledgers = {route: Ledger(began, self._mesh[route.far].gateway_addresses) for route in self._mesh.routes}
+        self._requests = {
+            route: RouteRequests(began, self._mesh[route.far].gateway_addresses) for route in self._mesh.routes
+        }
         threads = [
             Thread(target=self._read_cluster, args=(name,), name=f"watch-{name}", daemon=True)
             for name in self._mesh.names
@@ -150,7 +143,7 @@ class Watching:
         # A process that is stopped for a moment must not take a late clock for the end.
         deadline = time.monotonic() + seconds if seconds is not None else None
         while not stop.is_set() and (deadline is None or time.monotonic() < deadline):
-            self._take(_STEP)
+            self._take(timeouts().watch.queue_read)
             self._account(time.time())
         return self._finish(began, threads)
 
@@ -208,16 +201,16 @@ class Watching:
             now = time.time()
             due: dict[str, Reader] = dict(reader.often)
             if now >= next_seldom:
-                next_seldom = now + _SELDOM
+                next_seldom = now + timeouts().watch.metadata_read
                 due |= reader.seldom
             if now >= next_versions and self._mesh.info.clusters[name].runs_istiod:
-                next_versions = now + _VERSIONS
+                next_versions = now + timeouts().watch.proxies_read
                 due[changes.PROXIES] = partial(self._proxies, name)
             self._list_senders(reader.kube, name)
             for subject, seen in reader.read(due):
                 for change in finder.compare(subject, seen, asked=now, answered=time.time()):
                     self._queue.put(change)
-            self._stop.wait(max(0.0, _OFTEN - (time.time() - now)))
+            self._stop.wait(max(0.0, timeouts().watch.pods_read - (time.time() - now)))
 
     def _proxies(self, name: str) -> Seen:
         """The versions of all proxies, by cluster, as the istiod of this cluster knows them."""
@@ -284,11 +277,11 @@ class Watching:
                 self._follow(one, SIDECAR, of_sidecar=True)
             if is_ending and one.logs.ending_since is None:
                 # The deletion came between this reading and the one before.
-                one.logs.ending_since = item.at - _OFTEN - 1
+                one.logs.ending_since = item.at - timeouts().watch.pods_read - 1
         for one in self._senders.values():
             if one.cluster == item.cluster and one.pod not in item.ending and not one.gone:
                 one.gone = True
-                one.logs.ending_since = one.logs.ending_since or item.at - _OFTEN - 1
+                one.logs.ending_since = one.logs.ending_since or item.at - timeouts().watch.pods_read - 1
 
     def _take_change(self, change: Change) -> None:
         if change.subject in (changes.GATEWAYS, changes.TARGETS) and (
@@ -307,22 +300,22 @@ class Watching:
             found = self._readers[name].gateway_addresses()
         except EnvironmentBroke:
             return
-        for route, ledger in self._ledgers.items():
+        for route, requests in self._requests.items():
             if route.far == name:
-                ledger.right |= found
+                requests.right |= found
 
     def _account(self, now: float, *, everything: bool = False) -> None:
         for one in self._senders.values():
-            ledger = self._ledgers[self._routes[one.cluster]]
+            requests = self._requests[self._routes[one.cluster]]
             for sample in one.logs.samples(now, everything=everything):
-                ledger.add(sample)
-            for stream, lane, result in one.logs.kept(now, everything=everything):
-                # A lane's name has the number of its run: a curl that was started again keeps a new connection.
-                one.kept.setdefault((stream, lane), KeptConnection()).add(result)
+                requests.add(sample)
+            for stream, series, result in one.logs.kept(now, everything=everything):
+                # A series' name has the number of its run: a curl that was started again keeps a new connection.
+                one.kept.setdefault((stream, series), KeptConnection()).add(result)
         heard = [one.heard for one in self._senders.values() if not one.gone]
-        latest = max(min(heard, default=now), now - _WAITED_FOR_A_LOG)
-        for ledger in self._ledgers.values():
-            ledger.release(min(latest, now) - _IN_ORDER_WITHIN)
+        latest = max(min(heard, default=now), now - timeouts().watch.log_missed)
+        for requests in self._requests.values():
+            requests.release(min(latest, now) - _in_order_after())
         if now - self._said >= timeouts().heartbeat:
             self._said = now
             for line in self._lines(now):
@@ -331,23 +324,23 @@ class Watching:
     def _lines(self, now: float) -> list[str]:
         """One line for each route: what arrived so far, and which path was taken."""
         lines = []
-        for route, ledger in self._ledgers.items():
+        for route, requests in self._requests.items():
             logs = [one.logs for one in self._senders.values() if self._routes[one.cluster] == route]
             sent, lost = sum(one.sent for one in logs), sum(one.lost - one.of_its_end for one in logs)
-            paths = ", ".join(f"{share:.0%} {path}" for path, share in shares(ledger.paths.counts))
+            paths = ", ".join(f"{share:.0%} {path}" for path, share in shares(requests.paths.counts))
             text = f"{route}: {sent:,} sent, {lost:,} lost"
             text += f", {paths}" if paths else ""
-            if ledger.open_since is not None:
-                text += f"; nothing answered for {now - ledger.open_since:.0f} s"
+            if requests.open_since is not None:
+                text += f"; nothing answered for {now - requests.open_since:.0f} s"
             lines.append(text)
         return lines
 
     def _finish(self, began: float, threads: list[Thread]) -> Watched:
         # What was written by now arrives within a moment; its lines of the access log, after the next flush.
         ended = time.time()
-        settled = time.monotonic() + _LAST_LINES_WITHIN
+        settled = time.monotonic() + timeouts().watch.last_lines
         while time.monotonic() < settled:
-            self._take(_STEP)
+            self._take(timeouts().watch.queue_read)
             self._account(time.time())
         # A reading that fails is tried again: a thread that has ended by itself is a defect.
         self._unread = tuple(
@@ -355,17 +348,17 @@ class Watching:
         )
         self._stop.set()
         self._account(time.time(), everything=True)
-        for ledger in self._ledgers.values():
-            ledger.close(ended)
-        kept: dict[Route, dict[Stream, list[KeptConnection]]] = {route: {} for route in self._ledgers}
+        for requests in self._requests.values():
+            requests.close(ended)
+        kept: dict[Route, dict[Stream, list[KeptConnection]]] = {route: {} for route in self._requests}
         for one in self._senders.values():
             for (stream, _), connection in one.kept.items():
                 connection.close(ended)
                 kept[self._routes[one.cluster]].setdefault(stream, []).append(connection)
         for thread in threads:
-            thread.join(timeout=_OFTEN)
+            thread.join(timeout=timeouts().watch.pods_read)
         return Watched(
-            began, ended, sender.steady_rate(self._rate), self._ledgers, kept, self._events, dict(self._restarted),
+            began, ended, sender.steady_rate(self._rate), self._requests, kept, self._events, dict(self._restarted),
             self._streams, tuple(self._not_seen()),
         )  # fmt: skip
 
@@ -401,12 +394,18 @@ class Watching:
             ]
         if self._events.dropped:
             found.append(f"{self._events.dropped} changes after the first {len(self._events.events)} events")
-        for route, ledger in self._ledgers.items():
-            if ledger.unseen_seconds:
-                found.append(f"{route} for {ledger.unseen_seconds:.0f} s in which no request was seen")
-            if ledger.late:
-                found.append(f"{route}: the order of {ledger.late} requests, whose lines came late")
+        for route, requests in self._requests.items():
+            if requests.unseen_seconds:
+                found.append(f"{route} for {requests.unseen_seconds:.0f} s in which no request was seen")
+            if requests.late:
+                found.append(f"{route}: the order of {requests.late} requests, whose lines came late")
         return found
+
+
+def _in_order_after() -> float:
+    """After so many seconds a request has ended and its line was waited for: no earlier one is to come."""
+    times = timeouts().watch
+    return times.request_every + times.path_logged + times.order_known
 
 
 def shares(counts: Mapping[str, int]) -> list[tuple[str, float]]:

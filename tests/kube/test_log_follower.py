@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from splithorizon.kube import log_follower
+from splithorizon.base import timeouts
 from splithorizon.kube.client import Kube
 from splithorizon.kube.log_follower import LogFollower, LogLine
 from tests.support.small_api import Failure, SmallApi, small_api
@@ -16,7 +17,8 @@ LOG = "/api/v1/namespaces/sample/pods/sender-1/log"
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallApi]:
-    monkeypatch.setattr(log_follower, "_PAUSE", 0.01)
+    soon = replace(timeouts.WatchTimes(), log_asked_again=0.01)
+    monkeypatch.setattr(timeouts, "_current", replace(timeouts.Timeouts(), watch=soon))
     with small_api(tmp_path / "kubeconfig") as server:
         server.versioned = True
         yield server

@@ -17,7 +17,8 @@ from splithorizon.run.watch_results import results, watch_report
 from splithorizon.traffic.sender import TIMED_OUT, Stream
 from splithorizon.watch.budget import Budget
 from splithorizon.watch.events import EVENTS, TEXTS, Change, EventLog
-from splithorizon.watch.ledger import LOSSES, KeptConnection, KeptResult, Ledger, Sample
+from splithorizon.watch.kept_connections import KeptConnection, KeptResult
+from splithorizon.watch.route_requests import LOSSES, RouteRequests, Sample
 from splithorizon.watch.watching import Watched
 
 GATEWAY = "10.89.0.14:15443"
@@ -25,23 +26,23 @@ ROUTE = Route("primary", "remote")
 BEGAN = 1_795_780_800.0
 
 
-def ledger_of(seconds: float, *outages: tuple[float, float]) -> Ledger:
+def requests_of(seconds: float, *outages: tuple[float, float]) -> RouteRequests:
     """Twenty requests a second; those that begin within an outage are lost."""
-    ledger = Ledger(BEGAN, {GATEWAY})
+    requests = RouteRequests(BEGAN, {GATEWAY})
     for n in range(round(seconds * 20)):
         at = n / 20
         lost = any(begin <= at < end for begin, end in outages)
-        ledger.add(Sample(BEGAN + at, 0.01, "HTTP 503 (UF)" if lost else "", GATEWAY))
-    ledger.close(BEGAN + seconds)
-    return ledger
+        requests.add(Sample(BEGAN + at, 0.01, "HTTP 503 (UF)" if lost else "", GATEWAY))
+    requests.close(BEGAN + seconds)
+    return requests
 
 
-def watched(ledger: Ledger, *changes: Change, seconds: float = 60, restarted: int = 0) -> Watched:
+def watched(requests: RouteRequests, *changes: Change, seconds: float = 60, restarted: int = 0) -> Watched:
     events = EventLog()
     for change in changes:
         events.add(change)
     return Watched(
-        BEGAN, BEGAN + seconds, 20.0, {ROUTE: ledger}, {ROUTE: {}}, events, {"remote": restarted}, (Stream.NEW,)
+        BEGAN, BEGAN + seconds, 20.0, {ROUTE: requests}, {ROUTE: {}}, events, {"remote": restarted}, (Stream.NEW,)
     )
 
 
@@ -50,7 +51,7 @@ def changed(at: float, text: str, subject: str = "gateway pods") -> Change:
 
 
 def test_a_route_without_a_loss_is_conformant() -> None:
-    watch = watch_report(watched(ledger_of(60)), Budget())
+    watch = watch_report(watched(requests_of(60)), Budget())
     (result,) = results(watch, "kubectl get events")
     assert result.verdict is Verdict.CONFORMANT
     assert (result.area, result.nodeid, result.key_number) == ("watch", "watch[primary→remote]", "0 of 1,200 lost")
@@ -60,7 +61,7 @@ def test_a_route_without_a_loss_is_conformant() -> None:
 def test_each_loss_is_beside_the_event_that_brackets_it_and_each_event_has_its_cost() -> None:
     watch = watch_report(
         watched(
-            ledger_of(60, (10, 10.5), (40, 42)),
+            requests_of(60, (10, 10.5), (40, 42)),
             changed(11, "a is gone"),
             changed(26, "cacerts: version 1 → 2", "Secrets"),
             changed(41, "istio-eastwestgateway: 10.89.0.14 → 10.89.0.15", "gateway addresses"),
@@ -77,24 +78,24 @@ def test_each_loss_is_beside_the_event_that_brackets_it_and_each_event_has_its_c
 
 
 def test_a_loss_that_nothing_brackets_is_not_explained() -> None:
-    watch = watch_report(watched(ledger_of(60, (30, 31)), changed(5, "a is gone")), Budget())
+    watch = watch_report(watched(requests_of(60, (30, 31)), changed(5, "a is gone")), Budget())
     assert [loss.events for loss in watch.routes[0].losses] == [()]
     (result,) = results(watch, "x")
     assert result.likely_cause.startswith("not explained")
-    partly = watch_report(watched(ledger_of(60, (5, 6), (30, 31)), changed(6, "a is gone")), Budget())
+    partly = watch_report(watched(requests_of(60, (5, 6), (30, 31)), changed(6, "a is gone")), Budget())
     (result,) = results(partly, "x")
     assert result.likely_cause.endswith("; 1 losses are not explained")
 
 
 def test_a_loss_within_the_budget_is_reported_and_conformant() -> None:
-    watch = watch_report(watched(ledger_of(60, (10, 10.5))), Budget.parse("lost=10,outage=1s"))
+    watch = watch_report(watched(requests_of(60, (10, 10.5))), Budget.parse("lost=10,outage=1s"))
     (result,) = results(watch, "x")
     assert (result.verdict, result.key_number) == (Verdict.CONFORMANT, "10 of 1,200 lost")
     assert len(watch.routes[0].losses) == 1
 
 
 def test_a_route_that_was_not_seen_is_not_judged() -> None:
-    watch = watch_report(watched(Ledger(BEGAN)), Budget())
+    watch = watch_report(watched(RouteRequests(BEGAN)), Budget())
     (result,) = results(watch, "x")
     assert (result.verdict, result.next_command) == (Verdict.INCONCLUSIVE, "")
     assert result.failure.endswith("no request was seen")
@@ -110,7 +111,7 @@ def test_kept_connections_may_be_cut_once_for_each_restarted_proxy() -> None:
         return connection
 
     for restarted, verdict in ((2, Verdict.CONFORMANT), (1, Verdict.NOT_CONFORMANT)):
-        seen = watched(ledger_of(60), changed(6, "a is gone"), restarted=restarted)
+        seen = watched(requests_of(60), changed(6, "a is gone"), restarted=restarted)
         seen.kept = {ROUTE: {Stream.TCP: [kept(2), kept(1)]}}
         watch = watch_report(seen, Budget())
         (one,) = watch.routes[0].kept
@@ -120,7 +121,7 @@ def test_kept_connections_may_be_cut_once_for_each_restarted_proxy() -> None:
 
 
 def test_a_report_with_a_watch_is_written_read_and_shown(tmp_path: Path) -> None:
-    watch = watch_report(watched(ledger_of(60, (10, 10.5)), changed(11, "a is gone")), Budget())
+    watch = watch_report(watched(requests_of(60, (10, 10.5)), changed(11, "a is gone")), Budget())
     (result,) = results(watch, "kubectl get events")
     made = report.RunReport(
         "run-1", "2026-11-27T06:00:00.000Z", "2026-11-27T06:02:00.000Z", ("splithorizon", "watch", "A,B"),
@@ -140,14 +141,14 @@ def test_a_report_with_a_watch_is_written_read_and_shown(tmp_path: Path) -> None
 
 
 def test_a_report_of_eight_hours_full_of_losses_and_events_stays_small() -> None:
-    ledger = Ledger(BEGAN, {GATEWAY})
+    requests = RouteRequests(BEGAN, {GATEWAY})
     for n in range(2 * LOSSES):
         for offset, lost in ((0, "HTTP 503 (UF,URX)"), (1, "")):
-            ledger.add(Sample(BEGAN + 28 * n + offset, 0.01, lost, f"10.89.0.{n % 50}:15443"))
-    ledger.close(BEGAN + 28800)
+            requests.add(Sample(BEGAN + 28 * n + offset, 0.01, lost, f"10.89.0.{n % 50}:15443"))
+    requests.close(BEGAN + 28800)
     changes = [changed(28 * n, "x" * 120, f"subject {n % 40}") for n in range(EVENTS)]
-    seen = watched(ledger, *changes, *(changed(n, "y" * 120) for n in range(2 * TEXTS)), seconds=28800)
-    seen.ledgers = {ROUTE: ledger, Route("remote", "primary"): ledger}
+    seen = watched(requests, *changes, *(changed(n, "y" * 120) for n in range(2 * TEXTS)), seconds=28800)
+    seen.requests = {ROUTE: requests, Route("remote", "primary"): requests}
     adapter = TypeAdapter(WatchReport)
     text = json.dumps(adapter.dump_python(watch_report(seen, Budget()), mode="json"), indent=2)
     assert len(text) < 4_000_000

@@ -3,11 +3,11 @@ from __future__ import annotations
 from splithorizon.run.watch_results import watch_report
 from splithorizon.run.watch_text import lines
 from splithorizon.watch.budget import Budget
-from tests.run.test_watch_results import changed, ledger_of, watched
+from tests.run.test_watch_results import changed, requests_of, watched
 
 
 def test_a_quiet_watch_in_a_few_lines() -> None:
-    found = lines(watch_report(watched(ledger_of(60)), Budget()))
+    found = lines(watch_report(watched(requests_of(60)), Budget()))
     assert found[0] == (
         "watched for 1 min 0 s, 20 requests a second on each route; budget: nothing lost, 0 s on a wrong path, "
         "a kept connection cut once per restarted proxy"
@@ -20,7 +20,7 @@ def test_a_quiet_watch_in_a_few_lines() -> None:
 
 
 def test_a_loss_stands_beside_its_event_and_the_event_has_its_cost() -> None:
-    seen = watched(ledger_of(60, (10, 10.5), (40, 42)), changed(11, "a is gone"))
+    seen = watched(requests_of(60, (10, 10.5), (40, 42)), changed(11, "a is gone"))
     seen.not_seen = ("webhooks of the remote: refused",)
     text = "\n".join(lines(watch_report(seen, Budget())))
     assert "  lost by: 50 HTTP 503 (UF)" in text
@@ -36,7 +36,7 @@ def test_a_loss_stands_beside_its_event_and_the_event_has_its_cost() -> None:
 
 def test_of_many_losses_and_events_the_first_are_shown() -> None:
     seen = watched(
-        ledger_of(300, *((10 * n, 10 * n + 0.1) for n in range(1, 20))),
+        requests_of(300, *((10 * n, 10 * n + 0.1) for n in range(1, 20))),
         *(changed(10 * n + 1, "x", f"subject {n}") for n in range(30)), seconds=300,
     )  # fmt: skip
     found = lines(watch_report(seen, Budget()))

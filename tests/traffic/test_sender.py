@@ -17,19 +17,19 @@ from splithorizon.kube import manifests
 from splithorizon.traffic import sender
 from splithorizon.traffic.sender import TIMED_OUT, Stream, parse
 
-LANE = "watch-sender-7d9-x2-1234-7-1"
+SERIES = "watch-sender-7d9-x2-1234-7-1"
 
 
 def line(*, stream: str = "new", code: str = "200", connects: int = 1, exit_status: int = 0) -> str:
-    url = f"http://watch-v2.sample:5000/hello?{LANE}-42"
+    url = f"http://watch-v2.sample:5000/hello?{SERIES}-42"
     return f"splithorizon {stream} {url} {code} {connects} 0.012500 {exit_status}"
 
 
 def test_a_line_is_read() -> None:
     found = parse(line())
     assert found is not None
-    assert (found.stream, found.lane, found.number, found.seconds) == (Stream.NEW, LANE, 42, 0.0125)
-    assert (found.request_id, found.connects, found.lost) == (f"{LANE}-42", 1, "")
+    assert (found.stream, found.series, found.number, found.seconds) == (Stream.NEW, SERIES, 42, 0.0125)
+    assert (found.request_id, found.connects, found.lost) == (f"{SERIES}-42", 1, "")
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_anything_else_is_no_result(text: str) -> None:
 
 def test_the_id_of_a_grpc_call_is_not_sent() -> None:
     """A gRPC server knows no method with a query; the fragment of a URL stays with the client."""
-    found = parse(f"splithorizon grpc http://watch-v2.sample:5003/grpc.health.v1.Health/Check#{LANE}-42 200 0 0.01 0")
+    found = parse(f"splithorizon grpc http://watch-v2.sample:5003/grpc.health.v1.Health/Check#{SERIES}-42 200 0 0.01 0")
     assert found is not None
-    assert (found.stream, found.request_id, found.lost) == (Stream.GRPC, f"{LANE}-42", "")
+    assert (found.stream, found.request_id, found.lost) == (Stream.GRPC, f"{SERIES}-42", "")
     assert """[ "$stream" != grpc ] || mark='#'""" in sender.SCRIPT
 
 
-def test_lanes_make_the_rate() -> None:
-    assert sender.lanes_for(20) == 30
+def test_series_make_the_rate() -> None:
+    assert sender.series_for(20) == 30
     assert sender.steady_rate(20) == 20
-    assert sender.lanes_for(1) == 2
+    assert sender.series_for(1) == 2
     assert sender.steady_rate(5) >= 5
 
 
@@ -135,7 +135,7 @@ def port() -> Iterator[int]:
 
 
 def printed(port: int, tmp_path: Path, *, until: int) -> list[str]:
-    """What the script prints with two lanes of one request each 100 ms, until there are so many results."""
+    """What the script prints with two series of one request each 100 ms, until there are so many results."""
     script = sender.SCRIPT.replace(":5000/", f":{port}/").replace('"$((60 / period))/m"', "10/s")
     process = subprocess.Popen(
         ["sh", "-c", script, "sh", "127.0.0.1", "2", "0.02", "0.09", "no", "10/s"],
@@ -161,8 +161,8 @@ def test_the_script_sends_and_each_line_is_a_result_with_its_number(port: int, t
     assert all(one is not None and one.stream is Stream.NEW for one in results)
     known = [one for one in results if one is not None]
     assert {one.connects for one in known} == {1}
-    for lane in {one.lane for one in known}:
-        numbers = [one.number for one in known if one.lane == lane]
+    for series in {one.series for one in known}:
+        numbers = [one.number for one in known if one.series == series]
         assert numbers == list(range(1, len(numbers) + 1))
 
 

@@ -4,42 +4,42 @@ import pytest
 
 from splithorizon.base.errors import UsageProblem
 from splithorizon.watch.budget import Budget, unjudged
-from splithorizon.watch.ledger import Ledger, Sample
+from splithorizon.watch.route_requests import RouteRequests, Sample
 
 GATEWAY = "10.89.0.14:15443"
 
 
-def ledger_of(*, sent: int = 1000, lost: int = 0, address: str = GATEWAY) -> Ledger:
+def requests_of(*, sent: int = 1000, lost: int = 0, address: str = GATEWAY) -> RouteRequests:
     """One request each 50 ms; the first ones are lost, all in a row."""
-    ledger = Ledger(0.0, {GATEWAY})
+    requests = RouteRequests(0.0, {GATEWAY})
     for n in range(sent):
-        ledger.add(Sample(n / 20, 0.01, "HTTP 503" if n < lost else "", address))
-    ledger.close(sent / 20)
-    return ledger
+        requests.add(Sample(n / 20, 0.01, "HTTP 503" if n < lost else "", address))
+    requests.close(sent / 20)
+    return requests
 
 
 def test_by_default_nothing_may_be_lost() -> None:
     assert Budget.parse("") == Budget()
-    assert Budget().exceeded(ledger_of()) == []
-    assert Budget().exceeded(ledger_of(lost=1)) == ["1 of 1000 lost, allowed are 0"]
+    assert Budget().exceeded(requests_of()) == []
+    assert Budget().exceeded(requests_of(lost=1)) == ["1 of 1000 lost, allowed are 0"]
     assert str(Budget()) == "nothing lost, 0 s on a wrong path, a kept connection cut once per restarted proxy"
 
 
 def test_a_number_or_a_share_may_be_allowed() -> None:
-    assert Budget.parse("lost=5").exceeded(ledger_of(lost=5)) == []
-    assert Budget.parse("lost=5").exceeded(ledger_of(lost=6)) == ["6 of 1000 lost, allowed are 5"]
-    assert Budget.parse("lost=0.5%").exceeded(ledger_of(lost=5)) == []
-    assert Budget.parse("lost=0.5%").exceeded(ledger_of(lost=6)) == ["6 of 1000 lost, allowed are 5"]
+    assert Budget.parse("lost=5").exceeded(requests_of(lost=5)) == []
+    assert Budget.parse("lost=5").exceeded(requests_of(lost=6)) == ["6 of 1000 lost, allowed are 5"]
+    assert Budget.parse("lost=0.5%").exceeded(requests_of(lost=5)) == []
+    assert Budget.parse("lost=0.5%").exceeded(requests_of(lost=6)) == ["6 of 1000 lost, allowed are 5"]
 
 
 def test_an_outage_may_be_limited_beside_the_number() -> None:
     budget = Budget.parse("lost=100, outage=0.5s")
-    assert budget.exceeded(ledger_of(lost=10)) == []
-    assert budget.exceeded(ledger_of(lost=11)) == ["an outage of 0.55 s, allowed are 0.5 s"]
+    assert budget.exceeded(requests_of(lost=10)) == []
+    assert budget.exceeded(requests_of(lost=11)) == ["an outage of 0.55 s, allowed are 0.5 s"]
 
 
 def test_a_wrong_path_is_over_the_budget_though_all_is_answered() -> None:
-    wrong = ledger_of(sent=40, address="10.20.0.7:5000")
+    wrong = requests_of(sent=40, address="10.20.0.7:5000")
     assert Budget().exceeded(wrong) == ["2.0 s by a wrong path (10.20.0.7:5000), allowed are 0 s"]
     assert Budget.parse("wrong=2s").exceeded(wrong) == []
 
@@ -69,13 +69,13 @@ def test_the_whole_budget_is_named() -> None:
 
 
 def test_a_route_that_was_hardly_seen_is_not_judged() -> None:
-    assert unjudged(Ledger(0.0), 60) == "no request was seen"
-    ledger = ledger_of(sent=1000)
-    assert unjudged(ledger, 50) == ""
-    ledger.unseen_seconds = 6
-    assert unjudged(ledger, 50) == "for 6 of 50 s no request was seen"
+    assert unjudged(RouteRequests(0.0), 60) == "no request was seen"
+    requests = requests_of(sent=1000)
+    assert unjudged(requests, 50) == ""
+    requests.unseen_seconds = 6
+    assert unjudged(requests, 50) == "for 6 of 50 s no request was seen"
 
 
 def test_a_route_whose_paths_are_not_known_is_not_judged() -> None:
-    said = unjudged(ledger_of(address=""), 50)
+    said = unjudged(requests_of(address=""), 50)
     assert said == "of 1000 requests 1000 have no line in the access log, so no path"

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.watch.events import (
     EVENTS,
-    REACTS,
     TEXTS,
     Change,
     Event,
@@ -71,8 +71,8 @@ def test_texts_and_events_are_bounded_and_what_is_left_out_is_counted() -> None:
     [
         (20.0, 20.05, True),  # within it
         (9.9, 10.1, True),  # as it began
-        (30 + REACTS - 0.1, 30 + REACTS, True),  # as the mesh reacts
-        (30 + REACTS + 0.1, 30 + REACTS + 0.2, False),  # long after it
+        (30 + timeouts().watch.event_reacts - 0.1, 30 + timeouts().watch.event_reacts, True),  # as the mesh reacts
+        (30 + timeouts().watch.event_reacts + 0.1, 30 + timeouts().watch.event_reacts + 0.2, False),  # long after it
         (9.0, 9.05, False),  # before it
     ],
 )

@@ -2,24 +2,25 @@ from __future__ import annotations
 
 import pytest
 
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.traffic import sender
 from splithorizon.traffic.sender import TIMED_OUT, Stream
-from splithorizon.watch.joining import ATTRIBUTED_WITHIN, ClockOffset, SenderLogs
+from splithorizon.watch.joining import ClockOffset, SenderLogs
 
 GATEWAY = "10.89.0.14:15443"
-LANE = "watch-sender-abc-1000-1-1"
+SERIES = "watch-sender-abc-1000-1-1"
 
 
-def result(number: int, *, code: int = 200, exit_status: int = 0, lane: str = LANE, stream: str = "new") -> str:
-    url = f"http://watch-v2.sample:5000/hello?{lane}-{number}"
+def result(number: int, *, code: int = 200, exit_status: int = 0, series: str = SERIES, stream: str = "new") -> str:
+    url = f"http://watch-v2.sample:5000/hello?{series}-{number}"
     return f"splithorizon {stream} {url} {code:03} 1 0.010000 {exit_status}"
 
 
-def logged(number: int, *, code: int = 200, flags: str = "-", lane: str = LANE) -> str:
+def logged(number: int, *, code: int = 200, flags: str = "-", series: str = SERIES) -> str:
     return (
-        f'[2026-11-27T12:00:00.000Z] "GET /hello?{lane}-{number} HTTP/1.1" {code} {flags} via_upstream - "-" 0 60 3 2 '
-        f'"-" "curl/8.16.0" "6a1c" "watch-v2.sample:5000" "{GATEWAY}" outbound|5000||watch-v2.sample.svc.cluster.local '
-        "10.10.0.6:50000 10.110.0.9:5000 10.10.0.6:40000 - default"
+        f'[2026-11-27T12:00:00.000Z] "GET /hello?{series}-{number} HTTP/1.1" {code} {flags} via_upstream - "-" 0 60 '
+        f'3 2 "-" "curl/8.16.0" "6a1c" "watch-v2.sample:5000" "{GATEWAY}" '
+        "outbound|5000||watch-v2.sample.svc.cluster.local 10.10.0.6:50000 10.110.0.9:5000 10.10.0.6:40000 - default"
     )
 
 
@@ -51,7 +52,7 @@ def test_a_result_without_a_line_goes_on_without_a_path_after_a_while() -> None:
     logs = SenderLogs()
     sent(logs, 1, at=100)
     assert list(logs.samples(104)) == []
-    assert [one.address for one in logs.samples(100.1 + ATTRIBUTED_WITHIN)] == [""]
+    assert [one.address for one in logs.samples(100.1 + timeouts().watch.path_logged)] == [""]
 
 
 def test_at_the_end_everything_goes_on() -> None:
@@ -74,7 +75,7 @@ def test_what_a_rotated_log_swallowed_shows_as_a_gap_in_the_numbers() -> None:
     logs = SenderLogs()
     for number in (1, 2, 7):
         sent(logs, number, at=100)
-    logs.result(result(3, lane="watch-sender-abc-1000-2-1"), 100, 100.1)
+    logs.result(result(3, series="watch-sender-abc-1000-2-1"), 100, 100.1)
     assert logs.missing == 4 + 2
 
 
@@ -92,7 +93,7 @@ def test_what_began_before_the_watch_is_left_out() -> None:
     logs = SenderLogs(since=105)
     sent(logs, 1, at=100, code=503)
     sent(logs, 2, at=106)
-    logs.result(result(1, lane="watch-sender-abc-1000-http2-1", stream="http2"), 100, 100.1)
+    logs.result(result(1, series="watch-sender-abc-1000-http2-1", stream="http2"), 100, 100.1)
     assert [one.lost for one in logs.samples(200)] == [""]
     assert (logs.sent, logs.lost) == (1, 0)
     assert list(logs.kept(200)) == []
@@ -109,10 +110,10 @@ def test_other_lines_are_no_results() -> None:
 
 def test_results_on_kept_connections_stay_apart() -> None:
     logs = SenderLogs()
-    lane = "watch-sender-abc-1000-http2-1"
-    logs.result(result(1, lane=lane, stream="http2"), 100, 100.1)
+    series = "watch-sender-abc-1000-http2-1"
+    logs.result(result(1, series=series, stream="http2"), 100, 100.1)
     ((stream, name, kept),) = list(logs.kept(104))
-    assert (stream, name) == (Stream.HTTP2, lane)
+    assert (stream, name) == (Stream.HTTP2, series)
     assert (kept.opened, kept.lost) == (True, "")
     assert list(logs.samples(200)) == []
     assert list(logs.kept(105)) == []

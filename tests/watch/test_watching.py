@@ -6,19 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from splithorizon.base import timeouts
 from splithorizon.istio.topology import Route
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import watching as of_run
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.traffic.sender import Stream
-from splithorizon.watch import watching
 from splithorizon.watch.changes import GATEWAYS
 from splithorizon.watch.watching import Watched, Watching
 from tests.support import user_rights
@@ -72,10 +72,8 @@ def logged(pod: str, number: int, address: str, *, code: int = 200, flags: str =
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_OFTEN", 0.02)
-    monkeypatch.setattr(watching, "_STEP", 0.02)
-    monkeypatch.setattr(watching, "_LAST_LINES_WITHIN", 0.15)
-    monkeypatch.setattr("splithorizon.kube.log_follower._PAUSE", 0.01)
+    times = replace(timeouts.WatchTimes(), pods_read=0.02, queue_read=0.02, last_lines=0.15, log_asked_again=0.01)
+    monkeypatch.setattr(timeouts, "_current", replace(timeouts.Timeouts(), watch=times))
 
 
 @contextmanager
@@ -159,16 +157,16 @@ def test_every_answer_is_attributed_by_its_own_line_though_the_log_breaks_off(fo
             found.write("primary", pod, lines, lines_of_log)
 
     seen = run(found, write, results=20)
-    ledger = seen.ledgers[THERE]
-    assert (ledger.sent, ledger.lost, ledger.not_attributed) == (20, 6, 0)
-    assert ledger.paths.counts == {gateway: 20}
-    assert ledger.reasons.counts == {"HTTP 503 (UF)": 6}
-    assert ledger.wrong_seconds == 0
+    requests = seen.requests[THERE]
+    assert (requests.sent, requests.lost, requests.not_attributed) == (20, 6, 0)
+    assert requests.paths.counts == {gateway: 20}
+    assert requests.reasons.counts == {"HTTP 503 (UF)": 6}
+    assert requests.wrong_seconds == 0
     assert seen.streams == (Stream.NEW,)
     assert any(text.startswith("the logs of the primary broke off") for text in seen.not_seen)
     assert "only HTTP/1.1 on new connections: helloworld's image serves no other protocol" in seen.not_seen
     # Nothing was seen of the other one, and it says so.
-    assert seen.ledgers[BACK].sent == 0
+    assert seen.requests[BACK].sent == 0
 
 
 def test_an_answer_past_the_gateway_is_on_a_wrong_path(found: Lab) -> None:
@@ -179,9 +177,9 @@ def test_an_answer_past_the_gateway_is_on_a_wrong_path(found: Lab) -> None:
             "primary", pod, [result(pod, n) for n in numbers], [logged(pod, n, "10.20.0.7:5000") for n in numbers]
         )
 
-    ledger = run(found, write, results=10).ledgers[THERE]
-    assert ledger.wrong_paths.counts == {"10.20.0.7:5000": 10}
-    assert 0 < ledger.wrong_seconds < 2
+    requests = run(found, write, results=10).requests[THERE]
+    assert requests.wrong_paths.counts == {"10.20.0.7:5000": 10}
+    assert 0 < requests.wrong_seconds < 2
 
 
 def test_a_gateway_pod_that_is_replaced_is_an_event_and_a_restarted_proxy(found: Lab) -> None:

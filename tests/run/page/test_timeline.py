@@ -5,7 +5,7 @@ import pytest
 from splithorizon.run.page.timeline import rows, timelines
 from splithorizon.run.watch_results import watch_report
 from splithorizon.watch.budget import Budget
-from tests.run.test_watch_results import changed, ledger_of, watched
+from tests.run.test_watch_results import changed, requests_of, watched
 
 
 def test_without_a_watch_there_is_no_timeline() -> None:
@@ -15,7 +15,7 @@ def test_without_a_watch_there_is_no_timeline() -> None:
 
 def test_lost_requests_stand_in_the_column_of_their_time_and_events_below() -> None:
     watch = watch_report(
-        watched(ledger_of(60, (30, 31)), changed(31, "a is gone"), changed(50, "x", "Secrets")), Budget()
+        watched(requests_of(60, (30, 31)), changed(31, "a is gone"), changed(50, "x", "Secrets")), Budget()
     )
     (one,) = timelines(watch)
     assert one.text == "primary→remote: 20 of 1,200 lost, 1.00 s without an answer at most"
@@ -29,7 +29,7 @@ def test_lost_requests_stand_in_the_column_of_their_time_and_events_below() -> N
 
 
 def test_a_long_watch_has_a_bounded_number_of_columns_and_a_single_loss_is_seen() -> None:
-    watch = watch_report(watched(ledger_of(700, (350, 350.05)), seconds=700), Budget())
+    watch = watch_report(watched(requests_of(700, (350, 350.05)), seconds=700), Budget())
     (one,) = timelines(watch)
     assert len(one.columns) <= 100
     assert [column.lost for column in one.columns if column.lost] == [3.0]
@@ -39,7 +39,7 @@ def test_a_long_watch_has_a_bounded_number_of_columns_and_a_single_loss_is_seen(
 def test_of_many_events_those_that_cost_something_are_shown() -> None:
     changes = [changed(5 * n + 1, "x", f"subject {n}") for n in range(60)]
     watch = watch_report(
-        watched(ledger_of(400, (350, 351)), *changes, changed(351, "a is gone"), seconds=400), Budget()
+        watched(requests_of(400, (350, 351)), *changes, changed(351, "a is gone"), seconds=400), Budget()
     )
     shown = rows(watch)
     assert len(shown) == 40

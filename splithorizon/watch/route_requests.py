@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
 
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.traffic.sender import TIMED_OUT
 
-QUIET = 5.0
-"""A loss ends after this many seconds without another lost request; the next one begins another loss."""
-UNSEEN = 2.0
-"""Where no request began for longer than this, the route was not watched."""
 IN_A_ROW = 3
 """So many requests that are lost one after the other, with none answered between, are an outage."""
 LOSSES = 500
@@ -51,7 +48,7 @@ class Sample:
 
 @dataclass
 class Loss:
-    """Lost requests with less than ``QUIET`` seconds between them.
+    """Lost requests with less than five seconds (``loss_quiet``) between them.
 
     ``begin`` is when the last request began that was answered before it (or the first lost one, where there is none),
     ``first`` when the first lost one began, ``end`` when the first one began that was answered after the last.
@@ -140,7 +137,7 @@ class Names:
         return name
 
 
-class Ledger:
+class RouteRequests:
     """All requests of one route. ``right`` is asked, when a request is counted, which addresses are the right path.
 
     It may be changed by its owner at any time: a gateway's address may change.
@@ -244,16 +241,16 @@ class Ledger:
 
     def _note_unseen(self, until: float) -> None:
         gap = until - self._released
-        if gap > UNSEEN:
+        if gap > timeouts().watch.unseen:
             self.unseen_seconds += gap
         # A wrong path lasts until the next request, at most as long as a route counts as watched.
         last = self._last
         if last is not None and not last.lost and last.address and last.address not in self.right:
-            self.wrong_seconds += min(max(gap, 0.0), UNSEEN)
+            self.wrong_seconds += min(max(gap, 0.0), timeouts().watch.unseen)
 
     def _lose(self, sample: Sample, *, in_order: bool) -> None:
         known = self._losses[-1] if self._losses else None
-        if known is None or sample.began - known.end >= QUIET:
+        if known is None or sample.began - known.end >= timeouts().watch.loss_quiet:
             before = self._answered if self._answered is not None and in_order else sample.began
             known = Loss(before, sample.began, sample.began + sample.seconds)
             self._losses.append(known)
@@ -288,75 +285,3 @@ class Ledger:
         pairs = range(len(self._losses) - 2)
         place = min(pairs, key=lambda one: self._losses[one + 1].first - self._losses[one].end)
         self._losses[place : place + 2] = [self._losses[place].and_then(self._losses[place + 1])]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """An interruption of a connection that is kept: when, how, and what the client saw.
-
-    ``seconds`` is how long nothing was answered on it or on those that replaced it.
-    """
-
-    at: float
-    kind: Kind
-    reason: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class KeptResult:
-    """One request on a connection that is kept: ``opened`` says whether the connection was opened for it."""
-
-    began: float
-    seconds: float
-    lost: str
-    opened: bool
-
-
-class KeptConnection:
-    """One connection that is kept open and used steadily. What ends it is a cut; a fresh one is tried at once.
-
-    A reset: it was closed, or a request on it failed, and the next request was answered. A stall: a request got no
-    answer in time, and the next one did. An outage: the next one failed as well.
-    """
-
-    def __init__(self) -> None:
-        """Nothing was sent yet."""
-        self.sent = 0
-        self.lost = 0
-        self.count = 0
-        self.cuts: list[Cut] = []
-        self._begun = False
-        self._failed: list[KeptResult] = []
-
-    def add(self, result: KeptResult) -> None:
-        """Take the next result, in the order of the connection."""
-        self.sent += 1
-        if result.lost:
-            self.lost += 1
-            # The first and the last suffice: an outage may be long.
-            self._failed = [*self._failed[:1], result]
-            self._begun = True
-            return
-        if self._failed:
-            self._cut(result.began)
-        elif result.opened and self._begun:
-            self._note(Cut(result.began, Kind.RESET, "closed between two requests", 0.0))
-        self._begun = True
-
-    def close(self, at: float) -> None:
-        """The watch ends: what was not answered by then lasts until now."""
-        if self._failed:
-            self._cut(at)
-
-    def _cut(self, answered: float) -> None:
-        first = self._failed[0]
-        stalled = TIMED_OUT in first.lost
-        kind = Kind.OUTAGE if len(self._failed) > 1 else Kind.STALL if stalled else Kind.RESET
-        self._failed = []
-        self._note(Cut(first.began, kind, first.lost, answered - first.began))
-
-    def _note(self, cut: Cut) -> None:
-        self.count += 1
-        if len(self.cuts) < LOSSES:
-            self.cuts.append(cut)
