@@ -13,6 +13,8 @@ from splithorizon.base import file_lock, folders, private_file
 from splithorizon.base.timeouts import current as timeouts
 
 _UNFINISHED = ".half-"
+OWN_KEY = ".own-key"
+"""A file with this name says that its folder has another key: it is in no digest of a folder above it."""
 
 
 def root() -> Path:
@@ -23,18 +25,29 @@ def root() -> Path:
 
 
 def digest(*parts: str | Path) -> str:
-    """Hash texts, files and folders (names, modes and contents) into sixteen hexadecimal digits."""
+    """Hash texts, files and folders (names, modes and contents) into sixteen hexadecimal digits.
+
+    A folder below one of them that has a file ``OWN_KEY`` is left out.
+    """
     hashed = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
             hashed.update(b"text\0" + part.encode() + b"\0")
             continue
-        files = sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]
-        for file in files:
+        for file in _files(part):
             executable = os.access(file, os.X_OK)
             hashed.update(f"file\0{file.relative_to(part.parent)}\0{executable}\0".encode())
             hashed.update(file.read_bytes())
     return hashed.hexdigest()[:16]
+
+
+def _files(part: Path) -> list[Path]:
+    if not part.is_dir():
+        return [part]
+    apart = [marker.parent for marker in part.rglob(OWN_KEY) if marker.parent != part]
+    return sorted(
+        file for file in part.rglob("*") if file.is_file() and not any(file.is_relative_to(folder) for folder in apart)
+    )
 
 
 class Cache:

@@ -130,6 +130,7 @@ OPTIONS = (
         metavar="LIMITS",
     ),
     Option("metrics", "write the outcome to this file too, for Prometheus's textfile collector (*.prom)", Path),
+    Option("json", "print report.json as well: in one line, the last of the output", bool),
     Option("report-dir", "where run folders go (default reports/)", Path),
     Option(
         "sweep",

@@ -53,6 +53,8 @@ class Options:
     expired: bool = False
     """Whether a sweep of an existing mesh removes expired namespaces alone."""
     metrics: Path | None = None
+    json: bool = False
+    """Whether the report is printed too."""
     reports: Path = Path("reports")
     baseline: str | None = None
     diagnostics: str = "failure"

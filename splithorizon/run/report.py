@@ -469,6 +469,11 @@ def write(report: RunReport, folder: Path, redact: Redact = redaction.redact) ->
     return path
 
 
+def in_one_line(path: Path) -> str:
+    """A report as one line of ASCII, for a log that is read line by line."""
+    return json.dumps(json.loads(path.read_text(encoding="utf-8")), separators=(",", ":"))
+
+
 def load(path: Path) -> RunReport:
     """Read a report of version 2 or 1. Raises InvalidReport for anything else."""
     text = path.read_text(encoding="utf-8")

@@ -79,6 +79,12 @@ def test_the_document_is_what_the_command_prints(capsys: pytest.CaptureFixture[s
     assert all(one["apiVersion"] == "rbac.authorization.k8s.io/v1" for one in yaml.safe_load_all(text))
 
 
+def test_the_cronjobs_account_has_the_roles_of_a_run_without_disruptions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rbac"]) == 0
+    roles = REPOSITORY / "manifests" / "cronjob" / "account" / "rbac.yaml"
+    assert roles.read_text() == capsys.readouterr().out, f"splithorizon rbac >{roles.relative_to(REPOSITORY)}"
+
+
 @pytest.mark.parametrize(
     ("words", "subject"),
     [
