@@ -18,8 +18,15 @@ _FAULTS = MANIFESTS / "faults"
 @fault(
     "test_uninstalling_leaves_nothing",
     cause=causes.FINALIZER_WITHOUT_CONTROLLER,
+    root_cause=causes.FINALIZER_WITHOUT_CONTROLLER,
+    cites=[
+        (
+            "ConfigMap primary/istio-system/kept-by-a-finalizer",
+            "metadata.finalizers",
+            "splithorizon.local/of-a-controller-that-is-gone",
+        )
+    ],
     spares_local=False,
-    undecided="the mesh is removed when it is read",
 )
 def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
     """The primary's system namespace stays: an object in it has a finalizer of a controller that does not run."""
@@ -31,8 +38,15 @@ def kept_by_a_finalizer(mesh: Mesh, undo: ExitStack) -> None:
 @fault(
     "test_uninstalling_leaves_nothing",
     cause=causes.INSTALLED_BY_OTHER_MEANS,
+    root_cause=causes.INSTALLED_BY_OTHER_MEANS,
+    cites=[
+        (
+            "ClusterRole remote/istiod-clusterrole-of-an-earlier-installation",
+            "metadata.labels operator.istio.io/component",
+            "not set",
+        )
+    ],
     spares_local=False,
-    undecided="the mesh is removed when it is read",
 )
 def left_by_an_earlier_installation(mesh: Mesh, undo: ExitStack) -> None:
     """A cluster role of an installation by other means stays in the remote."""

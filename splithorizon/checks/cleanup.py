@@ -8,9 +8,12 @@ from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.checks.judging import CheckFailed, Evidence
 from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.remains import LEFT, LEFT_IN, SEPARATOR
 from splithorizon.mesh.snapshot import Remains
 
 _SHOWN = 8
+# Before the name of what was not there before.
+_LEFT = "left: "
 
 
 def as_before_installation(remains: Remains) -> Evidence:
@@ -29,7 +32,7 @@ def as_before_installation(remains: Remains) -> Evidence:
             causes=_why_left(remains),
             next_command=_look_at(found[0], remains.cluster),
             where=remains.cluster,
-            numbers={"objects": remains.objects, "differences": len(found)},
+            numbers={"objects": remains.objects, "differences": len(found), **_left(remains)},
         )
     return Evidence(
         claim=claim,
@@ -51,12 +54,18 @@ def every_cluster_as_before(remains: Sequence[Remains]) -> Evidence:
     )
 
 
+def _left(remains: Remains) -> dict[str, str]:
+    """What the diagnosis reads: the first objects that are left, and where."""
+    left = [found.removeprefix(_LEFT) for found in remains.differences if found.startswith(_LEFT)]
+    return {LEFT_IN: remains.cluster, LEFT: SEPARATOR.join(left[:_SHOWN])} if left else {}
+
+
 def _why_left(remains: Remains) -> tuple[Cause, ...]:
     if remains.stuck:
         return (causes.FINALIZER_WITHOUT_CONTROLLER,)
     if remains.going:
         return (causes.NAMESPACE_NOT_EMPTIED,)
-    if any(found.startswith("left: ") for found in remains.differences):
+    if any(found.startswith(_LEFT) for found in remains.differences):
         return (causes.INSTALLED_BY_OTHER_MEANS, causes.ISTIOD_ELSEWHERE)
     return (causes.CHANGED_BY_INSTALLATION,)
 

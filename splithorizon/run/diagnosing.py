@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from splithorizon.checks import next_steps
-from splithorizon.diagnosis import access, root_cause
+from splithorizon.diagnosis import access, remains, root_cause
 from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading import read
 from splithorizon.diagnosis.root_cause import RootCause
@@ -46,9 +46,12 @@ def of_run(mesh: MeshInfo, results: Iterable[BehaviourResult], *, since: datetim
     results = failed(results)
     try:
         clusters, target, revision = access.of_mesh(Mesh(mesh))
-        reading = read.read(clusters, target, revision, domain=mesh.domain, since=since - _CLOCKS_DIFFER)
         symptoms = tuple(Symptom(one.behaviour, one.route, one.failure, one.cause_ids, one.numbers) for one in results)
-        found = root_cause.diagnose(Case(reading, symptoms))
+        if remains.removed(symptoms):
+            found = remains.diagnose(clusters, symptoms)
+        else:
+            reading = read.read(clusters, target, revision, domain=mesh.domain, since=since - _CLOCKS_DIFFER)
+            found = root_cause.diagnose(Case(reading, symptoms))
     except Exception as error:
         return Diagnosed(reason=f"the mesh could not be diagnosed: {type(error).__name__}: {error}"[:500])
     notes = tuple(
