@@ -9,6 +9,7 @@ import pytest
 
 from splithorizon.diagnosis import access, causes, remains
 from splithorizon.diagnosis.finding import Fact, Symptom
+from splithorizon.diagnosis.root_cause import Diagnosis
 from splithorizon.mesh.mesh import Mesh
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi, small_api
@@ -29,7 +30,7 @@ def failed(*left: str, where: str = "remote") -> Symptom:
     )
 
 
-def diagnosed(tmp_path: Path, *symptoms: Symptom) -> remains.Diagnosis:
+def diagnosed(tmp_path: Path, *symptoms: Symptom) -> Diagnosis:
     return remains.diagnose(access.clusters_of(Mesh(mesh_info(tmp_path))), symptoms)
 
 
