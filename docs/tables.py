@@ -204,11 +204,13 @@ def _fault(name: str, path: Path) -> Fault:
 
 
 def _fault_line(fault: Fault, name: str, area: Path) -> str:
-    """A fault with links to its source and manifests, what it does, and the cause that the failure must carry."""
+    """A fault with links to its source and manifests, what it does, the cause that the failure must carry and, where it is another, the run's root cause."""
     source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", area)
     function = f"[{fault.inject.__name__}]({source})"
     files = _manifest_links(manifests_in(fault), area)
-    cause = f" Cause: `{fault.causes[name]}`." if name in fault.causes else ""
+    cause = f" Cause on the check: `{fault.causes[name]}`." if fault.causes.get(name) else ""
+    if fault.root_cause and fault.root_cause != fault.causes.get(name):
+        cause += f" Root cause of the run: `{fault.root_cause}`."
     manifest = f"with {files}" if files else "without a manifest"
     return f"`{fault.name}`, function {function} {manifest}. {fault.story.rstrip('.')}.{cause}"
 
