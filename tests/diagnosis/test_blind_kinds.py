@@ -15,6 +15,7 @@ from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
     HOST,
+    OUTBOUND,
     SNI,
     Change,
     Object,
@@ -221,6 +222,11 @@ def weighted() -> Change:
     )
 
 
+def rewrites() -> Change:
+    route = {"rewrite": {"uri": "/v2/hello"}, "route": [{"destination": {"host": HOST}}]}
+    return adds("primary", made("VirtualService", "h", "sample", spec={"hosts": [HOST], "http": [route]}))
+
+
 CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
     (
         "a reader without EndpointSlices",
@@ -345,6 +351,12 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         ("ConfigMap primary/istio-system/istio", "networks.remote-network.gateways[0]", "10.89.0.2:15444"),
     ),
     (
+        "a path that the application does not have",
+        also(rewrites(), logs("primary", code=404, details="via_upstream", cluster=OUTBOUND)),
+        root_causes.RULE_ANSWERS_ITSELF,
+        ("VirtualService primary/sample/h", "spec.http[0].rewrite", "/v2/hello"),
+    ),
+    (
         "a subset without pods beside a whole one",
         also(weighted(), logs("primary", code=503, flags="UH", cluster=f"outbound|5000|v3|{HOST}")),
         root_causes.RULE_PICKS_SUBSET,
@@ -378,6 +390,7 @@ def test_a_fault_is_the_one_root_cause_with_what_it_changed(
         (hidden(["."]), root_causes.GATEWAY_RULE_CHANGES_TLS),
         (mesh_networks(15444), causes.GATEWAY_ADDRESS_WRONG),
         (weighted(), root_causes.RULE_PICKS_SUBSET),
+        (rewrites(), root_causes.RULE_ANSWERS_ITSELF),
     ],
     ids=lambda one: one.id if isinstance(one, Cause) else "",
 )
@@ -416,6 +429,8 @@ def test_a_subset_that_has_its_pods_is_not_cited() -> None:
         also(hidden(["."], namespace="elsewhere"), PASSES_NOTHING),
         also(mesh_networks(15443), SECOND_REFUSES),
         gateway_port("not a number"),
+        also(rewrites(), logs("primary", code=503, flags="UF", details="upstream_reset", cluster=OUTBOUND)),
+        also(rewrites(), logs("primary", code=403, details="via_upstream", cluster=OUTBOUND)),
     ],
     ids=[
         "a pod's address",
@@ -424,12 +439,15 @@ def test_a_subset_that_has_its_pods_is_not_cited() -> None:
         "no gateway's namespace",
         "the gateway",
         "no number",
+        "a rewrite, lost connections",
+        "a rewrite, refusals",
     ],
 )
 def test_what_cannot_be_the_reason_is_not_named(harmless: Change) -> None:
     new = {
         root_causes.ENDPOINT_SLICE_UNREACHABLE.id, root_causes.GATEWAY_RULE_CHANGES_TLS.id,
         causes.GATEWAY_ADDRESS_WRONG.id, root_causes.GATEWAY_PORT_LABEL_WRONG.id,
+        root_causes.RULE_ANSWERS_ITSELF.id,
     }  # fmt: skip
     assert not new & {one.id for one in of_reading(harmless(sound())).root_causes}
 

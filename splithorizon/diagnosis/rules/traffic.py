@@ -21,6 +21,8 @@ from splithorizon.diagnosis.reading.model import (
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
 from splithorizon.diagnosis.rules.services import prioritised
 
+# How an application answers a path, a method or a host that it does not have.
+_NOT_KNOWN = (400, 404, 405, 421)
 _UNWEIGHTED = ("RANDOM", "PASSTHROUGH")
 _UNWEIGHTED_POLICIES = ("RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
 _WEIGHTS = (
@@ -280,8 +282,7 @@ def _of_route(
             yield finding(root_causes.RULE_ANSWERS_ITSELF, field, value, _answered_itself(reading, host, one), REFUSED)
     if rewrite := route.get("rewrite"):
         yield finding(
-            root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite,
-            failing_code(reading, host) or case.failed("both_versions", "own_path", "local_traffic"), REFUSED,
+            root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite, _not_known_there(reading, host), REFUSED,
         )  # fmt: skip
     headers = (route.get("headers") or {}).get("request") or {}
     if any(str(key).lower() == "x-request-id" for part in headers.values() for key in part):
@@ -306,6 +307,15 @@ def _answered_itself(reading: Reading, host: str, one: Object) -> str:
         for virtual, route in _routes(proxy, host):
             if ("direct_response" in route or "redirect" in route) and state.in_force(route, one):
                 return f"the sidecar of {client.name}'s {proxy.pod} answers {virtual} itself"
+    return ""
+
+
+def _not_known_there(reading: Reading, host: str) -> str:
+    """A sentence on requests whose path or host the application does not know; empty without any."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, host=host):
+            if line.code in _NOT_KNOWN and line.details == "via_upstream":
+                return f"{line.count} requests of {client.name}'s {proxy.pod} were answered with {line.code}"
     return ""
 
 
