@@ -178,7 +178,9 @@ def test_from_each_claim_a_reader_finds_what_belongs_to_it(one: Behaviour) -> No
     shown = " ".join(section.split())
     for fault in (fault for fault in every_fault() if fault.name in one.breaks_when):
         assert f"`{fault.name}`, function [{fault.inject.__name__}](" in shown
-        assert f"Cause: `{fault.causes[one.name]}`" in shown
+        cause = fault.causes[one.name]
+        assert not cause or f"Cause on the check: `{cause}`" in shown
+        assert not fault.root_cause or f"`{fault.root_cause}`" in shown
         assert f"`{fault.causes[one.name]}`" in shown.partition("that a failure can name: ")[2]
 
 
