@@ -204,7 +204,7 @@ def _fault(name: str, path: Path) -> Fault:
 
 
 def _fault_line(fault: Fault, name: str, area: Path) -> str:
-    """A fault with links to its source and manifests, what it does, the cause that the failure must carry and, where it is another, the run's root cause."""
+    """A fault with links to its source and manifests, what it does, and the causes of the check and of the run."""
     source = os.path.relpath(inspect.getsourcefile(fault.inject) or "", area)
     function = f"[{fault.inject.__name__}]({source})"
     files = _manifest_links(manifests_in(fault), area)

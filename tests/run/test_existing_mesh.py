@@ -198,7 +198,9 @@ def test_what_neutralises_the_conditions_of_the_mesh_is_applied_where_istiod_rea
     found = Visit(mesh, tmp_path)
     assert [one["metadata"]["name"] for one in applied(mesh, "AuthorizationPolicy")] == ["splithorizon-admitted"]
     assert [one["metadata"]["name"] for one in applied(mesh, "EnvoyFilter")] == ["own-access-log"]
-    assert [one["spec"] for one in applied(mesh, "Telemetry")] == [{"accessLogging": [{"disabled": True}]}]
+    assert [one["spec"] for one in applied(mesh, "Telemetry")] == [
+        {"accessLogging": [{"providers": [{"name": "envoy"}], "disabled": True}]}
+    ]
     for cluster, api in mesh.apis.items():
         (ours,) = [one for one in api.kept("Namespace") if "splithorizon" in one["metadata"]["name"]]
         assert ours["metadata"]["labels"]["istio-discovery"] == "enabled", cluster
