@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import splithorizon
 from splithorizon.base import paths
@@ -35,6 +36,7 @@ _OF_WATCH = tuple(
 _OF_SWEEP = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale", "expired"})
 _OF_DIAGNOSE = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"revision"})
 _SHELLS = ("bash", "zsh")
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -228,6 +230,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {splithorizon.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (
+        _add_verify, _add_watch, _add_sweep, _add_diagnose, _add_compare, _add_list, _add_rbac, _add_completion,
+    ):  # fmt: skip
+        add(commands)
+    return parser
+
+
+def _add_verify(commands: _Commands) -> None:
     verify = commands.add_parser(
         _VERIFY,
         help="judge a mesh: A,B are contexts of your kubeconfig, in any order",
@@ -235,6 +245,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Options may stand in splithorizon.toml of the current folder, under the same names.",
     )
     _takes_contexts(verify, _OF_VERIFY)
+
+
+def _add_watch(commands: _Commands) -> None:
     watch = commands.add_parser(
         _WATCH,
         help="send steadily while you change the mesh, say what each change cost, then judge the mesh once",
@@ -244,12 +257,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Options may stand in splithorizon.toml of the current folder, under the same names.",
     )
     _takes_contexts(watch, _OF_WATCH)
+
+
+def _add_sweep(commands: _Commands) -> None:
     sweep = commands.add_parser(
         _SWEEP,
         help="remove what killed runs left on this machine; with contexts restore what runs left in that mesh",
         description="Remove what killed runs left on this machine; with contexts restore what runs left in that mesh.",
     )
     _takes_contexts(sweep, _OF_SWEEP)
+
+
+def _add_diagnose(commands: _Commands) -> None:
     diagnose = commands.add_parser(
         _DIAGNOSE,
         help="say what is wrong with a Service of yours, and which endpoints its clients hold; changes nothing",
@@ -271,6 +290,9 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=int, default=10, help="so much of the access logs is read, up to now (default 10)"
     )
     diagnose.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_compare(commands: _Commands) -> None:
     compare = commands.add_parser(
         "compare",
         help="compare the reports of runs before and after a change",
@@ -281,9 +303,15 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("before", metavar="BEFORE", help="reports of before the change")
     compare.add_argument("after", metavar="AFTER", help="reports of after it")
     compare.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_list(commands: _Commands) -> None:
     listing = commands.add_parser("list", help="list the behaviours with claim, profile and faults")
     listing.add_argument("--profile", metavar="NAMES", help=f"only those of {', '.join(Profile)}")
     listing.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_rbac(commands: _Commands) -> None:
     roles = commands.add_parser(
         _RBAC,
         help="print the roles that a run needs, for kubectl apply",
@@ -296,13 +324,15 @@ def _parser() -> argparse.ArgumentParser:
     whom.add_argument("--user", metavar="NAME", help="bind them to a user")
     whom.add_argument("--group", metavar="NAME", help="bind them to a group")
     whom.add_argument("--service-account", metavar="NAMESPACE/NAME", help="bind them to a ServiceAccount")
+
+
+def _add_completion(commands: _Commands) -> None:
     completion = commands.add_parser(
         "completion",
         help="print a completion script for a shell",
         description=f'Print a completion script: eval "$({PROGRAM} completion bash)"',
     )
     completion.add_argument("shell", choices=_SHELLS)
-    return parser
 
 
 def _takes_contexts(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
