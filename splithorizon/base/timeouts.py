@@ -23,7 +23,7 @@ class WatchTimes:
     path_forgotten: float = 30  # a line of the access log without a result: three times the above
     order_known: float = 2  # beside what a request and its line take: a busy machine reads both logs unevenly
     clock_known: float = 3  # lines of before the connection arrive at once, and later than new ones by their stamps
-    last_lines: float = 3  # after the last request: the next flush of the access log, and its way here
+    last_results: float = 4  # after the end: the longest request that was under way, and its way here
     log_missed: float = 120  # a log that cannot be read for longer holds up the other senders' requests no more
     log_silent: float = 15  # a sender writes several lines a second: the connection is dead
     log_asked_again: float = 1  # an API server that restarts is not asked more often

@@ -6,6 +6,7 @@ while. Nothing is kept of what has gone on.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -70,9 +71,10 @@ class _Numbers:
 
 @dataclass
 class SenderLogs:
-    """Both logs of one sender's pod. What began before ``since`` is left out: the watch had not begun."""
+    """Both logs of one sender's pod. What began before ``since`` or after ``until`` is left out: it was not watched."""
 
     since: float = 0.0
+    until: float = math.inf
     sent: int = 0
     """Results on new connections that arrived so far."""
     lost: int = 0
@@ -94,6 +96,12 @@ class SenderLogs:
     def missing(self) -> int:
         """Results that were written and not seen, by the gaps in their numbers: lines of a log that was rotated."""
         return sum(one.highest - one.seen for one in self._series.values())
+
+    @property
+    def awaits_lines(self) -> bool:
+        """Whether the line of a request that was watched has not come yet."""
+        waiting = (one for request_id, one in self._waiting.items() if request_id not in self._lines)
+        return any(self._is_watched(self.clock.ours(one.stamp) - one.result.seconds) for one in waiting)
 
     def result(self, text: str, stamp: float, arrived: float) -> None:
         """Take a line of the sender."""
@@ -143,7 +151,7 @@ class SenderLogs:
         kept, self._kept = self._kept, []
         for stream, one in kept:
             began = self.clock.ours(one.stamp) - one.result.seconds
-            if began < self.since or (one.result.lost and self._is_its_end(began + one.result.seconds)):
+            if not self._is_watched(began) or (one.result.lost and self._is_its_end(began + one.result.seconds)):
                 continue
             opened = one.result.connects > 0
             yield stream, one.result.series, KeptResult(began, one.result.seconds, one.result.lost, opened)
@@ -151,7 +159,7 @@ class SenderLogs:
     def _sample(self, one: _Waiting, line: Attributed | None) -> Sample | None:
         ended = self.clock.ours(one.stamp)
         lost = one.result.lost
-        if ended - one.result.seconds < self.since:
+        if not self._is_watched(ended - one.result.seconds):
             self.sent -= 1
             self.lost -= bool(lost)
             return None
@@ -161,6 +169,9 @@ class SenderLogs:
         if lost and line is not None and line.flags:
             lost = f"{lost} ({line.flags})"
         return Sample(ended - one.result.seconds, one.result.seconds, lost, line.address if line else "")
+
+    def _is_watched(self, began: float) -> bool:
+        return self.since <= began <= self.until
 
     def _is_its_end(self, moment: float) -> bool:
         return self.ending_since is not None and moment >= self.ending_since

@@ -5,6 +5,7 @@ Threads read and put what they read into one queue; a single thread takes it fro
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -109,6 +110,7 @@ class Watching:
         self._versions: dict[str, dict[str, Mapping[str, int]]] = {}
         self._unread: tuple[str, ...] = ()
         self._began = self._said = 0.0
+        self._until = math.inf
 
     def start(self, undo: ExitStack) -> None:
         """Create the senders in each cluster and wait until they are ready; the undo deletes them.
@@ -271,7 +273,7 @@ class Watching:
             one = self._senders.get((item.cluster, pod))
             if one is None:
                 one = self._senders[item.cluster, pod] = Sender(
-                    item.cluster, pod, SenderLogs(self._began), heard=item.at
+                    item.cluster, pod, SenderLogs(self._began, self._until), heard=item.at
                 )
                 self._follow(one, sender.NAME, of_sidecar=False)
                 self._follow(one, SIDECAR, of_sidecar=True)
@@ -336,12 +338,8 @@ class Watching:
         return lines
 
     def _finish(self, began: float, threads: list[Thread]) -> Watched:
-        # What was written by now arrives within a moment; its lines of the access log, after the next flush.
         ended = time.time()
-        settled = time.monotonic() + timeouts().watch.last_lines
-        while time.monotonic() < settled:
-            self._take(timeouts().watch.queue_read)
-            self._account(time.time())
+        self._take_last_lines(ended)
         # A reading that fails is tried again: a thread that has ended by itself is a defect.
         self._unread = tuple(
             name for name, thread in zip(self._mesh.names, threads, strict=True) if not thread.is_alive()
@@ -361,6 +359,19 @@ class Watching:
             began, ended, sender.steady_rate(self._rate), self._requests, kept, self._events, dict(self._restarted),
             self._streams, tuple(self._not_seen()),
         )  # fmt: skip
+
+    def _take_last_lines(self, ended: float) -> None:
+        """Take what was under way at the end: the senders go on meanwhile, and what they begin later does not count."""
+        self._until = ended
+        for one in self._senders.values():
+            one.logs.until = ended
+        times, begun = timeouts().watch, time.monotonic()
+        while (waited := time.monotonic() - begun) < times.last_results or (
+            waited < times.last_results + times.path_logged
+            and any(one.logs.awaits_lines for one in self._senders.values())
+        ):
+            self._take(times.queue_read)
+            self._account(time.time())
 
     def _not_seen(self) -> list[str]:
         found = [f"changes of the {name}: its reading ended before the watch" for name in self._unread]

@@ -61,6 +61,25 @@ def test_at_the_end_everything_goes_on() -> None:
     assert [one.address for one in logs.samples(100.2, everything=True)] == [""]
 
 
+def test_what_begins_after_the_end_of_the_watch_does_not_count() -> None:
+    logs = SenderLogs()
+    sent(logs, 1, at=100)
+    sent(logs, 2, at=105, code=503)
+    logs.until = 101
+    assert [one.lost for one in logs.samples(100.2, everything=True)] == [""]
+    assert (logs.sent, logs.lost) == (1, 0)
+
+
+def test_only_the_line_of_a_request_that_was_watched_is_waited_for() -> None:
+    logs = SenderLogs()
+    sent(logs, 1, at=100)
+    sent(logs, 2, at=105)
+    logs.until = 101
+    assert logs.awaits_lines
+    logs.logged(logged(1), 102)
+    assert not logs.awaits_lines
+
+
 def test_a_lost_request_is_named_with_the_flags_of_its_line() -> None:
     logs = SenderLogs()
     sent(logs, 1, at=100, code=503)

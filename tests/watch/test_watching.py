@@ -72,7 +72,7 @@ def logged(pod: str, number: int, address: str, *, code: int = 200, flags: str =
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = replace(timeouts.WatchTimes(), pods_read=0.02, queue_read=0.02, last_lines=0.15, log_asked_again=0.01)
+    times = replace(timeouts.WatchTimes(), pods_read=0.02, queue_read=0.02, last_results=0.15, log_asked_again=0.01)
     monkeypatch.setattr(timeouts, "_current", replace(timeouts.Timeouts(), watch=times))
 
 
