@@ -126,18 +126,14 @@ class ExistingMesh:
 
         eventually("the remote secret is removed", removed, within=120, every=0.1)
 
-    def recreate_remote_secret(self) -> dict[str, Any]:
-        """Do what somebody on call does who misses the remote secret: create it again, with a new token."""
-        self._await_istiod("")
-        token = self.kubectl(
-            self.remote, "create", "token", READER, "-n", self.system_namespace, "--duration=24h"
-        ).strip()
+    def kubeconfig_of_the_remote(self, token: str) -> str:
+        """A kubeconfig with the context ``remote`` for pods of the primary: the token, and the node's own address."""
         address = self.kubectl(
             self.remote, "get", "nodes", "-o", 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}'
         )
-        content = yaml.safe_load(self.kubectl(self.remote, "config", "view", "--raw", "--minify"))
-        authority = content["clusters"][0]["cluster"]["certificate-authority-data"]
-        kubeconfig = {
+        of_the_host = yaml.safe_load(self.kubectl(self.remote, "config", "view", "--raw", "--minify"))
+        authority = of_the_host["clusters"][0]["cluster"]["certificate-authority-data"]
+        content = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
@@ -150,6 +146,14 @@ class ExistingMesh:
             "contexts": [{"name": "remote", "context": {"cluster": "remote", "user": "remote"}}],
             "current-context": "remote",
         }
+        return yaml.safe_dump(content)
+
+    def recreate_remote_secret(self) -> dict[str, Any]:
+        """Do what somebody on call does who misses the remote secret: create it again, with a new token."""
+        self._await_istiod("")
+        token = self.kubectl(
+            self.remote, "create", "token", READER, "-n", self.system_namespace, "--duration=24h"
+        ).strip()
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -159,7 +163,7 @@ class ExistingMesh:
                 "labels": {"istio/multiCluster": "true"},
                 "annotations": {"networking.istio.io/cluster": "remote"},
             },
-            "stringData": {"remote": yaml.safe_dump(kubeconfig)},
+            "stringData": {"remote": self.kubeconfig_of_the_remote(token)},
         }
         self.kubectl(self.primary, "create", "-f", "-", text=json.dumps(secret))
         self._await_istiod("synced")
