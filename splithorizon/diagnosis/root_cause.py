@@ -41,6 +41,8 @@ _MAKES_FOLLOW = {
     c.CA_NOT_VALID.id: {c.CERTIFICATE_ENDS_SOON.id, c.WEBHOOK_NOT_TRUSTED.id, c.ISTIOD_UNREACHABLE.id},
     c.ISTIOD_MAY_NOT_WRITE.id: {c.WEBHOOK_NOT_TRUSTED.id},
     c.NAMESPACE_NOT_INJECTED.id: {c.WEBHOOK_NOT_CALLED.id},
+    # The probes of a pod's containers go through its sidecar.
+    r.DISCOVERY_ADDRESS_WRONG.id: {c.POD_NOT_READY.id},
 }
 # A proxy that starts is not ready before istiod has answered it.
 _PROXY_WAITS = frozenset(one.id for one in (c.ISTIOD_ADDRESS_STALE, c.ISTIOD_SERVICE_WITHOUT_ENDPOINT))

@@ -40,6 +40,10 @@ GATEWAY_PORT_LABEL_WRONG = _new(
     "gateway-port-label-wrong",
     "a label of the gateway's Service names a port for other networks that the Service does not have",
 )
+DISCOVERY_ADDRESS_WRONG = _new(
+    "discovery-address-wrong",
+    "a pod's annotation leads its sidecar to an address at which it gets no configuration from istiod",
+)
 GATEWAY_RULE_CHANGES_TLS = _new(
     "gateway-rule-changes-tls",
     "a DestinationRule that binds a gateway has it expect no mutual TLS: it drops what comes from other networks",

@@ -8,8 +8,9 @@ import pytest
 
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, RemoteSecret
-from splithorizon.diagnosis.root_cause import of_reading
+from splithorizon.diagnosis.root_cause import diagnose, of_reading
 from splithorizon.istio import certificates
 from tests.support.made_reading import (
     FAR_LOST,
@@ -537,3 +538,49 @@ def test_a_client_needs_the_far_gateway_among_the_addresses_that_it_may_reach(ci
     lost = logs("primary", code=503, flags="UF,URX", upstream=GATEWAYS["remote"], failure="connection timeout")
     found = of_reading(also(adds("primary", made("NetworkPolicy", "n", "sample", spec=spec)), lost)(sound()))
     assert [one.id for one in found.root_causes] == ([causes.NETWORK_POLICY_DROPS.id] if dropping else [])
+
+
+def misdirected(*, ready: bool) -> Change:
+    annotation = {"proxy.istio.io/config": "discoveryAddress: istiod.istio-system.svc:15011\n"}
+    statuses = [{"name": "istio-proxy", "ready": ready}]
+    condition = {"type": "Ready", "status": str(ready), "message": "" if ready else "unready: [istio-proxy helloworld]"}
+
+    def edit(one: Object) -> None:
+        one["metadata"]["annotations"] = {**one["metadata"].get("annotations", {}), **annotation}
+        one["status"] |= {"containerStatuses": statuses, "conditions": [condition]}
+
+    return edits("remote", "Pod", "helloworld-1", edit)
+
+
+def test_a_sidecar_that_asks_another_address_and_is_not_ready_has_its_annotation_for_a_cause() -> None:
+    (found,) = of_reading(also(misdirected(ready=False), FAR_LOST)(sound())).root_causes
+    assert found.finding.cause is root_causes.DISCOVERY_ADDRESS_WRONG
+    assert [(one.field, one.value) for one in found.finding.evidence] == [
+        ("metadata.annotations proxy.istio.io/config", "discoveryAddress: istiod.istio-system.svc:15011")
+    ]
+
+
+def test_a_sidecar_that_is_ready_may_ask_istiod_where_it_likes() -> None:
+    assert of_reading(misdirected(ready=True)(sound())).root_causes == ()
+
+
+def speaks(said: str) -> Change:
+    return edits("primary", "Service", "helloworld", lambda one: one["spec"]["ports"][0].update(appProtocol=said))
+
+
+SILENT = Symptom("test_both_versions_answer", "primary→remote", cause_ids=(causes.ACCESS_LOG_OFF.id,))
+
+
+def test_a_port_of_bytes_is_the_cause_where_the_access_log_has_no_request() -> None:
+    (found,) = diagnose(Case(speaks("tcp")(sound()), (SILENT,))).root_causes
+    assert found.finding.cause is causes.PORT_MISNAMED
+    assert [(one.object, one.field, one.value) for one in found.finding.evidence] == [
+        ("Service primary/sample/helloworld", "spec.ports[0].appProtocol", "tcp")
+    ]
+
+
+@pytest.mark.parametrize(("said", "symptoms"), [("tcp", ()), ("http2", (SILENT,)), ("mine", (SILENT,))])
+def test_a_port_is_not_accused_without_a_silent_log_or_where_requests_are_logged(
+    said: str, symptoms: tuple[Symptom, ...]
+) -> None:
+    assert diagnose(Case(speaks(said)(sound()), symptoms)).root_causes == ()

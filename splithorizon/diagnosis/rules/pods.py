@@ -104,7 +104,8 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
 
 
 def _unready(status: Object, name: str) -> bool:
-    return any(one.get("name") == name and not one.get("ready") for one in status.get("containerStatuses") or [])
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return any(one.get("name") == name and not one.get("ready") for one in containers)
 
 
 @rule
@@ -348,6 +349,26 @@ def placement(case: Case) -> Iterator[Finding]:
             UNREACHED
             | {causes.BOTH_VERSIONS_EVERYWHERE.id, causes.VERSION_MISPLACED.id, causes.FAR_VERSION_RUNS_NEAR.id},
         )
+
+
+@rule
+def discovery_address(case: Case) -> Iterator[Finding]:
+    """A pod's annotation has its sidecar ask another address than istiod's, and the sidecar is not ready."""
+    for cluster in case.reading.clusters:
+        for pod in _watched(case.reading, cluster):
+            config = annotations_of(pod).get("proxy.istio.io/config", "")
+            line = next((one.strip() for one in config.splitlines() if "discoveryAddress" in one), "")
+            if not line:
+                continue
+            waits = _unready(pod.get("status") or {}, SIDECAR)
+            yield Finding(
+                root_causes.DISCOVERY_ADDRESS_WRONG,
+                Layer.POD,
+                (Fact(of(cluster, pod, "Pod"), "metadata.annotations proxy.istio.io/config", line),),
+                f"take discoveryAddress out of the configuration of {name_of(pod)}",
+                f"the sidecar of {name_of(pod)} is not ready" if waits else "",
+                _READINESS | UNREACHED,
+            )
 
 
 @rule

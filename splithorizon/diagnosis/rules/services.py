@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, root_causes, scope, state
@@ -21,6 +22,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.kube.pod_status import SIDECAR
+from splithorizon.traffic import workloads
 
 _SLICE_OF = "kubernetes.io/service-name"
 _SLICE_MADE_BY = "endpointslice.kubernetes.io/managed-by"
@@ -469,32 +471,55 @@ def _other_kind(reading: Reading) -> str:
 def protocols(case: Case) -> Iterator[Finding]:
     """A port's name or appProtocol says another protocol than what its clients speak, as failed checks show."""
     reading = case.reading
-    asked = case.suspected(causes.PORT_MISNAMED)
-    facts = [
-        fact
-        for cluster in reading.clusters
-        for name in reading.services
-        if (service := state.service_of(reading, cluster, name))
-        for fact in _misnamed(cluster, service)
-    ]
-    if facts:
-        yield Finding(
-            causes.PORT_MISNAMED, Layer.SERVICE, tuple(facts[:4]),
-            "name the ports by what is spoken there: <protocol>-<suffix>, or appProtocol", asked,
-            UNREACHED | {causes.PORT_MISNAMED.id},
-        )  # fmt: skip
+    for judge, asked in (
+        (_misnamed, case.suspected(causes.PORT_MISNAMED)),
+        # Of bytes that a sidecar passes on, its access log has no request.
+        (_no_http, case.suspected(causes.ACCESS_LOG_OFF)),
+    ):
+        facts = [
+            fact
+            for cluster in reading.clusters
+            for name in reading.services
+            if (service := state.service_of(reading, cluster, name))
+            for fact in judge(cluster, service)
+        ]
+        if facts:
+            yield Finding(
+                causes.PORT_MISNAMED, Layer.SERVICE, tuple(facts[:4]),
+                "name the ports by what is spoken there: <protocol>-<suffix>, or appProtocol", asked,
+                UNREACHED | {causes.PORT_MISNAMED.id, causes.ACCESS_LOG_OFF.id},
+            )  # fmt: skip
 
 
 # The ports of the suite's own echo Service, which its programs serve by these protocols whatever they are named.
 _SPOKEN = {5003: "grpc", 5012: "http2", 5022: "tcp"}
 
 
+# What istiod takes for bytes; a name that it does not know it leaves to Envoy to detect.
+_BYTES = frozenset({"tcp", "tls", "https", "mongo", "mysql", "redis"})
+
+
+def _no_http(cluster: Cluster, service: Object) -> Iterator[Fact]:
+    if name_of(service) != workloads.SERVICE:
+        return
+    for number, port in enumerate(scope.ports(service)):
+        field, said = _protocol(port)
+        if said in _BYTES:
+            yield Fact(of(cluster, service, "Service"), f"spec.ports[{number}].{field}", str(port.get(field)))
+
+
+def _protocol(port: Mapping[str, Any]) -> tuple[str, str]:
+    """The field that says a port's protocol, and what it says."""
+    field = "appProtocol" if port.get("appProtocol") else "name"
+    said = str(port.get(field, ""))
+    return field, said.lower() if field == "appProtocol" else said.partition("-")[0].lower()
+
+
 def _misnamed(cluster: Cluster, service: Object) -> Iterator[Fact]:
     for number, port in enumerate(scope.ports(service)):
         spoken = _SPOKEN.get(int(port.get("port", 0)))
-        said = str(port.get("appProtocol") or str(port.get("name", "")).partition("-")[0])
+        field, said = _protocol(port)
         if spoken and said != spoken and name_of(service) == "echo":
-            field = "appProtocol" if port.get("appProtocol") else "name"
             yield Fact(
                 of(cluster, service, "Service"), f"spec.ports[{number}].{field}",
                 f"{port.get(field)} (port {port.get('port')}, where {spoken} is spoken)",

@@ -1,0 +1,67 @@
+"""A watch while a gateway's pod goes, its address is wrong for a while, and istiod restarts: what each cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from lab.engine import Engine
+from tests.machine.conftest import Starter, unused
+from tests.machine.existing_mesh import ExistingMesh, Shape, installed
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+GATEWAY = "istio-eastwestgateway"
+# In the clusters' closed network, and nobody's.
+UNUSED = "10.89.255.254"
+
+
+@pytest.fixture(scope="module")
+def mesh(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExistingMesh]:
+    """A mesh of its own: other tests compare theirs with what was installed."""
+    with installed(podman, unused("watched"), Shape(), tmp_path_factory.mktemp("watched-mesh")) as mesh:
+        yield mesh
+
+
+def give_address(mesh: ExistingMesh, address: str) -> None:
+    patch = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}})
+    mesh.kubectl(
+        mesh.remote, "patch", "service", GATEWAY, "-n", mesh.system_namespace, "--subresource=status", "--type=merge",
+        "-p", patch,
+    )  # fmt: skip
+
+
+def test_a_watch_shows_each_change_and_what_it_cost(
+    start: Starter, mesh: ExistingMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))
+    address = mesh.kubectl(
+        mesh.remote, "get", "service", GATEWAY, "-n", mesh.system_namespace,
+        "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}",
+    )  # fmt: skip
+
+    run = start("suites/placement", "--contexts", mesh.named, "--watch", "--for", "75s")
+    run.reaches("change the mesh now")
+    mesh.kubectl(mesh.remote, "delete", "pod", "-n", mesh.system_namespace, "-l", f"app={GATEWAY}")
+    mesh.kubectl(mesh.remote, "rollout", "status", f"deployment/{GATEWAY}", "-n", mesh.system_namespace)
+    mesh.kubectl(mesh.primary, "rollout", "restart", "deployment/istiod", "-n", mesh.system_namespace)
+    mesh.kubectl(mesh.primary, "rollout", "status", "deployment/istiod", "-n", mesh.system_namespace)
+    give_address(mesh, UNUSED)
+    run.reaches(r"[1-9]\d* lost")
+    give_address(mesh, address)
+
+    assert run.ends(within=240) == 1, run.output
+    watch = run.report["watch"]
+    (there,) = (one for one in watch["routes"] if one["route"] == "primary→remote")
+    (back,) = (one for one in watch["routes"] if one["route"] == "remote→primary")
+    assert there["sent"] == there["answered"] + there["lost"] >= 1000
+    assert there["lost"] > 0, "nothing answers at the wrong address"
+    assert (back["lost"], back["wrong_paths"], there["wrong_paths"]) == (0, {}, {})
+    changed = {(one["cluster"], one["subject"]): one for one in watch["events"]}
+    assert {("remote", "gateway pods"), ("remote", "gateway addresses"), ("primary", "istiod pods")} <= {*changed}
+    assert changed["remote", "gateway addresses"]["lost"] == there["lost"], run.output
+    assert all(loss["events"] for loss in there["losses"]), "each loss lies beside the change that bracketed it"
+    # Each answered request was attributed to its path by its own log line.
+    assert sum(there["paths"].values()) >= there["answered"]
