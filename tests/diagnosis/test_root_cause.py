@@ -628,6 +628,19 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         ("DestinationRule primary/sample/h", "connectionPool.http.http2MaxRequests", "1"),
     ),
     (
+        "a full pool at the servers",
+        also(
+            rule(
+                "DestinationRule",
+                host="helloworld",
+                trafficPolicy={"connectionPool": {"http": {"http2MaxRequests": 1}}},
+            ),
+            logs("remote", SERVER, code=503, flags="UO", cluster="inbound|5000||"),
+        ),
+        root_causes.CONNECTIONS_LIMITED,
+        ("DestinationRule primary/sample/h", "connectionPool.http.http2MaxRequests", "1"),
+    ),
+    (
         "an injected fault",
         also(
             rule(

@@ -10,6 +10,7 @@ from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
+    SERVER,
     Cluster,
     Object,
     Proxy,
@@ -103,6 +104,10 @@ class _Policy:
         """A sentence on requests for the host that ended with one of the flags; empty without any."""
         return failing(self.case.reading, self.host, flags)
 
+    def overflowing(self) -> str:
+        """A sentence on requests that found a pool full, at a client's sidecar or, by the same rule, at a server's."""
+        return self.failing("UO") or (_full(self.case.reading) if self.ours else "")
+
     def finding(
         self, cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED
     ) -> Finding:
@@ -171,7 +176,7 @@ def _of_pool(policy: _Policy) -> Iterator[Finding]:
     found = {field: value for field in _POOL if (value := _at(pool, field)) is not None}
     for field, value in found.items():
         if field in _LIMITS:
-            cause, witness, follows = root_causes.CONNECTIONS_LIMITED, policy.failing("UO"), REFUSED
+            cause, witness, follows = root_causes.CONNECTIONS_LIMITED, policy.overflowing(), REFUSED
         elif field.endswith("idleTimeout"):
             cause, witness, follows = causes.SILENCE_LIMITED, case.suspected(causes.SILENCE_LIMITED), frozenset()
         else:
@@ -221,6 +226,14 @@ def _ejected(reading: Reading) -> str:
     for client, proxy, host in state.held_hosts(reading):
         if "failed_outlier_check" in host.health:
             return f"the sidecar of {client.name}'s {proxy.pod} has ejected {host.address}"
+    return ""
+
+
+def _full(reading: Reading) -> str:
+    for cluster in reading.clusters:
+        for proxy in cluster.of(SERVER):
+            for line in state.logged(proxy, flags=("UO",)):
+                return f"{line.count} requests ended with {line.code} {line.flags} at the sidecar of {proxy.pod}"
     return ""
 
 
