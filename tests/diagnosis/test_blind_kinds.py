@@ -584,3 +584,25 @@ def test_a_port_is_not_accused_without_a_silent_log_or_where_requests_are_logged
     said: str, symptoms: tuple[Symptom, ...]
 ) -> None:
     assert diagnose(Case(speaks(said)(sound()), symptoms)).root_causes == ()
+
+
+@pytest.mark.parametrize(
+    ("kept", "path"),
+    [('{"/app-health/helloworld/readyz": {"httpGet": {"path": "/healthz"}}}', "/healthz"), ("{", "/app-health/")],
+    ids=["kept", "not readable"],
+)
+def test_a_probe_is_cited_as_its_author_wrote_it(kept: str, path: str) -> None:
+    def edit(one: Object) -> None:
+        one["spec"]["containers"] = [
+            {"name": "istio-proxy", "env": [{"name": "ISTIO_KUBE_APP_PROBERS", "value": kept}]},
+            {"name": "helloworld", "readinessProbe": {"httpGet": {"path": "/app-health/helloworld/readyz"}}},
+        ]
+        one["status"] |= {
+            "containerStatuses": [{"name": "helloworld", "ready": False}],
+            "conditions": [{"type": "Ready", "status": "False", "message": "unready: [helloworld]"}],
+        }
+
+    (found,) = of_reading(also(edits("remote", "Pod", "helloworld-1", edit), FAR_LOST)(sound())).root_causes
+    assert found.finding.cause is causes.POD_NOT_READY
+    (probe,) = (one for one in found.finding.evidence if one.field == "spec.containers helloworld.readinessProbe")
+    assert path in probe.value

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
@@ -24,6 +26,7 @@ from splithorizon.istio.names import REVISION_LABEL
 from splithorizon.kube.pod_status import SIDECAR
 
 _INJECTION = "istio-injection"
+_PROBERS = "ISTIO_KUBE_APP_PROBERS"
 _TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
 _INBOUND = ("excludeInboundPorts", "includeInboundPorts")
@@ -96,11 +99,32 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
     said = conditions.get("Ready") or {}
     facts = [Fact(name, "status.conditions Ready", f"{said.get('status', 'not set')}: {said.get('message', '')}"[:160])]
     facts += [
-        Fact(name, f"spec.containers {one.get('name')}.readinessProbe", shown(one["readinessProbe"]))
+        Fact(name, f"spec.containers {one.get('name')}.readinessProbe", shown(_own_probe(pod, one["readinessProbe"])))
         for one in spec_of(pod).get("containers") or []
         if one.get("readinessProbe") and _unready(status, str(one.get("name")))
     ]
     return causes.POD_NOT_READY, tuple(facts)
+
+
+def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The probe as its author wrote it: injection leads HTTP probes through the sidecar, which keeps the originals."""
+    path = str((probe.get("httpGet") or {}).get("path", ""))
+    containers = [*(spec_of(pod).get("initContainers") or []), *(spec_of(pod).get("containers") or [])]
+    kept = next(
+        (
+            str(one.get("value", ""))
+            for container in containers
+            if container.get("name") == SIDECAR
+            for one in container.get("env") or []
+            if one.get("name") == _PROBERS
+        ),
+        "",
+    )
+    try:
+        original = json.loads(kept or "{}").get(path)
+    except ValueError:
+        return probe
+    return original if isinstance(original, dict) else probe
 
 
 def _unready(status: Object, name: str) -> bool:
