@@ -1,8 +1,8 @@
 #!/bin/sh
-# Unusual: the Services of helloworld have sessionAffinity ClientIP and are exported to their namespace alone, and a second Service selects the
-# same pods.
-# Answer: sound: Envoy does not know kube-proxy's affinity, the clients are in that namespace, and another Service changes nothing.
-# Kind: sound
+# Broken: the Services of helloworld are exported to their namespace alone, so that no gateway knows them; they also have sessionAffinity ClientIP,
+# and a second Service selects the same pods, which both change nothing.
+# Answer: Services primary/sample/helloworld and remote/sample/helloworld: annotation networking.istio.io/exportTo=.
+# Kind: fault
 . "$(dirname "$0")/lib.sh"
 
 inject() {
