@@ -23,7 +23,8 @@ class CountingServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), handler)
         self.lock = Lock()
         self.counts: Counter[str] = Counter()
-        self.connections: set[tuple[str, int]] = set()
+        # By their handlers: a later connection may come from the port of an earlier one.
+        self.connections: set[CountedHandler] = set()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a client that has given up."""
@@ -44,7 +45,7 @@ class CountedHandler(BaseHTTPRequestHandler):
         request_id = self.headers["x-request-id"]
         with server.lock:
             server.counts[request_id] += 1
-            server.connections.add(self.client_address)
+            server.connections.add(self)
         self.answer(request_id)
 
     def answer(self, request_id: str) -> None:
