@@ -135,7 +135,8 @@ def _images_for(kube: Kube, published: Iterable[str], hub: str | None) -> dict[s
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
     held = [image for node in kube.list_if_allowed("Node") or [] for image in node["status"].get("images", [])]
-    tagged = [name for image in held for name in image["names"] if "@" not in name]
+    # A node lists images without a name too, as a pull of a moved tag leaves them.
+    tagged = [name for image in held for name in image.get("names") or [] if "@" not in name]
     return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
 
 

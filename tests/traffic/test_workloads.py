@@ -32,7 +32,9 @@ CURL = "curlimages/curl:"
 def test_an_image_of_a_node_is_used_if_it_is_the_same(tmp_path: Path, held: str, used: bool) -> None:
     with small_api(tmp_path / "kubeconfig") as api:
         write_kubeconfig(tmp_path / "kubeconfig", api.url)
-        api.objects["/api/v1/nodes"] = {"items": [{"status": {"images": [{"names": [held]}]}}, {"status": {}}]}
+        api.objects["/api/v1/nodes"] = {
+            "items": [{"status": {"images": [{"names": None}, {}, {"names": [held]}]}}, {"status": {}}]
+        }
         images = workloads.images_for(Kube(tmp_path / "kubeconfig", "primary"), "v1", None)
     (curl,) = (image for published, image in images.items() if CURL in published)
     assert (curl == held) is used
