@@ -8,7 +8,7 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.access import ClusterAccess
 from splithorizon.diagnosis.finding import Fact, Finding, Layer, Symptom, of, shown
 from splithorizon.diagnosis.reading.model import Object, Unread, labels_of
-from splithorizon.diagnosis.root_cause import Diagnosis, RootCause
+from splithorizon.diagnosis.root_cause import Diagnosis, RootCause, joined
 
 # What a failed check of a removed mesh has among its numbers.
 LEFT, LEFT_IN = "left", "left_in"
@@ -29,17 +29,16 @@ def diagnose(clusters: Iterable[ClusterAccess], symptoms: Iterable[Symptom]) -> 
     """
     symptoms = tuple(symptoms)
     by_name = {one.name: one for one in clusters}
-    found: dict[str, Finding] = {}
+    found: list[Finding] = []
     for symptom in symptoms:
         cluster = by_name.get(str(symptom.numbers.get(LEFT_IN)))
         if cluster is None:
             continue
         for one in _left(cluster, str(symptom.numbers[LEFT])):
             if finding := _held(cluster, one) or _without_label(cluster, one):
-                former = found.get(finding.cause.id)
-                found[finding.cause.id] = _joined(former, finding) if former else finding
+                found.append(finding)
     # What is held keeps its namespace, and is asked about first.
-    ordered = sorted(found.values(), key=lambda one: one.cause is not causes.FINALIZER_WITHOUT_CONTROLLER)
+    ordered = sorted(joined(found), key=lambda one: one.cause is not causes.FINALIZER_WITHOUT_CONTROLLER)
     explained = tuple(dict.fromkeys(one.behaviour for one in symptoms if LEFT in one.numbers)) if found else ()
     return Diagnosis(
         tuple(RootCause(one, explained) for one in ordered),
@@ -90,9 +89,3 @@ def _command(cluster: ClusterAccess, one: Object, verb: str, *more: str) -> str:
     namespace = one["metadata"].get("namespace")
     words = [f"kubectl <{cluster.name}>", *(["-n", namespace] if namespace else []), verb]
     return " ".join([*words, one["kind"].lower(), one["metadata"]["name"], *more])
-
-
-def _joined(former: Finding, other: Finding) -> Finding:
-    return Finding(
-        former.cause, former.layer, (*former.evidence, *other.evidence), fix=former.fix, witness=former.witness
-    )

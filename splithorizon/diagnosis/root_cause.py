@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from splithorizon.diagnosis import causes as c
@@ -92,7 +92,7 @@ _SHOWN = 3
 
 def diagnose(case: Case) -> Diagnosis:
     """Ask every rule; what bears no witness is a note, and what follows from another finding is left out."""
-    found = _joined([finding for rule in RULES for finding in rule(case)])
+    found = joined([finding for rule in RULES for finding in rule(case)])
     borne_out = [one for one in found if one.witness]
     notes = tuple(one for one in found if not one.witness)
     roots = sorted(_roots(borne_out), key=lambda one: one.layer)
@@ -143,13 +143,13 @@ def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
     return all(fact.object in others for fact in finding.evidence)
 
 
-def _joined(found: Sequence[Finding]) -> list[Finding]:
+def joined(found: Iterable[Finding]) -> list[Finding]:
     """One finding for each cause: the evidence of all that bear witness, or of all where none does."""
-    joined: dict[str, list[Finding]] = {}
+    by_cause: dict[str, list[Finding]] = {}
     for one in found:
-        joined.setdefault(one.cause.id, []).append(one)
+        by_cause.setdefault(one.cause.id, []).append(one)
     result = []
-    for ones in joined.values():
+    for ones in by_cause.values():
         strong = [one for one in ones if one.witness] or ones
         facts: tuple[Fact, ...] = tuple(dict.fromkeys(fact for one in strong for fact in one.evidence))
         first = strong[0]

@@ -26,6 +26,7 @@ from splithorizon.istio.names import REVISION_LABEL
 from splithorizon.kube.pod_status import SIDECAR
 
 _INJECTION = "istio-injection"
+_PROXY_CONFIG = "proxy.istio.io/config"
 _PROBERS = "ISTIO_KUBE_APP_PROBERS"
 _TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
@@ -87,7 +88,7 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
                 Fact(name, "spec.readinessGates", kind),
                 Fact(name, f"status.conditions {kind}", str((conditions.get(kind) or {}).get("status", "not set"))),
             )
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    for container in _containers(status):
         waiting = (container.get("state") or {}).get("waiting") or {}
         if cause := _WAITING.get(str(waiting.get("reason"))):
             field = f"status.containerStatuses {container.get('name')}.state.waiting"
@@ -128,8 +129,18 @@ def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _unready(status: Object, name: str) -> bool:
-    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    return any(one.get("name") == name and not one.get("ready") for one in containers)
+    return any(one.get("name") == name and not one.get("ready") for one in _containers(status))
+
+
+def _containers(status: Object) -> list[Object]:
+    """The status of each container; a sidecar may be among the init containers."""
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+
+
+def _of_proxy_config(pod: Object, setting: str) -> str:
+    """The line with a setting of the pod's annotation for its proxy; empty without one."""
+    config = annotations_of(pod).get(_PROXY_CONFIG, "")
+    return next((one.strip() for one in config.splitlines() if setting in one), "")
 
 
 @rule
@@ -380,15 +391,14 @@ def discovery_address(case: Case) -> Iterator[Finding]:
     """A pod's annotation has its sidecar ask another address than istiod's, and the sidecar is not ready."""
     for cluster in case.reading.clusters:
         for pod in _watched(case.reading, cluster):
-            config = annotations_of(pod).get("proxy.istio.io/config", "")
-            line = next((one.strip() for one in config.splitlines() if "discoveryAddress" in one), "")
+            line = _of_proxy_config(pod, "discoveryAddress")
             if not line:
                 continue
             waits = _unready(pod.get("status") or {}, SIDECAR)
             yield Finding(
                 root_causes.DISCOVERY_ADDRESS_WRONG,
                 Layer.POD,
-                (Fact(of(cluster, pod, "Pod"), "metadata.annotations proxy.istio.io/config", line),),
+                (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {_PROXY_CONFIG}", line),),
                 f"take discoveryAddress out of the configuration of {name_of(pod)}",
                 f"the sidecar of {name_of(pod)} is not ready" if waits else "",
                 _READINESS | UNREACHED,
@@ -400,13 +410,11 @@ def short_certificates(case: Case) -> Iterator[Finding]:
     """A pod's proxy asks for certificates of a short life."""
     for cluster in case.reading.clusters:
         for pod in cluster.all("Pod", case.reading.namespace):
-            config = annotations_of(pod).get("proxy.istio.io/config", "")
-            if "SECRET_TTL" in config:
-                line = next(one.strip() for one in config.splitlines() if "SECRET_TTL" in one)
+            if line := _of_proxy_config(pod, "SECRET_TTL"):
                 yield Finding(
                     causes.CERTIFICATE_SHORT_LIVED,
                     Layer.TRUST,
-                    (Fact(of(cluster, pod, "Pod"), "metadata.annotations proxy.istio.io/config", line),),
+                    (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {_PROXY_CONFIG}", line),),
                     f"take SECRET_TTL out of the configuration of {name_of(pod)}",
                     case.suspected(causes.CERTIFICATE_SHORT_LIVED),
                     frozenset(),
