@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from splithorizon.istio.names import NETWORK_LABEL
@@ -66,6 +66,13 @@ def host_matches(pattern: str, host: str) -> bool:
 def rule_means(rule: Object, name: str, host: str, domain: str = "cluster.local") -> bool:
     """Whether a host of a rule means a service."""
     return host_matches(full_host(name, rule.get("metadata", {}).get("namespace", ""), domain), host)
+
+
+def policy_levels(policy: Object) -> Iterator[tuple[str, Object]]:
+    """A DestinationRule's traffic policy and its settings for single ports, each with its path in the rule."""
+    yield "spec.trafficPolicy", policy
+    for number, level in enumerate(policy.get("portLevelSettings") or []):
+        yield f"spec.trafficPolicy.portLevelSettings[{number}]", level
 
 
 def egress_shows(entry: str, own: str, namespace: str, host: str) -> bool:

@@ -8,10 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from splithorizon.istio.info import Address, NetworkMode, Selection
-from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL
+from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL
 from splithorizon.kube.client import Kube, Object
 
-PORT_LABEL = "networking.istio.io/gatewayPort"
 _NODE_SELECTOR = "traffic.istio.io/nodeSelector"
 
 
@@ -32,7 +31,7 @@ def named_port(labels: Mapping[str, str]) -> int:
 
     Like istiod it reads numbers alone.
     """
-    named = labels.get(PORT_LABEL, "")
+    named = labels.get(GATEWAY_PORT_LABEL, "")
     return int(named) if named.isdecimal() else GATEWAY_PORT
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from splithorizon.base.timeouts import current as timeouts
+from splithorizon.istio.names import PROXY_CONFIG_ANNOTATION
 from splithorizon.kube.client import Object
 from splithorizon.traffic import workloads
 
@@ -30,7 +31,6 @@ SENDERS = 2
 _CURL_ERRORS = {6: "name not resolved", 7: "no connection", 18: "answer cut off", 28: TIMED_OUT,
                 52: "closed without an answer", 55: "connection reset", 56: "connection reset"}  # fmt: skip
 _KEPT_RATE = "2/s"
-_CONFIG = "proxy.istio.io/config"
 
 
 class Stream(StrEnum):
@@ -185,7 +185,9 @@ def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
     template = deepcopy(client["spec"]["template"])
     template["metadata"]["labels"] = {**template["metadata"].get("labels", {}), "app": NAME}
     annotations = template["metadata"].setdefault("annotations", {})
-    annotations[_CONFIG] = _held_until_the_sidecar_is_ready(annotations.get(_CONFIG, ""))
+    annotations[PROXY_CONFIG_ANNOTATION] = _held_until_the_sidecar_is_ready(
+        annotations.get(PROXY_CONFIG_ANNOTATION, "")
+    )
     spec = template["spec"]
     spec["terminationGracePeriodSeconds"] = times.sender_ends
     container = spec["containers"][0]

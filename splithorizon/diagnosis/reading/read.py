@@ -33,14 +33,13 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL
+from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL, REVISION_LABEL
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.pod_status import SIDECAR
 
 T = TypeVar("T")
 
 EASTWEST = "eastwestgateway"
-GATEWAY_PORT_LABEL = "networking.istio.io/gatewayPort"
 # Requests to one API server at a time: no burden, and fewer than the client library keeps connections.
 _AT_ONCE = 8
 _PODS_OF_A_KIND = 2

@@ -21,8 +21,7 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.istio.gateway_services import PORT_LABEL
-from splithorizon.istio.names import GATEWAY_PORT
+from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL
 
 _UNREACHABLE = ("UF", "UC", "URX", "UH", "UT", "UR")
 _PASSTHROUGH = "AUTO_PASSTHROUGH"
@@ -75,9 +74,9 @@ def led_past(cluster: Cluster, service: Object, number: int, proxy: Proxy, targe
     """A port of the gateway's Service, by its place, what names it, and what the gateway listens at in its stead."""
     port, name = scope.ports(service)[number], proxy.listening.get(target, "") if target else ""
     what = f"listens there as {name}" if name else "does not listen there"
-    named = labels_of(service).get(PORT_LABEL)
+    named = labels_of(service).get(GATEWAY_PORT_LABEL)
     return (
-        *([Fact(of(cluster, service, "Service"), f"metadata.labels {PORT_LABEL}", named)] if named else []),
+        *([Fact(of(cluster, service, "Service"), f"metadata.labels {GATEWAY_PORT_LABEL}", named)] if named else []),
         Fact(
             of(cluster, service, "Service"),
             f"spec.ports[{number}].targetPort",
@@ -361,13 +360,10 @@ def _binds_gateways_alone(reading: Reading, one: Object) -> bool:
 
 def _tls_modes(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Where a traffic policy sets another mode than mutual TLS, and which."""
-    levels = [
-        (f".portLevelSettings[{number}]", one) for number, one in enumerate(policy.get("portLevelSettings") or [])
-    ]
-    for place, level in [("", policy), *levels]:
+    for place, level in scope.policy_levels(policy):
         mode = (level.get("tls") or {}).get("mode")
         if mode and mode != "ISTIO_MUTUAL":
-            yield f"spec.trafficPolicy{place}.tls.mode", str(mode)
+            yield f"{place}.tls.mode", str(mode)
 
 
 def _passes_nothing(reading: Reading, cluster: Cluster, proxy: Proxy) -> str:

@@ -12,8 +12,8 @@ from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.istio.gateway_services import PORT_LABEL, external_hosts
-from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL
+from splithorizon.istio.gateway_services import external_hosts
+from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL
 
 _NETWORK_IN_PATH = re.compile(r"/net/([^/?]+)")
 _LABEL = f"metadata.labels {NETWORK_LABEL}"
@@ -63,7 +63,7 @@ def gateway_service(case: Case) -> Iterator[Finding]:
         serving = [
             one for one in labelled if any(port.get("port") == state.gateway_port(one) for port in scope.ports(one))
         ]
-        if not serving and (mislabelled := [one for one in labelled if PORT_LABEL in labels_of(one)]):
+        if not serving and (mislabelled := [one for one in labelled if GATEWAY_PORT_LABEL in labels_of(one)]):
             yield _without_named_port(reading, cluster, mislabelled[0])
         elif not serving:
             facts = [_without(cluster, one) for one in services] or [
@@ -106,10 +106,10 @@ def _without_named_port(reading: Reading, cluster: Cluster, service: Object) -> 
         root_causes.GATEWAY_PORT_LABEL_WRONG,
         Layer.NETWORK,
         (
-            Fact(of(cluster, service), f"metadata.labels {PORT_LABEL}", labels_of(service)[PORT_LABEL]),
+            Fact(of(cluster, service), f"metadata.labels {GATEWAY_PORT_LABEL}", labels_of(service)[GATEWAY_PORT_LABEL]),
             Fact(of(cluster, service), "spec.ports", shown([port.get("port") for port in scope.ports(service)])),
         ),
-        f"kubectl <{cluster.name}> -n {namespace_of(service)} label service {name_of(service)} {PORT_LABEL}-",
+        f"kubectl <{cluster.name}> -n {namespace_of(service)} label service {name_of(service)} {GATEWAY_PORT_LABEL}-",
         _unknown(reading, cluster),
         UNREACHED,
     )

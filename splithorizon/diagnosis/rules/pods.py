@@ -22,11 +22,10 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED
-from splithorizon.istio.names import REVISION_LABEL
+from splithorizon.istio.names import PROXY_CONFIG_ANNOTATION, REVISION_LABEL
 from splithorizon.kube.pod_status import SIDECAR
 
 _INJECTION = "istio-injection"
-_PROXY_CONFIG = "proxy.istio.io/config"
 _PROBERS = "ISTIO_KUBE_APP_PROBERS"
 _TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
@@ -110,19 +109,8 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
 def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
     """The probe as its author wrote it: injection leads HTTP probes through the sidecar, which keeps the originals."""
     path = str((probe.get("httpGet") or {}).get("path", ""))
-    containers = [*(spec_of(pod).get("initContainers") or []), *(spec_of(pod).get("containers") or [])]
-    kept = next(
-        (
-            str(one.get("value", ""))
-            for container in containers
-            if container.get("name") == SIDECAR
-            for one in container.get("env") or []
-            if one.get("name") == _PROBERS
-        ),
-        "",
-    )
     try:
-        original = json.loads(kept or "{}").get(path)
+        original = json.loads(scope.environment(pod, _PROBERS) or "{}").get(path)
     except ValueError:
         return probe
     return original if isinstance(original, dict) else probe
@@ -139,7 +127,7 @@ def _containers(status: Object) -> list[Object]:
 
 def _of_proxy_config(pod: Object, setting: str) -> str:
     """The line with a setting of the pod's annotation for its proxy; empty without one."""
-    config = annotations_of(pod).get(_PROXY_CONFIG, "")
+    config = annotations_of(pod).get(PROXY_CONFIG_ANNOTATION, "")
     return next((one.strip() for one in config.splitlines() if setting in one), "")
 
 
@@ -398,7 +386,7 @@ def discovery_address(case: Case) -> Iterator[Finding]:
             yield Finding(
                 root_causes.DISCOVERY_ADDRESS_WRONG,
                 Layer.POD,
-                (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {_PROXY_CONFIG}", line),),
+                (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", line),),
                 f"take discoveryAddress out of the configuration of {name_of(pod)}",
                 f"the sidecar of {name_of(pod)} is not ready" if waits else "",
                 _READINESS | UNREACHED,
@@ -414,7 +402,7 @@ def short_certificates(case: Case) -> Iterator[Finding]:
                 yield Finding(
                     causes.CERTIFICATE_SHORT_LIVED,
                     Layer.TRUST,
-                    (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {_PROXY_CONFIG}", line),),
+                    (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", line),),
                     f"take SECRET_TTL out of the configuration of {name_of(pod)}",
                     case.suspected(causes.CERTIFICATE_SHORT_LIVED),
                     frozenset(),

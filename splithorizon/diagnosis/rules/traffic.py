@@ -76,9 +76,7 @@ def destination_rules(case: Case) -> Iterator[Finding]:
 def _policies(one: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
     spec = spec_of(one)
     if policy := spec.get("trafficPolicy"):
-        yield "spec.trafficPolicy", policy
-        for number, level in enumerate(policy.get("portLevelSettings") or []):
-            yield f"spec.trafficPolicy.portLevelSettings[{number}]", level
+        yield from scope.policy_levels(policy)
     for number, subset in enumerate(spec.get("subsets") or []):
         if policy := subset.get("trafficPolicy"):
             yield f"spec.subsets[{number}].trafficPolicy", policy
