@@ -104,7 +104,7 @@ class _Policy:
 
     def overflowing(self) -> str:
         """A sentence on requests that found a pool full, at a client's sidecar or, by the same rule, at a server's."""
-        return self.failing("UO") or (_full(self.case.reading) if self.ours else "")
+        return self.failing("UO") or (_overflow_at_servers(self.case.reading) if self.ours else "")
 
     def finding(
         self, cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED
@@ -227,7 +227,8 @@ def _ejected(reading: Reading) -> str:
     return ""
 
 
-def _full(reading: Reading) -> str:
+def _overflow_at_servers(reading: Reading) -> str:
+    """A sentence on requests that a server's sidecar refused because its pool was full; empty without any."""
     for cluster in reading.clusters:
         for proxy in cluster.of(SERVER):
             for line in state.logged(proxy, flags=("UO",)):
