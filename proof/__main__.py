@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
         return ending.MISUSED
     chosen = _chosen(asked, shape)
     if not chosen or asked.meshes < 1:
-        option = f"--only {asked.only}" if not chosen else f"--meshes {asked.meshes}"
+        option = f"--only {' --only '.join(asked.only or [''])}" if not chosen else f"--meshes {asked.meshes}"
         print(f"{option}: nothing to prove. Nothing was created.", file=sys.stderr)
         return ending.MISUSED
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -281,11 +281,12 @@ def main(arguments: list[str] | None = None) -> int:
         if status := ending.status_of(run):
             return status
     finally:
-        process.side_by_side(**{session.run_id: session.close for session in sessions})
+        # Before the meshes go: should removing them fail, what was seen is kept.
         if proof.proven:
             _write(together(proof.proven), reports)
             if comparison:
                 _compare(comparison, together(proof.proven), sessions, reports)
+        process.side_by_side(**{session.run_id: session.close for session in sessions})
     names = [fault.name for fault in chosen]
     return _print(sorted(together(proof.proven), key=lambda one: names.index(one.fault.name)), shape)
 
@@ -296,7 +297,7 @@ def _chosen(asked: argparse.Namespace, shape: Topology) -> list[Fault]:
         fault.in_shape(shape)
         for fault in every_fault()
         if fault.assumes.holds(shape)
-        and asked.only in fault.name
+        and any(text in fault.name for text in asked.only or [""])
         and asked.network_mode in fault.modes
         and (asked.disruptive or not _disrupts(fault))
     ]
@@ -373,7 +374,12 @@ def _interrupt(number: int, _: types.FrameType | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m proof", description="Breaks a mesh in every registered way.")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only faults with this in their name")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="TEXT",
+        help="only faults with this in their name; given several times, with any of the texts",
+    )
     parser.add_argument("--provider", choices=("auto", "podman", "docker"), default="auto", help="container engine")
     parser.add_argument(
         "--disruptive",

@@ -126,7 +126,10 @@ class Comparison:
                 "accused_the_sound_mesh": [],
             },
             "by_fault": {
-                name: {who: {"named": one.named, "news": list(one.news)} for who, one in answers.items()}
+                name: {
+                    "splithorizon": {"noticed": name in ours, "named": ours.get(name, False)},
+                    **{who: {"named": one.named, "news": list(one.news)} for who, one in answers.items()},
+                }
                 for name, answers in self.faults.items()
             },
         }
