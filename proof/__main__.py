@@ -243,7 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UsageProblem as problem:
         print(problem, file=sys.stderr)
         return ending.MISUSED
-    chosen = _chosen(asked, shape)
+    chosen = asked_for(asked, shape)
     if not chosen or asked.meshes < 1:
         option = f"--only {' --only '.join(asked.only or [''])}" if not chosen else f"--meshes {asked.meshes}"
         print(f"{option}: nothing to prove. Nothing was created.", file=sys.stderr)
@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
     return _print(sorted(together(proof.proven), key=lambda one: names.index(one.fault.name)), shape)
 
 
-def _chosen(asked: argparse.Namespace, shape: Topology) -> list[Fault]:
+def asked_for(asked: argparse.Namespace, shape: Topology) -> list[Fault]:
     """The faults that the options ask for and that exist in the shape, as they are in it."""
     return [
         fault.in_shape(shape)

@@ -247,10 +247,11 @@ def test_a_client_of_another_namespace_is_read_where_it_is_named(two: Two, name:
     assert reading.client_namespaces == ("jobs", "sample")
 
 
-def test_a_gateway_is_read_at_the_ports_that_its_services_lead_to(two: Two) -> None:
+@pytest.mark.parametrize(("named", "port"), [("443", 443), ("tls", 15443)], ids=["a number", "no number: the default"])
+def test_a_gateway_is_read_at_the_ports_that_its_services_lead_to(two: Two, named: str, port: int) -> None:
     api = two.apis["primary"]
-    labels = {"topology.istio.io/network": "primary-network", "networking.istio.io/gatewayPort": "443"}
-    spec = {"selector": {"istio": "eastwestgateway"}, "ports": [{"port": 443, "targetPort": 8443}]}
+    labels = {"topology.istio.io/network": "primary-network", "networking.istio.io/gatewayPort": named}
+    spec = {"selector": {"istio": "eastwestgateway"}, "ports": [{"port": port, "targetPort": 8443}]}
     api.put("Service", "gateway", "istio-system", labels=labels, spec=spec)
     sent: list[str] = []
 

@@ -85,6 +85,7 @@ def test_the_totals_count_each_fault_once_and_say_what_was_accused() -> None:
     assert content["totals"][ANALYZE]["accused_the_sound_mesh"] == list(SOUND[ANALYZE])
     assert content["splithorizon"] == {"noticed": 2, "named": 1, "accused_the_sound_mesh": []}
     assert content["by_fault"]["a"][CURLS]["news"]
+    assert content["by_fault"]["b"]["splithorizon"] == {"noticed": True, "named": False}
     assert json.loads(json.dumps(content)) == content
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from proof import (
     unsound,
     verdicts_of,
 )
-from proof.__main__ import Proof, main
+from proof.__main__ import Proof, asked_for, main
 from proof.faults import every_fault, registry
 from proof.faults.registry import Assumes, Cite, Fault
 from proof.peers import Judged
@@ -291,11 +292,24 @@ def test_what_kept_one_mesh_from_going_on_is_told_and_nothing_is_begun_any_more(
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"), [(["--only", "nobody"], "--only nobody"), (["--meshes", "0"], "--meshes 0")]
+    ("asked", "told"),
+    [
+        (["--only", "nobody"], "--only nobody"),
+        (["--only", "nobody", "--only", "no one"], "--only nobody --only no one"),
+        (["--meshes", "0"], "--meshes 0"),
+    ],
 )
 def test_nothing_to_prove_is_no_proof(asked: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(asked) == 4
     assert f"{told}: nothing to prove. Nothing was created." in capsys.readouterr().err
+
+
+def test_faults_are_chosen_by_any_of_several_texts() -> None:
+    asked = Namespace(only=["ports-misn", "remote-named-tw"], network_mode="labels", disruptive=True)
+    names = {fault.name for fault in asked_for(asked, PRIMARY_REMOTE)}
+    assert names == {"ports-misnamed", "remote-named-twice"}
+    everything = Namespace(only=None, network_mode="labels", disruptive=True)
+    assert names < {fault.name for fault in asked_for(everything, PRIMARY_REMOTE)}
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)

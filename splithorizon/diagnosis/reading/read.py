@@ -33,7 +33,8 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL, REVISION_LABEL
+from splithorizon.istio.gateway_services import named_port
+from splithorizon.istio.names import DEFAULT_DOMAIN, GATEWAY_PORT, NETWORK_LABEL, REVISION_LABEL
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.pod_status import SIDECAR
 
@@ -234,9 +235,9 @@ def _across(known: dict[str, tuple[Object, ...]]) -> Iterator[int]:
     for service in known.get("Service", ()):
         if NETWORK_LABEL not in labels_of(service) and labels_of(service).get("istio") != EASTWEST:
             continue
-        port = labels_of(service).get(GATEWAY_PORT_LABEL, str(GATEWAY_PORT))
+        port = named_port(labels_of(service))
         for one in scope.ports(service):
-            if str(one.get("port")) == port and isinstance(target := one.get("targetPort", one["port"]), int):
+            if one.get("port") == port and isinstance(target := one.get("targetPort", one["port"]), int):
                 yield target
 
 
