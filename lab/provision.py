@@ -18,6 +18,7 @@ from lab.gateway_address import Addressing, address
 from lab.images import ImageSet
 from lab.install import Installation
 from lab.kind import MeshCluster
+from lab.upgrade import Upgrade, UpgradedMesh
 from splithorizon.base import parallel, private_file, process
 from splithorizon.base.errors import Cancelled
 from splithorizon.base.timeouts import current as timeouts
@@ -69,19 +70,43 @@ class Provisioning:
             for plan in self._topology
         }
         self._kubes = {name: Kube(cluster.kubeconfig_path, name) for name, cluster in self._clusters.items()}
-        self._installation = Installation(
+        self._secrets = secrets
+        self._installation = self._installation_of(ground.images)
+
+    def _installation_of(self, images: ImageSet) -> Installation:
+        ground = self._ground
+        return Installation(
             self._topology,
             self._clusters,
             self._kubes,
-            ground.images,
+            images,
             ground.trust,
             addressing=ground.addressing,
             network_mode=NetworkMode(ground.options.network_mode),
             access_log_encoding=ground.options.access_log_encoding,
             progress=ground.progress,
             folder=ground.journal.folder,
-            secrets=secrets,
+            secrets=self._secrets,
         )
+
+    def plan_upgrade(self, info: MeshInfo, images: ImageSet, archive: Path) -> Upgrade:
+        """Load another version's images into the nodes; return the upgrade to it, of which nothing has begun.
+
+        ``archive`` has Istio's images. Raises EnvironmentBroke where they cannot be loaded.
+        """
+        options = self._ground.options
+        with self._ground.progress.step(f"images of Istio {images.istio_version} loaded into the nodes"):
+            parallel.for_each(self._clusters, lambda name: self._clusters[name].load_archive(archive))
+        mesh = UpgradedMesh(
+            self._topology,
+            self._clusters,
+            self._kubes,
+            info,
+            self._ground.progress,
+            folder=self._ground.journal.folder,
+        )
+        forth = self._installation_of(images)
+        return Upgrade(mesh, (forth, self._installation) if options.upgrade_back else (forth,))
 
     def provision(self) -> MeshInfo:
         """Bring everything up, or attach to what was kept.

@@ -5,22 +5,25 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 from lab import gateway_address, preflight, topology
 from lab.ca import Trust
 from lab.engine import Engine, network, probe
 from lab.engine.find import find_engine
-from lab.images import supply
+from lab.images import ImageSet, supply
 from lab.images.cache import root as cache_root
 from lab.provision import Provisioning, ProvisioningContext
 from lab.sole_use import sole_use
 from lab.sweep import containers_of, sweep_dead
+from lab.upgrade import Style, Upgrade, require_documented
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube.client import Kube
 from splithorizon.run import known_secrets
 from splithorizon.run.journal import Journal
 from splithorizon.run.session import Session
+from splithorizon.run.watching import watch
 from splithorizon.undo.ownership import Scope
 
 _CACHE_DISK_GIB = 10.0
@@ -41,6 +44,7 @@ class LabSession(Session):
     """A run that makes clusters and a mesh in them, where its options name no existing one."""
 
     _ground: ProvisioningContext | None = field(default=None, repr=False)
+    _upgrade: Upgrade | None = field(default=None, repr=False)
 
     def _set_up(self) -> MeshInfo:
         return super()._set_up() if self.options.contexts else self._make()
@@ -79,6 +83,7 @@ class LabSession(Session):
         if not self.options.keep:
             journal.will_create("network", engine.network, engine=engine.to_json())
             self._undo.callback(network.remove, engine, engine.network)
+        target = self._supply_upgrade(journal, engine, images) if self.options.upgrade_to else None
         self._ground = ProvisioningContext(
             options=self.options,
             engine=engine,
@@ -88,16 +93,42 @@ class LabSession(Session):
             journal=journal,
             progress=self.progress,
         )
+        provisioning = Provisioning(self._ground, self._undo, self.secrets)
         try:
-            self.info = Provisioning(self._ground, self._undo, self.secrets).provision()
+            self.info = provisioning.provision()
         finally:
             # Now: kind takes them out of the file when it deletes the cluster.
             self.secrets += known_secrets.of_run(journal.folder)
+        if target is not None:
+            self._upgrade = provisioning.plan_upgrade(self.info, target, _upgrade_archive(journal))
+            self._upgrade.reports = self.report_folder / "phases"
+            self._upgrade.core_arguments = ["--timeout-scale", str(self.options.timeout_scale)]
         if self.options.outlived:
             self._undo.callback(self._restore, journal)
         if self.options.reuse:
             for cluster in self.info.clusters.values():
                 self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
+        return self.info
+
+    def _supply_upgrade(self, journal: Journal, engine: Engine, before: ImageSet) -> ImageSet:
+        """The images of the version that the run upgrades to; Istio's are saved for the nodes."""
+        building = f"splithorizon-import-{self.run_id}"
+        with journal.passing("container", building, engine=engine.to_json()):
+            images = supply.supply_upgrade(
+                self.options, engine, self.progress, _upgrade_archive(journal), container=building
+            )
+        if not self.options.allow_skew:
+            require_documented(before.istio_version, images.istio_version, Style(self.options.upgrade_style))
+        return images
+
+    def watch(self, info: MeshInfo, stop: Event) -> MeshInfo:
+        """As of any session; where the options name a version, upgrade to it meanwhile."""
+        if self._upgrade is None:
+            return super().watch(info, stop)
+        self.watched = watch(info, self.options, self.progress, stop, self._upgrade)
+        if self._upgrade.broken is not None:
+            raise self._upgrade.broken
+        self.info = self._upgrade.upgraded()
         return self.info
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
@@ -129,6 +160,11 @@ class LabSession(Session):
         names = " ".join(cluster.kind_name for cluster in kept)
         attach = "attach again with --reuse; " if self.info else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
+
+
+def _upgrade_archive(journal: Journal) -> Path:
+    """The tar of Istio's images of the version that the run upgrades to."""
+    return journal.folder / "upgrade.tar"
 
 
 def _refuse_foreign(engine: Engine, plan: topology.Topology) -> None:

@@ -15,8 +15,9 @@ from functools import cache, partial
 from pathlib import Path
 
 import splithorizon
-from lab import preflight, topology
+from lab import preflight, suite_run, topology
 from lab.session import LabSession, disk_gib, memory_gib
+from lab.suite_run import REPOSITORY
 from proof import (
     CONTROL,
     Proven,
@@ -29,7 +30,6 @@ from proof import (
     missing,
     peers,
     root_causes_of,
-    suite_run,
     table,
     together,
     undiagnosed,
@@ -39,7 +39,6 @@ from proof import (
 from proof.faults import every_fault
 from proof.faults.registry import UNSEEN, Fault
 from proof.peers import Comparison, Judged
-from proof.suite_run import REPOSITORY
 from splithorizon.base import process
 from splithorizon.base.errors import Cancelled, EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts

@@ -10,7 +10,8 @@ from lab.images import ImageSet, programs, published, versions
 from lab.images.build import Recipe
 from lab.images.cache import Cache
 from lab.images.cache import root as cache_root
-from splithorizon.base.errors import UsageProblem
+from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 
@@ -22,7 +23,8 @@ def check(options: Options) -> None:
     ``--kind-image`` if the node image is built.
     """
     if options.images == "built" or (options.images == "auto" and not _named(options)):
-        versions.load().istio(options.istio_version)
+        for version in (options.istio_version, *([options.upgrade_to] if options.upgrade_to else [])):
+            versions.load().istio(version)
     if options.images == "built":
         _refuse_node_image(options)
     published.require_programs(options)
@@ -39,6 +41,34 @@ def in_cache(options: Options) -> bool:
         # Without Go nothing can have been built.
         return False
     return Cache(cache_root(), lambda _: None).find("images", key) is not None
+
+
+def supply_upgrade(
+    options: Options, engine: Engine, progress: Progress, archive: Path, *, container: str = "splithorizon-import"
+) -> ImageSet:
+    """Pull or build the images and istioctl of the version that the run upgrades to; save those of Istio as a tar.
+
+    ``archive`` is that tar, which a node's containerd reads. Raises as ``supply`` does.
+    """
+    # An istioctl that was named is of the version before.
+    wanted = replace(options, istio_version=options.upgrade_to, istioctl=None)
+    images = supply(wanted, engine, progress, container=container)
+    references = [f"{images.istio_hub}/{name}:{images.istio_version}" for name in ("pilot", "proxyv2")]
+    if images.mode == "published":
+        engine.save(references, archive)
+        return images
+    known = versions.load()
+    recipe = Recipe(known, known.istio(options.upgrade_to))
+    entry = Cache(cache_root(), progress.say).find("images", recipe.key)
+    if entry is None:
+        raise EnvironmentBroke(f"the images of Istio {images.istio_version} are not in the cache any more")
+    with progress.step(f"images of Istio {images.istio_version} saved for the nodes"):
+        engine.load(entry / "images.tar")
+        try:
+            engine.save(references, archive)
+        finally:
+            engine.run("rmi", "--force", *recipe.references.values(), within=timeouts().image_step, check=False)
+    return images
 
 
 def supply(options: Options, engine: Engine, progress: Progress, *, container: str = "splithorizon-import") -> ImageSet:

@@ -10,11 +10,12 @@ import time
 import types
 from pathlib import Path
 
+from lab import suite_run
 from lab.session import LabSession
+from lab.suite_run import REPOSITORY
 from lab.topology import node_of
-from proof import ending, suite_run
+from proof import ending
 from proof.blind import FOLDER, BlindFault, every_fault, row
-from proof.suite_run import REPOSITORY
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts

@@ -63,6 +63,10 @@ class Options:
     watch_seconds: float | None = None
     rate: int = 20
     budget: str = ""
+    upgrade_to: str | None = None
+    upgrade_style: str = "in-place"
+    upgrade_back: bool = False
+    allow_skew: bool = False
 
     @property
     def outlived(self) -> bool:

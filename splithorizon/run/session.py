@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 from splithorizon.base import private_file, process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
@@ -26,6 +27,7 @@ from splithorizon.run.progress import Progress
 from splithorizon.run.redaction import Redactor
 from splithorizon.run.sweep import report_remains
 from splithorizon.run.watch_report import WatchReport
+from splithorizon.run.watching import watch
 from splithorizon.undo import mesh_lease, remarks, undo_log
 from splithorizon.undo.not_restored import NotRestored
 
@@ -69,6 +71,14 @@ class Session:
         info = self._set_up()
         with self.progress.step("both clients know both versions"):
             health.wait_until_healthy(Mesh(info))
+        return info
+
+    def watch(self, info: MeshInfo, stop: Event) -> MeshInfo:
+        """Send on every route until ``stop`` is set or the time is over; return the mesh as it is then.
+
+        Raises EnvironmentBroke where that cannot begin.
+        """
+        self.watched = watch(info, self.options, self.progress, stop)
         return info
 
     def close(self) -> None:

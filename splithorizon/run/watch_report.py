@@ -156,6 +156,48 @@ class WatchedRoute:
 
 
 @dataclass(frozen=True, config=_config())
+class PhaseRoute:
+    """The requests of one route that began in a phase."""
+
+    route: Text
+    """The route, as primary→remote."""
+    sent: Count
+    """Requests on new connections."""
+    lost: Count
+    """Those that were not answered."""
+    longest_outage: Seconds
+    """The longest time without an answer that began in the phase."""
+    wrong_seconds: Seconds
+    """For how long answers came by a wrong path."""
+    reasons: Mapping[str, int]
+    """How many were lost for which reason."""
+    exceeded: tuple[str, ...] = ()
+    """What is over the budget."""
+
+
+@dataclass(frozen=True, config=_config())
+class WatchPhase:
+    """A phase of a change that the run made under the watch, such as a new control plane."""
+
+    name: Text
+    """What is changed in it."""
+    began: Seconds
+    """When it began."""
+    ended: Seconds
+    """When it ended, with the core checks at its end."""
+    versions: tuple[str, ...]
+    """The versions of Istio at its end: those of each cluster's istiod, and of the proxies that are connected to it."""
+    core: str
+    """The verdict of the core checks at its end; empty where they were not run."""
+    refuted: tuple[str, ...]
+    """The behaviours that these refuted."""
+    broke: str
+    """Why it could not be carried out; empty where it was."""
+    routes: tuple[PhaseRoute, ...]
+    """The requests that began in it."""
+
+
+@dataclass(frozen=True, config=_config())
 class WatchReport:
     """A watch: steady traffic on every route while the mesh is changed, and what changed meanwhile."""
 
@@ -175,3 +217,5 @@ class WatchReport:
     """What changed, in the order of the beginnings."""
     not_seen: tuple[str, ...] = field(default=())
     """What the watch did not see."""
+    phases: tuple[WatchPhase, ...] = ()
+    """The phases of the change, where the run made one itself."""

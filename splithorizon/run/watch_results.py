@@ -10,11 +10,13 @@ from splithorizon.run.report import BehaviourResult
 from splithorizon.run.report_text import WATCHED
 from splithorizon.run.verdict import Verdict
 from splithorizon.run.watch_report import (
+    PhaseRoute,
     WatchCut,
     WatchedRoute,
     WatchEvent,
     WatchKept,
     WatchLoss,
+    WatchPhase,
     WatchReport,
     WatchTimeline,
 )
@@ -22,12 +24,17 @@ from splithorizon.traffic.sender import KEPT, Stream
 from splithorizon.watch import budget as budgets
 from splithorizon.watch.budget import Budget
 from splithorizon.watch.events import Event, bracketing
-from splithorizon.watch.route_requests import Loss, RouteRequests, Timeline
+from splithorizon.watch.phases import Phase
+from splithorizon.watch.route_requests import Counts, Loss, RouteRequests, Timeline
 from splithorizon.watch.watching import Watched
 
 AREA = WATCHED
 BEHAVIOUR = "watch"
 CLAIM = "While the mesh was changed, requests to the far network were answered, and by its gateway"
+PHASE = "phase"
+PHASE_CLAIM = (
+    "In this phase of the change requests to the far network were answered, by its gateway, and core holds at its end"
+)
 _CUTS_SHOWN = 50
 _NEW = "requests on new connections over HTTP/1.1"
 
@@ -46,12 +53,49 @@ def watch_report(watched: Watched, budget: Budget) -> WatchReport:
         routes=routes,
         events=tuple(_event(one, watched, *costs[place]) for place, one in enumerate(events)),
         not_seen=watched.not_seen,
+        phases=tuple(_phase(place, phase, watched, budget) for place, phase in enumerate(watched.phases)),
     )
 
 
 def results(watch: WatchReport, command: str) -> list[BehaviourResult]:
-    """A result for each route. ``command`` shows more about one that is not conformant."""
-    return [_result(route, watch, command) for route in watch.routes]
+    """A result for each route, and for each phase. ``command`` shows more about one that is not conformant."""
+    return [
+        *(_result(route, watch, command) for route in watch.routes),
+        *(_phase_result(phase, watch, command) for phase in watch.phases),
+    ]
+
+
+def _phase_result(phase: WatchPhase, watch: WatchReport, command: str) -> BehaviourResult:
+    sent, lost = (sum(getattr(route, name) for route in phase.routes) for name in ("sent", "lost"))
+    seen = [f"{route.route}: {text}" for route in phase.routes for text in route.exceeded]
+    seen += [f"core at its end is {phase.core}: {', '.join(phase.refuted)}"] if phase.refuted else []
+    verdict, failure = Verdict.CONFORMANT, ""
+    if seen:
+        verdict = Verdict.NOT_CONFORMANT
+        failure = f"{PHASE_CLAIM}\n  expected: {watch.budget}\n  seen:     {'; '.join(seen)}\n  samples:  {sent}"
+    elif unjudged := _unjudged(phase):
+        verdict, failure = Verdict.INCONCLUSIVE, f"{PHASE_CLAIM}: {unjudged}"
+    return BehaviourResult(
+        area=AREA,
+        behaviour=PHASE,
+        claim=PHASE_CLAIM,
+        nodeid=f"{PHASE}[{phase.name}]",
+        verdict=verdict,
+        seconds=phase.ended - phase.began,
+        route=phase.name,
+        key_number=f"{lost:,} of {sent:,} lost, core {phase.core or 'not run'}",
+        failure=failure,
+        next_command=command if seen else "",
+    )
+
+
+def _unjudged(phase: WatchPhase) -> str:
+    """Why a phase in which nothing was lost cannot be judged; empty where it can."""
+    if phase.broke:
+        return phase.broke
+    if silent := [route.route for route in phase.routes if not route.sent]:
+        return f"no request was seen on {', '.join(silent)}"
+    return "" if phase.core in (Verdict.CONFORMANT, Verdict.PARTIAL) else f"core is {phase.core or 'not run'}"
 
 
 def _result(route: WatchedRoute, watch: WatchReport, command: str) -> BehaviourResult:
@@ -137,6 +181,31 @@ def _route(route: Route, requests: RouteRequests, watched: Watched, budget: Budg
         timeline=_timeline(requests.timeline),
         exceeded=exceeded,
         unjudged="" if exceeded else budgets.unjudged(requests, watched.seconds),
+    )
+
+
+def _phase(place: int, phase: Phase, watched: Watched, budget: Budget) -> WatchPhase:
+    counts = {route: requests.by_phase.get(place, Counts()) for route, requests in watched.requests.items()}
+    return WatchPhase(
+        name=phase.name,
+        began=max(0.0, phase.began - watched.began),
+        ended=max(0.0, (phase.ended or watched.ended) - watched.began),
+        versions=phase.versions,
+        core=phase.core,
+        refuted=phase.refuted,
+        broke=phase.broke,
+        routes=tuple(
+            PhaseRoute(
+                route=str(route),
+                sent=one.sent,
+                lost=one.lost,
+                longest_outage=one.longest,
+                wrong_seconds=one.wrong_seconds,
+                reasons=dict(one.reasons.counts),
+                exceeded=tuple(budget.exceeded(one)),
+            )
+            for route, one in counts.items()
+        ),
     )
 
 

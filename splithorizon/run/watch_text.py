@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from splithorizon.run.watch_report import WatchedRoute, WatchEvent, WatchKept, WatchLoss, WatchReport
+from splithorizon.run.watch_report import (
+    PhaseRoute,
+    WatchedRoute,
+    WatchEvent,
+    WatchKept,
+    WatchLoss,
+    WatchPhase,
+    WatchReport,
+)
 
 _SHOWN = 10
 
@@ -18,6 +26,8 @@ def lines(watch: WatchReport) -> list[str]:
         f"budget: {watch.budget}",
         f"claimed: {', '.join(watch.claimed)}",
     ]
+    for phase in watch.phases:
+        found += _phase(phase)
     for route in watch.routes:
         found += _route(route, watch.events)
     found += [f"events: {len(watch.events)}"] if watch.events else ["events: nothing changed"]
@@ -29,6 +39,27 @@ def lines(watch: WatchReport) -> list[str]:
     found += [f"  and {len(watch.events) - len(shown)} more, in report.json"] if len(shown) < len(watch.events) else []
     found += [f"not seen: {text}" for text in watch.not_seen]
     return found
+
+
+def _phase(phase: WatchPhase) -> Iterator[str]:
+    core = f"core at its end: {phase.core}" if phase.core else "core was not run"
+    yield f"phase {phase.name}: {phase.began:.0f} to {phase.ended:.0f} s; {core}"
+    yield from (f"  {text}" for text in phase.versions)
+    yield from (f"  {_of_phase(route)}" for route in phase.routes)
+    yield from (f"  refuted: {name}" for name in phase.refuted)
+    if phase.broke:
+        yield f"  broke: {phase.broke}"
+
+
+def _of_phase(route: PhaseRoute) -> str:
+    text = f"{route.route}: {route.sent:,} sent, {route.lost:,} lost"
+    if route.reasons:
+        text += f" ({', '.join(f'{count:,} {reason}' for reason, count in _most(route.reasons))})"
+    if route.longest_outage:
+        text += f", {route.longest_outage:.2f} s without an answer"
+    if route.wrong_seconds:
+        text += f", {route.wrong_seconds:.1f} s by a wrong path"
+    return text
 
 
 def _route(route: WatchedRoute, events: Sequence[WatchEvent]) -> Iterator[str]:

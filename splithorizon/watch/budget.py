@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from splithorizon.base.errors import UsageProblem
-from splithorizon.watch.route_requests import RouteRequests
+from splithorizon.watch.route_requests import Counts, RouteRequests
 
 UNSEEN_SHARE = 0.1
 """Where more than this share of the time was not watched, a route without a loss is not judged."""
@@ -58,8 +58,8 @@ class Budget:
         parts.append(f"a kept connection cut once per restarted proxy{more}")
         return ", ".join(parts)
 
-    def exceeded(self, requests: RouteRequests) -> list[str]:
-        """What of a route is over the budget, each with the number and what is allowed; empty where nothing is."""
+    def exceeded(self, requests: RouteRequests | Counts) -> list[str]:
+        """What of a route, or of a phase of it, is over the budget, with number and limit; empty where nothing is."""
         allowed = max(self.lost, int(self.share * requests.sent))
         found = []
         if requests.lost > allowed:

@@ -14,6 +14,7 @@ from itertools import count
 
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.traffic.sender import TIMED_OUT
+from splithorizon.watch.phases import PhaseLog
 
 IN_A_ROW = 3
 """So many requests that are lost one after the other, with none answered between, are an outage."""
@@ -137,16 +138,32 @@ class Names:
         return name
 
 
+@dataclass
+class Counts:
+    """The requests of one phase: how many were sent and lost, and for how many seconds none was answered at most."""
+
+    sent: int = 0
+    lost: int = 0
+    wrong_seconds: float = 0.0
+    longest: float = 0.0
+    reasons: Names = field(default_factory=Names)
+    wrong_paths: Names = field(default_factory=Names)
+
+
 class RouteRequests:
     """All requests of one route. ``right`` is asked, when a request is counted, which addresses are the right path.
 
-    It may be changed by its owner at any time: a gateway's address may change.
+    It may be changed by its owner at any time: a gateway's address may change. ``phases`` are asked, at the same time,
+    in which phase a request began.
     """
 
-    def __init__(self, began: float, right: Collection[str] = ()) -> None:
+    def __init__(self, began: float, right: Collection[str] = (), phases: PhaseLog | None = None) -> None:
         """Begin to watch at a moment."""
         self.began = began
         self.right: set[str] = set(right)
+        self.by_phase: dict[int, Counts] = {}
+        """By the place of the phase."""
+        self._phases = phases or PhaseLog()
         self.sent = 0
         self.lost = 0
         self.late = 0
@@ -210,6 +227,8 @@ class RouteRequests:
             self.lost += 1
             bucket.lost += 1
             self.reasons.add(sample.lost)
+        if (counts := self._phase_at(sample.began)) is not None:
+            self._count_in_phase(sample, counts)
         if sample.began < self._released:
             self.late += 1
             if sample.lost:
@@ -228,14 +247,29 @@ class RouteRequests:
             self._answered = sample.began
         self._last = sample
 
+    def _phase_at(self, moment: float) -> Counts | None:
+        place = self._phases.at(moment)
+        return None if place is None else self.by_phase.setdefault(place, Counts())
+
+    def _count_in_phase(self, sample: Sample, counts: Counts) -> None:
+        counts.sent += 1
+        if sample.lost:
+            counts.lost += 1
+            counts.reasons.add(sample.lost)
+        elif self._is_wrong(sample):
+            counts.wrong_paths.add(sample.address)
+
+    def _is_wrong(self, sample: Sample) -> bool:
+        """Whether an answer came by a wrong path; a lost request has no path to judge."""
+        return not sample.lost and bool(sample.address) and sample.address not in self.right
+
     def _count_path(self, sample: Sample, bucket: Bucket) -> None:
         if not sample.address:
             self.not_attributed += 1
             bucket.paths[self.paths.add(NOT_ATTRIBUTED)] += 1
             return
         bucket.paths[self.paths.add(sample.address)] += 1
-        # A lost request has no path to judge: only an answer can have come by a wrong one.
-        if not sample.lost and sample.address not in self.right:
+        if self._is_wrong(sample):
             bucket.wrong += 1
             self.wrong_paths.add(sample.address)
 
@@ -245,8 +279,11 @@ class RouteRequests:
             self.unseen_seconds += gap
         # A wrong path lasts until the next request, at most as long as a route counts as watched.
         last = self._last
-        if last is not None and not last.lost and last.address and last.address not in self.right:
-            self.wrong_seconds += min(max(gap, 0.0), timeouts().watch.unseen)
+        if last is not None and self._is_wrong(last):
+            seconds = min(max(gap, 0.0), timeouts().watch.unseen)
+            self.wrong_seconds += seconds
+            if (counts := self._phase_at(last.began)) is not None:
+                counts.wrong_seconds += seconds
 
     def _lose(self, sample: Sample, *, in_order: bool) -> None:
         known = self._losses[-1] if self._losses else None
@@ -277,6 +314,8 @@ class RouteRequests:
         loss.longest = max(loss.longest, lasted)
         if lasted > self.longest:
             self.longest, self.longest_began = lasted, first
+        if (counts := self._phase_at(first)) is not None:
+            counts.longest = max(counts.longest, lasted)
 
     def _bound_losses(self) -> None:
         if len(self._losses) <= LOSSES:

@@ -34,6 +34,7 @@ from splithorizon.watch.changes import ChangeFinder, ClusterReader, Reader, Seen
 from splithorizon.watch.events import Change, EventLog
 from splithorizon.watch.joining import SenderLogs
 from splithorizon.watch.kept_connections import KeptConnection
+from splithorizon.watch.phases import Phase, PhaseLog
 from splithorizon.watch.route_requests import RouteRequests
 
 
@@ -64,6 +65,8 @@ class Watched:
     streams: tuple[Stream, ...]
     not_seen: tuple[str, ...] = ()
     """What was not seen, in sentences."""
+    phases: tuple[Phase, ...] = ()
+    """The phases of the change, where the run made one itself."""
 
     @property
     def seconds(self) -> float:
@@ -87,15 +90,16 @@ class _Pods:
 
 
 class Watching:
-    """One watch of one mesh. ``say`` prints a line of progress."""
+    """One watch of one mesh. ``say`` prints a line of progress; ``phases`` are those of a change that the run makes."""
 
-    def __init__(self, mesh: Mesh, say: Callable[[str], None], *, rate: int) -> None:
+    def __init__(self, mesh: Mesh, say: Callable[[str], None], *, rate: int, phases: PhaseLog | None = None) -> None:
         """Take the mesh; nothing is created or read yet."""
         self._mesh = mesh
         self._routes = {route.near: route for route in mesh.client_routes}
         """The route of each cluster's senders. With more than one far cluster it is the first."""
         self._say = say
         self._rate = rate
+        self._phases = phases or PhaseLog()
         self._queue: Queue[_Line | _Pods | Change] = Queue()
         self._stop = Flag()
         self._senders: dict[tuple[str, str], Sender] = {}
@@ -134,7 +138,8 @@ class Watching:
         """Watch until ``stop`` is set, or for so many seconds; return what was seen."""
         began = self._began = self._said = time.time()
         self._requests = {
-            route: RouteRequests(began, self._mesh[route.far].gateway_addresses) for route in self._mesh.routes
+            route: RouteRequests(began, self._mesh[route.far].gateway_addresses, self._phases)
+            for route in self._mesh.routes
         }
         threads = [
             Thread(target=self._read_cluster, args=(name,), name=f"watch-{name}", daemon=True)
@@ -357,7 +362,7 @@ class Watching:
             thread.join(timeout=timeouts().watch.pods_read)
         return Watched(
             began, ended, sender.steady_rate(self._rate), self._requests, kept, self._events, dict(self._restarted),
-            self._streams, tuple(self._not_seen()),
+            self._streams, tuple(self._not_seen()), tuple(self._phases.phases),
         )  # fmt: skip
 
     def _take_last_lines(self, ended: float) -> None:
