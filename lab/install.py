@@ -46,8 +46,9 @@ class Installation:
         progress: Progress,
         folder: Path,
         secrets: list[bytes],
+        revision: str = "",
     ) -> None:
-        """Describe the installation; nothing is applied yet."""
+        """Describe the installation; nothing is applied yet. ``revision`` is its istiods'; empty: the default."""
         self._topology = topology
         self._clusters = clusters
         self._kubes = kubes
@@ -59,6 +60,12 @@ class Installation:
         self._progress = progress
         self._folder = folder
         self._secrets = secrets
+        self.revision = revision
+
+    @property
+    def version(self) -> str:
+        """The version of Istio that it installs."""
+        return self._images.istio_version
 
     def prepare(self, name: str) -> None:
         """Make the system namespace with its network, and the cluster's own CA below the common root."""
@@ -73,12 +80,12 @@ class Installation:
         operator = operators.control_plane(self._topology[name], manages_others=self._topology.manages_others(name))
         with self._progress.step("istioctl installs istiod", cluster=name):
             files = [self._written(name, "istiod", operator)]
-            self._istioctl(name, [*files, *(operators.FOLDER / "overlays" / f"{one}.yaml" for one in overlays)])
+            self._install(name, [*files, *(operators.FOLDER / "overlays" / f"{one}.yaml" for one in overlays)])
 
     def await_control_plane(self, name: str) -> None:
         """Wait until a cluster's istiod is ready; istioctl would say so seconds later."""
         with self._progress.step("istiod ready", cluster=name):
-            self._await_rollout(name, "istiod")
+            self._await_rollout(name, names.istiod_of(self.revision))
             dial = partial(self._dial_istiod, name)
             eventually("istiod answers at its Service", dial, within=timeouts().object_appears, every=0.2)
 
@@ -95,11 +102,31 @@ class Installation:
             for file in files:
                 self._kubes[name].apply(manifests.load(operators.FOLDER / f"{file}.yaml"))
 
+    def expose_revision(self, name: str) -> None:
+        """Let clusters that a cluster's istiod manages reach the one of this revision, beside the default one."""
+        with self._progress.step(f"istiod of revision {self.revision} exposed", cluster=name):
+            self._kubes[name].apply(operators.revision_route(self.revision))
+
+    def set_tag(self, name: str, tag: str) -> None:
+        """Let a revision tag of a cluster lead to this revision: new pods that ask for the tag get its sidecar."""
+        with self._progress.step(f"tag {tag} set to revision {self._revision_name}", cluster=name):
+            self._istioctl(name, ["tag", "set", tag, "--revision", self._revision_name, "--overwrite"])
+
+    def remove_control_plane(self, name: str) -> None:
+        """Remove this revision's part of a cluster: its istiod, or what leads to it, and its webhooks."""
+        with self._progress.step(f"revision {self._revision_name} uninstalled", cluster=name):
+            self._istioctl(name, ["uninstall", "--revision", self._revision_name])
+
+    @property
+    def _revision_name(self) -> str:
+        return self.revision or "default"
+
     def _dial_istiod(self, name: str) -> None:
         """Raise NotYet while kube-proxy does not lead to it: a proxy that is refused asks again only seconds later."""
-        service = self._kubes[name].get("Service", "istiod", names.SYSTEM_NAMESPACE)
+        istiod = names.istiod_of(self.revision)
+        service = self._kubes[name].get("Service", istiod, names.SYSTEM_NAMESPACE)
         if service is None:
-            raise NotYet(f"there is no Service {names.SYSTEM_NAMESPACE}/istiod")
+            raise NotYet(f"there is no Service {names.SYSTEM_NAMESPACE}/{istiod}")
         dial = f"exec 3<>/dev/tcp/{service['spec']['clusterIP']}/{_ISTIOD_PORT}"
         try:
             self._clusters[name].in_node("timeout", "2", "bash", "-c", dial)
@@ -110,7 +137,7 @@ class Installation:
         """Install a network's east-west gateway."""
         with self._progress.step("istioctl installs the gateway", cluster=name):
             operator = operators.gateway(self._topology[name], self._mode)
-            self._istioctl(name, [self._written(name, "eastwest-gateway", operator)])
+            self._install(name, [self._written(name, "eastwest-gateway", operator)])
 
     def await_gateway(self, name: str) -> Address:
         """Wait until a network's gateway is ready, and return the address it is reached at."""
@@ -124,15 +151,15 @@ class Installation:
         if self._mode is not NetworkMode.MESH_NETWORKS:
             return
         with self._progress.step("networks set in istiod's ConfigMap", cluster=name):
-            document = operators.mesh_networks(self._topology, gateways)
-            metadata, data = document["metadata"], document["data"]
-            self._kubes[name].patch("ConfigMap", metadata["name"], metadata["namespace"], {"data": data})
+            data = operators.mesh_networks(self._topology, gateways)["data"]
+            config_map = names.config_map_of(self.revision)
+            self._kubes[name].patch("ConfigMap", config_map, names.SYSTEM_NAMESPACE, {"data": data})
 
     def managed(self, name: str, istiod_address: str) -> None:
         """Install the part of a cluster without istiod: its injection webhook, and the address of its istiod."""
         with self._progress.step("istioctl installs webhook and istiod's address", cluster=name):
             values = {"values.global.remotePilotAddress": istiod_address}
-            self._istioctl(name, [self._written(name, "istio", operators.managed(self._topology[name]))], values)
+            self._install(name, [self._written(name, "istio", operators.managed(self._topology[name]))], values)
 
     def remote_secret(self, watch: Watch) -> None:
         """Let an istiod watch the API server of another cluster, as soon as that has Istio's reader account."""
@@ -186,16 +213,20 @@ class Installation:
     def _await_rollout(self, name: str, deployment: str) -> None:
         await_rollout(self._kubes[name], deployment, names.SYSTEM_NAMESPACE, within=timeouts().istio_installed)
 
-    def _istioctl(self, name: str, files: Sequence[Path], values: Mapping[str, str] | None = None) -> None:
-        command = [str(self._images.istioctl), "install", "--skip-confirmation"]
-        command += ["--kubeconfig", str(self._clusters[name].kubeconfig_path)]
+    def _install(self, name: str, files: Sequence[Path], values: Mapping[str, str] | None = None) -> None:
+        arguments = ["install", *(["--revision", self.revision] if self.revision else [])]
         for file in files:
-            command += ["--filename", str(file)]
+            arguments += ["--filename", str(file)]
         chosen = {
             "hub": self._images.istio_hub,
             "tag": self._images.istio_version,
             **(values or {}),
         }
         for key, value in chosen.items():
-            command += ["--set", f"{key}={value}"]
+            arguments += ["--set", f"{key}={value}"]
+        self._istioctl(name, arguments)
+
+    def _istioctl(self, name: str, arguments: Sequence[str]) -> None:
+        kubeconfig = str(self._clusters[name].kubeconfig_path)
+        command = [str(self._images.istioctl), *arguments, "--skip-confirmation", "--kubeconfig", kubeconfig]
         process.run(command, within=timeouts().istio_installed, log=self._folder / "istioctl.log")

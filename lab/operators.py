@@ -9,7 +9,7 @@ import yaml
 from lab.topology import ClusterPlan, Topology
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.istio.info import Address, NetworkMode
-from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, NETWORK_LABEL
+from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, NETWORK_LABEL, istiod_of
 from splithorizon.kube import manifests
 from splithorizon.kube.manifests import Object
 
@@ -60,6 +60,13 @@ def mesh_networks(topology: Topology, gateways: Mapping[str, Address]) -> Object
         if address := gateways.get(plan.name):
             network["gateways"].append({"address": address.host, "port": address.port})
     document["data"]["meshNetworks"] = yaml.safe_dump({"networks": networks})
+    return document
+
+
+def revision_route(revision: str) -> Object:
+    """The way from the gateway to the istiod of a revision that is not the default one, by the name that it has."""
+    text = (FOLDER / "expose-istiod-revision.yaml").read_text().replace("istiod-canary", istiod_of(revision))
+    document: Object = yaml.safe_load(text)
     return document
 
 

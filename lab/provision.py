@@ -18,7 +18,7 @@ from lab.gateway_address import Addressing, address
 from lab.images import ImageSet
 from lab.install import Installation
 from lab.kind import MeshCluster
-from lab.upgrade import Upgrade, UpgradedMesh
+from lab.upgrade import Style, Upgrade, UpgradedMesh, revision_of
 from splithorizon.base import parallel, private_file, process
 from splithorizon.base.errors import Cancelled
 from splithorizon.base.timeouts import current as timeouts
@@ -73,7 +73,7 @@ class Provisioning:
         self._secrets = secrets
         self._installation = self._installation_of(ground.images)
 
-    def _installation_of(self, images: ImageSet) -> Installation:
+    def _installation_of(self, images: ImageSet, revision: str = "") -> Installation:
         ground = self._ground
         return Installation(
             self._topology,
@@ -87,6 +87,7 @@ class Provisioning:
             progress=ground.progress,
             folder=ground.journal.folder,
             secrets=self._secrets,
+            revision=revision,
         )
 
     def plan_upgrade(self, info: MeshInfo, images: ImageSet, archive: Path) -> Upgrade:
@@ -105,8 +106,9 @@ class Provisioning:
             self._ground.progress,
             folder=self._ground.journal.folder,
         )
-        forth = self._installation_of(images)
-        return Upgrade(mesh, (forth, self._installation) if options.upgrade_back else (forth,))
+        style = Style(options.upgrade_style)
+        revision = revision_of(images.istio_version) if style is Style.REVISION else ""
+        return Upgrade(mesh, style, self._installation, self._installation_of(images, revision), options.upgrade_back)
 
     def provision(self) -> MeshInfo:
         """Bring everything up, or attach to what was kept.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,7 +21,7 @@ from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import MeshInfo
-from splithorizon.kube.client import Kube
+from splithorizon.kube.client import Kube, Object
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run.catalogue import Profile
@@ -41,6 +41,14 @@ class Style(StrEnum):
 
 # The minor versions that Istio documents to be skipped at once: https://istio.io/latest/docs/setup/upgrade
 _MINORS_AT_ONCE = {Style.IN_PLACE: 1, Style.REVISION: 2}
+
+
+_TAG = "stable"
+
+
+def revision_of(version: str) -> str:
+    """The name of the revision of a version, which has to be part of a DNS name."""
+    return re.sub(r"[^a-z0-9]+", "-", version.lower())
 
 
 def require_documented(before: str, after: str, style: Style) -> None:
@@ -73,15 +81,18 @@ class _Step:
     """One phase: its name, and what it does to the mesh."""
 
     name: str
-    change: Callable[[], None]
+    change: Callable[[], None] = lambda: None
 
 
 @dataclass
 class Upgrade:
-    """The upgrade of a mesh, by the installation of each version in turn: one, and its earlier one for the way back."""
+    """The upgrade of a mesh from one installation to another, and back where that is asked for."""
 
     mesh: UpgradedMesh
-    installations: Sequence[Installation]
+    style: Style
+    before: Installation
+    after: Installation
+    back: bool = False
     reports: Path = Path("reports")
     """Where the reports of the core checks at the end of each phase go, each in a folder."""
     core_arguments: Sequence[str] = ()
@@ -92,7 +103,7 @@ class Upgrade:
     def make(self, phases: PhaseLog, stop: Event) -> None:
         """Upgrade, phase by phase; where ``stop`` is set, end after the phase that goes on."""
         try:
-            for step in (_Step("before the upgrade", lambda: None), *self._steps()):
+            for step in (_Step("before the upgrade"), *self._steps()):
                 if stop.is_set():
                     return
                 with phases.phase(step.name) as phase:
@@ -108,27 +119,61 @@ class Upgrade:
         versions = {**self.mesh.info.versions, **discover.versions_running(self.mesh.kubes[first])}
         return replace(self.mesh.info, versions=versions)
 
-    def _steps(self) -> Iterator[_Step]:
-        for place, installation in enumerate(self.installations):
-            back = "back: " if place else ""
-            for step in self._in_place(installation):
-                yield replace(step, name=f"{back}{step.name}")
+    @property
+    def phase_names(self) -> list[str]:
+        """What is changed, in the order of the phases after the one before the upgrade."""
+        return [step.name for step in self._steps()]
 
-    def _in_place(self, installation: Installation) -> Iterator[_Step]:
-        plans = self.mesh.topology
-        for plan in plans.control_planes:
+    def _steps(self) -> Iterator[_Step]:
+        return self._in_place() if self.style is Style.IN_PLACE else self._by_revision()
+
+    def _in_place(self) -> Iterator[_Step]:
+        for installation in (self.after, self.before) if self.back else (self.after,):
+            yield from _towards(installation, self._control_planes(installation))
+            yield from _towards(installation, self._gateways(installation))
+            yield from _towards(installation, (self._workloads(name) for name in self.mesh.topology.names))
+
+    def _by_revision(self) -> Iterator[_Step]:
+        """With a revision tag that the workloads ask for: it moves in one cluster after the other."""
+        before, after = self.before, self.after
+        yield _Step(f"tag {_TAG} on the old revision", self._begin_tag)
+        yield from _towards(after, self._control_planes(after))
+        yield from _towards(after, self._gateways(after))
+        yield from _towards(after, (self._workloads(name, after) for name in self._managed_last))
+        if self.back:
+            yield from _towards(before, (self._workloads(name, before) for name in reversed(self._managed_last)))
+            yield from _towards(before, self._gateways(before))
+        left = after if self.back else before
+        yield _Step(f"istiod {left.version} removed", partial(self._remove, left))
+
+    def _control_planes(self, installation: Installation) -> Iterator[_Step]:
+        for plan in self.mesh.topology.control_planes:
             yield _Step(f"istiod of {plan.name}", partial(self._control_plane, installation, plan.name))
-        for plan in plans.managed:
+        for plan in self.mesh.topology.managed:
             yield _Step(f"webhook of {plan.name}", partial(self._managed, installation, plan.name))
-        for plan in plans:
+
+    def _gateways(self, installation: Installation) -> Iterator[_Step]:
+        for plan in self.mesh.topology:
             if plan.has_gateway:
                 yield _Step(f"gateway of {plan.name}", partial(self._gateway, installation, plan.name))
-        for plan in plans:
-            yield _Step(f"workloads of {plan.name}", partial(self._workloads, plan.name))
+
+    def _workloads(self, name: str, tagged: Installation | None = None) -> _Step:
+        """``tagged`` is what the cluster's tag is moved to before its workloads are restarted."""
+        return _Step(f"workloads of {name}", partial(self._restart_workloads, name, tagged))
+
+    @property
+    def _managed_last(self) -> tuple[str, ...]:
+        """The clusters that run istiod first: the webhook of a cluster without one moves last."""
+        plans = self.mesh.topology
+        return tuple(plan.name for plan in (*plans.control_planes, *plans.managed))
 
     def _control_plane(self, installation: Installation, name: str) -> None:
         installation.control_plane(name)
         installation.await_control_plane(name)
+        gateways = {one.name: one.gateways[0] for one in self.mesh.info.clusters.values() if one.gateways}
+        installation.set_mesh_networks(name, gateways)
+        if installation.revision and self.mesh.topology.manages_others(name):
+            installation.expose_revision(name)
 
     def _managed(self, installation: Installation, name: str) -> None:
         manager = self.mesh.info.clusters[self.mesh.topology[name].control_plane]
@@ -136,25 +181,51 @@ class Upgrade:
         installation.await_injection(name)
 
     def _gateway(self, installation: Installation, name: str) -> None:
+        template = self._gateway_template(name)
         installation.gateway(name)
-        # Its template may be as before: then only a new pod gets the new version's proxy.
-        self._restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
+        # Only a new pod gets the new version's proxy.
+        if self._gateway_template(name) == template:
+            self._restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
         installation.await_gateway(name)
 
-    def _workloads(self, name: str) -> None:
+    def _gateway_template(self, name: str) -> Object | None:
+        deployment = self.mesh.kubes[name].get("Deployment", names.EASTWEST_GATEWAY, names.SYSTEM_NAMESPACE)
+        return deployment["spec"]["template"] if deployment else None
+
+    def _begin_tag(self) -> None:
+        """Let the workloads' namespace ask for the tag, which leads to what injects its sidecars already."""
+        labels = {"istio-injection": None, names.REVISION_LABEL: _TAG}
+        for name, kube in self.mesh.kubes.items():
+            self.before.set_tag(name, _TAG)
+            kube.patch("Namespace", self.mesh.info.namespace, None, {"metadata": {"labels": labels}})
+
+    def _restart_workloads(self, name: str, tagged: Installation | None) -> None:
         """Restart each Deployment of the namespace, one after the other."""
+        if tagged is not None:
+            tagged.set_tag(name, _TAG)
+            self._note_revision(name, tagged.revision)
         namespace = self.mesh.info.namespace
         for deployment in self.mesh.kubes[name].list("Deployment", namespace):
             with self.mesh.progress.step(f"{deployment['metadata']['name']} restarted", cluster=name):
                 self._restart(name, namespace, deployment["metadata"]["name"])
 
+    def _note_revision(self, name: str, revision: str) -> None:
+        """From here on the cluster is judged by the istiod of this revision."""
+        info = self.mesh.info
+        clusters = {**info.clusters, name: replace(info.clusters[name], revision=revision)}
+        first = self.mesh.topology.control_planes[0].name
+        self.mesh = replace(self.mesh, info=replace(info, clusters=clusters, revision=clusters[first].revision))
+
+    def _remove(self, installation: Installation) -> None:
+        for name in reversed(self._managed_last):
+            installation.remove_control_plane(name)
+
     def _restart(self, name: str, namespace: str, deployment: str) -> None:
         """Restart a Deployment as kubectl does, and wait until each of its pods is new and ready."""
         kube = self.mesh.kubes[name]
-        restarted = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
-        kube.patch(
-            "Deployment", deployment, namespace, {"spec": {"template": {"metadata": {"annotations": restarted}}}}
-        )
+        annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
+        changed = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+        kube.patch("Deployment", deployment, namespace, changed)
         await_rollout(kube, deployment, namespace, within=timeouts().workload_ready)
 
     def _versions(self) -> tuple[str, ...]:
@@ -181,6 +252,12 @@ class Upgrade:
         phase.core = found.verdict.value
         refuted = [one.behaviour for one in found.behaviours if one.verdict is Verdict.NOT_CONFORMANT]
         phase.refuted = tuple(dict.fromkeys(refuted))
+
+
+def _towards(installation: Installation, steps: Iterable[_Step]) -> Iterator[_Step]:
+    """The steps with the version that they lead to in their names: the way back has steps of the same names."""
+    for step in steps:
+        yield replace(step, name=f"{step.name} to {installation.version}")
 
 
 def _listed(by_cluster: Mapping[str, Mapping[str, int]]) -> str:

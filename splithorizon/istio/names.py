@@ -24,6 +24,11 @@ def is_default_revision(revision: str) -> bool:
     return revision in {"", "default"}
 
 
+def istiod_of(revision: str) -> str:
+    """The name of the Deployment and of the Service of an istiod of this revision."""
+    return "istiod" if is_default_revision(revision) else f"istiod-{revision}"
+
+
 def config_map_of(revision: str) -> str:
     """The name of the ConfigMap that an istiod of this revision reads."""
     return "istio" if is_default_revision(revision) else f"istio-{revision}"
