@@ -85,8 +85,19 @@ def _phase_result(phase: WatchPhase, watch: WatchReport, command: str) -> Behavi
         route=phase.name,
         key_number=f"{lost:,} of {sent:,} lost, core {phase.core or 'not run'}",
         failure=failure,
+        likely_cause=_likely_in(phase, watch) if seen else "",
         next_command=command if seen else "",
     )
+
+
+def _likely_in(phase: WatchPhase, watch: WatchReport) -> str:
+    """The events that bracket the losses of a phase, by time alone."""
+    losses = [loss for route in watch.routes for loss in route.losses if phase.began <= loss.began <= phase.ended]
+    places = list(dict.fromkeys(place for loss in losses for place in loss.events[:1]))
+    if losses and not places:
+        return "not explained: nothing that was read of the mesh changed around a loss"
+    named = [f"while {phase.name} was changed"] if not places else [_named(watch.events[place]) for place in places[:5]]
+    return f"by time: {'; '.join(named)}"
 
 
 def _unjudged(phase: WatchPhase) -> str:
@@ -127,10 +138,14 @@ def _likely(route: WatchedRoute, events: Sequence[WatchEvent]) -> str:
     places = list(dict.fromkeys(place for beside in _beside(route) for place in beside[:1]))
     if not places:
         return "not explained: nothing that was read of the mesh changed around a loss"
-    named = [f"[{events[place].cluster}] {events[place].subject}: {events[place].changes[0]}" for place in places[:5]]
+    named = [_named(events[place]) for place in places[:5]]
     unexplained = sum(not loss.events for loss in route.losses)
     more = f"; {unexplained} losses are not explained" if unexplained else ""
     return f"by time: {'; '.join(named)}{more}"
+
+
+def _named(event: WatchEvent) -> str:
+    return f"[{event.cluster}] {event.subject}: {event.changes[0]}"
 
 
 def _beside(route: WatchedRoute) -> Iterator[tuple[int, ...]]:

@@ -18,6 +18,7 @@ from splithorizon.traffic.sender import TIMED_OUT, Stream
 from splithorizon.watch.budget import Budget
 from splithorizon.watch.events import EVENTS, TEXTS, Change, EventLog
 from splithorizon.watch.kept_connections import KeptConnection, KeptResult
+from splithorizon.watch.phases import Phase, PhaseLog
 from splithorizon.watch.route_requests import LOSSES, RouteRequests, Sample
 from splithorizon.watch.watching import Watched
 
@@ -26,9 +27,9 @@ ROUTE = Route("primary", "remote")
 BEGAN = 1_795_780_800.0
 
 
-def requests_of(seconds: float, *outages: tuple[float, float]) -> RouteRequests:
+def requests_of(seconds: float, *outages: tuple[float, float], phases: PhaseLog | None = None) -> RouteRequests:
     """Twenty requests a second; those that begin within an outage are lost."""
-    requests = RouteRequests(BEGAN, {GATEWAY})
+    requests = RouteRequests(BEGAN, {GATEWAY}, phases)
     for n in range(round(seconds * 20)):
         at = n / 20
         lost = any(begin <= at < end for begin, end in outages)
@@ -152,3 +153,51 @@ def test_a_report_of_eight_hours_full_of_losses_and_events_stays_small() -> None
     adapter = TypeAdapter(WatchReport)
     text = json.dumps(adapter.dump_python(watch_report(seen, Budget()), mode="json"), indent=2)
     assert len(text) < 4_000_000
+
+
+def upgraded(*outages: tuple[float, float], core: str = "conformant") -> Watched:
+    """A watch of a minute: half of it before an upgrade, half while a gateway is upgraded."""
+    versions = ("istiod of primary 1.29.1, its proxies: 3 of 1.28.3, 4 of 1.29.1",)
+    phases = [
+        Phase("before the upgrade", BEGAN, BEGAN + 30, core="conformant"),
+        Phase("gateway of remote", BEGAN + 30, BEGAN + 60, versions, core, () if core == "conformant" else ("test_x",)),
+    ]
+    seen = watched(requests_of(60, *outages, phases=PhaseLog(phases)))
+    seen.phases = tuple(phases)
+    return seen
+
+
+def test_a_loss_counts_in_the_phase_in_which_it_began() -> None:
+    watch = watch_report(upgraded((40, 41)), Budget())
+    before, gateway = results(watch, "kubectl get events")[1:]
+    assert (before.nodeid, before.verdict) == ("phase[before the upgrade]", Verdict.CONFORMANT)
+    assert before.key_number == "0 of 600 lost, core conformant"
+    assert (gateway.nodeid, gateway.verdict) == ("phase[gateway of remote]", Verdict.NOT_CONFORMANT)
+    assert "primary→remote: 20 of 600 lost, allowed are 0" in gateway.failure
+    assert gateway.next_command == "kubectl get events"
+    assert gateway.likely_cause.startswith("not explained")
+    assert watch.phases[1].routes[0].longest_outage == 1.0
+
+
+def test_a_phase_whose_core_checks_are_refuted_is_not_conformant() -> None:
+    *_, gateway = results(watch_report(upgraded(core="not conformant"), Budget()), "x")
+    assert gateway.verdict is Verdict.NOT_CONFORMANT
+    assert "core at its end is not conformant: test_x" in gateway.failure
+    assert gateway.likely_cause == "by time: while gateway of remote was changed"
+
+
+def test_a_phase_that_broke_or_was_not_seen_is_inconclusive() -> None:
+    seen = upgraded()
+    seen.phases[0].broke = "istioctl failed"
+    seen.requests[ROUTE].by_phase.pop(1)
+    _, before, gateway = results(watch_report(seen, Budget()), "x")
+    assert (before.verdict, gateway.verdict) == (Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE)
+    assert before.failure.endswith("istioctl failed")
+    assert gateway.failure.endswith("no request was seen on primary→remote")
+
+
+def test_a_phase_whose_core_checks_were_not_run_is_inconclusive() -> None:
+    seen = upgraded()
+    seen.phases[1].core = ""
+    *_, gateway = results(watch_report(seen, Budget()), "x")
+    assert (gateway.verdict, gateway.key_number) == (Verdict.INCONCLUSIVE, "0 of 600 lost, core not run")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from splithorizon.run.watch_results import watch_report
 from splithorizon.run.watch_text import lines
 from splithorizon.watch.budget import Budget
-from tests.run.test_watch_results import changed, requests_of, watched
+from tests.run.test_watch_results import changed, requests_of, upgraded, watched
 
 
 def test_a_quiet_watch_in_a_few_lines() -> None:
@@ -43,3 +43,12 @@ def test_of_many_losses_and_events_the_first_are_shown() -> None:
     assert len(found) < 60
     assert "    and 9 more, in report.json" in found
     assert "  and 10 more, in report.json" in found
+
+
+def test_each_phase_has_its_losses_its_versions_and_its_core_checks() -> None:
+    found = lines(watch_report(upgraded((40, 41)), Budget()))
+    place = found.index("phase gateway of remote: 30 to 60 s; core at its end: conformant")
+    assert found[place + 1 : place + 3] == [
+        "  istiod of primary 1.29.1, its proxies: 3 of 1.28.3, 4 of 1.29.1",
+        "  primary→remote: 600 sent, 20 lost (20 HTTP 503 (UF)), 1.00 s without an answer",
+    ]

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from splithorizon.traffic.sender import TIMED_OUT
+from splithorizon.watch.phases import Phase, PhaseLog
 from splithorizon.watch.route_requests import (
     BUCKETS,
     LOSSES,
@@ -216,3 +217,19 @@ def test_eight_hours_need_little_memory() -> None:
     assert used < 2_000_000
     assert requests.sent > 14_000
     assert len(requests.losses) == LOSSES
+
+
+def test_each_request_belongs_to_the_phase_in_which_it_began() -> None:
+    phases = PhaseLog([Phase("istiod", BEGAN + 1, BEGAN + 2), Phase("gateway", BEGAN + 2.5)])
+    requests = RouteRequests(BEGAN, {GATEWAY}, phases)
+    for n in range(100):
+        requests.add(lost(n) if 55 <= n < 65 else answered(n, "10.10.0.7:5000" if n == 30 else GATEWAY))
+    requests.close(BEGAN + 5)
+    istiod, gateway = requests.by_phase[0], requests.by_phase[1]
+    assert (istiod.sent, istiod.lost, istiod.longest) == (21, 0, 0.0)
+    assert istiod.wrong_paths.counts == {"10.10.0.7:5000": 1}
+    assert istiod.wrong_seconds == pytest.approx(STEP)
+    assert (gateway.sent, gateway.lost) == (50, 10)
+    assert gateway.longest == pytest.approx(10 * STEP)
+    assert gateway.reasons.counts == {"HTTP 503 (UF)": 10}
+    assert gateway.wrong_seconds == 0
