@@ -86,9 +86,14 @@ def egress_shows(entry: str, own: str, namespace: str, host: str) -> bool:
 
 def matches_labels(selector: Object, labels: Labels) -> bool:
     """Whether a Kubernetes label selector fits: matchLabels and matchExpressions."""
-    if not (selector.get("matchLabels") or {}).items() <= labels.items():
-        return False
-    return all(_fits(one, labels) for one in selector.get("matchExpressions") or [])
+    return not unmet(selector, labels)
+
+
+def unmet(selector: Object, labels: Labels) -> list[Object]:
+    """The parts of a Kubernetes label selector that labels do not meet, matchLabels as expressions too."""
+    listed = (selector.get("matchLabels") or {}).items()
+    wanted = [{"key": key, "operator": "In", "values": [value]} for key, value in listed]
+    return [one for one in (*wanted, *(selector.get("matchExpressions") or [])) if not _fits(one, labels)]
 
 
 def _fits(expression: Object, labels: Labels) -> bool:

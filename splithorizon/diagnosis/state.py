@@ -104,6 +104,17 @@ def gateway_services(cluster: Cluster) -> list[Object]:
     ]
 
 
+def injection_webhooks(cluster: Cluster) -> Iterator[tuple[Object, int, Object]]:
+    """The injection webhooks that are in use, each with its configuration and its place in it."""
+    for one in cluster.all("MutatingWebhookConfiguration"):
+        if labels_of(one).get("app") != "sidecar-injector":
+            continue
+        for number, webhook in enumerate(one.get("webhooks") or []):
+            # Istio switches webhooks off by a selector that fits no namespace.
+            if "istio.io/deactivated" not in str(webhook.get("namespaceSelector")):
+                yield one, number, webhook
+
+
 def gateway_pods(cluster: Cluster) -> list[Object]:
     """The pods of a cluster's east-west gateway that run."""
     return [

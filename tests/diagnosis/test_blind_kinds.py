@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.diagnosis.finding import Case, Symptom
+from splithorizon.diagnosis.finding import Case, Layer, Symptom
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, RemoteSecret
 from splithorizon.diagnosis.root_cause import diagnose, of_reading
 from splithorizon.istio import certificates
@@ -606,3 +608,111 @@ def test_a_probe_is_cited_as_its_author_wrote_it(kept: str, path: str) -> None:
     assert found.finding.cause is causes.POD_NOT_READY
     (probe,) = (one for one in found.finding.evidence if one.field == "spec.containers helloworld.readinessProbe")
     assert path in probe.value
+
+
+WEBHOOKS = [
+    {
+        "name": "rev.namespace.sidecar-injector.istio.io",
+        "namespaceSelector": {
+            "matchExpressions": [
+                {"key": "istio.io/rev", "operator": "In", "values": ["default"]},
+                {"key": "istio-injection", "operator": "DoesNotExist"},
+            ]
+        },
+    },
+    {
+        "name": "namespace.sidecar-injector.istio.io",
+        "namespaceSelector": {
+            "matchExpressions": [{"key": "istio-injection", "operator": "In", "values": ["enabled"]}]
+        },
+        "objectSelector": {
+            "matchExpressions": [{"key": "sidecar.istio.io/inject", "operator": "NotIn", "values": ["false"]}]
+        },
+    },
+]
+ENABLED = edits(
+    "remote", "Namespace", "sample", lambda one: one["metadata"].update(labels={"istio-injection": "enabled"})
+)
+NEXT_POD = Symptom("test_new_pods_are_injected", "", cause_ids=(causes.WEBHOOK_NOT_CALLED.id,))
+
+
+def selecting(change: Callable[[list[Object]], object]) -> Change:
+    """The remote has Istio's webhooks with their selectors, in which something is different."""
+
+    def edit(one: Object) -> None:
+        client = one["webhooks"][0]["clientConfig"]
+        one["webhooks"] = [{**webhook, "clientConfig": client} for webhook in copy.deepcopy(WEBHOOKS)]
+        change(one["webhooks"])
+
+    return also(edits("remote", "MutatingWebhookConfiguration", "istio-sidecar-injector", edit), ENABLED)
+
+
+def other_value(webhooks: list[Object]) -> None:
+    webhooks[1]["namespaceSelector"]["matchExpressions"][0]["values"] = ["on"]
+
+
+def demands_a_label(webhooks: list[Object]) -> None:
+    webhooks[1]["objectSelector"] = {"matchLabels": {"team": "payments"}}
+
+
+BARE = edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(containers=[{"name": "helloworld"}]))
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "field", "value"),
+    [
+        (other_value, "webhooks[1].namespaceSelector", "istio-injection In [on]; Namespace sample has enabled"),
+        (demands_a_label, "webhooks[1].objectSelector", "team In [payments]; Pod helloworld-1 has not set"),
+    ],
+)
+def test_a_pod_that_no_webhook_selects_has_the_nearest_selector_for_a_cause(
+    narrowed: Callable[[list[Object]], object], field: str, value: str
+) -> None:
+    (found,) = of_reading(also(selecting(narrowed), BARE, FAR_LOST)(sound())).root_causes
+    assert found.finding.cause is causes.WEBHOOK_NOT_CALLED
+    first = found.finding.evidence[0]
+    assert (first.object, first.field, first.value) == (
+        "MutatingWebhookConfiguration remote/istio-sidecar-injector", field, value,
+    )  # fmt: skip
+
+
+def test_the_next_pod_that_no_webhook_selects_has_it_too() -> None:
+    (found,) = diagnose(Case(selecting(other_value)(sound()), (NEXT_POD,))).root_causes
+    assert (found.finding.cause, found.finding.layer) == (causes.WEBHOOK_NOT_CALLED, Layer.LATENT)
+
+
+def test_a_webhook_that_selects_the_pod_is_not_accused() -> None:
+    assert diagnose(Case(selecting(lambda _: None)(sound()), (NEXT_POD,))).root_causes == ()
+    (found,) = of_reading(also(selecting(lambda _: None), BARE, FAR_LOST)(sound())).root_causes
+    assert [one.object for one in found.finding.evidence] == ["Pod remote/sample/helloworld-1"]
+
+
+def killed(state: Object, *, ready: bool) -> Change:
+    """The remote's sidecar of the service was killed for its memory before, and is in another state now."""
+
+    def edit(one: Object) -> None:
+        one["metadata"]["annotations"] = {"sidecar.istio.io/proxyMemoryLimit": "16Mi"}
+        one["spec"]["containers"] = [{"name": "istio-proxy", "resources": {"limits": {"memory": "16Mi"}}}]
+        before = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+        one["status"] |= {
+            "containerStatuses": [{"name": "istio-proxy", "ready": ready, "state": state, "lastState": before}],
+            "conditions": [{"type": "Ready", "status": str(ready), "message": "unready: [istio-proxy]"}],
+        }
+
+    return also(edits("remote", "Pod", "helloworld-1", edit), FAR_LOST)
+
+
+@pytest.mark.parametrize("state", [{"waiting": {"reason": "CrashLoopBackOff"}}, {"running": {}}], ids=["waits", "runs"])
+def test_a_container_that_is_killed_for_its_memory_has_its_limit_for_a_cause(state: Object) -> None:
+    (found,) = of_reading(killed(state, ready=False)(sound())).root_causes
+    assert found.finding.cause is causes.CONTAINER_CRASHES
+    facts = {one.field.rpartition(" ")[2]: one.value for one in found.finding.evidence}
+    assert facts["istio-proxy.lastState.terminated"] == "OOMKilled, exit code 137, 0 restarts"
+    assert facts["istio-proxy.resources.limits.memory"] == "16Mi"
+    assert facts["sidecar.istio.io/proxyMemoryLimit"] == "16Mi"
+
+
+def test_a_container_that_is_ready_again_is_not_accused_of_its_former_end() -> None:
+    assert causes.CONTAINER_CRASHES.id not in {
+        one.id for one in of_reading(killed({}, ready=True)(sound())).root_causes
+    }

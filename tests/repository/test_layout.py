@@ -52,6 +52,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.diagnosis.rules.filters": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.follows": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.gateways": "tests/diagnosis/test_root_cause.py",
+    "splithorizon.diagnosis.rules.injection": "tests/diagnosis/test_blind_kinds.py",
     "splithorizon.diagnosis.rules.latent": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.logs": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.losses": "tests/diagnosis/test_root_cause.py",

@@ -7,6 +7,7 @@ from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themse
     control_plane,
     filters,
     gateways,
+    injection,
     latent,
     logs,
     losses,

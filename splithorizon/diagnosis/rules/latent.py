@@ -38,30 +38,26 @@ def webhooks(case: Case) -> Iterator[Finding]:
     for cluster in case.reading.clusters:
         if not cluster.read("Service"):
             continue
-        for one in cluster.all("MutatingWebhookConfiguration"):
-            if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(
-                one, case.reading.revision_of(cluster)
+        facts: dict[str, Fact] = {}
+        for one, number, webhook in state.injection_webhooks(cluster):
+            if _of_revision(one, case.reading.revision_of(cluster)) and (
+                fact := _nowhere(cluster, one, number, webhook)
             ):
-                continue
-            facts = [
-                fact
-                for number, webhook in enumerate(one.get("webhooks") or [])
-                if (fact := _nowhere(cluster, one, number, webhook))
-            ]
-            if facts:
-                known = ", ".join(
-                    name_of(service)
-                    for service in cluster.all("Service", cluster.system_namespace)
-                    if name_of(service).startswith("istiod")
-                )
-                yield Finding(
-                    causes.WEBHOOK_LEADS_NOWHERE,
-                    Layer.LATENT,
-                    (facts[0], Fact(f"Services {cluster.name}/{cluster.system_namespace}", "metadata.name", known)),
-                    f"let the webhooks of {name_of(one)} name a Service that is there: {known or 'none is'}",
-                    f"{cluster.name}'s API server has no such Service or port to call",
-                    _INJECTION,
-                )
+                facts.setdefault(name_of(one), fact)
+        known = ", ".join(
+            name_of(service)
+            for service in cluster.all("Service", cluster.system_namespace)
+            if name_of(service).startswith("istiod")
+        )
+        for name, fact in facts.items():
+            yield Finding(
+                causes.WEBHOOK_LEADS_NOWHERE,
+                Layer.LATENT,
+                (fact, Fact(f"Services {cluster.name}/{cluster.system_namespace}", "metadata.name", known)),
+                f"let the webhooks of {name} name a Service that is there: {known or 'none is'}",
+                f"{cluster.name}'s API server has no such Service or port to call",
+                _INJECTION,
+            )
 
 
 def _of_revision(one: Object, revision: str) -> bool:
@@ -69,14 +65,9 @@ def _of_revision(one: Object, revision: str) -> bool:
     return labels.get(REVISION_LABEL, "default") == revision or "istio.io/tag" in labels
 
 
-def _is_off(webhook: Object) -> bool:
-    """Whether a webhook is switched off: it is called for no object at all."""
-    return "istio.io/deactivated" in shown(webhook.get("namespaceSelector") or {})
-
-
 def _nowhere(cluster: Cluster, one: Object, number: int, webhook: Object) -> Fact | None:
     service = (webhook.get("clientConfig") or {}).get("service")
-    if not service or _is_off(webhook):
+    if not service:
         return None
     namespace, name, port = service["namespace"], service["name"], int(service.get("port", 443))
     if namespace != cluster.system_namespace:
@@ -131,15 +122,12 @@ def injection_path(case: Case) -> Iterator[Finding]:
 
 def _injection_paths(cluster: Cluster, revision: str) -> Iterator[tuple[Object, str, str]]:
     """The path or URL of each injection webhook of a revision that is in use, with its object and field."""
-    for one in cluster.all("MutatingWebhookConfiguration"):
-        if labels_of(one).get("app") != "sidecar-injector" or not _of_revision(one, revision):
-            continue
-        for number, webhook in enumerate(one.get("webhooks") or []):
-            client = webhook.get("clientConfig") or {}
-            field = "url" if client.get("url") else "service.path"
-            path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
-            if not _is_off(webhook):
-                yield one, f"webhooks[{number}].clientConfig.{field}", path
+    for one, number, webhook in state.injection_webhooks(cluster):
+        client = webhook.get("clientConfig") or {}
+        field = "url" if client.get("url") else "service.path"
+        path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+        if _of_revision(one, revision):
+            yield one, f"webhooks[{number}].clientConfig.{field}", path
 
 
 @rule

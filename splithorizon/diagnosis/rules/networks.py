@@ -288,26 +288,17 @@ def pods_network(case: Case) -> Iterator[Finding]:
 
 def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
     """The injection webhooks in use whose path names a network."""
-    found = []
-    for one in cluster.all("MutatingWebhookConfiguration"):
-        if labels_of(one).get("app") != "sidecar-injector":
-            continue
-        for number, webhook in enumerate(one.get("webhooks") or []):
-            client = webhook.get("clientConfig") or {}
-            field = "url" if client.get("url") else "service.path"
-            path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
-            named = _NETWORK_IN_PATH.search(path)
-            # Istio switches webhooks off by a selector that fits no namespace.
-            if named and named[1] == network and "istio.io/deactivated" not in str(webhook.get("namespaceSelector")):
-                found.append(
-                    Fact(
-                        of(cluster, one),
-                        f"webhooks[{number}].clientConfig.{field}",
-                        f"{path}; the network is {cluster.network}",
-                    )
-                )
-                break
-    return tuple(found)
+    found: dict[str, Fact] = {}
+    for one, number, webhook in state.injection_webhooks(cluster):
+        client = webhook.get("clientConfig") or {}
+        field = "url" if client.get("url") else "service.path"
+        path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+        named = _NETWORK_IN_PATH.search(path)
+        if named and named[1] == network:
+            value = f"{path}; the network is {cluster.network}"
+            # The first of a configuration says it for all of them.
+            found.setdefault(name_of(one), Fact(of(cluster, one), f"webhooks[{number}].clientConfig.{field}", value))
+    return tuple(found.values())
 
 
 def _identity(cluster: Cluster, pod: str, namespace: str, metadata: Object) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.diagnosis.rules import injection
 from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED
 from splithorizon.istio.names import PROXY_CONFIG_ANNOTATION, REVISION_LABEL
 from splithorizon.kube.pod_status import SIDECAR
@@ -31,6 +32,7 @@ _TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
 _INBOUND = ("excludeInboundPorts", "includeInboundPorts")
 _OUTBOUND = ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")
+_MEMORY_LIMIT = "sidecar.istio.io/proxyMemoryLimit"
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
     "ErrImagePull": causes.IMAGE_NOT_PULLED, "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
@@ -92,18 +94,49 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
         if cause := _WAITING.get(str(waiting.get("reason"))):
             field = f"status.containerStatuses {container.get('name')}.state.waiting"
             value = f"{waiting.get('reason')}: {str(waiting.get('message', ''))[:120]} (image {container.get('image')})"
-            return cause, (Fact(name, field, value),)
+            return cause, (Fact(name, field, value), *_out_of_memory(cluster, pod, container))
+    for container in _containers(status):
+        # Between two crashes it runs, and nothing waits.
+        if not container.get("ready") and (facts := _out_of_memory(cluster, pod, container)):
+            return causes.CONTAINER_CRASHES, facts
     if (conditions.get("PodScheduled") or {}).get("status") == "False":
         said = conditions["PodScheduled"]
         return causes.POD_NOT_SCHEDULED, (Fact(name, "status.conditions PodScheduled", shown(said.get("message"))),)
     said = conditions.get("Ready") or {}
-    facts = [Fact(name, "status.conditions Ready", f"{said.get('status', 'not set')}: {said.get('message', '')}"[:160])]
-    facts += [
+    shows = [Fact(name, "status.conditions Ready", f"{said.get('status', 'not set')}: {said.get('message', '')}"[:160])]
+    shows += [
         Fact(name, f"spec.containers {one.get('name')}.readinessProbe", shown(_own_probe(pod, one["readinessProbe"])))
         for one in spec_of(pod).get("containers") or []
         if one.get("readinessProbe") and _unready(status, str(one.get("name")))
     ]
-    return causes.POD_NOT_READY, tuple(facts)
+    return causes.POD_NOT_READY, tuple(shows)
+
+
+def _out_of_memory(cluster: Cluster, pod: Object, status: Object) -> tuple[Fact, ...]:
+    """That a container was killed for the memory it used, with its limit, and the annotation that sets a sidecar's."""
+    name, container = of(cluster, pod, "Pod"), str(status.get("name"))
+    ends = [(key, (status.get(key) or {}).get("terminated") or {}) for key in ("state", "lastState")]
+    killed = next(((key, end) for key, end in ends if end.get("reason") == "OOMKilled"), None)
+    if killed is None:
+        return ()
+    key, end = killed
+    limit = next(
+        (
+            ((one.get("resources") or {}).get("limits") or {}).get("memory")
+            for part in ("containers", "initContainers")
+            for one in spec_of(pod).get(part) or []
+            if one.get("name") == container
+        ),
+        None,
+    )
+    value = f"OOMKilled, exit code {end.get('exitCode')}, {status.get('restartCount', 0)} restarts"
+    facts = [
+        Fact(name, f"status.containerStatuses {container}.{key}.terminated", value),
+        Fact(name, f"spec.containers {container}.resources.limits.memory", shown(limit)),
+    ]
+    if container == SIDECAR and (asked := annotations_of(pod).get(_MEMORY_LIMIT)):
+        facts.append(Fact(name, f"metadata.annotations {_MEMORY_LIMIT}", asked))
+    return tuple(facts)
 
 
 def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -163,29 +196,33 @@ def sidecars(case: Case) -> Iterator[Finding]:
         for pod in state.pods_of(reading, cluster):
             if scope.has_sidecar(pod) or "deletionTimestamp" in pod["metadata"]:
                 continue
-            refusal = labels_of(pod).get(_INJECT) or annotations_of(pod).get(_INJECT)
-            where = "labels" if _INJECT in labels_of(pod) else "annotations"
-            asking = labels_of(namespace or {})
-            if refusal == "false":
-                cause = causes.POD_REFUSES_SIDECAR
-                fact = Fact(of(cluster, pod, "Pod"), f"metadata.{where} {_INJECT}", "false")
-            elif namespace and not _asks(asking):
-                cause = causes.NAMESPACE_NOT_INJECTED
-                fact = Fact(of(cluster, namespace), "metadata.labels", shown(dict(asking)))
-            elif unknown := _unknown_revision(cluster, pod, namespace):
-                cause = root_causes.REVISION_WITHOUT_WEBHOOK
-                fact = unknown
-            else:
-                cause = causes.WEBHOOK_NOT_CALLED
-                fact = Fact(of(cluster, pod, "Pod"), "spec.containers", shown(_names(pod)))
+            cause, facts, fix = _why_without(cluster, pod, namespace)
             yield Finding(
                 cause,
                 Layer.POD,
-                (fact, Fact(of(cluster, pod, "Pod"), "spec.containers", f"{shown(_names(pod))}, no istio-proxy")),
-                "ask for a sidecar and restart the pod",
+                (*facts, Fact(of(cluster, pod, "Pod"), "spec.containers", f"{shown(_names(pod))}, no istio-proxy")),
+                fix,
                 _missed(case, cluster, pod),
                 UNREACHED | INJECTION,
             )
+
+
+def _why_without(cluster: Cluster, pod: Object, namespace: Object | None) -> tuple[Cause, tuple[Fact, ...], str]:
+    """Why a pod has no sidecar, what shows it, and what mends it."""
+    restart = "ask for a sidecar and restart the pod"
+    refusal = labels_of(pod).get(_INJECT) or annotations_of(pod).get(_INJECT)
+    if refusal == "false":
+        where = "labels" if _INJECT in labels_of(pod) else "annotations"
+        fact = Fact(of(cluster, pod, "Pod"), f"metadata.{where} {_INJECT}", "false")
+        return causes.POD_REFUSES_SIDECAR, (fact,), restart
+    if namespace and not _asks(asking := labels_of(namespace)):
+        fact = Fact(of(cluster, namespace), "metadata.labels", shown(dict(asking)))
+        return causes.NAMESPACE_NOT_INJECTED, (fact,), restart
+    if unknown := _unknown_revision(cluster, pod, namespace):
+        return root_causes.REVISION_WITHOUT_WEBHOOK, (unknown,), restart
+    if namespace and (unmet := injection.unselected(cluster, namespace, pod)):
+        return causes.WEBHOOK_NOT_CALLED, unmet, f"{injection.select_again(cluster, unmet)}, and restart them"
+    return causes.WEBHOOK_NOT_CALLED, (), restart
 
 
 def _missed(case: Case, cluster: Cluster, pod: Object) -> str:
