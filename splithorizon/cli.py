@@ -15,7 +15,7 @@ import splithorizon
 from splithorizon.base import paths
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.names import SYSTEM_NAMESPACE
-from splithorizon.run import arguments, catalogue, config_file, rbac
+from splithorizon.run import arguments, catalogue, config_file
 from splithorizon.run.catalogue import Behaviour, Profile
 from splithorizon.run.option_table import KEEP_CLUSTER, KUBECONFIG, OPTIONS, Option
 
@@ -191,6 +191,9 @@ def _list(profiles: str | None, *, as_json: bool) -> int:
 
 
 def _rbac(asked: argparse.Namespace) -> int:
+    # Its rights come from the modules that use them: no other command needs these.
+    from splithorizon.run import rbac
+
     objects: dict[str, tuple[str, str]] = {}
     for option, text in (("service-account", asked.service_account), ("pull-secret", asked.pull_secret)):
         if not text:

@@ -30,7 +30,7 @@ from splithorizon.istio.horizon import group_of
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Route
 from splithorizon.mesh.bound_clients import STATUS, BoundClients
-from splithorizon.mesh.pinned import Confinement
+from splithorizon.mesh.confinement import Confinement
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.requests import Reply
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.disruption import watching
 from splithorizon.disruption.answering import Answering
+from splithorizon.disruption.bad_secret import BadSecret
 from splithorizon.disruption.observation import Observation
 from splithorizon.disruption.recovery import Recovery
 from splithorizon.istio import remote_secret
@@ -29,13 +29,6 @@ from splithorizon.undo import mutations
 _PROXY = MANIFESTS / "resilience" / "remote-api-server.yaml"
 _LAST_USED = "kubernetes.io/legacy-token-last-used"
 _ROTATED = "rotated"
-
-
-class BadSecret(StrEnum):
-    """What is wrong with a remote secret."""
-
-    LOOPBACK = "loopback-server"
-    REFUSED = "refused-token"
 
 
 _CORRUPTED = {

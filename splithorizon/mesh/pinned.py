@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import TimedOut
@@ -21,14 +20,6 @@ from splithorizon.traffic.client import Sample
 _SUBSETS = MANIFESTS / "routing" / "per-cluster-subsets.yaml"
 # That none of them leaves by chance, of two equal versions, happens once in 10^12.
 _ENOUGH_TO_TELL = 40
-
-
-class Confinement(StrEnum):
-    """What confines the requests of a client to its own cluster."""
-
-    SUBSET = "a subset"
-    CLUSTER_LOCAL = "clusterLocal"
-    HEADLESS = "a headless service"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from splithorizon.checks import next_steps
+from splithorizon.checks.next_steps import render
 from splithorizon.diagnosis import access, remains, root_cause
 from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading import read
@@ -73,7 +73,7 @@ def _for_report(cause: RootCause, mesh: MeshInfo, noticed: Set[str]) -> report.D
         text=finding.cause.text,
         evidence=tuple(report.Fact(fact.object, fact.field, fact.value) for fact in finding.evidence),
         witness=finding.witness,
-        fix=next_steps.render(finding.fix, mesh),
+        fix=render(finding.fix, mesh),
         consequences=cause.consequences,
         latent=not noticed or (bool(explained) and not explained & noticed),
     )

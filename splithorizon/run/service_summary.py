@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from splithorizon.checks import next_steps
+from splithorizon.checks.next_steps import render
 from splithorizon.diagnosis.endpoints import Expected, PortView, View
 from splithorizon.diagnosis.finding import Fact, Finding
 from splithorizon.diagnosis.reading.model import Host
@@ -151,7 +151,7 @@ def _causes(found: Found) -> Iterator[str]:
         yield from (f"  evidence: {fact}" for fact in one.finding.evidence)
         yield f"  witness:  {one.finding.witness}"
         if one.finding.fix:
-            yield f"  fix:      {next_steps.render(one.finding.fix, found.mesh)}"
+            yield f"  fix:      {render(one.finding.fix, found.mesh)}"
     if found.diagnosis.tie:
         yield "none of the first two shows to be the first"
 
@@ -209,7 +209,7 @@ def _finding_json(found: Found, one: Finding) -> dict[str, Any]:
         "text": one.cause.text,
         "evidence": list(map(_fact_json, one.evidence)),
         "witness": one.witness,
-        "fix": next_steps.render(one.fix, found.mesh),
+        "fix": render(one.fix, found.mesh),
     }
 
 

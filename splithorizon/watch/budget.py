@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from splithorizon.base.errors import UsageProblem
-from splithorizon.watch.route_requests import Counts, RouteRequests
+
+if TYPE_CHECKING:
+    from splithorizon.watch.route_requests import Counts, RouteRequests
 
 UNSEEN_SHARE = 0.1
 """Where more than this share of the time was not watched, a route without a loss is not judged."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from splithorizon.disruption.bad_secret import BadSecret
 from splithorizon.disruption.disruption import Disruption
-from splithorizon.disruption.remote_secret import BadSecret
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh.mesh import Mesh

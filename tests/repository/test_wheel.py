@@ -37,7 +37,7 @@ from pathlib import Path
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config):
-    from fixtures.lifecycle import SESSION
+    from fixtures.state import SESSION
     from splithorizon.istio.info import MeshInfo
     from splithorizon.kube.client import Kube
     from splithorizon.run.existing_mesh import Explored
