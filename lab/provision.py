@@ -263,7 +263,7 @@ class Provisioning:
         with self._ground.progress.step("workloads applied", cluster=name):
             versions = [cluster.plan.version for cluster in self._clusters.values()]
             own = self._clusters[name].plan.version
-            workloads.deploy(self._kubes[name], own, self._ground.images.samples, versions=versions)
+            self._kubes[name].apply(workloads.fitted(own, self._ground.images.samples, versions=versions))
 
     def _await_workloads(self, name: str) -> None:
         """Wait until the client can send; whether all else is ready is for the readiness suite to judge."""

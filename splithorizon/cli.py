@@ -33,7 +33,9 @@ _OF_VERIFY = tuple(option for option in _TABLE if option.name not in {"contexts"
 _OF_WATCH = tuple(
     sorted((one for one in _OF_VERIFY if one.name != "watch"), key=lambda one: one.name not in _FOR_A_WATCH)
 )
-_OF_SWEEP = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale", "expired"})
+_OF_SWEEP = tuple(
+    option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale", "expired", "namespace"}
+)
 _OF_DIAGNOSE = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"revision"})
 _SHELLS = ("bash", "zsh")
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -212,7 +214,7 @@ def _rbac(asked: argparse.Namespace) -> int:
         subject = rbac.Subject(name=name, namespace=namespace)
     roles = rbac.printed(
         system_namespace=asked.system_namespace, subject=subject, disruption=asked.allow_disruption,
-        pull_secret=pull_secret,
+        pull_secret=pull_secret, namespace=asked.namespace or "",
     )  # fmt: skip
     print(roles, end="")
     return 0
@@ -322,6 +324,7 @@ def _add_rbac(commands: _Commands) -> None:
     )
     roles.add_argument("--allow-disruption", action="store_true", help="with the rights of --allow-disruption")
     roles.add_argument("--system-namespace", metavar="NAME", default=SYSTEM_NAMESPACE, help="istiod's namespace")
+    roles.add_argument("--namespace", metavar="EXISTING", help="the rights of a run with this --namespace alone")
     roles.add_argument("--pull-secret", metavar="NS/NAME", help="with the rights of a run with this --pull-secret")
     whom = roles.add_mutually_exclusive_group()
     whom.add_argument("--user", metavar="NAME", help="bind them to a user")

@@ -83,6 +83,10 @@ def discovery(mesh: MeshConditions) -> Iterator[Condition]:
             )  # fmt: skip
         else:
             shown_labels = ", ".join(f"{key}={value}" for key, value in added.items())
+            if mesh.namespace_exists:
+                asked = f"istiod does not watch namespace {mesh.namespace}: its owner has to label it {shown_labels}"
+                yield Condition(name, seen, Effect.REFUSED, asked)
+                continue
             consequence = f"the run's namespace gets the labels {shown_labels}"
             yield Condition(name, seen, Effect.NEUTRALISED, consequence, namespace_labels=added)
 

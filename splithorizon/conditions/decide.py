@@ -9,6 +9,7 @@ from splithorizon.base.errors import UsageProblem
 from splithorizon.conditions import (  # noqa: F401  # they register their rules
     control_plane,
     logs,
+    own_namespace,
     platform,
     policies,
     traffic,

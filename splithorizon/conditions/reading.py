@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 # Of the root namespace: what binds every workload of the mesh.
 _ROOT_KINDS = ("AuthorizationPolicy", "DestinationRule", "EnvoyFilter", "Sidecar", "Telemetry")
+# Of a namespace that was there before the run, and binds the run's pods too: in every cluster, and where istiod reads.
+_NAMESPACE_KINDS = ("NetworkPolicy", "ResourceQuota")
+_RULES_OF_NAMESPACE = (*_ROOT_KINDS, "PeerAuthentication", "VirtualService")
 _OPENSHIFT = "/apis/security.openshift.io/v1"
 
 
@@ -38,7 +41,8 @@ class ClusterConditions:
     """One cluster. What only an istiod has is empty where none runs.
 
     ``mesh`` is the mesh configuration as istiod's ConfigMaps have it, ``environment`` and ``arguments`` are istiod's.
-    ``objects`` are by kind: those of the root namespace, and of the whole cluster what has no namespace.
+    ``objects`` are by kind: those of the root namespace, of the whole cluster what has no namespace, and those of the
+    run's namespace if it was there before.
     """
 
     name: str
@@ -84,11 +88,21 @@ class ClusterConditions:
 
 @dataclass(frozen=True)
 class MeshConditions:
-    """The whole mesh, with the namespace that the run will have and the labels that it will get."""
+    """The whole mesh, with the namespace that the run will have and the labels that it will get.
+
+    In a namespace that was there before the run, these are the labels that it has, and the run's objects have
+    ``object_labels``.
+    """
 
     clusters: tuple[ClusterConditions, ...]
     namespace: str = "splithorizon-run"
     labels: Mapping[str, str] = field(default_factory=dict)
+    object_labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def namespace_exists(self) -> bool:
+        """Whether the namespace was there before the run."""
+        return bool(self.object_labels)
 
     @property
     def control_planes(self) -> tuple[ClusterConditions, ...]:
@@ -105,7 +119,13 @@ class MeshConditions:
         return f"{service}.{self.namespace}.svc.{self.domain}"
 
 
-def read(kubes: Mapping[str, Kube], info: MeshInfo, *, labels: Mapping[str, str]) -> MeshConditions:
+def read(
+    kubes: Mapping[str, Kube],
+    info: MeshInfo,
+    *,
+    labels: Mapping[str, str],
+    object_labels: Mapping[str, str] | None = None,
+) -> MeshConditions:
     """Read the conditions of every cluster, all at once and within the time of one reading.
 
     What may not be read, or does not answer, is listed as unread. Nothing is created and nothing is changed.
@@ -113,7 +133,7 @@ def read(kubes: Mapping[str, Kube], info: MeshInfo, *, labels: Mapping[str, str]
     budget = Budget(timeouts().diagnosis_read)
     found = parallel.for_each(kubes, lambda name: _Reader(kubes[name], info, info.clusters[name], budget).read())
     every = {"kubernetes.io/metadata.name": info.namespace, **labels}
-    return MeshConditions(tuple(found[name] for name in kubes), info.namespace, every)
+    return MeshConditions(tuple(found[name] for name in kubes), info.namespace, every, object_labels or {})
 
 
 class _Reader:
@@ -142,6 +162,10 @@ class _Reader:
         known = {"Node": self._listed("Node", None)}
         if cluster.runs_istiod:
             known |= {kind: self._listed(kind, root) for kind in _ROOT_KINDS}
+        if self._info.namespace_exists:
+            for kind in (*_NAMESPACE_KINDS, *(_RULES_OF_NAMESPACE if cluster.runs_istiod else ())):
+                own = self._listed(kind, self._info.namespace) if self._info.namespace != root else ()
+                known[kind] = (*known.get(kind, ()), *own)
         gateways = self._listed("Service", None, NETWORK_LABEL)
         known["Service"] = tuple(one for one in gateways if _of_network(one, cluster.network))
         return ClusterConditions(

@@ -64,11 +64,12 @@ def evenly(mesh: MeshConditions, tls: Mapping[str, Any] | None) -> Object:
 
 def _means_ours(one: Object, plane: ClusterConditions, mesh: MeshConditions) -> bool:
     spec = one.get("spec") or {}
+    own = one["metadata"].get("namespace") or plane.root_namespace
     host = mesh.host(workloads.SERVICE)
     client = {"app": workloads.CLIENT}
     return (
-        scope.host_matches(scope.full_host(str(spec.get("host", "")), plane.root_namespace, mesh.domain), host)
-        and scope.exported_to(spec.get("exportTo"), plane.root_namespace, mesh.namespace)
+        scope.host_matches(scope.full_host(str(spec.get("host", "")), own, mesh.domain), host)
+        and scope.exported_to(spec.get("exportTo"), own, mesh.namespace)
         and ((spec.get("workloadSelector") or {}).get("matchLabels") or {}).items() <= client.items()
     )
 

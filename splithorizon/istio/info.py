@@ -113,6 +113,8 @@ class MeshInfo:
     """That of the first istiod; each cluster has its own."""
     network_mode: NetworkMode = NetworkMode.LABELS
     owned: bool = True
+    namespace_exists: bool = False
+    """Whether ``namespace`` was there before the run, which then deletes its own objects alone."""
     provider: str = ""
     images_mode: str = ""
     not_claimed: Mapping[str, str] = field(default_factory=dict)

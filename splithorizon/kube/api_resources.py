@@ -12,7 +12,7 @@ from typing import Any
 _API_OF = {
     kind: api
     for api, kinds in {
-        "v1": "ConfigMap Endpoints Event Namespace Node Pod Secret Service ServiceAccount",
+        "v1": "ConfigMap Endpoints Event Namespace Node Pod ResourceQuota Secret Service ServiceAccount",
         "admissionregistration.k8s.io/v1": ("MutatingWebhookConfiguration ValidatingWebhookConfiguration"),
         "apiextensions.k8s.io/v1": "CustomResourceDefinition",
         "apps/v1": "DaemonSet Deployment ReplicaSet",

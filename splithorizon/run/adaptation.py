@@ -73,11 +73,18 @@ def pull_secret_name(options: Options) -> tuple[str, str]:
 def pull_secret(options: Options, kubes: Mapping[str, Kube]) -> dict[str, Object]:
     """The Secret of ``--pull-secret`` as each cluster gets it in the run's namespace; empty without the option.
 
+    In a namespace that was there before the run it has to be there, and is only named.
+
     Raises UsageProblem where a cluster has no such Secret, or it is of another type.
     """
     if not options.pull_secret:
         return {}
     namespace, name = pull_secret_name(options)
+    if options.namespace and namespace != options.namespace:
+        raise _problem(
+            "pull-secret", options.pull_secret,
+            f"a Secret of namespace {options.namespace} is needed: in a namespace that is there none is copied",
+        )  # fmt: skip
     found = {}
     for cluster, kube in kubes.items():
         secret = kube.get("Secret", name, namespace)

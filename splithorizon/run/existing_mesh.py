@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import TimedOut
@@ -19,19 +18,22 @@ from splithorizon.conditions import behaviours, decide, platform, reading
 from splithorizon.istio import discover, names
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.kube import exec_plugin, kubeconfig, manifests
+from splithorizon.kube.api_resources import resource_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, NotAdmitted, Object
 from splithorizon.kube.rollout import await_rollout
-from splithorizon.run import adaptation, permissions
+from splithorizon.run import adaptation, existing_namespace, permissions
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.traffic import workloads
-from splithorizon.undo import mesh_lease, ownership
+from splithorizon.undo import mesh_lease, ownership, shared_namespace
 from splithorizon.undo.mesh_lease import MeshLease, Place
 from splithorizon.undo.not_restored import NotRestored
 from splithorizon.undo.ownership import Scope, ScopeCluster
 
+OBJECTS = "objects"
+"""The journal's kind of entry for a run's objects in a namespace that was there before it, which the entry names."""
 _ACCESS_LOG = MANIFESTS / "foreign" / "access-log.yaml"
 
 
@@ -71,13 +73,17 @@ def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) 
     for line in addressed(kubes, contexts):
         progress.say(line)
     with progress.step("looked at the mesh"):
-        allow = options.allow_disruption
-        permissions.require_readable(kubes, contexts, allow_disruption=allow, say=progress.say)
-        info, by_key = read(options, kubes, namespace=f"splithorizon-{run_id}".lower())
+        asked = permissions.Asked(options.allow_disruption, options.namespace)
+        permissions.require_readable(kubes, contexts, asked, say=progress.say)
+        info, by_key = read(options, kubes, namespace=options.namespace or f"splithorizon-{run_id}".lower())
+        info = replace(info, namespace_exists=bool(options.namespace))
         by_name = {name: Kube(kubes[key].kubeconfig, name, kubectl=kubes[key].kubectl) for key, name in by_key.items()}
-        denied = permissions.check(by_name, info, allow_disruption=allow, say=progress.say)
+        denied = permissions.check(by_name, info, asked, say=progress.say)
         if options.pull_secret:
             permissions.require_pull_secret(by_name, info, *adaptation.pull_secret_name(options))
+        if options.namespace:
+            for name, kube in by_name.items():
+                existing_namespace.labels_of(kube, info.clusters[name].context, options.namespace)
         info = replace(info, not_claimed={**info.not_claimed, **denied})
         others = discover.others_watched(by_name, info)
     for line in describe(info, others):
@@ -111,12 +117,10 @@ class Prepared:
     info: MeshInfo
     conditions: reading.MeshConditions
     decision: decide.Decision
-    labels: Mapping[str, Mapping[str, str]]
-    """The labels of our namespace in each cluster, without those of the decision."""
-    overlay: Mapping[str, Any]
-    images: Mapping[str, str]
-    """The images that the user names."""
-    pull_secrets: Mapping[str, Object]
+    owner: Mapping[str, str]
+    """The labels that say whose an object is: of our namespace, or of each object in a namespace that was there."""
+    settled: Mapping[str, Settled]
+    """How our workloads come into each cluster."""
 
 
 def look(explored: Explored, options: Options, progress: Progress, *, run_id: str) -> Prepared:
@@ -130,16 +134,57 @@ def look(explored: Explored, options: Options, progress: Progress, *, run_id: st
     # Who keeps a namespace wants to come back to it, whenever that is. A sweep compares with the cluster's clock.
     _, now = next(iter(kubes.values())).get_dated("Namespace", "kube-system")
     expires = None if options.keep else now + timedelta(seconds=timeouts().namespace_expires)
-    owner = {**adaptation.namespace_labels(options), **ownership.labels(run_id, expires=expires)}
-    labels = {name: {**owner, names.REVISION_LABEL: _injected_by(options, info, name)} for name in kubes}
+    owner = ownership.labels(run_id, expires=expires)
+    labels = {name: _namespace_labels(options, explored, name, owner) for name in kubes}
     with progress.step("read the conditions of the mesh"):
-        found = reading.read(kubes, info, labels=labels[next(iter(labels))])
+        in_existing = owner if info.namespace_exists else {}
+        found = reading.read(kubes, info, labels=labels[next(iter(labels))], object_labels=in_existing)
     decision = decide.decide(found)
     for condition in decision.conditions:
         progress.say(str(condition))
     decision.require_accepted(contexts.values())
     secrets = adaptation.pull_secret(options, kubes)
-    return Prepared(decide.described(info, found, decision), found, decision, labels, overlay, images, secrets)
+    settled = {}
+    for one in found.clusters:
+        name, pull_secret = one.name, secrets.get(one.name)
+        adapted = workloads.Adaptation(
+            workloads.exported(info),
+            pull_secrets=(pull_secret["metadata"]["name"],) if pull_secret else (),
+            overlay=overlay,
+            names_user=not platform.names_no_user(one),
+        )
+        chosen = workloads.images_for(kubes[name], info.clusters[name].version, options.sample_hub, images)
+        settled[name] = Settled({**labels[name], **decision.namespace_labels}, decision.objects, chosen, adapted,
+                                pull_secret, in_existing)  # fmt: skip
+    if info.namespace_exists:
+        with progress.step(f"looked at namespace {info.namespace}"):
+            _require_usable(explored, settled)
+    return Prepared(decide.described(info, found, decision), found, decision, owner, settled)
+
+
+def _namespace_labels(options: Options, explored: Explored, name: str, owner: Mapping[str, str]) -> dict[str, str]:
+    """The labels that our namespace gets in one cluster, or those that a namespace has that was there before."""
+    info = explored.info
+    if info.namespace_exists:
+        return existing_namespace.labels_of(explored.kubes[name], info.clusters[name].context, info.namespace)
+    injected_by = {names.REVISION_LABEL: _injected_by(options, info, name)}
+    return {**adaptation.namespace_labels(options), **owner, **injected_by}
+
+
+def _require_usable(explored: Explored, settled: Mapping[str, Settled]) -> None:
+    """Raise UsageProblem unless each cluster's namespace takes our objects, by dry runs of all of them."""
+    info = explored.info
+    # Without that right, which only limits a run, no pod is asked for.
+    may_create_pods = "test_new_pods_are_injected" not in info.not_claimed
+    for name, kube in explored.kubes.items():
+        cluster, one = info.clusters[name], settled[name]
+        reads_rules = cluster in info.config_clusters
+        documents = [*_workloads(cluster, info, one), *(_rules(one) if reads_rules else ())]
+        place = existing_namespace.Place(
+            kube, cluster.context, info.namespace, one.labels, [*map(one.owned, documents)],
+            info.revision_of(name) or "default", reads_rules,
+        )  # fmt: skip
+        existing_namespace.require_usable(place, dry_run_pods=may_create_pods)
 
 
 def prepare(
@@ -158,10 +203,8 @@ def prepare(
     """
     run_id, kubes = journal.run, explored.kubes
     prepared = look(explored, options, progress, run_id=run_id)
-    info, decision = prepared.info, prepared.decision
-    contexts = {name: cluster.context for name, cluster in info.clusters.items()}
-    namespace = info.namespace
-    scope = _scope(explored, run_id)
+    info, settled = prepared.info, prepared.settled
+    scope = _scope(explored, run_id, prepared.owner if info.namespace_exists else {})
     scope.write(journal.folder)
     places = _places(explored)
     if options.allow_disruption:
@@ -173,34 +216,14 @@ def prepare(
         mesh_lease.require_free(places, progress.say)
     if options.keep:
         for name, kube in kubes.items():
-            progress.say(f"to be kept, and removed with: {kube.kubectl} delete namespace {namespace}", cluster=name)
+            progress.say(f"to be kept, and removed with: {_removal(info, kube, name, scope)}", cluster=name)
     else:
-        undo.callback(_leave, kubes, namespace, progress, leftover)
+        undo.callback(_leave, kubes, info, scope, progress, leftover)
         for name, kube in kubes.items():
             journal.will_create(
-                "namespace", namespace, kubeconfig=str(kube.kubeconfig), cluster=name, context=contexts[name],
-                file=scope.clusters[name].file,
+                OBJECTS if info.namespace_exists else "namespace", info.namespace, kubeconfig=str(kube.kubeconfig),
+                cluster=name, context=info.clusters[name].context, file=scope.clusters[name].file,
             )  # fmt: skip
-    secrets = prepared.pull_secrets
-    settled = {
-        one.name: Settled(
-            {**prepared.labels[one.name], **decision.namespace_labels},
-            decision.objects,
-            {
-                **workloads.images_for(
-                    kubes[one.name], info.clusters[one.name].version, options.sample_hub, prepared.images
-                )
-            },
-            workloads.Adaptation(
-                workloads.exported(info),
-                pull_secrets=tuple(secret["metadata"]["name"] for secret in (secrets.get(one.name),) if secret),
-                overlay=prepared.overlay,
-                names_user=not platform.names_no_user(one),
-            ),
-            secrets.get(one.name),
-        )
-        for one in prepared.conditions.clusters
-    }
     refused = parallel.for_each(kubes, lambda name: _settle(kubes[name], name, info, settled[name], progress))
     return replace(info, not_claimed={**info.not_claimed, **{k: v for one in refused.values() for k, v in one.items()}})
 
@@ -220,13 +243,39 @@ def _places(explored: Explored) -> list[Place]:
 
 @dataclass(frozen=True)
 class Settled:
-    """How our workloads come into one cluster: the namespace's labels, its rules, images, and what makes them fit."""
+    """How our workloads come into one cluster: the namespace's labels, its rules, images, and what makes them fit.
+
+    ``owner`` are the labels of each object in a namespace that was there before; empty if it is ours.
+    """
 
     labels: Mapping[str, str]
     rules: tuple[Object, ...]
     images: Mapping[str, str]
     adapted: workloads.Adaptation
     pull_secret: Object | None = None
+    owner: Mapping[str, str] = field(default_factory=dict)
+
+    def owned(self, document: Object) -> Object:
+        """The object with the labels that say whose it is, where the namespace does not say so."""
+        return shared_namespace.owned(document, self.owner) if self.owner else document
+
+
+def _workloads(cluster: ClusterInfo, info: MeshInfo, settled: Settled) -> list[Object]:
+    """What runs in our namespace of one cluster, with the namespace itself where it is ours."""
+    documents = workloads.fitted(
+        cluster.version, settled.images, namespace=info.namespace, labels=settled.labels, adapted=settled.adapted,
+        first=[settled.pull_secret] if settled.pull_secret else (), versions=info.workload_versions.values(),
+    )  # fmt: skip
+    # A Secret of a namespace that was there is named there, and not copied.
+    left_out = ("Namespace", "Secret") if settled.owner else ()
+    return [one for one in documents if one["kind"] not in left_out]
+
+
+def _rules(settled: Settled) -> list[Object]:
+    """What neutralises the conditions of the mesh, and the access log's own where these have none."""
+    known = {(one["kind"], one["metadata"]["name"]) for one in settled.rules}
+    defaults = [one for one in manifests.load(_ACCESS_LOG) if (one["kind"], one["metadata"]["name"]) not in known]
+    return [*defaults, *settled.rules]
 
 
 def _injected_by(options: Options, info: MeshInfo, name: str) -> str:
@@ -326,7 +375,7 @@ def _connect(named: Named, target: Path) -> Kube:
     return Kube(target, named.key, kubectl=kubeconfig.kubectl(named.file, named.context))
 
 
-def _scope(explored: Explored, run_id: str) -> Scope:
+def _scope(explored: Explored, run_id: str, labels: Mapping[str, str]) -> Scope:
     clusters = {}
     for name, kube in explored.kubes.items():
         found, file = explored.info.clusters[name], explored.files[name]
@@ -337,7 +386,7 @@ def _scope(explored: Explored, run_id: str) -> Scope:
             kubectl=kube.kubectl,
             file=str(file.absolute()) if file else "",
         )
-    return Scope(run_id, False, explored.info.namespace, clusters, ownership.kubeconfig_variable())
+    return Scope(run_id, False, explored.info.namespace, clusters, ownership.kubeconfig_variable(), labels)
 
 
 def _settle(kube: Kube, name: str, info: MeshInfo, settled: Settled, progress: Progress) -> Mapping[str, str]:
@@ -345,14 +394,10 @@ def _settle(kube: Kube, name: str, info: MeshInfo, settled: Settled, progress: P
     refused: dict[str, str] = {}
     with progress.step("our namespace and workloads", cluster=name):
         cluster = info.clusters[name]
-        deploy = partial(
-            workloads.deploy, kube, cluster.version, settled.images, namespace=info.namespace, labels=settled.labels,
-            adapted=settled.adapted, first=[settled.pull_secret] if settled.pull_secret else (),
-            versions=info.workload_versions.values(),
-        )  # fmt: skip
+        deploy = partial(_put, kube, info.namespace, settled, _workloads(cluster, info, settled))
         eventually(f"the {name} takes our workloads", deploy, within=timeouts().object_appears)
         if cluster in info.config_clusters:
-            refused = _apply_rules(kube, info.namespace, settled.rules)
+            refused = _apply_rules(kube, info.namespace, settled)
         for deployment in (workloads.CLIENT, workloads.helloworld_of(cluster.version)):
             await_rollout(
                 kube, deployment, info.namespace, within=timeouts().workload_ready,
@@ -361,13 +406,20 @@ def _settle(kube: Kube, name: str, info: MeshInfo, settled: Settled, progress: P
     return refused
 
 
-def _apply_rules(kube: Kube, namespace: str, rules: Sequence[Object]) -> dict[str, str]:
+def _put(kube: Kube, namespace: str, settled: Settled, documents: Sequence[Object]) -> None:
+    """Apply objects in our namespace; in one that was there before, create them, so that none of others is changed."""
+    if settled.owner:
+        shared_namespace.create(kube, map(settled.owned, documents), namespace)
+    else:
+        kube.apply(documents, namespace=namespace)
+
+
+def _apply_rules(kube: Kube, namespace: str, settled: Settled) -> dict[str, str]:
     """Apply what neutralises the conditions of the mesh; without an EnvoyFilter its logs are of no use, that is all."""
-    known = {(one["kind"], one["metadata"]["name"]) for one in rules}
-    defaults = [one for one in manifests.load(_ACCESS_LOG) if (one["kind"], one["metadata"]["name"]) not in known]
-    kube.apply([*defaults, *(one for one in rules if one["kind"] != "EnvoyFilter")], namespace=namespace)
+    rules = _rules(settled)
+    _put(kube, namespace, settled, [one for one in rules if one["kind"] != "EnvoyFilter"])
     try:
-        kube.apply([one for one in rules if one["kind"] == "EnvoyFilter"], namespace=namespace)
+        _put(kube, namespace, settled, [one for one in rules if one["kind"] == "EnvoyFilter"])
     except NotAdmitted:
         raise
     except Refused as refused:
@@ -376,9 +428,34 @@ def _apply_rules(kube: Kube, namespace: str, rules: Sequence[Object]) -> dict[st
     return {}
 
 
-def _leave(kubes: Mapping[str, Kube], namespace: str, progress: Progress, leftover: Leftover) -> None:
+def _removal(info: MeshInfo, kube: Kube, name: str, scope: Scope) -> str:
+    """The command by which a user removes what a run keeps in one cluster."""
+    if not scope.labels:
+        return f"{kube.kubectl} delete namespace {info.namespace}"
+    kinds = kinds_in(info, name)
+    return shared_namespace.removal_command(kube, info.namespace, scope.labels[ownership.RUN], kinds)
+
+
+def kinds_in(info: MeshInfo, name: str) -> tuple[str, ...]:
+    """The kinds of a run's objects in one cluster: of Istio's only where an istiod reads them."""
+    if info.clusters[name] in info.config_clusters:
+        return shared_namespace.KINDS
+    return tuple(kind for kind in shared_namespace.KINDS if not resource_of(kind)[0].endswith("istio.io"))
+
+
+def _leave(kubes: Mapping[str, Kube], info: MeshInfo, scope: Scope, progress: Progress, leftover: Leftover) -> None:
+    if scope.labels:
+        with progress.step(f"our objects in namespace {info.namespace} deleted"):
+            parallel.for_each(
+                kubes,
+                lambda name: shared_namespace.remove(
+                    kubes[name], info.namespace, scope.labels[ownership.RUN],
+                    gone_within=timeouts().namespace_gone, kinds=kinds_in(info, name),
+                ),
+            )  # fmt: skip
+        return
     with progress.step("our namespaces deleted"):
-        parallel.for_each(kubes, lambda name: _leave_one(kubes[name], namespace, leftover))
+        parallel.for_each(kubes, lambda name: _leave_one(kubes[name], info.namespace, leftover))
 
 
 def _leave_one(kube: Kube, namespace: str, leftover: Leftover) -> None:

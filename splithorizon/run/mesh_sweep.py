@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.timeouts import current as timeouts
 from splithorizon.istio import discover
 from splithorizon.kube.client import Kube, Object
 from splithorizon.run import sweep
-from splithorizon.run.existing_mesh import addressed, connect, named_contexts, remove_namespace, uid_of
+from splithorizon.run.existing_mesh import OBJECTS, addressed, connect, named_contexts, remove_namespace, uid_of
 from splithorizon.run.journal import Journal, dead_journals, runs_folder, unreadable
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
-from splithorizon.undo import backup, ownership, undo_log
+from splithorizon.undo import backup, ownership, shared_namespace, undo_log
 from splithorizon.undo.change import Change
 from splithorizon.undo.mesh_lease import MeshLease, Place
 from splithorizon.undo.ownership import Scope
@@ -49,6 +50,9 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
     With ``options.expired`` only the expired namespaces of runs are removed: no Lease is taken, and no other object and
     no record of a run is read or written. This takes no right that a run without disruptions does not have.
 
+    With ``options.namespace`` only objects in that namespace are removed, of runs that have expired and without
+    ``expired`` also of this machine's dead runs. This takes no right that a run in it does not have.
+
     Raises UsageProblem where the contexts cannot be used, or another run holds the mesh's Lease, and EnvironmentBroke
     at the end where anything is still to be undone.
     """
@@ -65,6 +69,14 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         kubes = connect(named, journal.folder, progress)
         yield from addressed(kubes, contexts)
         clusters = _clusters(kubes, contexts)
+        if options.namespace:
+            for cluster in clusters.values():
+                dead = set() if options.expired else _dead_runs(base)
+                yield from _remove_objects(cluster, options.namespace, base, progress, dead=dead)
+            if not options.expired:
+                yield from _close_journals(clusters, base, progress, namespace=options.namespace)
+            _require_nothing_left(clusters.values())
+            return
         if options.expired:
             for cluster in clusters.values():
                 yield from _remove_namespaces(cluster, base, progress, dead=set())
@@ -78,8 +90,9 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
             yield from _undo_backups(cluster)
         yield from _undo_local(clusters, base)
         for cluster in clusters.values():
-            dead = {ownership.label_value(journal.run) for journal, _ in _dead(base)}
-            yield from _remove_namespaces(cluster, base, progress, dead=dead)
+            yield from _remove_namespaces(cluster, base, progress, dead=_dead_runs(base))
+            for namespace in sorted({scope.namespace for _, scope in _dead(base) if scope.labels}):
+                yield from _remove_objects(cluster, namespace, base, progress, dead=_dead_runs(base))
         yield from _close_journals(clusters, base, progress)
     _require_nothing_left(clusters.values())
 
@@ -163,7 +176,7 @@ def _undo_local(clusters: Mapping[str, _Cluster], base: Path) -> Iterator[str]:
                 continue
             if change.id not in cluster.tried and scope.outside(change.namespace):
                 yield from _undo(cluster, change)
-            # Within our own namespace everything goes with it.
+            # Within our own namespace everything goes with it; in one that was there, by the label of the run.
             if change.id in cluster.done or not scope.outside(change.namespace):
                 entry.file.unlink(missing_ok=True)
 
@@ -202,15 +215,56 @@ def _remove_namespace(cluster: _Cluster, name: str, progress: Progress) -> Itera
         yield f"removed namespace {name} in {cluster.context}"
 
 
-def _close_journals(clusters: Mapping[str, _Cluster], base: Path, progress: Progress) -> Iterator[str]:
-    """Forget the dead runs of this machine that have nothing left in any cluster."""
+def _remove_objects(
+    cluster: _Cluster, namespace: str, base: Path, progress: Progress, *, dead: set[str]
+) -> Iterator[str]:
+    """Remove from a namespace of somebody else the objects of runs that have expired, or that are among ``dead``."""
+    here = {ownership.label_value(one) for one in _alive(base)}
+    place = f"namespace {namespace} in {cluster.context}"
+    _, now = cluster.kube.get_dated("Namespace", namespace)
+    try:
+        found = shared_namespace.runs_in(cluster.kube, namespace)
+    except EnvironmentBroke as problem:
+        cluster.failed.add(f"objects of runs in {place}")
+        yield f"what runs left in {place} cannot be listed: {problem}"
+        return
+    for run, one in sorted(found.items()):
+        until = one["metadata"]["labels"].get(ownership.EXPIRES, "")
+        if run not in dead and (run in here or not ownership.expired(until, now)):
+            command = shared_namespace.removal_command(cluster.kube, namespace, run)
+            yield f"objects of run {run} in {place} stay: {f'until {until}' if until else 'to be kept'}; or: {command}"
+            continue
+        try:
+            with progress.step(f"leftover objects of run {run} removed", cluster=str(cluster.kube.cluster)):
+                shared_namespace.remove(cluster.kube, namespace, run, gone_within=timeouts().namespace_gone)
+        except EnvironmentBroke as problem:
+            cluster.failed.add(f"objects of run {run} in {place}")
+            yield f"objects of run {run} in {place} stay: {problem}"
+        else:
+            yield f"removed the objects of run {run} in {place}"
+
+
+def _close_journals(
+    clusters: Mapping[str, _Cluster], base: Path, progress: Progress, *, namespace: str = ""
+) -> Iterator[str]:
+    """Forget the dead runs of this machine that have nothing left in any cluster.
+
+    With ``namespace`` only those whose objects were in that namespace: changes of these go with the objects.
+    """
     for journal, scope in list(_dead(base)):
+        if namespace:
+            if not scope.labels or scope.namespace != namespace:
+                continue
+            _strike_out(journal, scope)
         stays = undo_log.is_pending(journal.folder)
         for entry in journal.entries:
             known = scope.clusters.get(entry.facts.get("cluster", ""))
             cluster = clusters.get(known.uid) if known else None
-            if cluster is None or entry.kind != "namespace":
+            if cluster is None or entry.kind not in ("namespace", OBJECTS):
                 stays = True
+            elif entry.kind == OBJECTS:
+                run = ownership.label_value(journal.run)
+                stays = stays or run in shared_namespace.runs_in(cluster.kube, entry.name)
             elif cluster.kube.get("Namespace", entry.name) is not None:
                 # Of a run that was killed before its namespace got labels, or one that has another's.
                 yield from _remove_namespace(cluster, entry.name, progress)
@@ -220,6 +274,18 @@ def _close_journals(clusters: Mapping[str, _Cluster], base: Path, progress: Prog
         else:
             journal.close()
             yield f"removed run folder {journal.folder}"
+
+
+def _strike_out(journal: Journal, scope: Scope) -> None:
+    """Forget the changes of objects of the run's own, which are gone."""
+    for entry in undo_log.pending_in(journal.folder):
+        with suppress(EnvironmentBroke):
+            if not scope.outside(entry.change.namespace):
+                entry.file.unlink(missing_ok=True)
+
+
+def _dead_runs(base: Path) -> set[str]:
+    return {ownership.label_value(journal.run) for journal, _ in _dead(base)}
 
 
 def _dead(base: Path) -> Iterator[tuple[Journal, Scope]]:

@@ -93,6 +93,12 @@ OPTIONS = (
         default="",
         metavar="NS/NAME",
     ),
+    Option(
+        "namespace",
+        "run in this namespace, which is there in every cluster; the run creates and deletes its own objects alone",
+        default="",
+        metavar="EXISTING",
+    ),
     Option("namespace-label", "a label that the run's namespaces get", metavar="KEY=VALUE", repeated=True),
     Option("overlay", "a strategic merge patch (YAML) for the run's pods: metadata and spec", Path, metavar="FILE"),
     Option(

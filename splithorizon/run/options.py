@@ -22,6 +22,8 @@ class Options:
     sample_hub: str | None = None
     image: tuple[str, ...] = ()
     pull_secret: str = ""
+    namespace: str = ""
+    """A namespace of every cluster of ``contexts``, for the run's objects; empty for one that the run creates."""
     namespace_label: tuple[str, ...] = ()
     overlay: Path | None = None
     kind_image: str | None = None

@@ -50,41 +50,59 @@ class Place:
     runs_istiod: bool
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a run is to do: whether it may disrupt, and the namespace of ``--namespace``, empty without it."""
+
+    allow_disruption: bool = False
+    namespace: str = ""
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """The rights that it needs."""
+        return rights.needed(allow_disruption=self.allow_disruption, existing_namespace=bool(self.namespace))
+
+    @property
+    def words(self) -> str:
+        """What is typed after the command that prints the roles; of rights to disrupt nothing."""
+        return f" --namespace {self.namespace}" if self.namespace else ""
+
+
 def require_readable(
-    kubes: Mapping[str, Kube], contexts: Mapping[str, str], *, allow_disruption: bool, say: Callable[[str], None]
+    kubes: Mapping[str, Kube], contexts: Mapping[str, str], asked: Asked, *, say: Callable[[str], None]
 ) -> None:
     """Ask for the rights by which a mesh is found. Raises UsageProblem with all that is missing where one of them is.
 
     istiod's namespace is not known then: the other rights are asked for in Istio's usual one.
     """
     first, *_ = kubes
-    unknown = {Scope.OWN: ("splithorizon",), Scope.SYSTEM: (SYSTEM_NAMESPACE,), Scope.GATEWAYS: (SYSTEM_NAMESPACE,)}
+    own = asked.namespace or "splithorizon"
+    unknown = {Scope.OWN: (own,), Scope.SYSTEM: (SYSTEM_NAMESPACE,), Scope.GATEWAYS: (SYSTEM_NAMESPACE,)}
     places = [Place(kube, contexts[name], unknown, name == first) for name, kube in kubes.items()]
-    wanted = rights.needed(allow_disruption=allow_disruption)
+    wanted = asked.rights
     to_find = [right for right in wanted if right.prevents and right.scopes == (Scope.CLUSTER,)]
     if _missing(places, to_find, say):
-        _refuse(_missing(places, wanted, lambda _: None))
+        _refuse(_missing(places, wanted, lambda _: None), asked.words)
 
 
-def check(
-    kubes: Mapping[str, Kube], info: MeshInfo, *, allow_disruption: bool, say: Callable[[str], None]
-) -> dict[str, str]:
+def check(kubes: Mapping[str, Kube], info: MeshInfo, asked: Asked, *, say: Callable[[str], None]) -> dict[str, str]:
     """Ask for all rights in every cluster; the behaviours that missing ones leave out, each with the reason.
 
     What else goes without them is said. Raises UsageProblem where a run is not possible.
     """
     places = [_place(kubes[name], info, name) for name in kubes]
-    missing = _missing(places, rights.needed(allow_disruption=allow_disruption), say)
-    _refuse(missing)
+    missing = _missing(places, asked.rights, say)
+    _refuse(missing, asked.words)
     for line in dict.fromkeys(f"{one.context}: may not {one}: {one.right.without}" for one in _noted(missing)):
         say(line)
-    return limited(missing)
+    return limited(missing, asked.words)
 
 
 def require_pull_secret(kubes: Mapping[str, Kube], info: MeshInfo, namespace: str, name: str) -> None:
     """Raise UsageProblem with the rights that a run with ``--pull-secret`` lacks in addition, if it lacks any."""
     asked = [(rights.PULL_SECRET_READ, "get", namespace, name)]
-    asked += [(rights.PULL_SECRET_COPIED, verb, info.namespace, "") for verb in rights.PULL_SECRET_COPIED.verbs]
+    if not info.namespace_exists:
+        asked += [(rights.PULL_SECRET_COPIED, verb, info.namespace, "") for verb in rights.PULL_SECRET_COPIED.verbs]
     missing = []
     for cluster, kube in kubes.items():
         for right, verb, where, which in asked:
@@ -94,10 +112,11 @@ def require_pull_secret(kubes: Mapping[str, Kube], info: MeshInfo, namespace: st
             except CannotAsk:
                 # That the rights cannot be asked for is a message of the check of the other ones.
                 break
-    _refuse(missing, f" --pull-secret {namespace}/{name}")
+    more = f" --namespace {info.namespace}" if info.namespace_exists else ""
+    _refuse(missing, f"{more} --pull-secret {namespace}/{name}")
 
 
-def limited(missing: Iterable[Missing]) -> dict[str, str]:
+def limited(missing: Iterable[Missing], more: str = "") -> dict[str, str]:
     """The behaviours that missing rights leave out, each with the reason."""
     reasons: dict[str, list[str]] = {}
     for one in missing:
@@ -106,7 +125,7 @@ def limited(missing: Iterable[Missing]) -> dict[str, str]:
             reasons.setdefault(behaviour, []).append(
                 f"the user of context {one.context} may not {one.verb} {_what(one.right)} {where}"
             )
-    return {name: f"{'; '.join(dict.fromkeys(said))} (see `{ROLE_COMMAND}`)" for name, said in reasons.items()}
+    return {name: f"{'; '.join(dict.fromkeys(said))} (see `{ROLE_COMMAND}{more}`)" for name, said in reasons.items()}
 
 
 def _noted(missing: Iterable[Missing]) -> list[Missing]:

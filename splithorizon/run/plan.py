@@ -41,7 +41,7 @@ def lines(seen: Prepared, options: Options, selected: Mapping[str, int], left_ou
     return [
         *_created(seen, judged, options),
         *_changed(seen, options),
-        *_read(options),
+        *_read(options, existing_namespace=seen.info.namespace_exists),
         *_claimed(judged, {**left_out, **denied}),
         *_cost(seen, judged),
         "Dry run: nothing was created or changed.",
@@ -62,11 +62,14 @@ def _users(file: Path) -> list[str]:
 
 
 def _created(seen: Prepared, judged: Mapping[str, int], options: Options) -> Iterator[str]:
-    end = "kept, as --keep-cluster says" if options.keep else "deleted at the end"
+    there = seen.info.namespace_exists
+    place = f"namespace {seen.info.namespace}, which is there:" if there else f"namespace {seen.info.namespace} with"
+    end = "deleted one by one at the end" if there else "deleted at the end"
+    end = "kept, as --keep-cluster says" if options.keep else end
     for name, cluster in seen.info.clusters.items():
         kinds = Counter(kind for kind, _ in _objects(seen, name))
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        yield f"would create in {cluster.context}: namespace {seen.info.namespace} with {counted}; {end}"
+        yield f"would create in {cluster.context}: {place} {counted}; {end}"
     for behaviour, kind, name in dict.fromkeys(temporary(judged)):
         yield f"would create in that namespace for {behaviour}, and delete after it: {kind} {name}"
 
@@ -77,27 +80,30 @@ def _objects(seen: Prepared, name: str) -> list[tuple[str, str]]:
     documents = workloads.documents_of(cluster.version, seen.info.workload_versions.values())
     if cluster in seen.info.config_clusters:
         documents += [*manifests.load(MANIFESTS / "foreign" / "access-log.yaml"), *seen.decision.objects]
-    if secret := seen.pull_secrets.get(name):
-        documents.append(secret)
+    settled = seen.settled[name]
+    if settled.pull_secret and not settled.owner:
+        documents.append(settled.pull_secret)
     return sorted({(one["kind"], one["metadata"]["name"]) for one in documents if one["kind"] != "Namespace"})
 
 
 def _changed(seen: Prepared, options: Options) -> Iterator[str]:
+    if seen.info.namespace_exists:
+        yield "would change nothing in that namespace that is not the run's"
     if not options.allow_disruption:
         yield "would change nothing outside of that namespace"
         return
     systems = ", ".join(f"{one.system_namespace} of {one.context}" for one in seen.info.clusters.values())
     yield f"istiod's namespaces: {systems}"
-    for right in rights.needed(allow_disruption=True):
+    for right in rights.needed(allow_disruption=True, existing_namespace=seen.info.namespace_exists):
         verbs = [verb for verb in right.verbs if verb in ("create", "delete", "patch")]
         if right.part is Part.DISRUPTION and verbs:
             where = " and ".join(scope for scope in right.scopes if scope is not Scope.OWN)
             yield f"may {', '.join(verbs)} {right.resource} in {where}, and restore them: {right.purpose}"
 
 
-def _read(options: Options) -> Iterator[str]:
+def _read(options: Options, *, existing_namespace: bool) -> Iterator[str]:
     by_scope: dict[str, list[str]] = {}
-    for right in rights.needed(allow_disruption=options.allow_disruption):
+    for right in rights.needed(allow_disruption=options.allow_disruption, existing_namespace=existing_namespace):
         if {"get", "list"} & {*right.verbs} and not right.is_path and right.part is not Part.DIAGNOSIS:
             for scope in right.scopes:
                 by_scope.setdefault(scope, []).append(right.resource)

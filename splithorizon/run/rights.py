@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from splithorizon.diagnosis.reading.objects import ISTIO_KINDS
 from splithorizon.kube.api_resources import resource_of
+from splithorizon.undo.shared_namespace import KINDS
 
 
 class Scope(StrEnum):
@@ -34,6 +35,14 @@ class Clusters(StrEnum):
     WITH_ISTIOD = "with istiod"
 
 
+class Namespace(StrEnum):
+    """For which namespace of the run a right is needed: any, one that it creates, or one that is there."""
+
+    ANY = "any"
+    CREATED = "created"
+    EXISTING = "existing"
+
+
 @dataclass(frozen=True)
 class Right:
     """Verbs on a resource, and what they are for.
@@ -52,6 +61,7 @@ class Right:
     limits: tuple[str, ...] = ()
     without: str = ""
     since: int = 0
+    namespace: Namespace = Namespace.ANY
 
     @property
     def prevents(self) -> bool:
@@ -108,7 +118,9 @@ def _of_run() -> Iterator[Right]:
     cluster, own, system, gateways = ((scope,) for scope in Scope)
     yield Right("/version", ("get",), cluster, "the version of Kubernetes")
     yield Right("/readyz", ("get",), cluster, "whether a cluster is still there after a batch")
-    yield Right("namespaces", ("create", "patch", "delete"), cluster, "the run's own namespace")
+    yield Right(
+        "namespaces", ("create", "patch", "delete"), cluster, "the run's own namespace", namespace=Namespace.CREATED
+    )  # fmt: skip
     yield Right("namespaces", ("get",), cluster, "the cluster's identity, the network's label")
     yield Right("pods", ("list",), cluster, "istiod, the gateways' pods, addresses that both networks use")
     yield Right("pods", ("get",), own, "the run's own pods")
@@ -144,8 +156,9 @@ def _of_run() -> Iterator[Right]:
     )  # fmt: skip
     yield Right(
         "namespaces", ("list",), cluster, "expired namespaces of earlier runs, for a sweep",
-        without="a sweep does not find the expired namespaces of earlier runs",
+        without="a sweep does not find the expired namespaces of earlier runs", namespace=Namespace.CREATED,
     )  # fmt: skip
+    yield from _in_existing_namespace()
     yield Right(
         "leases", ("get",), system, "whether another run changes this mesh now", "coordination.k8s.io",
         without="another run that changes the mesh at the same time is not detected",
@@ -170,6 +183,25 @@ def _of_run() -> Iterator[Right]:
         "pods/portforward", gateways, "TLS with the gateways' port for other networks", limits=_OF_GATEWAY_PORTS
     )
     yield Right("pods/log", ("get",), gateways, "the gateways' access logs", limits=(_HOPS,))
+
+
+def _in_existing_namespace() -> Iterator[Right]:
+    """What a run needs beside in a namespace that is not its own: it finds and deletes its objects one by one."""
+    own, here = (Scope.OWN,), Namespace.EXISTING
+    for resource, group in (("services", ""), ("serviceaccounts", ""), ("deployments", "apps")):
+        verbs = ("get", "list", "delete")
+        yield Right(resource, verbs, own, "the run's own objects are found and deleted", group, namespace=here)
+    for kind in KINDS:
+        group, resource = resource_of(kind)
+        if group.endswith("istio.io"):
+            yield Right(
+                resource, ("get", "list", "delete"), own, "the run's own objects are found and deleted", group,
+                clusters=Clusters.WITH_ISTIOD, namespace=here,
+            )  # fmt: skip
+    yield Right(
+        "resourcequotas", ("list",), own, "whether the run's pods have room", namespace=here,
+        without="a ResourceQuota with too little room is noticed when pods are refused",
+    )  # fmt: skip
 
 
 def _of_run_in_parts() -> Iterator[Right]:
@@ -254,9 +286,14 @@ PULL_SECRET_READ = Right("secrets", ("get",), (), "the Secret of --pull-secret")
 PULL_SECRET_COPIED = Right("secrets", ("create", "patch"), (Scope.OWN,), "the copy of the Secret of --pull-secret")
 
 
-def needed(*, allow_disruption: bool = False) -> tuple[Right, ...]:
-    """The rights of a run, in the order of the table."""
-    return tuple(right for right in RIGHTS if allow_disruption or right.part is not Part.DISRUPTION)
+def needed(*, allow_disruption: bool = False, existing_namespace: bool = False) -> tuple[Right, ...]:
+    """The rights of a run, in the order of the table; in a namespace of its own, or in one that is there."""
+    left_out = Namespace.CREATED if existing_namespace else Namespace.EXISTING
+    return tuple(
+        right
+        for right in RIGHTS
+        if (allow_disruption or right.part is not Part.DISRUPTION) and right.namespace is not left_out
+    )
 
 
 def namespaces_of(right: Right, known: Mapping[Scope, tuple[str, ...]]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from splithorizon.base import file_lock
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
-from splithorizon.run.journal import RECORD, Journal, dead_journals, kept_journals, runs_folder, unreadable
+from splithorizon.run.journal import RECORD, Entry, Journal, dead_journals, kept_journals, runs_folder, unreadable
 from splithorizon.undo import undo_log
 from splithorizon.undo.ownership import Scope
 
@@ -51,7 +51,7 @@ def left_in_mesh(journal: Journal) -> Iterator[str]:
     The record of one that left nothing goes.
     """
     left = [_named(entry) for entry in undo_log.pending_in(journal.folder)]
-    left += [f"namespace {entry.name} of the {entry.facts.get('cluster', '')}" for entry in journal.entries]
+    left += [f"{_kind_of(entry)} {entry.name} of the {entry.facts.get('cluster', '')}" for entry in journal.entries]
     try:
         scope = Scope.read(journal.folder)
     except EnvironmentBroke as problem:
@@ -64,6 +64,12 @@ def left_in_mesh(journal: Journal) -> Iterator[str]:
     yield f"run {journal.run} left in an existing mesh: {', '.join(left)}. Nothing is written there now"
     if scope:
         yield f"restore it with: {scope.restore_command}"
+    if scope and scope.labels:
+        yield f"or remove its objects in namespace {scope.namespace} alone with: {scope.removal_command}"
+
+
+def _kind_of(entry: Entry) -> str:
+    return "objects in namespace" if entry.kind == "objects" else entry.kind
 
 
 def _named(entry: undo_log.Pending) -> str:

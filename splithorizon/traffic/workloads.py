@@ -77,8 +77,7 @@ def make_namespace(kube: Kube, version: str) -> None:
     kube.apply([document for document in _documents(version) if document["kind"] == "Namespace"])
 
 
-def deploy(
-    kube: Kube,
+def fitted(
     version: str,
     images: Mapping[str, str],
     *,
@@ -87,14 +86,13 @@ def deploy(
     adapted: Adaptation | None = None,
     first: Iterable[Object] = (),
     versions: Iterable[str] = ("v1", "v2"),
-) -> None:
-    """Apply the workloads of the cluster that runs ``version``; ``versions`` are those of all clusters.
+) -> list[Object]:
+    """The workloads of the cluster that runs ``version``, the namespace first; ``versions`` are those of all clusters.
 
     ``images`` maps the published names to what this run uses.
 
     ``first`` are applied between the namespace and its workloads. ``labels`` take the place of the namespace's own,
     which ask the default revision for injection. ``adapted`` makes the workloads fit into an existing cluster.
-    Raises NotAdmitted, which is a NotYet, where another try may succeed.
     """
     documents = manifests.with_images(documents_of(version, versions), images)
     for document in documents:
@@ -108,7 +106,7 @@ def deploy(
         *({**one, "metadata": {**one["metadata"], "namespace": namespace}} for one in first),
         *documents[1:],
     ]
-    kube.apply(adapted.of(documents) if adapted else documents)
+    return adapted.of(documents) if adapted else documents
 
 
 def exported(info: MeshInfo) -> dict[str, str]:

@@ -14,8 +14,9 @@ from splithorizon.kube import manifests
 from splithorizon.kube.api_resources import namespace_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
-from splithorizon.undo import ownership, undo_log
+from splithorizon.undo import ownership, shared_namespace, undo_log
 from splithorizon.undo.change import Action, Change
+from splithorizon.undo.ownership import Scope
 from splithorizon.undo.reverting import project, restorable
 from splithorizon.undo.undo_log import record, require_permitted
 
@@ -117,8 +118,7 @@ def _patch(
 def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> None:
     name, target_namespace = document["metadata"]["name"], namespace_of(document, namespace)
     require_permitted(kube, target_namespace)
-    run = ownership.run_of(kube.kubeconfig.parent)
-    labelled = manifests.overlay(document, {"metadata": {"labels": {ownership.RUN: ownership.label_value(run)}}})
+    labelled = _labelled(kube.kubeconfig.parent, document, target_namespace)
     entry = record(kube, Action.CREATE, document["kind"], name, target_namespace, before=None, left=[labelled])
     undo.callback(entry.undo)
     entry.back_up()
@@ -142,6 +142,15 @@ def _create(kube: Kube, document: Object, namespace: str, undo: ExitStack) -> No
                 ) from None
             raise
     entry.update(project(created, labelled), uid=str(created["metadata"].get("uid", "")), settled=True)
+
+
+def _labelled(folder: Path, document: Object, namespace: str | None) -> Object:
+    """The object with the label of its run, and in a namespace of somebody else with all that ``owned`` adds."""
+    scope = Scope.read(folder)
+    if scope and (labels := scope.labels_in(namespace)):
+        return shared_namespace.owned(document, labels)
+    run = ownership.label_value(ownership.run_of(folder))
+    return manifests.overlay(document, {"metadata": {"labels": {ownership.RUN: run}}})
 
 
 def _created_before(kube: Kube, kind: str, name: str, namespace: str | None) -> undo_log.Pending | None:

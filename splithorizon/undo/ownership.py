@@ -68,13 +68,18 @@ class ScopeCluster:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run may change without the Lease: all of a mesh that it owns, or only its namespace in another mesh."""
+    """What a run may change without the Lease: all of a mesh that it owns, or only its namespace in another mesh.
+
+    ``labels`` are those of each object of the run in a namespace that was there before it; empty if the namespace is
+    the run's own, and goes with all that is in it.
+    """
 
     run: str
     owned: bool
     namespace: str = ""
     clusters: Mapping[str, ScopeCluster] = field(default_factory=dict)
     kubeconfig_variable: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Scope | None:
@@ -96,6 +101,10 @@ class Scope:
         """Whether objects of this namespace belong to the user, and not to the run."""
         return not self.owned and namespace != self.namespace
 
+    def labels_in(self, namespace: str | None) -> Mapping[str, str]:
+        """The labels of a new object in a namespace that was there before the run; empty for other namespaces."""
+        return self.labels if namespace == self.namespace else {}
+
     @property
     def contexts(self) -> tuple[str, ...]:
         """The contexts of the clusters as the user named them, the primary's first."""
@@ -104,6 +113,14 @@ class Scope:
     @property
     def restore_command(self) -> str:
         """The shell command that restores what the run could not restore."""
+        return self._sweep()
+
+    @property
+    def removal_command(self) -> str:
+        """The shell command that removes the run's objects from the namespace that was there before it, only these."""
+        return self._sweep(f"--namespace={self.namespace}")
+
+    def _sweep(self, *more: str) -> str:
         if self.owned:
             return shlex.join(commands.sweep())
         files = [cluster.file for cluster in self.clusters.values()]
@@ -113,7 +130,7 @@ class Scope:
         options = ("--kubeconfig-primary", "--kubeconfig-remote")
         # One word: in two words, pytest would treat the file as a test path before it knows the option.
         words += [f"{option}={file}" for option, file in zip(options, files, strict=False) if file]
-        return shlex.join(words)
+        return shlex.join([*words, *more])
 
 
 def kubeconfig_variable() -> str:

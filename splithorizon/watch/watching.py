@@ -177,13 +177,13 @@ class Watching:
     def _apply(self, name: str, documents: Objects, undo: ExitStack) -> None:
         """Make objects in our namespace. On an existing mesh they go with it, and until then senders are stopped.
 
-        A run needs no right to delete Services and Deployments in an existing mesh.
+        A run needs no right to delete Services and Deployments there; in a namespace that was there before it has one.
         """
         kube, namespace = self._mesh[name].kube, self._mesh.info.namespace
         if any(document["kind"] == "Deployment" for document in documents):
             # Last of all undos: what is judged next is the mesh without senders.
             undo.callback(self._await_gone, kube)
-        if self._mesh.info.owned:
+        if self._mesh.info.owned or self._mesh.info.namespace_exists:
             mutations.apply(kube, documents, namespace, undo)
             return
         for document in documents:

@@ -240,6 +240,61 @@ def test_expired_is_for_a_sweep_of_a_mesh(home: Path) -> None:
     assert "--expired is for a sweep of a mesh that is there: it needs --sweep and --contexts" in done.stderr
 
 
+def killed_in_namespace(mesh: TwoClusters, home: Path, name: str, *, expires: datetime) -> Run:
+    """A run in a namespace of somebody else that was killed, with what it created there and wrote down."""
+    labels = ownership.labels(name, expires=expires)
+    run = mesh.run(runs(home), name, lease=False, labels=labels)
+    for role, kube in run.kubes.items():
+        run.journal.will_create("objects", NAMESPACE, cluster=role, context=role, kubeconfig=str(kube.kubeconfig))
+        mutations.apply(
+            kube, [{"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}}], NAMESPACE, run.undo
+        )
+    run.undo.pop_all()
+    die(run.folder)
+    return run
+
+
+def services(mesh: TwoClusters) -> list[str]:
+    return [one["metadata"]["name"] for api in mesh.apis.values() for one in api.kept("Service", NAMESPACE)]
+
+
+def test_objects_in_a_namespace_of_others_go_with_the_rights_of_a_run_there(mesh: TwoClusters, home: Path) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+    dead = killed_in_namespace(mesh, home, "dead", expires=later)
+    expired = killed_in_namespace(mesh, home, "expired", expires=datetime(2026, 1, 1, tzinfo=UTC))
+    lose_disk(expired)
+    elsewhere = killed_in_namespace(mesh, home, "elsewhere", expires=later)
+    lose_disk(elsewhere)
+    for api in mesh.apis.values():
+        api.put("Namespace", NAMESPACE)
+        api.put("Service", "theirs", NAMESPACE)
+        api.denies = user_rights.denies(system_namespace=SYSTEM, namespace=NAMESPACE)
+
+    done = swept(mesh, home, "--expired", "--namespace", NAMESPACE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert services(mesh) == ["dead", "elsewhere", "theirs"] * 2
+    assert dead.folder.exists()
+
+    done = swept(mesh, home, "--namespace", NAMESPACE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert services(mesh) == ["elsewhere", "theirs"] * 2
+    assert f"removed the objects of run dead in namespace {NAMESPACE} in east" in done.stdout
+    assert f"objects of run elsewhere in namespace {NAMESPACE} in west stay: until " in done.stdout
+    assert not dead.folder.exists()
+    assert {path for method, path in writes(mesh) if method != "DELETE" and "/services" not in path} == set()
+
+
+def test_a_sweep_of_the_mesh_finds_them_by_the_record_of_the_dead_run(mesh: TwoClusters, home: Path) -> None:
+    dead = killed_in_namespace(mesh, home, "dead", expires=datetime.now(UTC) + timedelta(hours=1))
+    for api in mesh.apis.values():
+        api.put("Namespace", NAMESPACE)
+        api.put("Service", "theirs", NAMESPACE)
+    done = swept(mesh, home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert services(mesh) == ["theirs"] * 2
+    assert not dead.folder.exists()
+
+
 def test_a_dead_run_on_another_mesh_is_left_to_a_sweep_of_that_one(mesh: TwoClusters, home: Path) -> None:
     run = killed(mesh, home)
     scope = Scope.read(run.folder)

@@ -57,6 +57,8 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
     [
         (["--kubeconfig=config"], "--kubeconfig names one file and this suite makes two clusters"),
         (["--requests=5"], "--requests must be at least 100"),
+        (["--namespace=team"], "--namespace: for a mesh that is there, which --contexts names"),
+        (["--contexts=a,b", "--namespace=x", "--namespace-label=a=b"], "--namespace-label is for namespaces that the"),
         (["--timeout-scale=0"], "--timeout-scale must be positive"),
         (["--timeout-scale=nan"], "--timeout-scale must be"),
         (["--timeout-scale=inf"], "--timeout-scale must be"),

@@ -34,9 +34,10 @@ class Asked:
         self.refused = ""
         kubes = mesh.kubes()
         try:
-            permissions.require_readable(kubes, CONTEXTS, allow_disruption=disrupts, say=self.lines.append)
+            asked = permissions.Asked(disrupts)
+            permissions.require_readable(kubes, CONTEXTS, asked, say=self.lines.append)
             self.info = discover.read_mesh(kubes, CONTEXTS, namespace=NAMESPACE)
-            self.limited = permissions.check(kubes, self.info, allow_disruption=disrupts, say=self.lines.append)
+            self.limited = permissions.check(kubes, self.info, asked, say=self.lines.append)
         except UsageProblem as problem:
             self.refused = str(problem)
         for api in mesh.apis.values():

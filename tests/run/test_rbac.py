@@ -63,6 +63,44 @@ def test_what_disrupts_is_a_role_of_its_own() -> None:
     assert {name: disruptive[name] for name in quiet} == quiet
 
 
+@pytest.mark.parametrize("disruption", [False, True])
+def test_in_a_namespace_that_is_there_a_role_grants_what_is_needed_in_it(disruption: bool) -> None:
+    allowed = allows(rbac.printed(system_namespace="mesh", disruption=disruption, namespace="payments"))
+    for right in rights.needed(allow_disruption=disruption, existing_namespace=True):
+        for scope in right.scopes:
+            resource, _, subresource = right.resource.partition("/")
+            # Of gateways in another namespace it takes a binding there.
+            namespace = {Scope.CLUSTER: "", Scope.OWN: "payments"}.get(scope, "mesh")
+            for verb in right.verbs:
+                asked = {"verb": verb, "group": right.group, "resource": resource, "namespace": namespace}
+                asked |= {"subresource": subresource} if subresource else {}
+                asked = {"verb": verb, "path": right.resource} if right.is_path else asked
+                assert allowed(asked), right
+
+
+def test_outside_of_a_namespace_that_is_there_a_run_only_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["rbac", "--namespace", "payments"]) == 0
+    text = capsys.readouterr().out
+    assert "`splithorizon rbac --namespace payments` prints this file" in text
+    found = rbac.roles(disruption=False, namespace="payments")
+    assert [*found] == ["splithorizon", "splithorizon-istiod", "splithorizon-namespace"]
+    verbs = {verb for rule in found["splithorizon"] for verb in rule["verbs"]}
+    assert verbs <= {"get", "list"}
+    assert {verb for rule in found["splithorizon-istiod"] for verb in rule["verbs"]} <= {"get", "list", "create"}
+    created = [rule["resources"] for rule in found["splithorizon-istiod"] if "create" in rule["verbs"]]
+    assert sorted(created) == [["pods/exec"], ["pods/portforward"]]
+    kinds = {one["metadata"]["name"]: one["kind"] for one in yaml.safe_load_all(text) if one["kind"].endswith("Role")}
+    assert kinds["splithorizon-namespace"] == "Role"
+    assert "secrets" not in str(found["splithorizon-namespace"])
+
+
+def test_a_pull_secret_of_that_namespace_is_read_and_not_copied() -> None:
+    allowed = allows(rbac.printed(disruption=False, pull_secret=("payments", "registry"), namespace="payments"))
+    secret = {"group": "", "resource": "secrets", "namespace": "payments", "name": "registry"}
+    assert allowed({**secret, "verb": "get"})
+    assert not allowed({**secret, "verb": "create"})
+
+
 def test_no_verb_is_granted_twice_to_one_subject() -> None:
     granted = rbac.roles(disruption=True)
     everywhere = {str({**rule, "verbs": verb}) for rule in granted.pop("splithorizon") for verb in rule["verbs"]}

@@ -33,7 +33,7 @@ class Controllers:
         self._network = pod_network
         self._numbers = count(1)
         api.controllers.append(self.reconcile)
-        api.admit = self._start
+        api.admit = self._admit
 
     def reconcile(self) -> None:
         for deployment in self._api.kept("Deployment"):
@@ -47,6 +47,10 @@ class Controllers:
                 token = f"token-{next(self._numbers)}"
                 secret["data"] = {"ca.crt": encoded("CA"), "token": encoded(token)}
                 self._api.stamped(secret)
+
+    def _admit(self, asked: Object) -> None:
+        if asked["kind"] == "Pod":
+            self._start(asked)
 
     def _run(self, deployment: Object) -> None:
         metadata, spec = deployment["metadata"], deployment["spec"]

@@ -90,8 +90,14 @@ class TwoClusters:
     def file(self, role: str) -> Path:
         return self.home / f"user-{role}"
 
-    def run(self, base: Path, run_id: str, *, lease: bool = True, owned: bool = False) -> Run:
-        """A run that has begun on this mesh; by default it holds its Lease, which a mesh that it owns has not."""
+    def run(
+        self, base: Path, run_id: str, *, lease: bool = True, owned: bool = False,
+        labels: Mapping[str, str] | None = None,
+    ) -> Run:  # fmt: skip
+        """A run that has begun on this mesh; by default it holds its Lease, which a mesh that it owns has not.
+
+        ``labels`` are those of its objects in a namespace that was there before it.
+        """
         base.mkdir(exist_ok=True)
         journal = Journal.open(run_id, base)
         kubes, clusters = {}, {}
@@ -102,7 +108,7 @@ class TwoClusters:
             clusters[role] = ScopeCluster(
                 CONTEXTS[role], f"uid-of-{role}", self.system, kubes[role].kubectl, str(self.file(role))
             )
-        Scope(run_id, owned, self.namespace, clusters).write(journal.folder)
+        Scope(run_id, owned, self.namespace, clusters, labels=labels or {}).write(journal.folder)
         places = [Place(kubes[role], self.system, f"uid-of-{role}", CONTEXTS[role]) for role in ROLES]
         held = MeshLease(places, run_id, journal.folder)
         if lease and not owned:

@@ -39,10 +39,17 @@ def allows(printed: str) -> Callable[[Attributes], bool]:
 
 
 def denies(
-    *, system_namespace: str, disruption: bool = False, pull_secret: tuple[str, str] | None = None
+    *,
+    system_namespace: str,
+    disruption: bool = False,
+    pull_secret: tuple[str, str] | None = None,
+    namespace: str = "",
 ) -> Callable[[Attributes], bool]:
     """For ``SmallApi.denies``: everything but what the printed roles grant."""
-    allowed = allows(rbac.printed(system_namespace=system_namespace, disruption=disruption, pull_secret=pull_secret))
+    printed = rbac.printed(
+        system_namespace=system_namespace, disruption=disruption, pull_secret=pull_secret, namespace=namespace
+    )
+    allowed = allows(printed)
     return lambda attributes: not allowed(attributes)
 
 

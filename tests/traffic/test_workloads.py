@@ -60,7 +60,9 @@ def deployed(tmp_path: Path, adapted: Adaptation, **more: Any) -> dict[tuple[str
     """What is in a small cluster after a deployment, by kind and name."""
     with small_api(tmp_path / "kubeconfig") as api:
         api.versioned = True
-        workloads.deploy(Kube(tmp_path / "kubeconfig", "primary"), "v1", {}, namespace="ours", adapted=adapted, **more)
+        Kube(tmp_path / "kubeconfig", "primary").apply(
+            workloads.fitted("v1", {}, namespace="ours", adapted=adapted, **more)
+        )
         return {(one["kind"], one["metadata"]["name"]): one for one in api.objects.values()}
 
 
