@@ -60,6 +60,14 @@ class Trust:
             )
         return trust
 
+    def trusting_too(self, other: Trust) -> Trust:
+        """The same CAs, whose clusters trust the other's root beside their own; their own stands first."""
+        own, added = self.files, other.files
+        return Trust({
+            name: {**files, "root-cert.pem": files["root-cert.pem"] + added[name]["root-cert.pem"]}
+            for name, files in own.items()
+        })  # fmt: skip
+
     def cacerts(self, name: str) -> Object:
         """Make the Secret that a cluster's CA comes from; it must be there before istiod starts."""
         files = self.files[name]

@@ -18,7 +18,9 @@ from lab.gateway_address import Addressing, address
 from lab.images import ImageSet
 from lab.install import Installation
 from lab.kind import MeshCluster
-from lab.upgrade import Style, Upgrade, UpgradedMesh, revision_of
+from lab.phased_change import ChangedMesh
+from lab.root_rotation import RootRotation
+from lab.upgrade import Style, Upgrade, revision_of
 from splithorizon.base import parallel, private_file, process
 from splithorizon.base.errors import Cancelled
 from splithorizon.base.timeouts import current as timeouts
@@ -37,6 +39,11 @@ T = TypeVar("T")
 
 # As many as there are at most: each waits in a thread of its own for what it needs.
 _STEPS_OF_A_CLUSTER = 20
+
+
+def upgrade_archive(folder: Path) -> Path:
+    """The tar of Istio's images of the version that a run upgrades to, in the run's folder."""
+    return folder / "upgrade.tar"
 
 
 @dataclass(frozen=True)
@@ -90,25 +97,26 @@ class Provisioning:
             revision=revision,
         )
 
-    def plan_upgrade(self, info: MeshInfo, images: ImageSet, archive: Path) -> Upgrade:
+    def plan_upgrade(self, info: MeshInfo, images: ImageSet) -> Upgrade:
         """Load another version's images into the nodes; return the upgrade to it, of which nothing has begun.
 
-        ``archive`` has Istio's images. Raises EnvironmentBroke where they cannot be loaded.
+        Raises EnvironmentBroke where they cannot be loaded.
         """
-        options = self._ground.options
+        options, archive = self._ground.options, upgrade_archive(self._ground.journal.folder)
         with self._ground.progress.step(f"images of Istio {images.istio_version} loaded into the nodes"):
             parallel.for_each(self._clusters, lambda name: self._clusters[name].load_archive(archive))
-        mesh = UpgradedMesh(
-            self._topology,
-            self._clusters,
-            self._kubes,
-            info,
-            self._ground.progress,
-            folder=self._ground.journal.folder,
-        )
         style = Style(options.upgrade_style)
         revision = revision_of(images.istio_version) if style is Style.REVISION else ""
-        return Upgrade(mesh, style, self._installation, self._installation_of(images, revision), options.upgrade_back)
+        after = self._installation_of(images, revision)
+        return Upgrade(self._changed(info), style, self._installation, after, options.upgrade_back)
+
+    def plan_rotation(self, info: MeshInfo, after: Trust) -> RootRotation:
+        """The rotation from the mesh's root to another one, of which nothing has begun."""
+        return RootRotation(self._changed(info), self._ground.trust, after)
+
+    def _changed(self, info: MeshInfo) -> ChangedMesh:
+        ground = self._ground
+        return ChangedMesh(self._topology, self._kubes, info, ground.progress, folder=ground.journal.folder)
 
     def provision(self) -> MeshInfo:
         """Bring everything up, or attach to what was kept.

@@ -13,10 +13,11 @@ from lab.engine import Engine, network, probe
 from lab.engine.find import find_engine
 from lab.images import ImageSet, supply
 from lab.images.cache import root as cache_root
-from lab.provision import Provisioning, ProvisioningContext
+from lab.phased_change import PhasedChange
+from lab.provision import Provisioning, ProvisioningContext, upgrade_archive
 from lab.sole_use import sole_use
 from lab.sweep import containers_of, sweep_dead
-from lab.upgrade import Style, Upgrade, require_documented
+from lab.upgrade import Style, require_documented
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube.client import Kube
@@ -44,7 +45,7 @@ class LabSession(Session):
     """A run that makes clusters and a mesh in them, where its options name no existing one."""
 
     _ground: ProvisioningContext | None = field(default=None, repr=False)
-    _upgrade: Upgrade | None = field(default=None, repr=False)
+    _change: PhasedChange | None = field(default=None, repr=False)
 
     def _set_up(self) -> MeshInfo:
         return super()._set_up() if self.options.contexts else self._make()
@@ -99,10 +100,7 @@ class LabSession(Session):
         finally:
             # Now: kind takes them out of the file when it deletes the cluster.
             self.secrets += known_secrets.of_run(journal.folder)
-        if target is not None:
-            self._upgrade = provisioning.plan_upgrade(self.info, target, _upgrade_archive(journal))
-            self._upgrade.reports = self.report_folder / "phases"
-            self._upgrade.core_arguments = ["--timeout-scale", str(self.options.timeout_scale)]
+        self._change = self._planned_change(provisioning, self.info, target)
         if self.options.outlived:
             self._undo.callback(self._restore, journal)
         if self.options.reuse:
@@ -110,25 +108,41 @@ class LabSession(Session):
                 self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
         return self.info
 
+    def _planned_change(
+        self, provisioning: Provisioning, info: MeshInfo, target: ImageSet | None
+    ) -> PhasedChange | None:
+        """What the run changes itself while it watches; ``target`` are the images of the version to upgrade to."""
+        change: PhasedChange | None = None
+        if target is not None:
+            change = provisioning.plan_upgrade(info, target)
+        elif self.options.rotate_root:
+            after = Trust.make(tuple(info.clusters))
+            self.secrets += after.secrets
+            change = provisioning.plan_rotation(info, after)
+        if change is not None:
+            change.reports = self.report_folder / "phases"
+            change.core_arguments = ["--timeout-scale", str(self.options.timeout_scale)]
+        return change
+
     def _supply_upgrade(self, journal: Journal, engine: Engine, before: ImageSet) -> ImageSet:
         """The images of the version that the run upgrades to; Istio's are saved for the nodes."""
         building = f"splithorizon-import-{self.run_id}"
         with journal.passing("container", building, engine=engine.to_json()):
             images = supply.supply_upgrade(
-                self.options, engine, self.progress, _upgrade_archive(journal), container=building
+                self.options, engine, self.progress, upgrade_archive(journal.folder), container=building
             )
         if not self.options.allow_skew:
             require_documented(before.istio_version, images.istio_version, Style(self.options.upgrade_style))
         return images
 
     def watch(self, info: MeshInfo, stop: Event) -> MeshInfo:
-        """As of any session; where the options name a version, upgrade to it meanwhile."""
-        if self._upgrade is None:
+        """As of any session; what the options let the run change is changed meanwhile."""
+        if self._change is None:
             return super().watch(info, stop)
-        self.watched = watch(info, self.options, self.progress, stop, self._upgrade)
-        if self._upgrade.broken is not None:
-            raise self._upgrade.broken
-        self.info = self._upgrade.upgraded()
+        self.watched = watch(info, self.options, self.progress, stop, self._change)
+        if self._change.broken is not None:
+            raise self._change.broken
+        self.info = self._change.changed()
         return self.info
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
@@ -160,11 +174,6 @@ class LabSession(Session):
         names = " ".join(cluster.kind_name for cluster in kept)
         attach = "attach again with --reuse; " if self.info else ""
         self.progress.say(f"{attach}remove them with: env {environment} {ground.images.kind} delete clusters {names}")
-
-
-def _upgrade_archive(journal: Journal) -> Path:
-    """The tar of Istio's images of the version that the run upgrades to."""
-    return journal.folder / "upgrade.tar"
 
 
 def _refuse_foreign(engine: Engine, plan: topology.Topology) -> None:

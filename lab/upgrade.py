@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from threading import Event
 
-from lab import suite_run
 from lab.install import Installation
-from lab.kind import MeshCluster
-from lab.topology import Topology
-from splithorizon.base import private_file
-from splithorizon.base.errors import EnvironmentBroke, UsageProblem
-from splithorizon.base.timeouts import current as timeouts
-from splithorizon.istio import discover, names
-from splithorizon.istio.info import MeshInfo
-from splithorizon.kube.client import Kube, Object
-from splithorizon.kube.rollout import await_rollout
-from splithorizon.mesh.mesh import Mesh
-from splithorizon.run.catalogue import Profile
-from splithorizon.run.progress import Progress
-from splithorizon.run.verdict import Verdict
-from splithorizon.watch.phases import Phase, PhaseLog
+from lab.phased_change import PhasedChange, Step
+from splithorizon.base.errors import UsageProblem
+from splithorizon.istio import names
+from splithorizon.kube.client import Object
 
 _RELEASE = re.compile(r"(?P<major>\d+)\.(?P<minor>\d+)\.")
 
@@ -63,80 +48,29 @@ def require_documented(before: str, after: str, style: Style) -> None:
     raise UsageProblem(f"--upgrade-to {after} from {before}: {why}; --allow-skew tries it. Nothing was created.")
 
 
-@dataclass(frozen=True)
-class UpgradedMesh:
-    """The mesh that is upgraded, and where what its upgrade writes goes."""
-
-    topology: Topology
-    clusters: Mapping[str, MeshCluster]
-    kubes: Mapping[str, Kube]
-    info: MeshInfo
-    progress: Progress
-    folder: Path
-    """Of the run's own files."""
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One phase: its name, and what it does to the mesh."""
-
-    name: str
-    change: Callable[[], None] = lambda: None
-
-
 @dataclass
-class Upgrade:
+class Upgrade(PhasedChange):
     """The upgrade of a mesh from one installation to another, and back where that is asked for."""
 
-    mesh: UpgradedMesh
     style: Style
     before: Installation
     after: Installation
     back: bool = False
-    reports: Path = Path("reports")
-    """Where the reports of the core checks at the end of each phase go, each in a folder."""
-    core_arguments: Sequence[str] = ()
-    """Of the core checks, beside those that name the mesh."""
-    broken: EnvironmentBroke | None = field(default=None, init=False)
-    """Why it could not be carried out to its end."""
 
-    def make(self, phases: PhaseLog, stop: Event) -> None:
-        """Upgrade, phase by phase; where ``stop`` is set, end after the phase that goes on."""
-        try:
-            for step in (_Step("before the upgrade"), *self._steps()):
-                if stop.is_set():
-                    return
-                with phases.phase(step.name) as phase:
-                    step.change()
-                    phase.versions = self._versions()
-                    self._judge(phase)
-        except EnvironmentBroke as broken:
-            self.broken = broken
-
-    def upgraded(self) -> MeshInfo:
-        """The mesh as it is now, with the version that its first istiod runs."""
-        first = self.mesh.topology.control_planes[0].name
-        versions = {**self.mesh.info.versions, **discover.versions_running(self.mesh.kubes[first])}
-        return replace(self.mesh.info, versions=versions)
-
-    @property
-    def phase_names(self) -> list[str]:
-        """What is changed, in the order of the phases after the one before the upgrade."""
-        return [step.name for step in self._steps()]
-
-    def _steps(self) -> Iterator[_Step]:
+    def steps(self) -> Iterator[Step]:
+        """Control planes first, then what leads to them, gateways, and at last workloads."""
         return self._in_place() if self.style is Style.IN_PLACE else self._by_revision()
 
-    def _in_place(self) -> Iterator[_Step]:
+    def _in_place(self) -> Iterator[Step]:
         for installation in (self.after, self.before) if self.back else (self.after,):
             yield from _towards(installation, self._control_planes(installation))
             yield from _towards(installation, self._gateways(installation))
             yield from _towards(installation, (self._workloads(name) for name in self.mesh.topology.names))
 
-    def _by_revision(self) -> Iterator[_Step]:
+    def _by_revision(self) -> Iterator[Step]:
         """With a revision tag that the workloads ask for: it moves in one cluster after the other."""
         before, after = self.before, self.after
-        yield _Step(f"tag {_TAG} on the old revision", self._begin_tag)
+        yield Step(f"tag {_TAG} on the old revision", self._begin_tag)
         yield from _towards(after, self._control_planes(after))
         yield from _towards(after, self._gateways(after))
         yield from _towards(after, (self._workloads(name, after) for name in self._managed_last))
@@ -144,22 +78,22 @@ class Upgrade:
             yield from _towards(before, (self._workloads(name, before) for name in reversed(self._managed_last)))
             yield from _towards(before, self._gateways(before))
         left = after if self.back else before
-        yield _Step(f"istiod {left.version} removed", partial(self._remove, left))
+        yield Step(f"istiod {left.version} removed", partial(self._remove, left))
 
-    def _control_planes(self, installation: Installation) -> Iterator[_Step]:
+    def _control_planes(self, installation: Installation) -> Iterator[Step]:
         for plan in self.mesh.topology.control_planes:
-            yield _Step(f"istiod of {plan.name}", partial(self._control_plane, installation, plan.name))
+            yield Step(f"istiod of {plan.name}", partial(self._control_plane, installation, plan.name))
         for plan in self.mesh.topology.managed:
-            yield _Step(f"webhook of {plan.name}", partial(self._managed, installation, plan.name))
+            yield Step(f"webhook of {plan.name}", partial(self._managed, installation, plan.name))
 
-    def _gateways(self, installation: Installation) -> Iterator[_Step]:
+    def _gateways(self, installation: Installation) -> Iterator[Step]:
         for plan in self.mesh.topology:
             if plan.has_gateway:
-                yield _Step(f"gateway of {plan.name}", partial(self._gateway, installation, plan.name))
+                yield Step(f"gateway of {plan.name}", partial(self._gateway, installation, plan.name))
 
-    def _workloads(self, name: str, tagged: Installation | None = None) -> _Step:
+    def _workloads(self, name: str, tagged: Installation | None = None) -> Step:
         """``tagged`` is what the cluster's tag is moved to before its workloads are restarted."""
-        return _Step(f"workloads of {name}", partial(self._restart_workloads, name, tagged))
+        return Step(f"workloads of {name}", partial(self._restart_workloads, name, tagged))
 
     @property
     def _managed_last(self) -> tuple[str, ...]:
@@ -185,7 +119,7 @@ class Upgrade:
         installation.gateway(name)
         # Only a new pod gets the new version's proxy.
         if self._gateway_template(name) == template:
-            self._restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
+            self.mesh.restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
         installation.await_gateway(name)
 
     def _gateway_template(self, name: str) -> Object | None:
@@ -204,10 +138,7 @@ class Upgrade:
         if tagged is not None:
             tagged.set_tag(name, _TAG)
             self._note_revision(name, tagged.revision)
-        namespace = self.mesh.info.namespace
-        for deployment in self.mesh.kubes[name].list("Deployment", namespace):
-            with self.mesh.progress.step(f"{deployment['metadata']['name']} restarted", cluster=name):
-                self._restart(name, namespace, deployment["metadata"]["name"])
+        self.mesh.restart_workloads(name)
 
     def _note_revision(self, name: str, revision: str) -> None:
         """From here on the cluster is judged by the istiod of this revision."""
@@ -220,46 +151,8 @@ class Upgrade:
         for name in reversed(self._managed_last):
             installation.remove_control_plane(name)
 
-    def _restart(self, name: str, namespace: str, deployment: str) -> None:
-        """Restart a Deployment as kubectl does, and wait until each of its pods is new and ready."""
-        kube = self.mesh.kubes[name]
-        annotations = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
-        changed = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-        kube.patch("Deployment", deployment, namespace, changed)
-        await_rollout(kube, deployment, namespace, within=timeouts().workload_ready)
 
-    def _versions(self) -> tuple[str, ...]:
-        """Of each istiod, its own version, and how many proxies of which version are connected to it."""
-        mesh = Mesh(self.mesh.info)
-        return tuple(
-            f"istiod of {plan.name} {discover.versions_running(self.mesh.kubes[plan.name]).get('istio', 'unknown')}, "
-            f"its proxies: {_listed(mesh.istiods[plan.name].proxy_versions())}"
-            for plan in self.mesh.topology.control_planes
-        )
-
-    def _judge(self, phase: Phase) -> None:
-        """Run the core checks, and note their verdict."""
-        file = self.mesh.folder / "mesh.json"
-        private_file.write(file, self.mesh.info.to_json())
-        with self.mesh.progress.step(f"core checks: {phase.name}"):
-            found = suite_run.judged(
-                file,
-                ["suites/", "--profile", Profile.CORE.value, *self.core_arguments],
-                folder=self.reports / re.sub(r"\W+", "-", phase.name),
-                log=self.mesh.folder / "core-checks.log",
-                within=timeouts().suite_run,
-            )
-        phase.core = found.verdict.value
-        refuted = [one.behaviour for one in found.behaviours if one.verdict is Verdict.NOT_CONFORMANT]
-        phase.refuted = tuple(dict.fromkeys(refuted))
-
-
-def _towards(installation: Installation, steps: Iterable[_Step]) -> Iterator[_Step]:
+def _towards(installation: Installation, steps: Iterable[Step]) -> Iterator[Step]:
     """The steps with the version that they lead to in their names: the way back has steps of the same names."""
     for step in steps:
         yield replace(step, name=f"{step.name} to {installation.version}")
-
-
-def _listed(by_cluster: Mapping[str, Mapping[str, int]]) -> str:
-    proxies = sum((Counter(counts) for counts in by_cluster.values()), Counter[str]())
-    return ", ".join(f"{count} of {version}" for version, count in sorted(proxies.items())) or "none"

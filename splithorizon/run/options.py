@@ -69,6 +69,7 @@ class Options:
     upgrade_style: str = "in-place"
     upgrade_back: bool = False
     allow_skew: bool = False
+    rotate_root: bool = False
 
     @property
     def outlived(self) -> bool:

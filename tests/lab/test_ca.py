@@ -46,6 +46,15 @@ def test_two_runs_share_nothing(trust: Trust) -> None:
     assert not set(other.secrets) & set(trust.secrets)
 
 
+def test_a_root_is_trusted_beside_the_own_one(trust: Trust) -> None:
+    other = Trust.make()
+    both = trust.trusting_too(other)
+    for name in ("primary", "remote"):
+        own, added = trust.files[name], other.files[name]
+        assert both.files[name] == {**own, "root-cert.pem": own["root-cert.pem"] + added["root-cert.pem"]}
+    assert both.secrets == trust.secrets
+
+
 def test_the_fingerprint_is_that_of_the_certificate_itself(trust: Trust) -> None:
     root = trust.files["primary"]["root-cert.pem"].decode()
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(root)).hexdigest().upper()

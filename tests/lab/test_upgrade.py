@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -10,15 +9,13 @@ from lab.ca import Trust
 from lab.gateway_address import Addressing
 from lab.images import ImageSet
 from lab.install import Installation
-from lab.upgrade import Style, Upgrade, UpgradedMesh, require_documented, revision_of
+from lab.phased_change import ChangedMesh
+from lab.upgrade import Style, Upgrade, require_documented, revision_of
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import PRIMARY_REMOTE
-from splithorizon.kube.client import Kube
 from splithorizon.run.progress import Progress
-from splithorizon.watch.phases import PhaseLog
 from tests.support.mesh_info import mesh_info
-from tests.support.small_api import small_api
 
 
 @pytest.mark.parametrize(
@@ -68,23 +65,27 @@ def installation(version: str, folder: Path, revision: str = "") -> Installation
     )  # fmt: skip
 
 
-def upgrade(folder: Path, style: Style, *, back: bool = False, kubes: dict[str, Kube] | None = None) -> Upgrade:
+def upgrade(folder: Path, style: Style, *, back: bool = False) -> Upgrade:
     shape = topology.plan("lab", PRIMARY_REMOTE)
-    mesh = UpgradedMesh(shape, {}, kubes or {}, mesh_info(folder), Progress(print), folder)
+    mesh = ChangedMesh(shape, {}, mesh_info(folder), Progress(print), folder)
     after = installation("1.29.1", folder, "1-29-1" if style is Style.REVISION else "")
     return Upgrade(mesh, style, installation("1.28.3", folder), after, back)
+
+
+def names_of(made: Upgrade) -> list[str]:
+    return [step.name for step in made.steps()]
 
 
 def test_in_place_the_control_plane_comes_first_and_the_workloads_last(tmp_path: Path) -> None:
     there = ["istiod of primary", "webhook of remote", "gateway of primary", "gateway of remote"]
     there += ["workloads of primary", "workloads of remote"]
-    assert upgrade(tmp_path, Style.IN_PLACE).phase_names == [f"{name} to 1.29.1" for name in there]
+    assert names_of(upgrade(tmp_path, Style.IN_PLACE)) == [f"{name} to 1.29.1" for name in there]
     both = [f"{name} to {version}" for version in ("1.29.1", "1.28.3") for name in there]
-    assert upgrade(tmp_path, Style.IN_PLACE, back=True).phase_names == both
+    assert names_of(upgrade(tmp_path, Style.IN_PLACE, back=True)) == both
 
 
 def test_by_revision_the_old_one_is_removed_when_nothing_asks_for_it(tmp_path: Path) -> None:
-    assert upgrade(tmp_path, Style.REVISION).phase_names == [
+    assert names_of(upgrade(tmp_path, Style.REVISION)) == [
         "tag stable on the old revision",
         "istiod of primary to 1.29.1",
         "webhook of remote to 1.29.1",
@@ -97,30 +98,10 @@ def test_by_revision_the_old_one_is_removed_when_nothing_asks_for_it(tmp_path: P
 
 
 def test_the_way_back_by_revision_begins_with_the_workloads_that_moved_last(tmp_path: Path) -> None:
-    assert upgrade(tmp_path, Style.REVISION, back=True).phase_names[-5:] == [
+    assert names_of(upgrade(tmp_path, Style.REVISION, back=True))[-5:] == [
         "workloads of remote to 1.28.3",
         "workloads of primary to 1.28.3",
         "gateway of primary to 1.28.3",
         "gateway of remote to 1.28.3",
         "istiod 1.29.1 removed",
     ]
-
-
-def test_an_upgrade_that_is_stopped_begins_no_further_phase(tmp_path: Path) -> None:
-    stop, phases = Event(), PhaseLog()
-    stop.set()
-    made = upgrade(tmp_path, Style.IN_PLACE)
-    made.make(phases, stop)
-    assert phases.phases == []
-    assert made.broken is None
-
-
-def test_what_breaks_ends_the_upgrade_with_its_phase_and_the_reason(tmp_path: Path) -> None:
-    phases = PhaseLog()
-    with small_api(tmp_path / "kubeconfig"):
-        kubes = {name: Kube(tmp_path / "kubeconfig", name) for name in ("primary", "remote")}
-        made = upgrade(tmp_path, Style.IN_PLACE, kubes=kubes)
-        made.make(phases, Event())
-    assert [phase.name for phase in phases.phases] == ["before the upgrade"]
-    assert made.broken is not None
-    assert phases.phases[0].broke == str(made.broken)

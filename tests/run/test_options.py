@@ -66,7 +66,7 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
         (["--contexts=a,b", "--reuse"], "--reuse: said of clusters that this suite makes, and --contexts names a mesh"),
         (["--images=built", "--istio-version=1.0.0"], "unknown Istio version '1.0.0'"),
         (["--upgrade-back"], "--upgrade-back: for an upgrade: say --upgrade-to too"),
-        (["--for=30m", "--reuse", "--upgrade-to=1.29.1"], "--upgrade-to upgrades clusters that this run"),
+        (["--for=30m", "--reuse", "--upgrade-to=1.29.1"], "--upgrade-to changes clusters that this run"),
         (["--upgrade-to=1.29.1", "--contexts=a,b"], "--upgrade-to: said of clusters that this suite makes"),
         (["--images=built", "--upgrade-to=1.0.0"], "unknown Istio version '1.0.0'"),
         (["--for=30m"], "--for is for a watch: say --watch too"),

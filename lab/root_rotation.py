@@ -1,0 +1,50 @@
+"""Rotates the root certificate of a mesh that was made here, while somebody watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from lab.ca import Trust
+from lab.phased_change import PhasedChange, Step
+from splithorizon.istio import names
+
+
+@dataclass
+class RootRotation(PhasedChange):
+    """From one root to another, by way of both.
+
+    A proxy takes a root and a certificate from istiod when it starts, and istiod reads its CA when it starts: so each
+    of them is restarted wherever it has to know a new one.
+    """
+
+    before: Trust
+    after: Trust
+
+    def steps(self) -> Iterator[Step]:
+        """Every proxy trusts both roots before the first certificate below the new one is signed."""
+        both = self.before.trusting_too(self.after)
+        yield Step("istiods trust both roots", partial(self._give, both))
+        yield from self._restarts("trusting both roots")
+        yield Step("istiods sign below the new root", partial(self._give, self.after.trusting_too(self.before)))
+        yield from self._restarts("certified below the new root")
+        yield Step("istiods drop the old root", partial(self._give, self.after))
+        yield from self._restarts("without the old root")
+
+    def _give(self, trust: Trust) -> None:
+        """Replace the CA of every cluster, and restart the istiods, which read it."""
+        plans = self.mesh.topology
+        for plan in plans:
+            self.mesh.kubes[plan.name].apply(trust.cacerts(plan.name))
+        for plan in plans.control_planes:
+            self.mesh.restart(plan.name, names.SYSTEM_NAMESPACE, names.istiod_of(""))
+
+    def _restarts(self, purpose: str) -> Iterator[Step]:
+        for plan in self.mesh.topology:
+            yield Step(f"proxies of {plan.name} {purpose}", partial(self._restart_proxies, plan.name))
+
+    def _restart_proxies(self, name: str) -> None:
+        if self.mesh.topology[name].has_gateway:
+            self.mesh.restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
+        self.mesh.restart_workloads(name)

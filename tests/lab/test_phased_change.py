@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from lab import topology
+from lab.phased_change import ChangedMesh, PhasedChange, Step
+from splithorizon.istio.topology import PRIMARY_REMOTE
+from splithorizon.kube.client import Kube
+from splithorizon.run.progress import Progress
+from splithorizon.watch.phases import PhaseLog
+from tests.support.mesh_info import mesh_info
+from tests.support.small_api import small_api
+
+
+@dataclass
+class OneStep(PhasedChange):
+    def steps(self) -> Iterator[Step]:
+        yield Step("a step")
+
+
+def change(folder: Path, kubes: dict[str, Kube]) -> OneStep:
+    shape = topology.plan("lab", PRIMARY_REMOTE)
+    return OneStep(ChangedMesh(shape, kubes, mesh_info(folder), Progress(print), folder))
+
+
+def test_a_change_that_is_stopped_begins_no_further_phase(tmp_path: Path) -> None:
+    stop, phases = Event(), PhaseLog()
+    stop.set()
+    made = change(tmp_path, {})
+    made.make(phases, stop)
+    assert phases.phases == []
+    assert made.broken is None
+
+
+def test_what_breaks_ends_the_change_with_its_phase_and_the_reason(tmp_path: Path) -> None:
+    phases = PhaseLog()
+    with small_api(tmp_path / "kubeconfig"):
+        kubes = {name: Kube(tmp_path / "kubeconfig", name) for name in ("primary", "remote")}
+        made = change(tmp_path, kubes)
+        made.make(phases, Event())
+    assert [phase.name for phase in phases.phases] == ["before the change"]
+    assert made.broken is not None
+    assert phases.phases[0].broke == str(made.broken)
