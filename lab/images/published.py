@@ -54,6 +54,7 @@ def require_programs(options: Options) -> None:
         "--kind-bin": options.kind,
         "--kind-kubectl-bin": options.kubectl,
         "--istioctl": options.istioctl,
+        "--upgrade-istioctl": options.upgrade_istioctl,
     }
     for option, path in chosen.items():
         if path and not path.is_file():

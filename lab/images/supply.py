@@ -50,8 +50,7 @@ def supply_upgrade(
 
     ``archive`` is that tar, which a node's containerd reads. Raises as ``supply`` does.
     """
-    # An istioctl that was named is of the version before.
-    wanted = replace(options, istio_version=options.upgrade_to, istioctl=None)
+    wanted = replace(options, istio_version=options.upgrade_to, istioctl=options.upgrade_istioctl)
     images = supply(wanted, engine, progress, container=container)
     references = [f"{images.istio_hub}/{name}:{images.istio_version}" for name in ("pilot", "proxyv2")]
     if images.mode == "published":

@@ -67,6 +67,7 @@ class Options:
     budget: str = ""
     upgrade_to: str | None = None
     upgrade_style: str = "in-place"
+    upgrade_istioctl: Path | None = None
     upgrade_back: bool = False
     allow_skew: bool = False
     rotate_root: bool = False

@@ -157,6 +157,7 @@ def _render(report: RunReport, limit: Limit, beside: Sequence[str]) -> str:
         timeline_width=timeline.WIDTH,
         timeline_height=timeline.HEIGHT,
         event_rows=timeline.rows(report.watch),
+        phase_rows=timeline.phase_rows(report.watch),
         watch_text="" if report.watch is None else "\n".join(watch_text.lines(report.watch)),
         comparison="" if report.comparison is None else "\n".join(comparison_text.lines(report.comparison)),
         comparison_result="" if report.comparison is None else comparison_text.result(report.comparison),

@@ -58,6 +58,33 @@ class EventRow:
     longest: float
 
 
+@dataclass(frozen=True)
+class PhaseRow:
+    """A phase, with the requests of all routes together."""
+
+    name: str
+    began: float
+    ended: float
+    sent: int
+    lost: int
+    longest: float
+    core: str
+    versions: str
+
+
+def phase_rows(watch: WatchReport | None) -> tuple[PhaseRow, ...]:
+    """The phases of a change that the run made itself, in their order."""
+    return tuple(
+        PhaseRow(
+            one.name, one.began, one.ended,
+            sum(route.sent for route in one.routes), sum(route.lost for route in one.routes),
+            max((route.longest_outage for route in one.routes), default=0.0),
+            one.broke or one.core or "not run", "; ".join(one.versions),
+        )
+        for one in (watch.phases if watch else ())
+    )  # fmt: skip
+
+
 def timelines(watch: WatchReport | None) -> tuple[Timeline, ...]:
     """One of each route; none without a watch."""
     return tuple(_timeline(route, watch) for route in watch.routes) if watch else ()

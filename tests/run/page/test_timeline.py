@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from splithorizon.run.page.timeline import rows, timelines
+from splithorizon.run.page.timeline import phase_rows, rows, timelines
 from splithorizon.run.watch_results import watch_report
 from splithorizon.watch.budget import Budget
-from tests.run.test_watch_results import changed, requests_of, watched
+from tests.run.test_watch_results import changed, requests_of, upgraded, watched
 
 
 def test_without_a_watch_there_is_no_timeline() -> None:
     assert timelines(None) == ()
     assert rows(None) == ()
+    assert phase_rows(None) == ()
 
 
 def test_lost_requests_stand_in_the_column_of_their_time_and_events_below() -> None:
@@ -45,3 +46,16 @@ def test_of_many_events_those_that_cost_something_are_shown() -> None:
     assert len(shown) == 40
     assert shown[-1].number == 61
     assert shown[-1].lost == 20
+
+
+def test_each_phase_has_the_requests_of_all_routes() -> None:
+    before, gateway = phase_rows(watch_report(upgraded((40, 41)), Budget()))
+    assert (before.name, before.sent, before.lost, before.core) == ("before the upgrade", 600, 0, "conformant")
+    assert (gateway.began, gateway.ended, gateway.lost, gateway.longest) == (30.0, 60.0, 20, 1.0)
+    assert gateway.versions == "istiod of primary 1.29.1, its proxies: 3 of 1.28.3, 4 of 1.29.1"
+
+
+def test_a_phase_that_broke_says_why() -> None:
+    seen = upgraded()
+    seen.phases[1].broke = "istioctl failed"
+    assert phase_rows(watch_report(seen, Budget()))[1].core == "istioctl failed"
