@@ -255,7 +255,7 @@ class Provisioning:
         return self._ground.journal.folder / f"{name}-before-install.json"
 
     def _delete(self) -> None:
-        if self._ground.options.keep:
+        if self._ground.journal.keeps:
             return
         with self._ground.progress.step("kind clusters deleted"):
             parallel.for_each(self._clusters, lambda name: self._clusters[name].delete())

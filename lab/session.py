@@ -83,7 +83,7 @@ class LabSession(Session):
             self._note_kept(journal, engine, plan)
         if not self.options.keep:
             journal.will_create("network", engine.network, engine=engine.to_json())
-            self._undo.callback(network.remove, engine, engine.network)
+            self._undo.callback(self._remove_network, journal, engine)
         target = self._supply_upgrade(journal, engine, images) if self.options.upgrade_to else None
         self._ground = ProvisioningContext(
             options=self.options,
@@ -101,8 +101,7 @@ class LabSession(Session):
             # Now: kind takes them out of the file when it deletes the cluster.
             self.secrets += known_secrets.of_run(journal.folder)
         self._change = self._planned_change(provisioning, self.info, target)
-        if self.options.outlived:
-            self._undo.callback(self._restore, journal)
+        self._undo.callback(self._restore_outlived, journal)
         if self.options.reuse:
             for cluster in self.info.clusters.values():
                 self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
@@ -145,8 +144,30 @@ class LabSession(Session):
         self.info = self._change.changed()
         return self.info
 
+    @property
+    def kept(self) -> bool:
+        """As of any session; also where a run that failed keeps its clusters."""
+        return super().kept or (self._ground is not None and self._ground.journal.keeps)
+
+    def keep_failed(self) -> None:
+        """With --keep-on-failure record that the clusters stay, before anything is removed.
+
+        A run that is killed before this is removed by the next sweep, and one that is killed after it is not.
+        """
+        if self.options.keep_on_failure and not self.options.reuse and self._ground is not None:
+            self._ground.journal.keep()
+
+    def _remove_network(self, journal: Journal, engine: Engine) -> None:
+        if not journal.keeps:
+            network.remove(engine, engine.network)
+
+    def _restore_outlived(self, journal: Journal) -> None:
+        """Undo what tests left changed; in clusters that go, nobody needs it."""
+        if self.outlived:
+            self._restore(journal)
+
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
-        if self._ground and self.options.keep and not self.outcome.is_misuse:
+        if self._ground and journal.keeps and not self.outcome.is_misuse:
             self._save_logs(journal)
             self._tell_kept(self._ground)
         else:

@@ -112,6 +112,11 @@ class Journal:
         return self._ended and bool(self._record["keep"])
 
     @property
+    def keeps(self) -> bool:
+        """Whether the run keeps what it created, as far as is decided."""
+        return bool(self._record["keep"])
+
+    @property
     def _ended(self) -> bool:
         record = self._record
         on_this_host = record["host"] == socket.gethostname()

@@ -72,9 +72,12 @@ class Options:
     allow_skew: bool = False
     rotate_root: bool = False
 
+    keep_on_failure: bool = False
+    """Whether the clusters that the run makes stay where it is not conformant, or its set-up broke."""
+
     @property
     def outlived(self) -> bool:
-        """Whether the mesh still exists after the run."""
+        """Whether the mesh still exists after the run, whatever its verdict."""
         return bool(self.keep or self.reuse or self.contexts or self.mesh)
 
     def as_report(self) -> dict[str, Any]:

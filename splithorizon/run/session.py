@@ -81,6 +81,22 @@ class Session:
         self.watched = watch(info, self.options, self.progress, stop)
         return info
 
+    @property
+    def kept(self) -> bool:
+        """Whether what the run made stays when it is closed, as far as is decided."""
+        return self.options.keep
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the mesh stays when the session is closed, as far as is decided."""
+        return self.options.outlived or self.kept
+
+    def keep_failed(self) -> None:
+        """Keep what the run made, where it was asked to: the run is not conformant, or its set-up broke.
+
+        Nothing is made here that could be kept so: the namespaces of a run go, or stay with --keep-cluster.
+        """
+
     def close(self) -> None:
         """Undo everything that was created, newest first; a second call finds nothing to do.
 
@@ -176,7 +192,7 @@ class Session:
 
     def _close_journal(self, journal: Journal, *, gone: bool) -> None:
         self._save_logs(journal)
-        if gone and not (self.options.outlived and undo_log.is_pending(journal.folder)):
+        if gone and not (self.outlived and undo_log.is_pending(journal.folder)):
             journal.close()
 
     def _save_logs(self, journal: Journal) -> None:

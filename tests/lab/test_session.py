@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lab.ca import Trust
 from lab.engine import Engine
 from lab.gateway_address import Addressing
 from lab.images import ImageSet
-from lab.provision import ProvisioningContext
+from lab.provision import Provisioning, ProvisioningContext
 from lab.session import LabSession
 from splithorizon.istio.info import MeshInfo
 from splithorizon.run.journal import Journal
@@ -67,6 +68,79 @@ def test_both_clusters_of_a_good_set_up_are_told(ground: ProvisioningContext, en
         "env", "KIND_EXPERIMENTAL_PROVIDER=podman", "CONTAINERS_CONF=/a folder/conf",
         "/cache/kind", "delete", "clusters", "lab-primary", "lab-remote",
     ]  # fmt: skip
+
+
+@dataclass
+class Failing:
+    """A run with --keep-on-failure that has made both clusters, up to its end."""
+
+    session: LabSession
+    journal: Journal
+    engine: Engine
+    lines: list[str]
+    deleted: Path
+
+    def close(self) -> list[str]:
+        """End it; return what it says after the steps."""
+        self.session.close()
+        return [line for line in self.lines if "kept" in line or "remove them" in line]
+
+
+@pytest.fixture
+def failing(ground: ProvisioningContext, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Failing:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    deleted = tmp_path / "deleted"
+    kind = tmp_path / "kind"
+    kind.write_text(f'#!/bin/sh\necho "$@" >>{deleted}\n')
+    kind.chmod(0o755)
+    options = Options(cluster_name="lab", keep_on_failure=True, reports=tmp_path / "reports")
+    lines: list[str] = []
+    session = LabSession(options, Progress(lines.append))
+    journal = session._open_journal()
+    session._ground = replace(ground, options=options, journal=journal, images=replace(ground.images, kind=kind))
+    (engine.command.parent / "networks" / "kind" / "ours").mkdir(parents=True)
+    journal.will_create("network", engine.network, engine=engine.to_json())
+    session._undo.callback(session._remove_network, journal, engine)
+    session._undo.callback(Provisioning(session._ground, session._undo, [])._delete)
+    session._undo.callback(session._restore_outlived, journal)
+    for role in ("primary", "remote"):
+        journal.will_create("cluster", f"lab-{role}", engine=engine.to_json(), folder=str(journal.folder))
+        has_cluster(engine, f"lab-{role}")
+    return Failing(session, journal, engine, lines, deleted)
+
+
+def test_a_run_that_did_not_fail_removes_its_clusters_all_the_same(failing: Failing) -> None:
+    assert not failing.session.outlived
+    assert failing.close() == []
+    deleted = sorted(line.split()[-1] for line in failing.deleted.read_text().splitlines())
+    assert deleted == ["lab-primary", "lab-remote"]
+    assert not failing.journal.folder.exists()
+    assert list((failing.engine.command.parent / "networks").iterdir()) == []
+
+
+def test_a_run_that_failed_keeps_its_clusters_and_says_how_they_go(failing: Failing) -> None:
+    failing.session.keep_failed()
+    assert failing.session.outlived, "what tests changed is put back"
+    assert Journal.read(failing.journal.folder).keeps, "before anything is removed"
+    *kept, how = failing.close()
+    assert [line.split("] ")[-1] for line in kept] == ["kept: a cluster without kubeconfig"] * 2
+    assert how.endswith("delete clusters lab-primary lab-remote")
+    assert not failing.deleted.exists()
+    assert (failing.engine.command.parent / "networks" / "kind").exists()
+    assert failing.journal.folder.exists()
+    assert not failing.session.outcome.problems
+
+
+def test_a_run_without_the_option_keeps_nothing_however_it_fails(failing: Failing) -> None:
+    failing.session.options = replace(failing.session.options, keep_on_failure=False)
+    failing.session.keep_failed()
+    assert not failing.journal.keeps
+
+
+def test_clusters_that_a_run_attached_to_are_not_its_own_to_keep(failing: Failing) -> None:
+    failing.session.options = replace(failing.session.options, reuse=True)
+    failing.session.keep_failed()
+    assert not failing.journal.keeps
 
 
 def test_a_set_up_that_failed_half_way_tells_of_the_half_that_is_there(

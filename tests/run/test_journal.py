@@ -34,6 +34,7 @@ journal = Journal.open(sys.argv[2], Path(sys.argv[1]))
 journal.will_create("cluster", "a-primary", engine="podman")
 if "keep" in sys.argv:
     journal.keep()
+assert journal.keeps is ("keep" in sys.argv)
 print(journal.folder, flush=True)
 signal.pause()
 """

@@ -64,6 +64,7 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
         (["--timeout-scale=inf"], "--timeout-scale must be"),
         (["--mesh=/does/not/exist"], "--mesh /does/not/exist: there is no such file"),
         (["--contexts=a,b", "--reuse"], "--reuse: said of clusters that this suite makes, and --contexts names a mesh"),
+        (["--contexts=a,b", "--keep-on-failure"], "--keep-on-failure: said of clusters that this suite makes"),
         (["--images=built", "--istio-version=1.0.0"], "unknown Istio version '1.0.0'"),
         (["--upgrade-back"], "--upgrade-back: for an upgrade: say --upgrade-to too"),
         (["--for=30m", "--reuse", "--upgrade-to=1.29.1"], "--upgrade-to changes clusters that this run"),
@@ -277,6 +278,7 @@ def test_a_report_has_every_option_as_a_value_of_json() -> None:
     [
         (Options(), False),
         (Options(keep=True), True),
+        (Options(keep_on_failure=True), False),
         (Options(reuse=True), True),
         (Options(contexts=("east", "west")), True),
         (Options(mesh=Path("mesh.json")), True),
