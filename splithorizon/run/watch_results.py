@@ -61,11 +61,13 @@ def results(watch: WatchReport, command: str) -> list[BehaviourResult]:
     """A result for each route, and for each phase. ``command`` shows more about one that is not conformant."""
     return [
         *(_result(route, watch, command) for route in watch.routes),
-        *(_phase_result(phase, watch, command) for phase in watch.phases),
+        *(_phase_result(number, phase, watch, command) for number, phase in enumerate(watch.phases, 1)),
     ]
 
 
-def _phase_result(phase: WatchPhase, watch: WatchReport, command: str) -> BehaviourResult:
+def _phase_result(number: int, phase: WatchPhase, watch: WatchReport, command: str) -> BehaviourResult:
+    # With leading zeros: results are sorted by their texts.
+    name = f"{number:02} {phase.name}"
     sent, lost = (sum(getattr(route, name) for route in phase.routes) for name in ("sent", "lost"))
     seen = [f"{route.route}: {text}" for route in phase.routes for text in route.exceeded]
     seen += [f"core at its end is {phase.core}: {', '.join(phase.refuted)}"] if phase.refuted else []
@@ -79,10 +81,10 @@ def _phase_result(phase: WatchPhase, watch: WatchReport, command: str) -> Behavi
         area=AREA,
         behaviour=PHASE,
         claim=PHASE_CLAIM,
-        nodeid=f"{PHASE}[{phase.name}]",
+        nodeid=f"{PHASE}[{name}]",
         verdict=verdict,
         seconds=phase.ended - phase.began,
-        route=phase.name,
+        route=name,
         key_number=f"{lost:,} of {sent:,} lost, core {phase.core or 'not run'}",
         failure=failure,
         likely_cause=_likely_in(phase, watch) if seen else "",

@@ -58,5 +58,11 @@ def _made(change: MadeChange, phases: PhaseLog, stop: Event) -> Iterator[None]:
     with ThreadPoolExecutor(1, thread_name_prefix="change") as pool:
         made: Future[None] = pool.submit(change.make, phases, stop)
         made.add_done_callback(lambda _: stop.set())
-        yield
+        try:
+            yield
+        except BaseException:
+            # The watch was broken off: no further phase begins, and the programs of this one end.
+            stop.set()
+            process.cancel_all()
+            raise
     made.result()

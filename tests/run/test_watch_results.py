@@ -170,9 +170,9 @@ def upgraded(*outages: tuple[float, float], core: str = "conformant") -> Watched
 def test_a_loss_counts_in_the_phase_in_which_it_began() -> None:
     watch = watch_report(upgraded((40, 41)), Budget())
     before, gateway = results(watch, "kubectl get events")[1:]
-    assert (before.nodeid, before.verdict) == ("phase[before the upgrade]", Verdict.CONFORMANT)
+    assert (before.nodeid, before.verdict) == ("phase[01 before the upgrade]", Verdict.CONFORMANT)
     assert before.key_number == "0 of 600 lost, core conformant"
-    assert (gateway.nodeid, gateway.verdict) == ("phase[gateway of remote]", Verdict.NOT_CONFORMANT)
+    assert (gateway.nodeid, gateway.verdict) == ("phase[02 gateway of remote]", Verdict.NOT_CONFORMANT)
     assert "primary→remote: 20 of 600 lost, allowed are 0" in gateway.failure
     assert gateway.next_command == "kubectl get events"
     assert gateway.likely_cause.startswith("not explained")
