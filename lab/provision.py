@@ -80,6 +80,16 @@ class Provisioning:
         self._secrets = secrets
         self._installation = self._installation_of(ground.images)
 
+    @property
+    def installation(self) -> Installation:
+        """What the mesh was made by."""
+        return self._installation
+
+    @property
+    def trust(self) -> Trust:
+        """The CAs of its clusters."""
+        return self._ground.trust
+
     def _installation_of(self, images: ImageSet, revision: str = "") -> Installation:
         ground = self._ground
         return Installation(
@@ -108,13 +118,14 @@ class Provisioning:
         style = Style(options.upgrade_style)
         revision = revision_of(images.istio_version) if style is Style.REVISION else ""
         after = self._installation_of(images, revision)
-        return Upgrade(self._changed(info), style, self._installation, after, options.upgrade_back)
+        return Upgrade(self.changed_mesh(info), style, self._installation, after, options.upgrade_back)
 
     def plan_rotation(self, info: MeshInfo, after: Trust) -> RootRotation:
         """The rotation from the mesh's root to another one, of which nothing has begun."""
-        return RootRotation(self._changed(info), self._ground.trust, after)
+        return RootRotation(self.changed_mesh(info), self._ground.trust, after)
 
-    def _changed(self, info: MeshInfo) -> ChangedMesh:
+    def changed_mesh(self, info: MeshInfo) -> ChangedMesh:
+        """The mesh, as a change of it in phases takes it."""
         ground = self._ground
         return ChangedMesh(self._topology, self._kubes, info, ground.progress, folder=ground.journal.folder)
 

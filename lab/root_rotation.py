@@ -25,14 +25,14 @@ class RootRotation(PhasedChange):
     def steps(self) -> Iterator[Step]:
         """Every proxy trusts both roots before the first certificate below the new one is signed."""
         both = self.before.trusting_too(self.after)
-        yield Step("istiods trust both roots", partial(self._give, both))
+        yield Step("istiods trust both roots", partial(self.give, both))
         yield from self._restarts("trusting both roots")
-        yield Step("istiods sign below the new root", partial(self._give, self.after.trusting_too(self.before)))
+        yield Step("istiods sign below the new root", partial(self.give, self.after.trusting_too(self.before)))
         yield from self._restarts("certified below the new root")
-        yield Step("istiods drop the old root", partial(self._give, self.after))
+        yield Step("istiods drop the old root", partial(self.give, self.after))
         yield from self._restarts("without the old root")
 
-    def _give(self, trust: Trust) -> None:
+    def give(self, trust: Trust) -> None:
         """Replace the CA of every cluster, and restart the istiods, which read it."""
         plans = self.mesh.topology
         for plan in plans:
@@ -42,9 +42,10 @@ class RootRotation(PhasedChange):
 
     def _restarts(self, purpose: str) -> Iterator[Step]:
         for plan in self.mesh.topology:
-            yield Step(f"proxies of {plan.name} {purpose}", partial(self._restart_proxies, plan.name))
+            yield Step(f"proxies of {plan.name} {purpose}", partial(self.restart_proxies, plan.name))
 
-    def _restart_proxies(self, name: str) -> None:
+    def restart_proxies(self, name: str) -> None:
+        """Restart a cluster's gateway, and then its workloads."""
         if self.mesh.topology[name].has_gateway:
             self.mesh.restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
         self.mesh.restart_workloads(name)

@@ -65,12 +65,24 @@ def results(watch: WatchReport, command: str) -> list[BehaviourResult]:
     ]
 
 
+def not_conformant_phases(watch: WatchReport) -> list[str]:
+    """The names of the phases that are not conformant, in their order."""
+    return [phase.name for phase in watch.phases if _against(phase)]
+
+
+def _against(phase: WatchPhase) -> list[str]:
+    """What speaks against a phase: what is over the budget on a route, and core where it is refuted."""
+    found = [f"{route.route}: {text}" for route in phase.routes for text in route.exceeded]
+    if phase.refuted:
+        found.append(f"core at its end is {phase.core}: {', '.join(phase.refuted)}")
+    return found
+
+
 def _phase_result(number: int, phase: WatchPhase, watch: WatchReport, command: str) -> BehaviourResult:
     # With leading zeros: results are sorted by their texts.
     name = f"{number:02} {phase.name}"
     sent, lost = (sum(getattr(route, name) for route in phase.routes) for name in ("sent", "lost"))
-    seen = [f"{route.route}: {text}" for route in phase.routes for text in route.exceeded]
-    seen += [f"core at its end is {phase.core}: {', '.join(phase.refuted)}"] if phase.refuted else []
+    seen = _against(phase)
     verdict, failure = Verdict.CONFORMANT, ""
     if seen:
         verdict = Verdict.NOT_CONFORMANT
