@@ -22,6 +22,8 @@ KINDS = (
 )  # fmt: skip
 """The kinds that a run creates in its namespace, in the order of their removal: first what makes further pods."""
 
+_DERIVED = "EndpointSlice"
+"""Made and removed by a controller, with the labels of its Service."""
 _BY_SELECTOR = ("AuthorizationPolicy", "Telemetry")
 _BY_WORKLOAD_SELECTOR = ("EnvoyFilter", "Sidecar")
 _NOT_SERVED, _FORBIDDEN, _CONFLICT = 404, 403, 409
@@ -131,6 +133,8 @@ def _names(kube: Kube, namespace: str, run: str, kinds: Iterable[str]) -> Iterat
     for kind in kinds:
         for one in listed(kube, kind, namespace, run):
             yield f"{kind} {one['metadata']['name']}"
+    for one in kube.list_if_allowed(_DERIVED, namespace, selector(run)) or []:
+        yield f"{_DERIVED} {one['metadata']['name']}"
 
 
 def removal_command(kube: Kube, namespace: str, run: str, kinds: Iterable[str] = KINDS) -> str:

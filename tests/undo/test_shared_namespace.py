@@ -113,6 +113,15 @@ def test_pods_of_a_deployment_are_waited_for_and_not_deleted(api: SmallApi, kube
     assert api.requests("DELETE") == []
 
 
+def test_slices_that_a_controller_removes_are_waited_for(api: SmallApi, kube: Kube) -> None:
+    api.put("EndpointSlice", "helloworld-abc", "payments", labels=LABELS)
+    with pytest.raises(EnvironmentBroke, match="EndpointSlice helloworld-abc"):
+        shared_namespace.remove(kube, "payments", "run-1", gone_within=0.01)
+    assert api.requests("DELETE") == []
+    api.denies = lambda one: one["resource"] == "endpointslices"
+    shared_namespace.remove(kube, "payments", "run-1", gone_within=5)
+
+
 def test_a_change_of_a_check_is_labelled_narrowed_and_undone(api: SmallApi, kube: Kube, tmp_path: Path) -> None:
     Scope("run-1", False, "payments", labels=LABELS).write(tmp_path)
     policy = {
