@@ -9,14 +9,16 @@ import yaml
 
 from proof.faults.registry import Assumes, fault
 from proof.targets import managed, watched, watching
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.names import NETWORK_LABEL, ROOT_CONFIG_MAP
+from splithorizon.istio.names import EASTWEST_GATEWAY, NETWORK_LABEL, ROOT_CONFIG_MAP
 from splithorizon.istio.remote_secret import READER
 from splithorizon.kube import manifests
+from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import injection
 from splithorizon.mesh.discovery import Discovery
@@ -48,6 +50,30 @@ def namespace_without_network(mesh: Mesh, undo: ExitStack) -> None:
 def cluster_refused(mesh: Mesh, undo: ExitStack) -> None:
     """Istiod sends the clients' sidecars a cluster that Envoy rejects; the clusters from before stay in use."""
     mesh.apply_rules(_FAULTS / "cluster-refused.yaml", undo)
+
+
+@fault(
+    "test_proxy_versions_are_supported",
+    cause=causes.PROXY_VERSION_UNSUPPORTED,
+    root_cause=causes.PROXY_VERSION_UNSUPPORTED,
+    cites=[("Pod remote/istio-system/istio-eastwestgateway", "istio_version", "1.20.0")],
+)
+def gateway_of_an_old_version(mesh: Mesh, undo: ExitStack) -> None:
+    """The remote's gateway says that it is of Istio 1.20, like one that many upgrades left out; it serves well."""
+    kube, namespace, name = watched(mesh).kube, watched(mesh).system_namespace, EASTWEST_GATEWAY
+    found = kube.get("Deployment", name, namespace)
+    if found is None:
+        raise EnvironmentBroke(f"there is no Deployment {namespace}/{name} to break")
+    # What an agent says of itself in its node metadata comes first, then its program's own version.
+    old = {"name": "ISTIO_META_ISTIO_VERSION", "value": "1.20.0"}
+    containers = [
+        one | {"env": [*one.get("env", []), old]} if one["name"] == SIDECAR else one
+        for one in found["spec"]["template"]["spec"]["containers"]
+    ]
+    body = {"spec": {"template": {"spec": {"containers": containers}}}}
+    undo.callback(await_rollout, kube, name, namespace, within=timeouts().workload_ready)
+    mutations.patch(kube, "Deployment", name, namespace, body, undo)
+    await_rollout(kube, name, namespace, within=timeouts().workload_ready)
 
 
 @fault(

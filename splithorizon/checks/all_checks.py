@@ -60,6 +60,7 @@ from splithorizon.checks.security import (
     strangers_refused,
     workloads_known_by_their_own,
 )
+from splithorizon.checks.versions import proxy_versions_supported
 
 __all__ = [
     "CheckFailed",
@@ -104,6 +105,7 @@ __all__ = [
     "path_proof",
     "plain_text_refused",
     "prefers_own_network",
+    "proxy_versions_supported",
     "ready",
     "recovered",
     "remote_credentials_last",

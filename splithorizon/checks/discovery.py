@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.horizon import Horizon
 from splithorizon.istio.info import Address, NetworkMode
 from splithorizon.istio.topology import Route, Watch
+from splithorizon.istio.versions import counted
 from splithorizon.mesh.config_chain import GATEWAYS, Setting, Source
 from splithorizon.traffic.istiod import RemoteSecret, Synchronisation, WatchedCluster
 from splithorizon.traffic.proxy import Endpoint, share_of
@@ -191,8 +191,8 @@ def every_proxy_synced(state: Synchronisation, cluster: str) -> Evidence:
             "proxies": len(state.found),
             "others": len(state.others),
             "others_pending": behind,
-            "versions": _counted(one.version for one in state.found),
-            "versions_of_others": _counted(one.version for one in state.others),
+            "versions": counted(one.version for one in state.found),
+            "versions_of_others": counted(one.version for one in state.others),
         },
         sample_lines=state.wanted,
     )
@@ -321,12 +321,6 @@ def every_cluster_watched(
     return Evidence(
         claim, f"{len(wanted)} synced", {"clusters": len(wanted), "istiods": len(pods)}, sample_lines=tuple(pods)
     )
-
-
-def _counted(versions: Iterable[str]) -> str:
-    """How many proxies have which version of Istio, as a table's cell has it."""
-    found = Counter(version or "unknown" for version in versions)
-    return ", ".join(f"{count} x {version}" for version, count in sorted(found.items()))
 
 
 def _is_loopback(server: str) -> bool:

@@ -52,6 +52,7 @@ ANSWERED = (
 ISTIOD_ASKED = (
     "test_every_cluster_is_watched",
     "test_every_proxy_is_synced",
+    "test_proxy_versions_are_supported",
     "test_networks_are_named_alike_everywhere",
     "test_a_removed_remote_secret_is_forgotten_and_found_again",
     "test_istiod_starts_without_the_remotes_api_server",

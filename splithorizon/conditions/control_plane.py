@@ -12,6 +12,7 @@ from splithorizon.conditions.reading import MeshConditions
 from splithorizon.conditions.registry import rule
 from splithorizon.diagnosis import scope
 from splithorizon.diagnosis.finding import shown
+from splithorizon.istio.versions import is_supported
 
 _OLDEST = (1, 22)
 _HBONE = 15008
@@ -35,15 +36,13 @@ def version(mesh: MeshConditions) -> Iterator[Condition]:
 @rule
 def skew(mesh: MeshConditions) -> Iterator[Condition]:
     """A gateway's proxy is of a version that no istiod of the mesh supports: newer, or older by more than one."""
-    istiods = [minor for plane in mesh.control_planes if (minor := _minor(plane.version)) is not None]
-    if not istiods or len(istiods) < len(mesh.control_planes):
-        return
+    istiods = [plane.version for plane in mesh.control_planes]
     for cluster in mesh.clusters:
         versions = {name: image.partition("@")[0].rpartition(":")[2] for name, image in cluster.gateway_images.items()}
         skewed = {
             name: version
             for name, version in versions.items()
-            if (minor := _minor(version)) is not None and not any(0 <= one - minor <= 1 for one in istiods)
+            if istiods and all(is_supported(version, by=one) is False for one in istiods)
         }
         if skewed:
             yield Condition(
@@ -52,14 +51,8 @@ def skew(mesh: MeshConditions) -> Iterator[Condition]:
                 + " and ".join(dict.fromkeys(plane.version for plane in mesh.control_planes)),
                 Effect.CONSIDERED,
                 "a proxy may be older than istiod by one minor version, and not newer: restart these gateways, or "
-                "upgrade istiod. The checks judge them as they are, and the skew alone refutes nothing",
+                "upgrade istiod. test_proxy_versions_are_supported judges what the proxies themselves say",
             )
-
-
-def _minor(version: str) -> int | None:
-    """The minor version of Istio 1; None for a text that names none."""
-    match = re.match(r"v?1\.(\d+)", version)
-    return int(match[1]) if match else None
 
 
 @rule

@@ -307,6 +307,11 @@ CONNECTIONS_DROPPED = _new(
     "packets are lost on the way to the gateway: new connections are made only after a second or more, or not at all",
     _CLIENT_ENDPOINTS,
 )
+PROXY_VERSION_UNSUPPORTED = _new(
+    "proxy-version-unsupported",
+    "a proxy is newer than its istiod, or older by more than one minor version: Istio supports neither",
+    "istioctl <istiod of {near}> proxy-status<revision>",
+)
 GATEWAY_BYPASSED = _new(
     "gateway-bypassed",
     "something other than the network's gateway answers at its address and forwards to the pods",

@@ -81,6 +81,7 @@ _WEBHOOKS = "admissionregistration.k8s.io"
 _WEBSOCKETS_CREATE = 35
 
 _WATCHED, _SYNCED = "test_every_cluster_is_watched", "test_every_proxy_is_synced"
+_VERSIONS = "test_proxy_versions_are_supported"
 _NAMES = "test_networks_are_named_alike_everywhere"
 _HOPS = "test_each_hop_of_a_far_answer_is_logged"
 _CERTIFICATES = "test_workloads_are_known_by_their_own_certificates"
@@ -176,8 +177,9 @@ def _of_run() -> Iterator[Right]:
         limits=(_WATCHED, _NAMES, "test_remote_credentials_last"),
     )
     yield from _websocket(
-        "pods/exec", system, "istiod's debug pages", clusters=Clusters.WITH_ISTIOD, limits=(_WATCHED, _SYNCED, _NAMES)
-    )
+        "pods/exec", system, "istiod's debug pages", clusters=Clusters.WITH_ISTIOD,
+        limits=(_WATCHED, _SYNCED, _VERSIONS, _NAMES),
+    )  # fmt: skip
     yield from _websocket("pods/exec", gateways, "what the gateways hold and count", limits=_OF_GATEWAY_PROXIES)
     yield from _websocket(
         "pods/portforward", gateways, "TLS with the gateways' port for other networks", limits=_OF_GATEWAY_PORTS

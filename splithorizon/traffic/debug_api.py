@@ -33,19 +33,25 @@ class DebugApi:
 
         Raises EnvironmentBroke if there is no answer, or if ``read`` fails because the answer has an unknown format.
         """
-        argv = [*self.command, "GET", path]
+        return self._answer([*self.command, "GET", path], path, read)
+
+    def read(self, read: Callable[[Any], T]) -> T:
+        """Run the command as it is, one that prints JSON by itself, and convert that; raises as ``get`` does."""
+        return self._answer([*self.command], self.command[1], read)
+
+    def _answer(self, argv: Sequence[str], asked: str, read: Callable[[Any], T]) -> T:
         by_hand = f"{self.kube.kubectl} -n {self.namespace} exec {self.pod} -c {self.container} -- {' '.join(argv)}"
         stdout, stderr, status = self.kube.execute(
             self.pod, self.namespace, self.container, argv, within=timeouts().small_command
         )
         if status:
             seen = f"exit status {status}: {(stderr or stdout).strip()[-200:]}"
-            raise EnvironmentBroke(f"{self} does not answer {path}", seen=seen, next_command=by_hand)
+            raise EnvironmentBroke(f"{self} does not answer {asked}", seen=seen, next_command=by_hand)
         try:
             return read(parse(stdout))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise EnvironmentBroke(
-                f"{self} answers {path} in an unknown format",
+                f"{self} answers {asked} in an unknown format",
                 seen=f"{type(error).__name__}: {error}",
                 next_command=by_hand,
             ) from None

@@ -26,6 +26,7 @@ T = TypeVar("T")
 _ISTIOD = "app=istiod"
 _CONTAINER = "discovery"
 _COMMAND = ("/usr/local/bin/pilot-discovery", "request")
+_VERSION = ("/usr/local/bin/pilot-discovery", "version", "--output", "json")
 # Where API servers ask it to inject and to validate.
 _WEBHOOKS = 15017
 _KINDS = ("cluster", "listener", "route", "endpoint")
@@ -156,9 +157,19 @@ class ControlPlane:
             for cluster_id in {one.cluster_id for one in known}
         }
 
+    def proxies_by_istiod(self) -> Mapping[str, tuple[ProxySync, ...]]:
+        """The proxies that are connected to each istiod pod, of any revision, by the pod."""
+        return self._get("/debug/syncz", _proxies, of_any_revision=True)
+
+    def versions(self) -> Mapping[str, str]:
+        """The version of Istio that the program of each istiod pod, of any revision, says it is of."""
+        return {
+            istiod: DebugApi(self._kube, self._namespace, istiod, _CONTAINER, _VERSION).read(_version)
+            for istiod in self._istiods(_ISTIOD)
+        }
+
     def _proxies(self) -> tuple[ProxySync, ...]:
-        by_istiod = self._get("/debug/syncz", _proxies, of_any_revision=True)
-        return tuple(proxy for proxies in by_istiod.values() for proxy in proxies)
+        return tuple(proxy for proxies in self.proxies_by_istiod().values() for proxy in proxies)
 
     def _get(self, path: str, read: Callable[[Any], T], *, of_any_revision: bool = False) -> dict[str, T]:
         labels = _ISTIOD if of_any_revision else f"{_ISTIOD},{names.REVISION_LABEL}={self._revision}"
@@ -190,6 +201,10 @@ def _server(encoded: str) -> str:
 def _gateways(networkz: Any) -> dict[str, frozenset[Address]]:
     gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in networkz or []]
     return {name: frozenset(address for network, address in gateways if network == name) for name, _ in gateways}
+
+
+def _version(printed: Any) -> str:
+    return str(printed["clientVersion"]["version"])
 
 
 def _clusters(clusterz: Any) -> tuple[WatchedCluster, ...]:

@@ -1169,6 +1169,39 @@ def test_a_failed_check_can_be_the_witness() -> None:
     assert [one.id for one in diagnose(Case(unlabelled, (symptom,))).root_causes] == [cause.id]
 
 
+def connected(gateway: str, image: str = "istio/pilot:1.29.1") -> Reading:
+    """The remote's gateway says that it is of a version, to an istiod of that image."""
+    container = {"name": "discovery", "image": image}
+    proxies_of_istiod = tuple(
+        {"proxy": f"{pod}.{namespace}", "cluster_id": "remote", "istio_version": version}
+        for pod, namespace, version in (
+            ("istio-eastwestgateway-1", "istio-system", gateway), ("sleep-1", "sample", "1.28.9"),
+        )
+    )  # fmt: skip
+    made_istiod = edits("primary", "Pod", "istiod-1", lambda one: one["spec"].update(containers=[container]))
+    return also(made_istiod, istiod(proxies=proxies_of_istiod))(sound())
+
+
+@pytest.mark.parametrize("version", ["1.20.0", "1.30.0"])
+def test_a_gateway_of_a_version_that_its_istiod_does_not_support(version: str) -> None:
+    cause = causes.PROXY_VERSION_UNSUPPORTED
+    symptom = Symptom("test_proxy_versions_are_supported", "remote", "…", (cause.id,))
+    (root,) = diagnose(Case(connected(version), (symptom,))).root_causes
+    assert root.id == cause.id
+    assert [str(fact) for fact in root.finding.evidence] == [
+        "Pod remote/istio-system/istio-eastwestgateway-1: istio_version in istiod's syncz "
+        f"{version}; istiod-1 is 1.29.1"
+    ]
+    # Nothing that failed shows an effect: it is a note.
+    assert diagnose(Case(connected(version))).root_causes == ()
+    assert [one.cause for one in diagnose(Case(connected(version))).notes] == [cause]
+
+
+def test_a_supported_version_and_one_that_is_not_known_are_nothing() -> None:
+    for reading in (connected("1.28.0"), connected("1.20.0", "istio/pilot@sha256:aa")):
+        assert of_reading(reading).notes == ()
+
+
 def test_what_could_not_be_read_is_told_where_no_cause_fits() -> None:
     blind = replace(sound(), unread=(Unread("remote", "Secrets", "HTTP 403: forbidden"),))
     assert of_reading(blind).text == f"{NO_KNOWN_CAUSE}; not read: Secrets of remote: HTTP 403: forbidden"

@@ -61,6 +61,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.diagnosis.rules.mesh_config": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.networks": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.pods": "tests/diagnosis/test_root_cause.py",
+    "splithorizon.diagnosis.rules.versions": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.policies": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.services": "tests/diagnosis/test_root_cause.py",
     "splithorizon.diagnosis.rules.sidecar_resources": "tests/diagnosis/test_root_cause.py",

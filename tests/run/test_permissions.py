@@ -118,6 +118,7 @@ LIMITS = {
         WATCHED
         | {
             "test_every_proxy_is_synced",
+            "test_proxy_versions_are_supported",
             "test_gateway_passes_to_its_own_pods",
             "test_served_chains_last",
             "test_workloads_are_known_by_their_own_certificates",

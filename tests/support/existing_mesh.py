@@ -364,6 +364,8 @@ def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: s
     """Run one of the commands that the suite runs in a pod; raises AssertionError for any other."""
     program, asked = command[0], command[-1]
     if program.endswith("pilot-discovery"):
+        if command[1] == "version":
+            return json.dumps({"clientVersion": {"version": ISTIO}})
         return json.dumps({"/debug/clusterz": _clusterz, "/debug/syncz": _syncz}[asked](mesh))
     if program == "pilot-agent":
         if asked == "server_info":
@@ -393,7 +395,11 @@ def _clusterz(mesh: TwoClusters) -> list[dict[str, str]]:
 def _syncz(mesh: TwoClusters) -> list[dict[str, str]]:
     """Every pod that has a proxy."""
     return [
-        {"proxy": f"{pod['metadata']['name']}.{pod['metadata']['namespace']}", "cluster_id": role}
+        {
+            "proxy": f"{pod['metadata']['name']}.{pod['metadata']['namespace']}",
+            "cluster_id": role,
+            "istio_version": ISTIO,
+        }
         for role, api in mesh.apis.items()
         for pod in api.kept("Pod")
         if "istio-proxy" in json.dumps(pod["spec"])

@@ -75,6 +75,17 @@ def test_the_gateways_of_each_network_are_read(api: SmallApi, istiod: ControlPla
     assert executed[2]["command"] == ["/usr/local/bin/pilot-discovery", "request", "GET", "/debug/networkz"]
 
 
+def test_the_version_is_what_the_program_says(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, '{\n  "clientVersion": {\n    "version": "1.29.1",\n    "revision": "abc"\n  }\n}\n')
+    assert istiod.versions() == {"istiod-1": "1.29.1"}
+    listed, executed = api.asked
+    assert listed[2]["labelSelector"] == ["app=istiod"], "of any revision"
+    assert executed[2]["command"] == ["/usr/local/bin/pilot-discovery", "version", "--output", "json"]
+    answer(api, "unknown command")
+    with pytest.raises(EnvironmentBroke, match="answers version in an unknown format"):
+        istiod.versions()
+
+
 def test_no_gateways_are_an_answer(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, "null\n")
     assert istiod.network_gateways() == {"istiod-1": {}}

@@ -19,4 +19,5 @@ from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themse
     sidecar_resources,
     traffic,
     trust,
+    versions,
 )

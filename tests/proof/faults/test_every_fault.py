@@ -208,6 +208,11 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "gateway-never-ready": {
         "remote Deployment istio-system/istio-eastwestgateway: spec.template.spec.readinessGates": NEVER_READY
     },
+    "gateway-of-an-old-version": {
+        "remote Deployment istio-system/istio-eastwestgateway: spec.template.spec.containers.0.env": [
+            {"name": "ISTIO_META_ISTIO_VERSION", "value": "1.20.0"}
+        ]
+    },
     "workload-not-injected": {
         "remote Deployment sample/helloworld-v2: spec.template.metadata.labels.sidecar.istio.io/inject": "false"
     },
