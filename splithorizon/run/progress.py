@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, TextIO
 
 from annotated_types import Ge
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -96,6 +96,7 @@ class Progress:
         self._live: Live | None = None
         # Always replaced by a new tuple, because the display's thread reads it without our lock.
         self._displayed: tuple[_Running, ...] = ()
+        self._table: Callable[[], RenderableType] | None = None
         self._write = write
         self._heartbeat = timeouts().heartbeat if heartbeat is None else heartbeat
         self._ascii = not _can_encode(encoding or getattr(sys.__stderr__, "encoding", None))
@@ -157,11 +158,28 @@ class Progress:
                 self._last_line = self._clock()
                 self._running.remove(step)
 
+    @contextmanager
+    def table(self, content: Callable[[], RenderableType]) -> Iterator[bool]:
+        """Show what ``content`` returns above the running steps, several times a second, while the block lasts.
+
+        Yields whether there is a terminal to show it on. ``content`` is called in a thread of the display's.
+        """
+        with self._lock:
+            self._table = content if self._console is not None else None
+            self._update_display()
+        try:
+            yield self._table is not None
+        finally:
+            with self._lock:
+                self._table = None
+                self._update_display()
+
     def close(self) -> None:
         """Stop the heartbeat and the display. A later step starts them again."""
         self._closed.set()
         with self._lock:
             self._displayed = ()
+            self._table = None
             self._update_display()
         if self._heartbeats is not None:
             self._heartbeats.join()
@@ -187,13 +205,14 @@ class Progress:
         return f"{now - self._begun:6.1f} s  {glyph} {text}"
 
     def _update_display(self) -> None:
-        """Start the display if a step runs, and stop it if none does."""
+        """Start the display if a step runs or a table is shown, and stop it otherwise."""
         if self._console is None:
             return
         with suppress(OSError, ValueError):
-            if self._displayed and self._live is None:
+            wanted = bool(self._displayed or self._table)
+            if wanted and self._live is None:
                 self._live = Live(
-                    get_renderable=self._running_steps,
+                    get_renderable=self._display,
                     console=self._console,
                     refresh_per_second=_REFRESHES_PER_SECOND,
                     transient=True,
@@ -201,9 +220,15 @@ class Progress:
                     redirect_stderr=False,
                 )
                 self._live.start(refresh=True)
-            elif not self._displayed and self._live is not None:
+            elif not wanted and self._live is not None:
                 live, self._live = self._live, None
                 live.stop()
+
+    def _display(self) -> RenderableType:
+        # Taken once: another thread may end it meanwhile.
+        table = self._table
+        steps = [self._running_steps()] if self._displayed else []
+        return Group(*([table()] if table else []), *steps)
 
     def _running_steps(self) -> RenderableType:
         now = self._clock()

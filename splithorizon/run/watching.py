@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Event
 from typing import Protocol
+
+from rich.table import Table
 
 from splithorizon.base import process
 from splithorizon.istio.info import MeshInfo
@@ -17,7 +19,7 @@ from splithorizon.run.watch_report import WatchReport
 from splithorizon.run.watch_results import watch_report
 from splithorizon.watch.budget import Budget
 from splithorizon.watch.phases import PhaseLog
-from splithorizon.watch.watching import Watching
+from splithorizon.watch.watching import RouteSoFar, Watching
 
 
 class MadeChange(Protocol):
@@ -39,6 +41,7 @@ def watch(
         watching = Watching(Mesh(info), progress.say, rate=options.rate, phases=phases)
         with progress.step("senders on every route"):
             watching.start(undo)
+        undo.enter_context(_counts_shown(watching, progress))
         if change is None:
             until = f"for {options.watch_seconds:.0f} s" if options.watch_seconds else "until Ctrl-C"
             progress.say(f"watching {until}: change the mesh now")
@@ -50,6 +53,23 @@ def watch(
         with process.cleaning_up(), progress.step("senders removed"):
             undo.close()
     return watch_report(watched, Budget.parse(options.budget))
+
+
+@contextmanager
+def _counts_shown(watching: Watching, progress: Progress) -> Iterator[None]:
+    """Show the counts of each route as a table on a terminal; elsewhere the watch says them now and then."""
+    with progress.table(lambda: _table(watching.so_far)) as shown:
+        watching.says_counts = not shown
+        yield
+
+
+def _table(routes: Iterable[RouteSoFar]) -> Table:
+    found = Table("route", "sent", "lost", "paths", "nothing answered for", box=None, header_style="dim")
+    for one in routes:
+        style = "red" if one.silent else ""
+        silent = f"{one.silent:.0f} s" if one.silent else ""
+        found.add_row(str(one.route), f"{one.sent:,}", f"{one.lost:,}", one.paths, silent, style=style)
+    return found
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,6 +75,23 @@ class Watched:
 
 
 @dataclass(frozen=True)
+class RouteSoFar:
+    """What arrived of one route so far: requests, their paths with shares, and for how long nothing is answered now."""
+
+    route: Route
+    sent: int
+    lost: int
+    paths: str
+    silent: float
+
+    def __str__(self) -> str:
+        """As a line of progress."""
+        text = f"{self.route}: {self.sent:,} sent, {self.lost:,} lost"
+        text += f", {self.paths}" if self.paths else ""
+        return text + (f"; nothing answered for {self.silent:.0f} s" if self.silent else "")
+
+
+@dataclass(frozen=True)
 class _Line:
     sender: Sender
     of_sidecar: bool
@@ -92,7 +109,14 @@ class _Pods:
 class Watching:
     """One watch of one mesh. ``say`` prints a line of progress; ``phases`` are those of a change that the run makes."""
 
-    def __init__(self, mesh: Mesh, say: Callable[[str], None], *, rate: int, phases: PhaseLog | None = None) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        say: Callable[[str], None],
+        *,
+        rate: int,
+        phases: PhaseLog | None = None,
+    ) -> None:
         """Take the mesh; nothing is created or read yet."""
         self._mesh = mesh
         self._routes = {route.near: route for route in mesh.client_routes}
@@ -110,6 +134,10 @@ class Watching:
             cluster.name: ClusterReader(cluster.kube, cluster.info, mesh.info.namespace) for cluster in mesh
         }
         self._requests: dict[Route, RouteRequests] = {}
+        self.so_far: tuple[RouteSoFar, ...] = ()
+        """Always replaced by a new tuple: other threads read it."""
+        self.says_counts = True
+        """Whether the counts of each route are said now and then; a table that is shown anyway makes that needless."""
         self._streams: tuple[Stream, ...] = (Stream.NEW,)
         self._versions: dict[str, dict[str, Mapping[str, int]]] = {}
         self._unread: tuple[str, ...] = ()
@@ -323,24 +351,22 @@ class Watching:
         latest = max(min(heard, default=now), now - timeouts().watch.log_missed)
         for requests in self._requests.values():
             requests.release(min(latest, now) - _in_order_after())
-        if now - self._said >= timeouts().heartbeat:
+        self.so_far = tuple(self._count(now))
+        if self.says_counts and now - self._said >= timeouts().heartbeat:
             self._said = now
-            for line in self._lines(now):
-                self._say(line)
+            for route in self.so_far:
+                self._say(str(route))
 
-    def _lines(self, now: float) -> list[str]:
-        """One line for each route: what arrived so far, and which path was taken."""
-        lines = []
+    def _count(self, now: float) -> Iterator[RouteSoFar]:
         for route, requests in self._requests.items():
             logs = [one.logs for one in self._senders.values() if self._routes[one.cluster] == route]
-            sent, lost = sum(one.sent for one in logs), sum(one.lost - one.of_its_end for one in logs)
-            paths = ", ".join(f"{share:.0%} {path}" for path, share in shares(requests.paths.counts))
-            text = f"{route}: {sent:,} sent, {lost:,} lost"
-            text += f", {paths}" if paths else ""
-            if requests.open_since is not None:
-                text += f"; nothing answered for {now - requests.open_since:.0f} s"
-            lines.append(text)
-        return lines
+            yield RouteSoFar(
+                route,
+                sent=sum(one.sent for one in logs),
+                lost=sum(one.lost - one.of_its_end for one in logs),
+                paths=", ".join(f"{share:.0%} {path}" for path, share in shares(requests.paths.counts)),
+                silent=0.0 if requests.open_since is None else now - requests.open_since,
+            )
 
     def _finish(self, began: float, threads: list[Thread]) -> Watched:
         ended = time.time()

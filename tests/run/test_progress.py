@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from rich.text import Text
 
 from splithorizon.base.process import side_by_side
 from splithorizon.base.waiting import NotYet, eventually
@@ -256,6 +257,32 @@ def test_on_a_terminal_running_steps_are_displayed_below_the_lines(
         ("compiled", None, "done"),
         ("kind cluster", "primary", "done"),
     ]
+
+
+def test_a_table_is_shown_below_the_lines_of_a_terminal_and_above_the_running_steps(terminal: Terminal) -> None:
+    progress = Progress(print, encoding="utf-8", live=live_console(terminal))
+    counts = iter(range(1000))
+    with progress.table(lambda: Text(f"{next(counts)} sent")) as shown, progress.step("core checks"):
+        progress.say("a gateway pod is gone")
+
+        def refreshed() -> None:
+            if "3 sent" not in terminal.getvalue():
+                raise NotYet(terminal.getvalue()[-200:])
+
+        eventually("it is drawn again", refreshed, within=30, every=0.05)
+    assert shown
+    assert progress._live is None
+    text = ESCAPES.sub("", terminal.getvalue())
+    assert re.search(r"\d sent\r?\n.*… core checks", text)
+    assert "a gateway pod is gone" in text
+    progress.close()
+
+
+def test_without_a_terminal_no_table_is_shown(progress: Progress, lines: list[str]) -> None:
+    with progress.table(lambda: Text("3 sent")) as shown:
+        progress.say("a line")
+    assert not shown
+    assert [line.split("s  ", 1)[1] for line in lines] == ["  a line"]
 
 
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from splithorizon.base import timeouts
 from splithorizon.istio.topology import Route
@@ -20,7 +22,7 @@ from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.traffic.sender import Stream
 from splithorizon.watch.changes import GATEWAYS
-from splithorizon.watch.watching import Watched, Watching
+from splithorizon.watch.watching import RouteSoFar, Watched, Watching
 from tests.support import user_rights
 from tests.support.existing_mesh import GATEWAYS as ADDRESSES
 from tests.support.existing_mesh import ROLES, TwoClusters, installed_mesh
@@ -227,3 +229,21 @@ def test_a_watch_ends_when_it_is_stopped_and_reports_what_it_saw(found: Lab) -> 
     assert {route.unjudged for route in report.routes} == {"no request was seen"}
     assert found.senders("primary") == []
     assert any("until Ctrl-C: change the mesh now" in line for line in found.said)
+
+
+def test_what_arrived_of_a_route_so_far_is_a_line() -> None:
+    route = Route("primary", "remote")
+    assert str(RouteSoFar(route, 1200, 3, "100% 10.89.0.14:15443", 0.0)) == (
+        "primary→remote: 1,200 sent, 3 lost, 100% 10.89.0.14:15443"
+    )
+    assert str(RouteSoFar(route, 40, 40, "", 2.4)) == "primary→remote: 40 sent, 40 lost; nothing answered for 2 s"
+
+
+def test_on_a_terminal_it_is_a_row() -> None:
+    table = of_run._table([RouteSoFar(Route("primary", "remote"), 1200, 3, "100% 10.89.0.14:15443", 2.4)])
+    printed = io.StringIO()
+    Console(width=100, file=printed).print(table)
+    assert printed.getvalue().split() == [
+        "route", "sent", "lost", "paths", "nothing", "answered", "for",
+        "primary→remote", "1,200", "3", "100%", "10.89.0.14:15443", "2", "s",
+    ]  # fmt: skip
