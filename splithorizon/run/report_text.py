@@ -135,7 +135,10 @@ def how_to_keep(report: RunReport, command: str) -> str:
     if not options.get("contexts"):
         return "(the run has removed its clusters: add --keep-cluster to keep them for this command)"
     if report.namespace and re.search(rf"(?<![\w-]){re.escape(report.namespace)}(?![\w-])", command):
-        return f"(the run has removed namespace {report.namespace}: add --keep-cluster to keep it for this command)"
+        removed, kept = f"namespace {report.namespace}", "it"
+        if options.get("namespace"):
+            removed, kept = f"its objects from namespace {report.namespace}", "them"
+        return f"(the run has removed {removed}: add --keep-cluster to keep {kept} for this command)"
     return ""
 
 

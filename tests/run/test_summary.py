@@ -152,6 +152,11 @@ REMOVED = "(the run has removed "
         ({"reuse": True}, "kubectl -n sample get pods", ""),
         ({"mesh": "/mesh.json"}, "kubectl -n sample get pods", ""),
         ({"contexts": "a,b"}, "kubectl -n sample get pods", f"{REMOVED}namespace sample: add --keep-cluster"),
+        (
+            {"contexts": "a,b", "namespace": "sample"},
+            "kubectl -n sample get pods",
+            f"{REMOVED}its objects from namespace sample: add --keep-cluster to keep them",
+        ),
         ({"contexts": "a,b"}, "istioctl pc e d.sample", f"{REMOVED}namespace sample: add --keep-cluster"),
         ({"contexts": "a,b"}, "kubectl -n samples get pods", ""),
         ({"contexts": "a,b"}, "kubectl -n istio-system get pods", ""),
