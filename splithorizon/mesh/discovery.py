@@ -105,7 +105,7 @@ class Discovery:
         if self.mesh.info.owned:
             return False
         ours = {one.proxy.name for one in self.mesh[name].injected_pods}
-        return bool(ours) and ours <= self.mesh.istiod_of(name).connected_proxies()
+        return bool(ours) and ours <= self.mesh.istiod_of(name).connected(ours)
 
     def istiod_certificates(self, name: str) -> tuple[x509.Certificate, ...]:
         """The chain that the istiod of an existing mesh serves to API servers; empty where its port is not reached.

@@ -22,7 +22,7 @@ def await_connected(mesh: Mesh) -> None:
     wanted = {one.proxy.name for cluster in mesh for one in cluster.injected_pods}
 
     def connected() -> None:
-        found: frozenset[str] = frozenset().union(*(istiod.connected_proxies() for istiod in mesh.istiods.values()))
+        found: frozenset[str] = frozenset().union(*(istiod.connected(wanted) for istiod in mesh.istiods.values()))
         if absent := wanted - found:
             raise NotYet(f"not connected: {', '.join(sorted(absent))}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -40,7 +41,7 @@ class DebugApi:
         return self._answer([*self.command], self.command[1], read)
 
     def _answer(self, argv: Sequence[str], asked: str, read: Callable[[Any], T]) -> T:
-        by_hand = f"{self.kube.kubectl} -n {self.namespace} exec {self.pod} -c {self.container} -- {' '.join(argv)}"
+        by_hand = f"{self.kube.kubectl} -n {self.namespace} exec {self.pod} -c {self.container} -- {shlex.join(argv)}"
         stdout, stderr, status = self.kube.execute(
             self.pod, self.namespace, self.container, argv, within=timeouts().small_command
         )

@@ -145,9 +145,14 @@ class ControlPlane:
             for proxy in latest
         )
 
-    def connected_proxies(self) -> frozenset[str]:
-        """The names of the proxies that are connected to any istiod, of any revision."""
-        return frozenset(proxy.proxy for proxy in self._proxies())
+    def connected(self, proxies: Collection[str]) -> frozenset[str]:
+        """Which of these proxies are connected to any istiod, of any revision.
+
+        A proxy is named as istiod names it, ``<pod>.<namespace>``; only their namespaces are asked for.
+        """
+        namespaces = sorted({name.rpartition(".")[2] for name in proxies})
+        known = {proxy.proxy for namespace in namespaces for proxy in self._proxies(namespace)}
+        return frozenset(known & set(proxies))
 
     def proxy_versions(self) -> Mapping[str, Mapping[str, int]]:
         """By the id of a cluster, of how many connected proxies each version of Istio is, as they say themselves."""
@@ -168,8 +173,11 @@ class ControlPlane:
             for istiod in self._istiods(_ISTIOD)
         }
 
-    def _proxies(self) -> tuple[ProxySync, ...]:
-        return tuple(proxy for proxies in self.proxies_by_istiod().values() for proxy in proxies)
+    def _proxies(self, namespace: str = "") -> tuple[ProxySync, ...]:
+        """The proxies of a namespace, or all of them."""
+        path = f"/debug/syncz?namespace={namespace}" if namespace else "/debug/syncz"
+        by_istiod = self._get(path, _proxies, of_any_revision=True)
+        return tuple(proxy for proxies in by_istiod.values() for proxy in proxies)
 
     def _get(self, path: str, read: Callable[[Any], T], *, of_any_revision: bool = False) -> dict[str, T]:
         labels = _ISTIOD if of_any_revision else f"{_ISTIOD},{names.REVISION_LABEL}={self._revision}"

@@ -68,12 +68,12 @@ class Proxy:
 
     def endpoints(self, cluster: str) -> tuple[Endpoint, ...]:
         """The endpoints of one Envoy cluster; none if the proxy has no such cluster."""
-        clusters = self._envoy.get("clusters?format=json", _endpoints)
-        return clusters.get(cluster, ())
+        # An Envoy that knows no filter answers with every cluster: of a mesh with 500 Services that is megabytes.
+        path = f"clusters?format=json&filter={quote(f'^{re.escape(cluster)}$')}"
+        return self._envoy.get(path, _endpoints).get(cluster, ())
 
     def upstream_counts(self, host: str) -> UpstreamCounts:
         """What the proxy has counted of each endpoint of a host, in all of the host's Envoy clusters."""
-        # An Envoy that knows no filter answers with every cluster.
         path = f"clusters?format=json&filter={quote(re.escape('|' + host) + '$')}"
         return self._envoy.get(path, partial(_upstream_counts, host))
 

@@ -366,7 +366,9 @@ def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: s
     if program.endswith("pilot-discovery"):
         if command[1] == "version":
             return json.dumps({"clientVersion": {"version": ISTIO}})
-        return json.dumps({"/debug/clusterz": _clusterz, "/debug/syncz": _syncz}[asked](mesh))
+        page, _, namespace = asked.partition("?namespace=")
+        answer = {"/debug/clusterz": _clusterz, "/debug/syncz": _syncz}[page](mesh)
+        return json.dumps([one for one in answer if not namespace or one["proxy"].endswith(f".{namespace}")])
     if program == "pilot-agent":
         if asked == "server_info":
             config = {"discoveryAddress": "istiod.istio-system.svc:15012"}

@@ -110,7 +110,13 @@ def test_every_proxy_is_listed_without_clients_of_the_debug_endpoint(api: SmallA
     assert {proxy.cluster_id for proxy in proxies} == {"primary", "remote"}
     assert not any(proxy.unacknowledged or proxy.proxy.startswith("test-") for proxy in proxies)
     assert api.asked[0][2]["labelSelector"] == ["app=istiod"]
-    assert istiod.connected_proxies() == {proxy.proxy for proxy in proxies}
+
+
+def test_which_proxies_are_connected_is_asked_by_namespace(api: SmallApi, istiod: ControlPlane) -> None:
+    answer(api, (DATA / "syncz.json").read_text())
+    assert istiod.connected({SLEEP, GATEWAY_POD, "gone-1.sample"}) == {SLEEP, GATEWAY_POD}
+    pages = [asked[2]["command"][-1] for asked in api.asked if "command" in asked[2]]
+    assert pages == [f"/debug/syncz?namespace={name}" for name in ("istio-system", "sample")]
 
 
 def test_a_push_that_is_never_acknowledged_is_listed_after_the_timeout(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -39,7 +41,11 @@ def test_endpoints_have_addresses_and_weights(api: SmallApi, proxy: Proxy) -> No
     assert near == Endpoint(Address("10.10.0.7", 5000), 1)
     assert str(gateway) == "10.89.0.94:15443 (weight 1)"
     command = api.asked[0][2]["command"]
-    assert command == ["pilot-agent", "request", "GET", "clusters?format=json"]
+    assert command[:-1] == ["pilot-agent", "request", "GET"]
+    path, _, pattern = command[-1].partition("&filter=")
+    assert (path, unquote(pattern)) == ("clusters?format=json", "^" + re.escape(HELLOWORLD) + "$")
+    assert re.search(unquote(pattern), HELLOWORLD)
+    assert not re.search(unquote(pattern), HELLOWORLD.replace("helloworld", "old-helloworld")), "of 500 Services one"
     assert api.asked[0][2]["container"] == ["istio-proxy"]
 
 
@@ -109,8 +115,8 @@ def test_an_answer_in_an_unknown_format_is_a_broken_environment(
     with pytest.raises(EnvironmentBroke, match="in an unknown format") as caught:
         proxy.endpoints(HELLOWORLD)
     assert reason in caught.value.seen
-    assert caught.value.next_command == (
-        "kubectl -n sample exec sleep-1 -c istio-proxy -- pilot-agent request GET clusters?format=json"
+    assert caught.value.next_command.startswith(
+        "kubectl -n sample exec sleep-1 -c istio-proxy -- pilot-agent request GET 'clusters?format=json&filter="
     )
 
 
