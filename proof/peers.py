@@ -31,6 +31,8 @@ _TIMES = 10
 # The name of a Deployment's pod: with a new pod the statement is still the same.
 _OF_A_DEPLOYMENT = re.compile(r"-[a-z0-9]{6,10}-[a-z0-9]{5}\b")
 _DIFFERS = "IST0170"
+# These name clusters or Services in any order, or any two of several: the next time it says the same otherwise.
+_LIST_VARIES = (_DIFFERS, "IST0137")
 _LISTED = re.compile(r"\[[^\]]*\]")
 _SYNCED = re.compile(r"^(SYNCED|NOT SENT|IGNORED|[0-9]+ \()")
 _SOUND_ENDS = ("synced", "200")
@@ -198,7 +200,7 @@ def _analyze(mesh: Mesh) -> Iterator[str]:
             # Of a Service that differs it names the clusters in any order, and any of them as its own.
             shared = one["code"] == _DIFFERS
             where = f" of {one['cluster']}" if one.get("cluster") and not shared else ""
-            message = _LISTED.sub("", one["message"]) if shared else one["message"]
+            message = _LISTED.sub("", one["message"]) if one["code"] in _LIST_VARIES else one["message"]
             yield _plain(f"{one['code']} {one['level']} asked in {cluster}: {one.get('origin', '')}{where}: {message}")
 
 

@@ -110,6 +110,8 @@ FOUND = [
      "message": "The pod helloworld-v1-5bf887c9c-r7msf is missing the Istio proxy."},
     {"code": "IST0170", "level": "Warning", "origin": "Service istio-system/istiod", "cluster": "remote",
      "message": 'inconsistent across clusters ["remote" "default"], ports'},
+    {"code": "IST0137", "level": "Warning", "origin": "Deployment sample/helloworld-v1",
+     "message": "associated with multiple services [sample/a sample/b]"},
 ]  # fmt: skip
 
 
@@ -145,6 +147,8 @@ def test_each_is_asked_and_its_answer_read(mesh: tuple[Mesh, TwoClusters]) -> No
         "The pod helloworld-v1 is missing the Istio proxy.",
         "IST0103 Warning asked in remote: Pod sample/helloworld-v1 of remote: "
         "The pod helloworld-v1 is missing the Istio proxy.",
+        "IST0137 Warning asked in primary: Deployment sample/helloworld-v1: associated with multiple services ",
+        "IST0137 Warning asked in remote: Deployment sample/helloworld-v1: associated with multiple services ",
         "IST0170 Warning asked in primary: Service istio-system/istiod: inconsistent across clusters , ports",
         "IST0170 Warning asked in remote: Service istio-system/istiod: inconsistent across clusters , ports",
     )
