@@ -109,6 +109,9 @@ class Prover:
         named = root_causes_of(last) if last else ()
         core = core_seconds_of(last) if last else None
         healed_after = time.monotonic() - begun
+        if self._comparison is not None and judged:
+            # Not before: of a fault that did not get this far there is no answer of the suite to compare with.
+            self._comparison.faults.setdefault(fault.name, judged)
         return Proven(fault, found, detected_after, healed_after, problems, carried, named, core, judged)
 
     def ask_others_of_the_sound_mesh(self) -> None:
@@ -125,9 +128,7 @@ class Prover:
         if self._comparison is None or fault.sound or _ends_the_mesh(fault):
             return {}
         with self._progress.step(f"{fault.name}: others asked"):
-            judged = peers.judge(fault, peers.ask(self._mesh), self._said_of_the_sound)
-        self._comparison.faults.setdefault(fault.name, judged)
-        return judged
+            return peers.judge(fault, peers.ask(self._mesh), self._said_of_the_sound)
 
     def require_sound(self, modules: Iterable[str]) -> None:
         """Wait until all of these are conformant; raises EnvironmentBroke where one stays otherwise."""
