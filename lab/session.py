@@ -120,7 +120,8 @@ class LabSession(Session):
             change = provisioning.plan_rotation(info, after)
         if change is not None:
             change.reports = self.report_folder / "phases"
-            change.core_arguments = ["--timeout-scale", str(self.options.timeout_scale)]
+            same = {"--timeout-scale": self.options.timeout_scale, "--requests": self.options.requests}
+            change.core_arguments = [text for name, value in same.items() for text in (name, str(value))]
         return change
 
     def _supply_upgrade(self, journal: Journal, engine: Engine, before: ImageSet) -> ImageSet:

@@ -16,6 +16,7 @@ def test_an_upgrade_by_revision_is_judged_phase_by_phase(start: Starter) -> None
     run = start(
         "suites/placement", "--provider", "podman", "--images", "built", "--cluster-name", unused("upgraded"),
         "--upgrade-to", "1.29.1", "--upgrade-style", "revision", "--rate", "5", "--budget", "lost=2%,cuts=9",
+        "--requests", "100",
     )  # fmt: skip
 
     assert run.ends(within=800) == 0, run.output
