@@ -16,6 +16,7 @@ from lab.topology import Topology
 from splithorizon.base import private_file
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import discover
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube.client import Kube
@@ -44,7 +45,24 @@ class ChangedMesh:
         changed = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
         with self.progress.step(f"{deployment} restarted", cluster=name):
             self.kubes[name].patch("Deployment", deployment, namespace, changed)
-            await_rollout(self.kubes[name], deployment, namespace, within=timeouts().workload_ready)
+            self.await_replaced(name, namespace, deployment)
+
+    def await_replaced(self, name: str, namespace: str, deployment: str) -> None:
+        """Wait until each pod of a Deployment is new and ready, and each old one gone.
+
+        An old one that drains cuts its connections only when it ends: that is still the change's own doing.
+        """
+        kube = self.kubes[name]
+        await_rollout(kube, deployment, namespace, within=timeouts().workload_ready)
+        selector = (kube.get("Deployment", deployment, namespace) or {})["spec"]["selector"]["matchLabels"]
+        labels = ",".join(f"{key}={value}" for key, value in selector.items())
+
+        def none_ends() -> None:
+            ending = [pod for pod in kube.list("Pod", namespace, labels) if "deletionTimestamp" in pod["metadata"]]
+            if ending:
+                raise NotYet(f"{', '.join(pod['metadata']['name'] for pod in ending)} still ends")
+
+        eventually(f"the old pods of the {name}'s {deployment} are gone", none_ends, within=timeouts().pod_replaced)
 
     def restart_workloads(self, name: str) -> None:
         """Restart each Deployment of the workloads' namespace of a cluster, one after the other."""

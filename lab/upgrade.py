@@ -29,6 +29,7 @@ _MINORS_AT_ONCE = {Style.IN_PLACE: 1, Style.REVISION: 2}
 
 
 _TAG = "stable"
+_DEFAULT = "default"
 
 
 def revision_of(version: str) -> str:
@@ -121,6 +122,7 @@ class Upgrade(PhasedChange):
         if self._gateway_template(name) == template:
             self.mesh.restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
         installation.await_gateway(name)
+        self.mesh.await_replaced(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
 
     def _gateway_template(self, name: str) -> Object | None:
         deployment = self.mesh.kubes[name].get("Deployment", names.EASTWEST_GATEWAY, names.SYSTEM_NAMESPACE)
@@ -141,9 +143,13 @@ class Upgrade(PhasedChange):
         self.mesh.restart_workloads(name)
 
     def _note_revision(self, name: str, revision: str) -> None:
-        """From here on the cluster is judged by the istiod of this revision."""
+        """From here on the cluster is judged by the istiod of this revision, and the others by theirs as before.
+
+        Theirs is named too: a cluster without one is judged by that of the first.
+        """
         info = self.mesh.info
-        clusters = {**info.clusters, name: replace(info.clusters[name], revision=revision)}
+        clusters = {one.name: replace(one, revision=one.revision or _DEFAULT) for one in info.clusters.values()}
+        clusters[name] = replace(clusters[name], revision=revision or _DEFAULT)
         first = self.mesh.topology.control_planes[0].name
         self.mesh = replace(self.mesh, info=replace(info, clusters=clusters, revision=clusters[first].revision))
 

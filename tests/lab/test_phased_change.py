@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 from lab import topology
 from lab.phased_change import ChangedMesh, PhasedChange, Step
 from splithorizon.istio.topology import PRIMARY_REMOTE
+from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from splithorizon.run.progress import Progress
 from splithorizon.watch.phases import PhaseLog
@@ -44,3 +45,22 @@ def test_what_breaks_ends_the_change_with_its_phase_and_the_reason(tmp_path: Pat
     assert [phase.name for phase in phases.phases] == ["before the change"]
     assert made.broken is not None
     assert phases.phases[0].broke == str(made.broken)
+
+
+def test_a_restart_has_ended_when_the_old_pods_are_gone(tmp_path: Path) -> None:
+    with small_api(tmp_path / "kubeconfig") as server:
+        server.versioned = True
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
+        spec = {"replicas": 1, "selector": {"matchLabels": {"app": "helloworld"}}, "template": {}}
+        server.put("Deployment", "helloworld", "sample", spec=spec, status={"observedGeneration": 9, **counts})
+        for name in ("old", "new"):
+            ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+            server.put("Pod", name, "sample", labels={"app": "helloworld"}, status=ready)
+        old = path_of("Pod", "sample", "old")
+        server.objects[old]["metadata"]["deletionTimestamp"] = "2026-11-27T22:00:00Z"
+        Timer(0.5, server.objects.pop, [old]).start()
+        mesh = change(tmp_path, {"primary": Kube(tmp_path / "kubeconfig", "primary")}).mesh
+        mesh.restart("primary", "sample", "helloworld")
+        assert [pod["metadata"]["name"] for pod in server.kept("Pod")] == ["new"]
+        (restarted,) = server.kept("Deployment")
+    assert "kubectl.kubernetes.io/restartedAt" in restarted["spec"]["template"]["metadata"]["annotations"]

@@ -105,3 +105,14 @@ def test_the_way_back_by_revision_begins_with_the_workloads_that_moved_last(tmp_
         "gateway of remote to 1.28.3",
         "istiod 1.29.1 removed",
     ]
+
+
+def test_each_cluster_is_judged_by_the_revision_that_its_tag_leads_to(tmp_path: Path) -> None:
+    made = upgrade(tmp_path, Style.REVISION)
+    made._note_revision("primary", "1-29-1")
+    revisions = {name: made.mesh.info.revision_of(name) for name in ("primary", "remote")}
+    assert revisions == {"primary": "1-29-1", "remote": "default"}
+    made._note_revision("remote", "1-29-1")
+    made._note_revision("primary", "")
+    assert made.mesh.info.revision_of("remote") == "1-29-1"
+    assert made.mesh.info.revision == "default"
