@@ -50,12 +50,13 @@ def test_what_breaks_ends_the_change_with_its_phase_and_the_reason(tmp_path: Pat
 def test_a_restart_has_ended_when_the_old_pods_are_gone(tmp_path: Path) -> None:
     with small_api(tmp_path / "kubeconfig") as server:
         server.versioned = True
+        pods: dict[str, list[str]] = {"containers": []}
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
-        spec = {"replicas": 1, "selector": {"matchLabels": {"app": "helloworld"}}, "template": {}}
+        spec = {"replicas": 1, "selector": {"matchLabels": {"app": "helloworld"}}, "template": {"spec": pods}}
         server.put("Deployment", "helloworld", "sample", spec=spec, status={"observedGeneration": 9, **counts})
         for name in ("old", "new"):
             ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-            server.put("Pod", name, "sample", labels={"app": "helloworld"}, status=ready)
+            server.put("Pod", name, "sample", labels={"app": "helloworld"}, spec=pods, status=ready)
         old = path_of("Pod", "sample", "old")
         server.objects[old]["metadata"]["deletionTimestamp"] = "2026-11-27T22:00:00Z"
         Timer(0.5, server.objects.pop, [old]).start()
