@@ -356,7 +356,7 @@ def _write(proven: list[Proven], folder: Path) -> None:
 def _compare(comparison: Comparison, proven: Iterable[Proven], sessions: Iterable[LabSession], folder: Path) -> None:
     """Write what others noticed; ``python -m docs.peers`` puts the totals into the README."""
     ours = {
-        one.fault.name: one.root_causes == (one.fault.root_cause,)
+        one.fault.name: sorted(one.root_causes) == sorted((one.fault.root_cause, *one.fault.beside))
         for one in proven
         if one.root_causes or Verdict.NOT_CONFORMANT in one.verdicts.values()
     }
