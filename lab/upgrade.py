@@ -105,6 +105,8 @@ class Upgrade(PhasedChange):
     def _control_plane(self, installation: Installation, name: str) -> None:
         installation.control_plane(name)
         installation.await_control_plane(name)
+        # The old one still configures its proxies until it ends.
+        self.mesh.await_replaced(name, names.SYSTEM_NAMESPACE, names.istiod_of(installation.revision))
         gateways = {one.name: one.gateways[0] for one in self.mesh.info.clusters.values() if one.gateways}
         installation.set_mesh_networks(name, gateways)
         if installation.revision and self.mesh.topology.manages_others(name):
