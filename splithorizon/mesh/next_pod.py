@@ -78,14 +78,14 @@ class NextPod:
             revision=str(annotations.get(REVISION_LABEL) or status.get("revision") or ""),
         )
 
-    @property
-    def revision(self) -> str:
-        """The revision that a new pod must have."""
-        return "default" if is_default_revision(self.mesh.info.revision) else self.mesh.info.revision
+    def revision(self, name: str) -> str:
+        """The revision that a new pod of a cluster must have: that of the istiod which manages the cluster."""
+        revision = self.mesh.info.revision_of(name)
+        return "default" if is_default_revision(revision) else revision
 
     def webhooks(self, name: str) -> list[InjectionWebhook]:
-        """The injection webhooks of the mesh's revision in a cluster."""
-        return webhooks.of_revision(self.mesh[name].kube, self.mesh.info.revision)
+        """The injection webhooks of a cluster that belong to the revision of its istiod."""
+        return webhooks.of_revision(self.mesh[name].kube, self.mesh.info.revision_of(name))
 
     def webhook_probes(self, name: str) -> list[IstiodProbe]:
         """What is served at every address behind an injection webhook of a cluster, as seen from its client."""

@@ -18,7 +18,8 @@ from splithorizon import checks
 def test_new_pods_are_injected(
     next_pod: NextPod, cluster: Cluster, cluster_name: str, record_evidence: RecordEvidence
 ) -> None:
-    known = {"network": cluster.info.network, "cluster_id": cluster.info.cluster_id, "revision": next_pod.revision}
+    known = {"network": cluster.info.network, "cluster_id": cluster.info.cluster_id}
+    known["revision"] = next_pod.revision(cluster_name)
     record_evidence(checks.new_pod_injected(next_pod.admitted(cluster_name), cluster_name, **known))
     webhooks, probes = next_pod.webhooks(cluster_name), next_pod.webhook_probes(cluster_name)
     record_evidence(checks.webhooks_lead_to_istiod(webhooks, probes, cluster_name))

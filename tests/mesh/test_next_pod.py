@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,12 @@ def test_a_pod_is_admitted_with_the_settings_of_its_proxy(clusters: TwoClusters,
 def test_a_pod_without_sidecar_has_no_settings(clusters: TwoClusters, next_pod: NextPod) -> None:
     clusters.remote.admit = lambda _: None
     assert next_pod.admitted("remote") == AdmittedPod()
+
+
+def test_a_new_pod_has_the_revision_of_the_istiod_that_manages_its_cluster(mesh: Mesh) -> None:
+    clusters = {**mesh.info.clusters, "remote": replace(mesh.info.clusters["remote"], revision="default")}
+    moving = NextPod(Mesh(replace(mesh.info, clusters=clusters, revision="1-29-1")))
+    assert {name: moving.revision(name) for name in clusters} == {"primary": "1-29-1", "remote": "default"}
 
 
 def refuse(api: SmallApi, message: str) -> None:
