@@ -9,7 +9,7 @@ import pytest
 
 from tests.machine.conftest import Starter, unused
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def test_an_upgrade_by_revision_is_judged_phase_by_phase(start: Starter) -> None:
