@@ -40,4 +40,4 @@ def test_an_upgrade_by_revision_is_judged_phase_by_phase(start: Starter) -> None
         assert route["sent"] == route["answered"] + route["lost"]
         in_phases = sum(phase["routes"][number]["sent"] for phase in watch["phases"])
         assert 0.95 * route["sent"] <= in_phases <= route["sent"]
-    assert run.report["versions"]["istio"] == "1.29.1"
+    assert run.report["versions"]["istio"] == {"primary": "1.29.1", "remote": "1.29.1"}
