@@ -61,7 +61,7 @@ class Budget:
         parts.append(f"a kept connection cut once per restarted proxy{more}")
         return ", ".join(parts)
 
-    def exceeded(self, requests: RouteRequests | Counts) -> list[str]:
+    def exceeded(self, requests: Counts) -> list[str]:
         """What of a route, or of a phase of it, is over the budget, with number and limit; empty where nothing is."""
         allowed = max(self.lost, int(self.share * requests.sent))
         found = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -138,9 +138,9 @@ class Names:
         return name
 
 
-@dataclass
+@dataclass(eq=False)
 class Counts:
-    """The requests of one phase: how many were sent and lost, and for how many seconds none was answered at most."""
+    """Requests of a route: how many were sent and lost, and for how many seconds none was answered at most."""
 
     sent: int = 0
     lost: int = 0
@@ -149,8 +149,17 @@ class Counts:
     reasons: Names = field(default_factory=Names)
     wrong_paths: Names = field(default_factory=Names)
 
+    def take(self, sample: Sample, *, is_wrong: bool) -> None:
+        """Count a request; ``is_wrong`` says that its answer came by a wrong path."""
+        self.sent += 1
+        if sample.lost:
+            self.lost += 1
+            self.reasons.add(sample.lost)
+        if is_wrong:
+            self.wrong_paths.add(sample.address)
 
-class RouteRequests:
+
+class RouteRequests(Counts):
     """All requests of one route. ``right`` is asked, when a request is counted, which addresses are the right path.
 
     It may be changed by its owner at any time: a gateway's address may change. ``phases`` are asked, at the same time,
@@ -159,23 +168,18 @@ class RouteRequests:
 
     def __init__(self, began: float, right: Collection[str] = (), phases: PhaseLog | None = None) -> None:
         """Begin to watch at a moment."""
+        super().__init__()
         self.began = began
         self.right: set[str] = set(right)
         self.by_phase: dict[int, Counts] = {}
         """By the place of the phase."""
         self._phases = phases or PhaseLog()
-        self.sent = 0
-        self.lost = 0
         self.late = 0
         """Requests that were seen too late to be put in their order: counted, and part of no outage."""
         self.not_attributed = 0
-        self.wrong_seconds = 0.0
         self.unseen_seconds = 0.0
-        self.longest = 0.0
         self.longest_began = 0.0
-        self.reasons = Names()
         self.paths = Names()
-        self.wrong_paths = Names()
         self.timeline = Timeline(began)
         self._waiting: list[tuple[float, int, Sample]] = []
         self._number = count()
@@ -219,16 +223,15 @@ class RouteRequests:
         self._note_unseen(at)
 
     def _count(self, sample: Sample) -> None:
-        self.sent += 1
+        is_wrong = self._is_wrong(sample)
+        for counts in self._counts_at(sample.began):
+            counts.take(sample, is_wrong=is_wrong)
         bucket = self.timeline.at(sample.began)
         bucket.sent += 1
-        self._count_path(sample, bucket)
-        if sample.lost:
-            self.lost += 1
-            bucket.lost += 1
-            self.reasons.add(sample.lost)
-        if (counts := self._phase_at(sample.began)) is not None:
-            self._count_in_phase(sample, counts)
+        bucket.lost += bool(sample.lost)
+        bucket.wrong += is_wrong
+        self.not_attributed += not sample.address
+        bucket.paths[self.paths.add(sample.address or NOT_ATTRIBUTED)] += 1
         if sample.began < self._released:
             self.late += 1
             if sample.lost:
@@ -247,31 +250,15 @@ class RouteRequests:
             self._answered = sample.began
         self._last = sample
 
-    def _phase_at(self, moment: float) -> Counts | None:
-        place = self._phases.at(moment)
-        return None if place is None else self.by_phase.setdefault(place, Counts())
-
-    def _count_in_phase(self, sample: Sample, counts: Counts) -> None:
-        counts.sent += 1
-        if sample.lost:
-            counts.lost += 1
-            counts.reasons.add(sample.lost)
-        elif self._is_wrong(sample):
-            counts.wrong_paths.add(sample.address)
+    def _counts_at(self, moment: float) -> Iterator[Counts]:
+        """The counts of the whole, and those of the phase in which a moment lies."""
+        yield self
+        if (place := self._phases.at(moment)) is not None:
+            yield self.by_phase.setdefault(place, Counts())
 
     def _is_wrong(self, sample: Sample) -> bool:
         """Whether an answer came by a wrong path; a lost request has no path to judge."""
         return not sample.lost and bool(sample.address) and sample.address not in self.right
-
-    def _count_path(self, sample: Sample, bucket: Bucket) -> None:
-        if not sample.address:
-            self.not_attributed += 1
-            bucket.paths[self.paths.add(NOT_ATTRIBUTED)] += 1
-            return
-        bucket.paths[self.paths.add(sample.address)] += 1
-        if self._is_wrong(sample):
-            bucket.wrong += 1
-            self.wrong_paths.add(sample.address)
 
     def _note_unseen(self, until: float) -> None:
         gap = until - self._released
@@ -281,8 +268,7 @@ class RouteRequests:
         last = self._last
         if last is not None and self._is_wrong(last):
             seconds = min(max(gap, 0.0), timeouts().watch.unseen)
-            self.wrong_seconds += seconds
-            if (counts := self._phase_at(last.began)) is not None:
+            for counts in self._counts_at(last.began):
                 counts.wrong_seconds += seconds
 
     def _lose(self, sample: Sample, *, in_order: bool) -> None:
@@ -313,8 +299,8 @@ class RouteRequests:
         loss.end = answered
         loss.longest = max(loss.longest, lasted)
         if lasted > self.longest:
-            self.longest, self.longest_began = lasted, first
-        if (counts := self._phase_at(first)) is not None:
+            self.longest_began = first
+        for counts in self._counts_at(first):
             counts.longest = max(counts.longest, lasted)
 
     def _bound_losses(self) -> None:
