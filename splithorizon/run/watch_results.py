@@ -36,6 +36,7 @@ PHASE_CLAIM = (
     "In this phase of the change requests to the far network were answered, by its gateway, and core holds at its end"
 )
 _CUTS_SHOWN = 50
+_UNEXPLAINED = "not explained: nothing that was read of the mesh changed around a loss"
 _NEW = "requests on new connections over HTTP/1.1"
 
 
@@ -86,7 +87,7 @@ def _phase_result(number: int, phase: WatchPhase, watch: WatchReport, command: s
     verdict, failure = Verdict.CONFORMANT, ""
     if seen:
         verdict = Verdict.NOT_CONFORMANT
-        failure = f"{PHASE_CLAIM}\n  expected: {watch.budget}\n  seen:     {'; '.join(seen)}\n  samples:  {sent}"
+        failure = _refuted(PHASE_CLAIM, watch.budget, seen, sent)
     elif unjudged := _unjudged(phase):
         verdict, failure = Verdict.INCONCLUSIVE, f"{PHASE_CLAIM}: {unjudged}"
     return BehaviourResult(
@@ -107,11 +108,9 @@ def _phase_result(number: int, phase: WatchPhase, watch: WatchReport, command: s
 def _likely_in(phase: WatchPhase, watch: WatchReport) -> str:
     """The events that bracket the losses of a phase, by time alone."""
     losses = [loss for route in watch.routes for loss in route.losses if phase.began <= loss.began <= phase.ended]
-    places = list(dict.fromkeys(place for loss in losses for place in loss.events[:1]))
-    if losses and not places:
-        return "not explained: nothing that was read of the mesh changed around a loss"
-    named = [f"while {phase.name} was changed"] if not places else [_named(watch.events[place]) for place in places[:5]]
-    return f"by time: {'; '.join(named)}"
+    if not losses:
+        return f"by time: while {phase.name} was changed"
+    return _by_time((loss.events for loss in losses), watch.events)
 
 
 def _unjudged(phase: WatchPhase) -> str:
@@ -127,8 +126,7 @@ def _result(route: WatchedRoute, watch: WatchReport, command: str) -> BehaviourR
     verdict = Verdict.NOT_CONFORMANT if route.exceeded else Verdict.CONFORMANT
     failure = likely = ""
     if route.exceeded:
-        seen = "; ".join(route.exceeded)
-        failure = f"{CLAIM}\n  expected: {watch.budget}\n  seen:     {seen}\n  samples:  {route.sent}"
+        failure = _refuted(CLAIM, watch.budget, route.exceeded, route.sent)
         likely = _likely(route, watch.events)
     elif route.unjudged:
         verdict, failure = Verdict.INCONCLUSIVE, f"{CLAIM}: {route.unjudged}"
@@ -149,17 +147,22 @@ def _result(route: WatchedRoute, watch: WatchReport, command: str) -> BehaviourR
 
 def _likely(route: WatchedRoute, events: Sequence[WatchEvent]) -> str:
     """The events that bracket the losses; by time alone, so that it says no more than that."""
-    places = list(dict.fromkeys(place for beside in _beside(route) for place in beside[:1]))
-    if not places:
-        return "not explained: nothing that was read of the mesh changed around a loss"
-    named = [_named(events[place]) for place in places[:5]]
+    likely = _by_time(_beside(route), events)
     unexplained = sum(not loss.events for loss in route.losses)
-    more = f"; {unexplained} losses are not explained" if unexplained else ""
-    return f"by time: {'; '.join(named)}{more}"
+    return f"{likely}; {unexplained} losses are not explained" if unexplained and likely != _UNEXPLAINED else likely
 
 
-def _named(event: WatchEvent) -> str:
-    return f"[{event.cluster}] {event.subject}: {event.changes[0]}"
+def _by_time(beside: Iterable[Sequence[int]], events: Sequence[WatchEvent]) -> str:
+    """The events nearest to losses, of which ``beside`` has the places of those that bracket each."""
+    places = list(dict.fromkeys(place for near in beside for place in near[:1]))
+    if not places:
+        return _UNEXPLAINED
+    named = (f"[{one.cluster}] {one.subject}: {one.changes[0]}" for one in (events[place] for place in places[:5]))
+    return f"by time: {'; '.join(named)}"
+
+
+def _refuted(claim: str, budget: str, seen: Sequence[str], samples: int) -> str:
+    return f"{claim}\n  expected: {budget}\n  seen:     {'; '.join(seen)}\n  samples:  {samples}"
 
 
 def _beside(route: WatchedRoute) -> Iterator[tuple[int, ...]]:
