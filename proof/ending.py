@@ -1,14 +1,47 @@
-"""How a command of the proof ends: what is said of it, and its exit status."""
+"""What the commands of the proof share: the faults that were chosen, and how a command ends."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 
 MISUSED = 4
 _STOPPED, _INCONCLUSIVE = 130, 10
+
+
+class Named(Protocol):
+    """A fault, by its name."""
+
+    @property
+    def name(self) -> str:
+        """As it is typed."""
+
+
+F = TypeVar("F", bound=Named)
+
+
+def chosen(faults: Iterable[F], names: Sequence[str]) -> list[F]:
+    """The faults of these names, in the order of the names, or all; where none is there it is said, and none made."""
+    known = {fault.name: fault for fault in faults}
+    found = [known[name] for name in names or known if name in known]
+    if not found:
+        print(f"--only {' '.join(names)}: no such fault. Nothing was created.", file=sys.stderr)
+    return found
+
+
+def interrupt_on_signals() -> None:
+    """Let SIGINT and SIGTERM alike leave through every ``finally``: the fault that is in the mesh is undone."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _: types.FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def status_of(run: Callable[[], None]) -> int:

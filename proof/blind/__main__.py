@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
-import types
 from pathlib import Path
 
 from lab import suite_run
@@ -120,13 +118,9 @@ class Runner:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where every fault was run, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    known = {fault.name: fault for fault in every_fault()}
-    chosen = [known[name] for name in asked.only or known if name in known]
-    if not chosen:
-        print(f"--only {' '.join(asked.only)}: no such fault. Nothing was created.", file=sys.stderr)
+    if not (chosen := ending.chosen(every_fault(), asked.only)):
         return ending.MISUSED
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    ending.interrupt_on_signals()
     options = Options(
         cluster_name=asked.cluster_name, reuse=asked.reuse, keep=asked.keep, reports=REPOSITORY / "reports"
     )
@@ -147,11 +141,6 @@ def main(arguments: list[str] | None = None) -> int:
         return ending.status_of(run)
     finally:
         session.close()
-
-
-def _interrupt(number: int, _: types.FrameType | None) -> None:
-    """Leave through every ``finally``: the fault that is in the mesh is undone."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _summary(one: dict[str, object]) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
-import types
 from pathlib import Path
 from threading import Event
 
@@ -59,13 +57,9 @@ def row(fault: FaultyChange, seen: WatchReport) -> dict[str, object]:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where each is proven, 1 where one is not, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    known = {fault.name: fault for fault in every_fault()}
-    chosen = [known[name] for name in asked.only or known if name in known]
-    if not chosen:
-        print(f"--only {' '.join(asked.only)}: no such fault. Nothing was created.", file=sys.stderr)
+    if not (chosen := ending.chosen(every_fault(), asked.only)):
         return ending.MISUSED
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    ending.interrupt_on_signals()
     options = Options(cluster_name=asked.cluster_name, reports=REPOSITORY / "reports", rate=_RATE)
     session = ProofSession(options, Progress(print), run_id=f"changes-{time.strftime('%Y%m%d-%H%M%S')}")
     rows: list[dict[str, object]] = []
@@ -85,10 +79,6 @@ def main(arguments: list[str] | None = None) -> int:
         session.close()
     asked.output.write_text(json.dumps(rows, indent=2) + "\n")
     return status or int(not all(one["proven"] for one in rows))
-
-
-def _interrupt(number: int, _: types.FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _parser() -> argparse.ArgumentParser:

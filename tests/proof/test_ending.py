@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proof import ending
+from proof.changes import every_fault
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 
 
@@ -30,3 +31,12 @@ def test_an_early_end_has_its_status_and_its_reason(
 def test_a_run_that_ends_well_has_status_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert ending.status_of(lambda: None) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_faults_are_chosen_by_name_or_all(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = every_fault()
+    first, second = faults[:2]
+    assert ending.chosen(faults, []) == list(faults)
+    assert ending.chosen(faults, [second.name, first.name]) == [second, first]
+    assert ending.chosen(faults, ["no-such"]) == []
+    assert capsys.readouterr().err == "--only no-such: no such fault. Nothing was created.\n"
