@@ -17,7 +17,7 @@ from splithorizon.base import private_file
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio import discover
+from splithorizon.istio import discover, names
 from splithorizon.istio.info import MeshInfo
 from splithorizon.kube.client import Kube
 from splithorizon.kube.rollout import await_rollout
@@ -68,6 +68,12 @@ class ChangedMesh:
         """Restart each Deployment of the workloads' namespace of a cluster, one after the other."""
         for deployment in self.kubes[name].list("Deployment", self.info.namespace):
             self.restart(name, self.info.namespace, deployment["metadata"]["name"])
+
+    def restart_proxies(self, name: str) -> None:
+        """Restart a cluster's gateway, and then its workloads."""
+        if self.topology[name].has_gateway:
+            self.restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
+        self.restart_workloads(name)
 
 
 @dataclass(frozen=True)

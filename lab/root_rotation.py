@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lab.ca import Trust
-from lab.phased_change import PhasedChange, Step
+from lab.phased_change import ChangedMesh, PhasedChange, Step
 from splithorizon.istio import names
 
 
@@ -25,27 +25,21 @@ class RootRotation(PhasedChange):
     def steps(self) -> Iterator[Step]:
         """Every proxy trusts both roots before the first certificate below the new one is signed."""
         both = self.before.trusting_too(self.after)
-        yield Step("istiods trust both roots", partial(self.give, both))
+        yield Step("istiods trust both roots", partial(give, self.mesh, both))
         yield from self._restarts("trusting both roots")
-        yield Step("istiods sign below the new root", partial(self.give, self.after.trusting_too(self.before)))
+        yield Step("istiods sign below the new root", partial(give, self.mesh, self.after.trusting_too(self.before)))
         yield from self._restarts("certified below the new root")
-        yield Step("istiods drop the old root", partial(self.give, self.after))
+        yield Step("istiods drop the old root", partial(give, self.mesh, self.after))
         yield from self._restarts("without the old root")
-
-    def give(self, trust: Trust) -> None:
-        """Replace the CA of every cluster, and restart the istiods, which read it."""
-        plans = self.mesh.topology
-        for plan in plans:
-            self.mesh.kubes[plan.name].apply(trust.cacerts(plan.name))
-        for plan in plans.control_planes:
-            self.mesh.restart(plan.name, names.SYSTEM_NAMESPACE, names.istiod_of(""))
 
     def _restarts(self, purpose: str) -> Iterator[Step]:
         for plan in self.mesh.topology:
-            yield Step(f"proxies of {plan.name} {purpose}", partial(self.restart_proxies, plan.name))
+            yield Step(f"proxies of {plan.name} {purpose}", partial(self.mesh.restart_proxies, plan.name))
 
-    def restart_proxies(self, name: str) -> None:
-        """Restart a cluster's gateway, and then its workloads."""
-        if self.mesh.topology[name].has_gateway:
-            self.mesh.restart(name, names.SYSTEM_NAMESPACE, names.EASTWEST_GATEWAY)
-        self.mesh.restart_workloads(name)
+
+def give(mesh: ChangedMesh, trust: Trust) -> None:
+    """Replace the CA of every cluster, and restart the istiods, which read it."""
+    for plan in mesh.topology:
+        mesh.kubes[plan.name].apply(trust.cacerts(plan.name))
+    for plan in mesh.topology.control_planes:
+        mesh.restart(plan.name, names.SYSTEM_NAMESPACE, names.istiod_of(""))

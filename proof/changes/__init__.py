@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from lab import root_rotation
 from lab.ca import Trust
 from lab.install import Installation
 from lab.phased_change import ChangedMesh, PhasedChange, Step
-from lab.root_rotation import RootRotation
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.istio import names
@@ -93,17 +94,15 @@ def _replace_gateway(made: MadeMesh, strategy: Object, *, grace: int) -> None:
 
 
 def _drop_old_root(made: MadeMesh) -> None:
-    rotation = RootRotation(made.mesh, made.trust, Trust.make(made.mesh.topology.names))
-    rotation.give(rotation.after)
+    root_rotation.give(made.mesh, Trust.make(made.mesh.topology.names))
     for plan in made.mesh.topology.managed:
-        rotation.restart_proxies(plan.name)
+        made.mesh.restart_proxies(plan.name)
 
 
 def _restore_root(made: MadeMesh) -> None:
-    rotation = RootRotation(made.mesh, made.trust, made.trust)
-    rotation.give(made.trust)
+    root_rotation.give(made.mesh, made.trust)
     for plan in made.mesh.topology:
-        rotation.restart_proxies(plan.name)
+        made.mesh.restart_proxies(plan.name)
 
 
 def _move_tag(made: MadeMesh) -> None:
@@ -111,7 +110,9 @@ def _move_tag(made: MadeMesh) -> None:
     labels = {"istio-injection": None, names.REVISION_LABEL: _TAG}
     for name, kube in made.mesh.kubes.items():
         made.installation.set_tag(name, _TAG)
-        (webhook,) = (one for one in [kube.get("MutatingWebhookConfiguration", _WEBHOOK)] if one)
+        webhook = kube.get("MutatingWebhookConfiguration", _WEBHOOK)
+        if webhook is None:
+            raise EnvironmentBroke(f"there is no {_WEBHOOK} in the {name}, though its tag was set")
         for hook in webhook["webhooks"]:
             hook["clientConfig"]["service"]["name"] = names.istiod_of("not-there-yet")
         kube.patch("MutatingWebhookConfiguration", _WEBHOOK, None, {"webhooks": webhook["webhooks"]})
