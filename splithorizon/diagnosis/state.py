@@ -115,6 +115,14 @@ def injection_webhooks(cluster: Cluster) -> Iterator[tuple[Object, int, Object]]
                 yield one, number, webhook
 
 
+def webhook_path(webhook: Object) -> tuple[str, str]:
+    """Where a webhook is called: the field of it that says so, and the URL or the Service's path that it has."""
+    client = webhook.get("clientConfig") or {}
+    if client.get("url"):
+        return "url", str(client["url"])
+    return "service.path", str((client.get("service") or {}).get("path", ""))
+
+
 def gateway_pods(cluster: Cluster) -> list[Object]:
     """The pods of a cluster's east-west gateway that run."""
     return [

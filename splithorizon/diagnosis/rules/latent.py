@@ -123,9 +123,7 @@ def injection_path(case: Case) -> Iterator[Finding]:
 def _injection_paths(cluster: Cluster, revision: str) -> Iterator[tuple[Object, str, str]]:
     """The path or URL of each injection webhook of a revision that is in use, with its object and field."""
     for one, number, webhook in state.injection_webhooks(cluster):
-        client = webhook.get("clientConfig") or {}
-        field = "url" if client.get("url") else "service.path"
-        path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+        field, path = state.webhook_path(webhook)
         if _of_revision(one, revision):
             yield one, f"webhooks[{number}].clientConfig.{field}", path
 

@@ -290,9 +290,7 @@ def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
     """The injection webhooks in use whose path names a network."""
     found: dict[str, Fact] = {}
     for one, number, webhook in state.injection_webhooks(cluster):
-        client = webhook.get("clientConfig") or {}
-        field = "url" if client.get("url") else "service.path"
-        path = str(client.get("url") or (client.get("service") or {}).get("path", ""))
+        field, path = state.webhook_path(webhook)
         named = _NETWORK_IN_PATH.search(path)
         if named and named[1] == network:
             value = f"{path}; the network is {cluster.network}"
