@@ -109,17 +109,13 @@ class Installation:
 
     def set_tag(self, name: str, tag: str) -> None:
         """Let a revision tag of a cluster lead to this revision: new pods that ask for the tag get its sidecar."""
-        with self._progress.step(f"tag {tag} set to revision {self._revision_name}", cluster=name):
-            self._istioctl(name, ["tag", "set", tag, "--revision", self._revision_name, "--overwrite"])
+        with self._progress.step(f"tag {tag} set to revision {names.revision_name(self.revision)}", cluster=name):
+            self._istioctl(name, ["tag", "set", tag, "--revision", names.revision_name(self.revision), "--overwrite"])
 
     def remove_control_plane(self, name: str) -> None:
         """Remove this revision's part of a cluster: its istiod, or what leads to it, and its webhooks."""
-        with self._progress.step(f"revision {self._revision_name} uninstalled", cluster=name):
-            self._istioctl(name, ["uninstall", "--revision", self._revision_name])
-
-    @property
-    def _revision_name(self) -> str:
-        return self.revision or "default"
+        with self._progress.step(f"revision {names.revision_name(self.revision)} uninstalled", cluster=name):
+            self._istioctl(name, ["uninstall", "--revision", names.revision_name(self.revision)])
 
     def _dial_istiod(self, name: str) -> None:
         """Raise NotYet while kube-proxy does not lead to it: a proxy that is refused asks again only seconds later."""

@@ -26,10 +26,7 @@ class Style(StrEnum):
 
 # The minor versions that Istio documents to be skipped at once: https://istio.io/latest/docs/setup/upgrade
 _MINORS_AT_ONCE = {Style.IN_PLACE: 1, Style.REVISION: 2}
-
-
 _TAG = "stable"
-_DEFAULT = "default"
 
 
 def revision_of(version: str) -> str:
@@ -150,8 +147,10 @@ class Upgrade(PhasedChange):
         Theirs is named too: a cluster without one is judged by that of the first.
         """
         info = self.mesh.info
-        clusters = {one.name: replace(one, revision=one.revision or _DEFAULT) for one in info.clusters.values()}
-        clusters[name] = replace(clusters[name], revision=revision or _DEFAULT)
+        clusters = {
+            one.name: replace(one, revision=names.revision_name(one.revision)) for one in info.clusters.values()
+        }
+        clusters[name] = replace(clusters[name], revision=names.revision_name(revision))
         first = self.mesh.topology.control_planes[0].name
         self.mesh = replace(self.mesh, info=replace(info, clusters=clusters, revision=clusters[first].revision))
 

@@ -9,7 +9,7 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.disruption.deployments import DisruptedDeployment
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.recovery import Recovery
-from splithorizon.istio.names import REVISION_LABEL
+from splithorizon.istio.names import REVISION_LABEL, revision_name
 from splithorizon.mesh.cluster import Cluster
 
 _RESTARTED = "kubectl.kubernetes.io/restartedAt"
@@ -26,7 +26,7 @@ class IstiodDisruption:
     @property
     def deployment(self) -> str:
         """The name of its Deployment; raises EnvironmentBroke where there is none."""
-        revision = self._experiment.mesh.info.revision_of(self._cluster.name) or "default"
+        revision = revision_name(self._experiment.mesh.info.revision_of(self._cluster.name))
         labels = f"app=istiod,{REVISION_LABEL}={revision}"
         found = self._cluster.kube.list("Deployment", self._cluster.system_namespace, labels)
         if not found:

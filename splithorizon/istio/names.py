@@ -24,6 +24,11 @@ def is_default_revision(revision: str) -> bool:
     return revision in {"", "default"}
 
 
+def revision_name(revision: str) -> str:
+    """The value of ``REVISION_LABEL`` for an istiod of this revision."""
+    return revision or "default"
+
+
 def istiod_of(revision: str) -> str:
     """The name of the Deployment and of the Service of an istiod of this revision."""
     return "istiod" if is_default_revision(revision) else f"istiod-{revision}"

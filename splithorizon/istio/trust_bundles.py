@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from splithorizon.base import clock
-from splithorizon.istio.names import REVISION_LABEL, ROOT_CONFIG_MAP
+from splithorizon.istio.names import REVISION_LABEL, ROOT_CONFIG_MAP, revision_name
 from splithorizon.kube.client import Kube, Object
 
 _ROOT_KEY = "root-cert.pem"
@@ -63,7 +63,7 @@ def of_webhooks(kube: Kube, revision: str, *, managed: bool) -> list[CABundle]:
     return [
         CABundle(f"{kind} {configuration['metadata']['name']}, {webhook['name']}", *_decoded(webhook["clientConfig"]))
         for kind, app in _WEBHOOKS.items()
-        for configuration in kube.list(kind, labels=f"app={app},{REVISION_LABEL}={revision or 'default'}")
+        for configuration in kube.list(kind, labels=f"app={app},{REVISION_LABEL}={revision_name(revision)}")
         for webhook in configuration.get("webhooks") or []
         if not (managed and kind == _VALIDATING and _idle(webhook))
     ]

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from splithorizon.istio import service_addresses
 from splithorizon.istio.info import Address
-from splithorizon.istio.names import REVISION_LABEL
+from splithorizon.istio.names import REVISION_LABEL, revision_name
 from splithorizon.kube.client import Kube, Object
 
 _KIND = "MutatingWebhookConfiguration"
@@ -39,7 +39,7 @@ class InjectionWebhook:
 
 def of_revision(kube: Kube, revision: str) -> list[InjectionWebhook]:
     """Every injection webhook of a revision that the API server calls for some pods, with what it leads to now."""
-    labels = f"app=sidecar-injector,{REVISION_LABEL}={revision or 'default'}"
+    labels = f"app=sidecar-injector,{REVISION_LABEL}={revision_name(revision)}"
     return [
         _webhook(kube, f"{_KIND} {configuration['metadata']['name']}", webhook)
         for configuration in kube.list(_KIND, labels=labels)

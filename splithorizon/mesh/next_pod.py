@@ -11,7 +11,7 @@ from cryptography import x509
 from splithorizon.base import parallel
 from splithorizon.istio import service_addresses, webhooks
 from splithorizon.istio.info import Address
-from splithorizon.istio.names import REVISION_LABEL, is_default_revision
+from splithorizon.istio.names import REVISION_LABEL, revision_name
 from splithorizon.istio.webhooks import InjectionWebhook
 from splithorizon.kube import pod_status
 from splithorizon.kube.api_server import Refused
@@ -80,8 +80,7 @@ class NextPod:
 
     def revision(self, name: str) -> str:
         """The revision that a new pod of a cluster must have: that of the istiod which manages the cluster."""
-        revision = self.mesh.info.revision_of(name)
-        return "default" if is_default_revision(revision) else revision
+        return revision_name(self.mesh.info.revision_of(name))
 
     def webhooks(self, name: str) -> list[InjectionWebhook]:
         """The injection webhooks of a cluster that belong to the revision of its istiod."""

@@ -182,7 +182,7 @@ def _require_usable(explored: Explored, settled: Mapping[str, Settled]) -> None:
         documents = [*_workloads(cluster, info, one), *(_rules(one) if reads_rules else ())]
         place = existing_namespace.Place(
             kube, cluster.context, info.namespace, one.labels, [*map(one.owned, documents)],
-            info.revision_of(name) or "default", reads_rules,
+            names.revision_name(info.revision_of(name)), reads_rules,
         )  # fmt: skip
         existing_namespace.require_usable(place, dry_run_pods=may_create_pods)
 
@@ -319,7 +319,7 @@ def _control_plane(cluster: ClusterInfo, info: MeshInfo) -> str:
     if cluster.is_managed:
         return f"managed by the istiod of {cluster.control_plane}"
     version = cluster.istio or info.versions["istio"]
-    return f"istiod {version}, revision {info.revision_of(cluster.name) or 'default'}"
+    return f"istiod {version}, revision {names.revision_name(info.revision_of(cluster.name))}"
 
 
 def _count(number: int, what: str) -> str:

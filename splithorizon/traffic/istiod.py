@@ -88,7 +88,7 @@ class ControlPlane:
         """Set the namespace and the revision, which is empty for the default one; no request is sent."""
         self._kube = kube
         self._namespace = namespace
-        self._revision = revision or "default"
+        self._revision = names.revision_name(revision)
 
     def network_gateways(self) -> Mapping[str, Mapping[str, frozenset[Address]]]:
         """The gateways of each network, by istiod pod and by network."""
