@@ -73,9 +73,8 @@ class LabSession(Session):
             engine = find_engine(self.options.provider, run_folder=journal.folder, say=self.progress.say)
         if not self.options.reuse:
             _refuse_foreign(engine, plan)
-        building = f"splithorizon-import-{self.run_id}"
-        with journal.passing("container", building, engine=engine.to_json()):
-            images = supply.supply(self.options, engine, self.progress, container=building)
+        with journal.passing("container", self._import_container, engine=engine.to_json()):
+            images = supply.supply(self.options, engine, self.progress, container=self._import_container)
         if images.to_load and not self.options.reuse:
             with self.progress.step("images saved for the nodes"):
                 engine.save(list(images.to_load), journal.folder / "images.tar")
@@ -107,6 +106,11 @@ class LabSession(Session):
                 self.secrets += known_secrets.of_mesh(Kube(cluster.kubeconfig, cluster.name))
         return self.info
 
+    @property
+    def _import_container(self) -> str:
+        """The temporary container in which a node image is assembled."""
+        return f"splithorizon-import-{self.run_id}"
+
     def _planned_change(
         self, provisioning: Provisioning, info: MeshInfo, target: ImageSet | None
     ) -> PhasedChange | None:
@@ -126,10 +130,9 @@ class LabSession(Session):
 
     def _supply_upgrade(self, journal: Journal, engine: Engine, before: ImageSet) -> ImageSet:
         """The images of the version that the run upgrades to; Istio's are saved for the nodes."""
-        building = f"splithorizon-import-{self.run_id}"
-        with journal.passing("container", building, engine=engine.to_json()):
+        with journal.passing("container", self._import_container, engine=engine.to_json()):
             images = supply.supply_upgrade(
-                self.options, engine, self.progress, upgrade_archive(journal.folder), container=building
+                self.options, engine, self.progress, upgrade_archive(journal.folder), container=self._import_container
             )
         if not self.options.allow_skew:
             require_documented(before.istio_version, images.istio_version, Style(self.options.upgrade_style))

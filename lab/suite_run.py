@@ -1,4 +1,4 @@
-"""Runs of the suite's own command, as a user would type it, on a mesh that the proof holds."""
+"""Runs of the suite's own command, as a user would type it, on a mesh that this process holds."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ def sweep_mesh(options: Options, progress: Progress) -> Iterator[str]:
         yield from addressed(kubes, contexts)
         clusters = _clusters(kubes, contexts)
         if options.namespace:
+            dead = set() if options.expired else _dead_runs(base)
             for cluster in clusters.values():
-                dead = set() if options.expired else _dead_runs(base)
                 yield from _remove_objects(cluster, options.namespace, base, progress, dead=dead)
             if not options.expired:
                 yield from _close_journals(clusters, base, progress, namespace=options.namespace)
