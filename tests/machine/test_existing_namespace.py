@@ -55,22 +55,32 @@ def owned_namespace(existing_mesh: ExistingMesh) -> Iterator[dict[str, str]]:
     command = [sys.executable, "-m", "splithorizon.cli", "rbac", "--namespace", NAMESPACE, "--user", USER]
     command += ["--system-namespace", existing_mesh.system_namespace]
     roles = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=60).stdout
-    for context in existing_mesh.contexts:
-        existing_mesh.kubectl(context, "create", "namespace", NAMESPACE)
-        existing_mesh.kubectl(context, "label", "namespace", NAMESPACE, "istio.io/rev=canary")
-        nodes = json.loads(existing_mesh.kubectl(context, "get", "nodes", "-o", "json"))["items"]
-        names = [name for one in nodes[0]["status"]["images"] for name in one["names"]]
-        (image, *_) = [name for name in names if "/curl" in name and "@" not in name]
-        documents = of_the_owner(image)
-        if context == existing_mesh.primary:
-            documents += rules_of_the_owner(existing_mesh.system_namespace)
-        existing_mesh.kubectl(context, "apply", "-f", "-", text=roles)
-        existing_mesh.kubectl(context, "create", "-f", "-", text=yaml.safe_dump_all(documents))
-        existing_mesh.kubectl(context, "rollout", "status", "deployment/ledger", "-n", NAMESPACE, "--timeout=100s")
-    yield existing_mesh.snapshot()
-    for context in existing_mesh.contexts:
-        existing_mesh.kubectl(context, "delete", "--ignore-not-found", "-f", "-", text=roles)
-        existing_mesh.kubectl(context, "delete", "namespace", NAMESPACE)
+    try:
+        for context in existing_mesh.contexts:
+            create_owned_namespace(existing_mesh, context, roles)
+        yield existing_mesh.snapshot()
+    finally:
+        for context in existing_mesh.contexts:
+            existing_mesh.kubectl(context, "delete", "--ignore-not-found", "-f", "-", text=roles)
+            existing_mesh.kubectl(context, "delete", "--ignore-not-found", "namespace", NAMESPACE)
+
+
+def create_owned_namespace(mesh: ExistingMesh, context: str, roles: str) -> None:
+    mesh.kubectl(context, "create", "namespace", NAMESPACE)
+    mesh.kubectl(context, "label", "namespace", NAMESPACE, "istio.io/rev=canary")
+    documents = of_the_owner(curl_image(mesh, context))
+    if context == mesh.primary:
+        documents += rules_of_the_owner(mesh.system_namespace)
+    mesh.kubectl(context, "apply", "-f", "-", text=roles)
+    mesh.kubectl(context, "create", "-f", "-", text=yaml.safe_dump_all(documents))
+    mesh.kubectl(context, "rollout", "status", "deployment/ledger", "-n", NAMESPACE, "--timeout=100s")
+
+
+def curl_image(mesh: ExistingMesh, context: str) -> str:
+    """An image that the node has; an image whose tag was moved to another has no names there."""
+    (node,) = json.loads(mesh.kubectl(context, "get", "nodes", "-o", "json"))["items"]
+    names: list[str] = [name for image in node["status"]["images"] for name in image.get("names") or []]
+    return next(name for name in names if "/curl" in name and "@" not in name)
 
 
 @pytest.fixture
