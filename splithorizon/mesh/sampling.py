@@ -11,7 +11,7 @@ from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import gateway_stats, workloads
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import GatewayStats
-from splithorizon.traffic.new_connections import ROUNDS_AT_A_TIME, NewConnections
+from splithorizon.traffic.new_connections import NEAR_AT_ONCE, ROUNDS_AT_A_TIME, NewConnections
 from splithorizon.traffic.proxy_log import Moment, ProxyLog
 
 _SERVER_ERROR = 500
@@ -64,11 +64,15 @@ class Sampling:
         return self.mesh[name].client.sample(Route(name, name, False), times=times, service=workloads.HEADLESS)
 
     def new_connections(self, route: Route) -> NewConnections:
-        """Send rounds of requests from the near client that each open a new connection, until that decides."""
+        """Send rounds of requests from the near client that each open a new connection, until that decides.
+
+        A near network that fails connections is not asked any longer: each of them would be waited for to its time-out.
+        """
         client, versions = self.mesh[route.near].client, self.mesh.info.workload_versions
         found: NewConnections | None = None
         while found is None or not found.decided:
-            more = client.connect(route, versions, rounds=ROUNDS_AT_A_TIME)
+            near_at_once = 0 if found and found.near_fails else NEAR_AT_ONCE
+            more = client.connect(route, versions, rounds=ROUNDS_AT_A_TIME, near_at_once=near_at_once)
             found = found.and_then(more) if found else more
         self.mesh[route.far].kube.request("/readyz")
         return found

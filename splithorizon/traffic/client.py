@@ -177,23 +177,25 @@ class Client:
         printed = self._execute(command, within=within + timeouts().small_command)
         return tuple(requests.parse(printed, requests.request_ids(batch, times)))
 
-    def connect(self, route: Route, versions: Mapping[str, str], *, rounds: int) -> NewConnections:
+    def connect(self, route: Route, versions: Mapping[str, str], *, rounds: int, near_at_once: int) -> NewConnections:
         """Send rounds of requests that each need a new connection: to the far version, and some to the near one.
 
-        By the Services' addresses, so that no name is looked up. ``versions`` has each cluster's version.
+        By the Services' addresses, so that no name is looked up. ``versions`` has each cluster's version;
+        ``near_at_once`` is how many of a round go to the near version.
         Raises EnvironmentBroke where a Service is not there.
         """
         batch = f"splithorizon-{secrets.token_hex(4)}"
         services = [new_connections.service_of(versions[cluster]) for cluster in (route.far, route.near)]
         urls = [f"http://{self._address_of(service)}:{new_connections.PORT}/hello" for service in services]
         longest = timeouts().new_connection
-        command = new_connections.command(*urls, rounds=rounds, batch=batch, timeout=longest)
+        command = new_connections.command(*urls, rounds=rounds, batch=batch, timeout=longest, near_at_once=near_at_once)
         host = self._host_of(services[0])
         with sending.sending(self.kube.kubeconfig):
             before = self.proxy.upstream_counts(host)
             printed = self._execute(command, within=longest * rounds + timeouts().small_command)
             attempts = Attempts(before, self.proxy.upstream_counts(host))
-        return replace(new_connections.parse(printed, route, rounds=rounds, batch=batch), attempts=attempts)
+        found = new_connections.parse(printed, route, rounds=rounds, batch=batch, near_at_once=near_at_once)
+        return replace(found, attempts=attempts)
 
     def _host_of(self, service: str) -> str:
         """The name of a Service of our namespace in Istio."""

@@ -121,6 +121,11 @@ class NewConnections:
         return len(self.far) >= ROUNDS or self.losses.exceed((ROUNDS - LEFT_OUT) * AT_ONCE)
 
     @property
+    def near_fails(self) -> bool:
+        """Whether the near network fails connections beyond chance: whether it delays them is not learnt then."""
+        return Losses(self.near_losses.connections, 0, self.near_losses.failed).exceed()
+
+    @property
     def median(self) -> float:
         """The seconds that the far network's answers took, in the median; 0 without an answer."""
         times = [reply.seconds for one in self.far for reply in one if reply.answered]
@@ -172,25 +177,27 @@ def service_of(version: str) -> str:
     return f"{SERVICE}-{version}"
 
 
-def command(far: str, near: str, *, rounds: int, batch: str, timeout: float) -> list[str]:
+def command(
+    far: str, near: str, *, rounds: int, batch: str, timeout: float, near_at_once: int = NEAR_AT_ONCE
+) -> list[str]:
     """The command that sends rounds of requests to two URLs; one request may take ``timeout`` seconds."""
-    numbers = map(str, (AT_ONCE, NEAR_AT_ONCE, rounds))
+    numbers = map(str, (AT_ONCE, near_at_once, rounds))
     return ["sh", "-c", SCRIPT, "sh", far, near, *numbers, batch, f"{timeout:g}"]
 
 
-def parse(stdout: str, route: Route, *, rounds: int, batch: str) -> NewConnections:
+def parse(stdout: str, route: Route, *, rounds: int, batch: str, near_at_once: int = NEAR_AT_ONCE) -> NewConnections:
     """Parse the output of the command; a request without output counts as lost.
 
     Raises EnvironmentBroke if the output is cut off or curl did not run.
     """
     far = requests.request_ids(batch, rounds * AT_ONCE)
-    near = requests.request_ids(f"{batch}-near", rounds * NEAR_AT_ONCE)
+    near = requests.request_ids(f"{batch}-near", rounds * near_at_once)
     replies = requests.parse(stdout, [*far, *near])
     return NewConnections(route, _in_rounds(replies[: len(far)], rounds), _in_rounds(replies[len(far) :], rounds))
 
 
 def _in_rounds(replies: Sequence[Reply], rounds: int) -> tuple[tuple[Reply, ...], ...]:
-    size = len(replies) // rounds
+    size = max(1, len(replies) // rounds)
     return tuple(tuple(replies[start : start + size]) for start in range(0, len(replies), size))
 
 

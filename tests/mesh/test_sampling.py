@@ -42,6 +42,8 @@ class Client:
         self.unsent = 0
         self.failed_connections = 0
         self.ids: list[str] = []
+        self.near_fails = False
+        self.near_at_once: list[int] = []
 
     def execute(self, _: str, command: list[str]) -> str:
         if command[0] == "pilot-agent":
@@ -52,8 +54,11 @@ class Client:
         if first.startswith("http://10."):
             rounds, batch = int(others[2]), others[3]
             self.ids = [f"{batch}-{n}" for n in range(1, rounds * AT_ONCE + 1)]
-            near = [f"{batch}-near-{n}" for n in range(1, rounds * NEAR_AT_ONCE + 1)]
+            near = [f"{batch}-near-{n}" for n in range(1, rounds * int(others[1]) + 1)]
+            self.near_at_once.append(int(others[1]))
             self.requests += len(self.ids)
+            if self.near_fails:
+                return self._printed([*near, *self.ids], lost=len(near))
             return self._printed([*self.ids, *near])
         self.ids = [f"{others[0]}-{n}" for n in range(1, int(second) - self.unsent + 1)]
         self.requests += len(self.ids) + self.more
@@ -61,9 +66,10 @@ class Client:
         self.api.answers[f"{PODS}/sleep-1/log"] = (200, "".join(lines).encode())
         return self._printed(self.ids)
 
-    def _printed(self, ids: list[str]) -> str:
-        results = [f"reply {one} {0 if number < self.lost else 200} 0.01 0 " for number, one in enumerate(ids)]
-        return "\n".join([*results, "bodies", *(f"./{one}:{HELLO}" for one in ids[self.lost :]), "end 0", ""])
+    def _printed(self, ids: list[str], lost: int | None = None) -> str:
+        lost = self.lost if lost is None else lost
+        results = [f"reply {one} {0 if number < lost else 200} 0.01 0 " for number, one in enumerate(ids)]
+        return "\n".join([*results, "bodies", *(f"./{one}:{HELLO}" for one in ids[lost:]), "end 0", ""])
 
     def _cluster(self, name: str) -> dict[str, object]:
         failed = {"name": "cx_connect_fail", "value": str(self.failed_connections * self.asked.count("batch"))}
@@ -160,6 +166,15 @@ def test_no_more_are_made_where_all_are_lost(client: Client, tmp_path: Path) -> 
     found = sampling(tmp_path).new_connections(OUT)
     assert client.asked.count("batch") == 1
     assert found.all_losses.failed == client.lost
+
+
+def test_a_near_network_that_fails_is_asked_no_further(client: Client, tmp_path: Path) -> None:
+    client.near_fails = True
+    found = sampling(tmp_path).new_connections(OUT)
+    assert client.near_at_once == [NEAR_AT_ONCE] + [0] * (ROUNDS // ROUNDS_AT_A_TIME - 1)
+    assert found.losses.connections == (ROUNDS - LEFT_OUT) * AT_ONCE
+    assert found.losses.count == 0
+    assert found.near_losses.failed == (ROUNDS_AT_A_TIME - LEFT_OUT) * NEAR_AT_ONCE
 
 
 def test_a_mesh_of_an_earlier_version_has_no_service_for_new_connections(client: Client, tmp_path: Path) -> None:

@@ -81,6 +81,15 @@ def test_every_request_has_a_connection_of_its_own_and_is_sent_once(
     assert list((Path(container["TMPDIR"])).iterdir()) == []
 
 
+def test_the_near_network_may_be_left_out(container: dict[str, str], server: CountingServer) -> None:
+    argv = command(server.url("/far"), server.url("/near"), rounds=2, batch=BATCH, timeout=5, near_at_once=0)
+    done = subprocess.run(argv, env=container, capture_output=True, text=True, timeout=60, check=True)
+    found = parse(done.stdout, OUT, rounds=2, batch=BATCH, near_at_once=0)
+    assert sum(reply.answered for one in found.far for reply in one) == 2 * AT_ONCE == len(server.counts)
+    assert found.near == ()
+    assert not found.near_fails
+
+
 def test_where_nothing_listens_every_request_fails(container: dict[str, str], server: CountingServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
