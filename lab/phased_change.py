@@ -120,12 +120,12 @@ class PhasedChange(ABC):
         return replace(self.mesh.info, versions=versions)
 
     def _versions(self) -> tuple[str, ...]:
-        """Of each istiod, its own version, and how many proxies of which version are connected to it."""
-        mesh = Mesh(self.mesh.info)
+        """Of each cluster with istiod the version of every istiod pod, and of how many proxies it has which."""
+        istiods = Mesh(self.mesh.info).istiods
         return tuple(
-            f"istiod of {plan.name} {discover.versions_running(self.mesh.kubes[plan.name]).get('istio', 'unknown')}, "
-            f"its proxies: {_listed(mesh.istiods[plan.name].proxy_versions())}"
-            for plan in self.mesh.topology.control_planes
+            f"{', '.join(f'{pod} of {name} {version}' for pod, version in sorted(istiods[name].versions().items()))}, "
+            f"their proxies: {_listed(istiods[name].proxy_versions())}"
+            for name in (plan.name for plan in self.mesh.topology.control_planes)
         )
 
     def _judge(self, phase: Phase) -> None:

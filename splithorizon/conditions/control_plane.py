@@ -12,7 +12,7 @@ from splithorizon.conditions.reading import MeshConditions
 from splithorizon.conditions.registry import rule
 from splithorizon.diagnosis import scope
 from splithorizon.diagnosis.finding import shown
-from splithorizon.istio.versions import is_supported
+from splithorizon.istio.versions import is_supported, tag_of
 
 _OLDEST = (1, 22)
 _HBONE = 15008
@@ -38,7 +38,7 @@ def skew(mesh: MeshConditions) -> Iterator[Condition]:
     """A gateway's proxy is of a version that no istiod of the mesh supports: newer, or older by more than one."""
     istiods = [plane.version for plane in mesh.control_planes]
     for cluster in mesh.clusters:
-        versions = {name: image.partition("@")[0].rpartition(":")[2] for name, image in cluster.gateway_images.items()}
+        versions = {name: tag_of(image) for name, image in cluster.gateway_images.items()}
         skewed = {
             name: version
             for name, version in versions.items()

@@ -22,6 +22,7 @@ from splithorizon.istio.names import (
     config_map_of,
 )
 from splithorizon.istio.topology import PRIMARY_REMOTE
+from splithorizon.istio.versions import tag_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, Object
 
@@ -62,10 +63,9 @@ class _Istiod:
     @property
     def version(self) -> str:
         """The image's tag; without one what the pod's label says, or the beginning of the image's digest."""
-        name, _, digest = self.container["image"].partition("@")
-        # The part before the last slash may name the port of a registry.
-        tag = name.rpartition("/")[2].partition(":")[2]
-        return str(tag or self.pod["metadata"]["labels"].get(_VERSION_LABEL) or digest[:_DIGEST_SHOWN] or "latest")
+        image = str(self.container["image"])
+        digest = image.partition("@")[2][:_DIGEST_SHOWN]
+        return str(tag_of(image) or self.pod["metadata"]["labels"].get(_VERSION_LABEL) or digest or "latest")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ def minor(version: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def tag_of(image: str) -> str:
+    """The tag of an image's reference; empty where it has none, as by digest."""
+    # The part before the last slash may name the port of a registry.
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
 def counted(versions: Iterable[str]) -> str:
     """How many of something have which version, as a table's cell has it."""
     found = Counter(version or "unknown" for version in versions)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,25 @@ def test_what_breaks_ends_the_change_with_its_phase_and_the_reason(tmp_path: Pat
     assert [phase.name for phase in phases.phases] == ["before the change"]
     assert made.broken is not None
     assert phases.phases[0].broke == str(made.broken)
+
+
+def test_the_version_of_every_istiod_pod_is_named_beside_those_of_their_proxies(tmp_path: Path) -> None:
+    def istiod(pod: str, command: list[str]) -> str:
+        version = "1.29.1" if pod.endswith("istiod-new") else "1.28.3"
+        if "version" in command:
+            return json.dumps({"clientVersion": {"version": version}})
+        proxy = {"proxy": f"{version}.sample", "cluster_id": "primary", "istio_version": version}
+        return json.dumps([proxy])
+
+    with small_api(tmp_path / "primary.kubeconfig") as server:
+        server.versioned, server.execute = True, istiod
+        for name in ("istiod-old", "istiod-new"):
+            server.put("Pod", name, "istio-system", labels={"app": "istiod"}, status={"phase": "Running"})
+        kubes = {"primary": Kube(tmp_path / "primary.kubeconfig", "primary")}
+        versions = change(tmp_path, kubes)._versions()
+    assert versions == (
+        "istiod-new of primary 1.29.1, istiod-old of primary 1.28.3, their proxies: 1 of 1.28.3, 1 of 1.29.1",
+    )
 
 
 def test_a_restart_has_ended_when_the_old_pods_are_gone(tmp_path: Path) -> None:

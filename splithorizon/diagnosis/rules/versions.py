@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from splithorizon.diagnosis import causes, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule
 from splithorizon.diagnosis.reading.model import Cluster, Istiod, Object, name_of, namespace_of, spec_of
-from splithorizon.istio.versions import is_supported
+from splithorizon.istio.versions import is_supported, tag_of
 
 
 @rule
@@ -54,5 +54,5 @@ def _version_of(plane: Cluster, istiod: Istiod) -> str:
     pod = plane.get("Pod", istiod.pod, plane.system_namespace) or {}
     for one in spec_of(pod).get("containers") or []:
         if one.get("name") == "discovery":
-            return str(one.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[2]
+            return tag_of(str(one.get("image", "")))
     return ""
