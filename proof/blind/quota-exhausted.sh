@@ -1,8 +1,8 @@
 #!/bin/sh
 # Broken: the remote's namespace got a quota of memory that its client's pod alone exceeds; v2's pod was evicted since, and none may be created.
 # No client is answered by v2.
-# Answer: ResourceQuota remote/sample/team-memory: hard limits.memory=1Gi is used up, so v2's ReplicaSet may not create its pod (FailedCreate, exceeded
-# quota).
+# Answer: ResourceQuota remote/sample/team-memory: hard limits.memory=1Gi is used up, so v2's ReplicaSet may not create its pod (FailedCreate,
+# exceeded quota).
 # Kind: fault
 . "$(dirname "$0")/lib.sh"
 
