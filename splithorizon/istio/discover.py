@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from splithorizon.base.errors import UsageProblem
-from splithorizon.istio import gateway_services
-from splithorizon.istio.info import ClusterInfo, MeshInfo, NetworkMode
+from splithorizon.istio import gateway_resources, gateway_services
+from splithorizon.istio.gateway_resources import NamedGateways
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
 from splithorizon.istio.names import (
     CONTROL_PLANE_ANNOTATION,
     NETWORK_LABEL,
@@ -161,10 +162,11 @@ def read_mesh(
     network_names = {name: labels[name] or network_of(found.ids[name], networks) for name in kubes}
     if len({*network_names.values()}) == 1 and all(network_names.values()):
         raise _not_a_mesh(contexts, f"all are in the network {next(iter(network_names.values()))}")
+    named = gateway_resources.by_cluster(kubes, network_names, gateway_resources.named(kubes, found.istiods))
     clusters = {}
     for number, (name, kube) in enumerate(kubes.items(), start=1):
         network, manager = network_names[name], found.managers[name]
-        services = gateway_services.of_network(kube, network, mode)
+        gateways = _gateways(kube, network, mode, networks, named.get(name, NamedGateways()))
         clusters[name] = ClusterInfo(
             name=name,
             context=contexts[name],
@@ -177,12 +179,9 @@ def read_mesh(
             revision=found.istiods[manager].revision,
             istio=found.istiods[manager].version,
             system_namespace=systems[name],
-            gateways=tuple(
-                gateway_services.configured(networks[network], services)
-                if mode is NetworkMode.MESH_NETWORKS and network in networks
-                else gateway_services.all_addresses(kube, services)
-            ),
-            gateway_pods=gateway_services.pods(services),
+            gateways=gateways.addresses,
+            named_gateways=gateways.named,
+            gateway_pods=gateways.pods,
             pod_subnet=_pod_subnet(kube),
         )
     first = next(iter(found.istiods))
@@ -194,6 +193,32 @@ def read_mesh(
         network_mode=mode,
         owned=False,
     )
+
+
+@dataclass(frozen=True)
+class _Gateways:
+    """The east-west gateways of a cluster: all addresses, those that only a Gateway names, and the pods."""
+
+    addresses: tuple[Address, ...]
+    named: tuple[Address, ...]
+    pods: tuple[Selection, ...]
+
+
+def _gateways(
+    kube: Kube, network: str, mode: NetworkMode, networks: Mapping[str, Any], named: NamedGateways
+) -> _Gateways:
+    services = gateway_services.of_network(kube, network, mode)
+    of_services = tuple(
+        gateway_services.configured(networks[network], services)
+        if mode is NetworkMode.MESH_NETWORKS and network in networks
+        else gateway_services.all_addresses(kube, services)
+    )
+    pods = gateway_services.pods(services) or gateway_services.pods_at(named.services)
+    if named.addresses and not pods:
+        # A load balancer that no Service's status shows leads to them: what takes other networks has the port.
+        pods = gateway_services.pods(gateway_services.of_network(kube, network, NetworkMode.MESH_NETWORKS))
+    beside = tuple(address for address in named.addresses if address not in of_services)
+    return _Gateways((*of_services, *beside), beside, pods)
 
 
 def others_watched(kubes: Mapping[str, Kube], mesh: MeshInfo) -> Mapping[str, tuple[str, ...]]:

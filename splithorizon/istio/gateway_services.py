@@ -40,20 +40,24 @@ def pods(services: Sequence[Object]) -> tuple[Selection, ...]:
 
     A Service without a selector has endpoints that a person or a controller writes: it selects no pods.
     """
+    return pods_at([(service, port_of(service)) for service in services])
+
+
+def pods_at(services: Sequence[tuple[Object, int]]) -> tuple[Selection, ...]:
+    """The same of Services that are each given with their port for other networks."""
     return tuple(
         Selection(
             service["metadata"]["namespace"],
             ",".join(f"{name}={value}" for name, value in service["spec"]["selector"].items()),
-            target_port(service),
+            _target_port(service, port),
         )
-        for service in services
+        for service, port in services
         if service["spec"].get("selector")
     )
 
 
-def target_port(service: Object) -> int:
-    """The port of the gateway's pods that the Service's port for other networks leads to."""
-    port = port_of(service)
+def _target_port(service: Object, port: int) -> int:
+    """The port of the gateway's pods that a port of the Service leads to."""
     for one in service["spec"].get("ports") or []:
         if one["port"] == port and isinstance(one.get("targetPort"), int):
             return int(one["targetPort"])

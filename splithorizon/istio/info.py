@@ -76,6 +76,8 @@ class ClusterInfo:
     node_address: str = ""
     pod_subnet: str = ""
     service_subnet: str = ""
+    named_gateways: tuple[Address, ...] = ()
+    """Those of ``gateways`` that a Gateway of Gateway API names, and no Service with the network's label has."""
     snapshot_before_install: Path | None = None
     """What the cluster held before anything was installed, where that was recorded."""
 
@@ -219,7 +221,8 @@ def _cluster(content: dict[str, Any]) -> ClusterInfo:
     content["kubeconfig"] = Path(content["kubeconfig"])
     content["snapshot_before_install"] = _path(content["snapshot_before_install"])
     content["gateway_pods"] = tuple(Selection(**pods) for pods in content["gateway_pods"])
-    content["gateways"] = tuple(Address(**gateway) for gateway in content["gateways"])
+    for name in ("gateways", "named_gateways"):
+        content[name] = tuple(Address(**gateway) for gateway in content[name])
     return ClusterInfo(**content)
 
 

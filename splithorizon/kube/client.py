@@ -96,11 +96,16 @@ class Kube:
         answer = self._object("POST", f"/apis/{_AUTHORIZATION}/subjectaccessreviews", body=body)
         return bool((answer.get("status") or {}).get("allowed"))
 
-    def list(self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "") -> Objects:
-        """Read the objects of a kind that match both selectors; without a namespace, those of all namespaces."""
+    def list(
+        self, kind: str, namespace: str | None = None, labels: str = "", fields: str = "", *, api: str = ""
+    ) -> Objects:
+        """Read the objects of a kind that match both selectors; without a namespace, those of all namespaces.
+
+        ``api`` is the group and version, where the kind is not the one of the table of kinds.
+        """
         query = [("labelSelector", labels), ("fieldSelector", fields)]
         given = [(name, selector) for name, selector in query if selector]
-        items: Objects = self._object("GET", path_of(kind, namespace), query=given)["items"]
+        items: Objects = self._object("GET", path_of(kind, namespace, api=api), query=given)["items"]
         return items
 
     def list_if_allowed(self, kind: str, namespace: str | None = None, labels: str = "") -> Objects | None:

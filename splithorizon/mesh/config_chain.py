@@ -81,7 +81,7 @@ def settings(
     of_network = list(info.gateways if configured is None else configured)
     of = f"the {info.name}"
     if mode is NetworkMode.LABELS:
-        yield from _from_labels(info, kube, of, has_gateway=bool(info.gateways) or not of_network)
+        yield from _from_labels(info, kube, of, none_anywhere=not of_network)
     else:
         for name, istiod in istiods.items():
             yield from _from_mesh_networks(info, istiod, f"{of} in the {name}", of_network)
@@ -103,15 +103,15 @@ def settings(
             yield Setting(Source.GATEWAYS, f"{of} by {pod}", _several(gateways), _several(known))
 
 
-def _from_labels(info: ClusterInfo, kube: Kube, of: str, *, has_gateway: bool) -> Iterator[Setting]:
+def _from_labels(info: ClusterInfo, kube: Kube, of: str, *, none_anywhere: bool) -> Iterator[Setting]:
     namespace = kube.get("Namespace", info.system_namespace) or {"metadata": {}}
     yield Setting(Source.NAMESPACE, of, info.network, _network_label(namespace))
     services = gateway_services.of_network(kube, info.network, NetworkMode.LABELS)
+    # What a Gateway of Gateway API names needs no Service with the label: what istiod found shows it.
+    expected = [address for address in info.gateways if address not in info.named_gateways]
     # A cluster needs none where another one of its network has some.
-    if has_gateway or services:
-        yield Setting(
-            Source.SERVICE, of, _several(info.gateways), _several(gateway_services.all_addresses(kube, services))
-        )
+    if expected or services or none_anywhere:
+        yield Setting(Source.SERVICE, of, _several(expected), _several(gateway_services.all_addresses(kube, services)))
 
 
 def _from_mesh_networks(

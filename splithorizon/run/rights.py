@@ -127,6 +127,10 @@ def _of_run() -> Iterator[Right]:
     yield Right("pods", ("get",), own, "the run's own pods")
     yield Right("services", ("list",), cluster, "the gateways' Services")
     yield Right(
+        "gateways", ("list",), cluster, "gateways that Gateways of Gateway API name", "gateway.networking.k8s.io",
+        without="a gateway that only a Gateway of Gateway API names, and no label of its Service, is not known",
+    )  # fmt: skip
+    yield Right(
         "services", ("get",), system, "where a cluster without istiod looks for it",
         limits=_OF_ISTIODS_ADDRESS,
     )  # fmt: skip

@@ -118,6 +118,30 @@ def node_ports(mesh: TwoClusters) -> None:
         mesh.remote.put("Node", name, labels=labels, status={"addresses": addresses})
 
 
+def named_by_gateway(
+    mesh: TwoClusters, address: str = "172.18.0.3", *, role: str = "primary", gateway_class: str = "istio-remote",
+    labels: dict[str, str] | None = None, **listener: Any,
+) -> None:  # fmt: skip
+    """A Gateway of Gateway API names the gateway of the remote's network."""
+    api, name = "gateway.networking.k8s.io/v1", "remote-gateway"
+    listener = {"name": "cross-network", "port": 15443, "protocol": "TLS", "tls": {"mode": "Passthrough"}, **listener}
+    mesh.apis[role].objects[path_of("Gateway", SYSTEM, name, api=api)] = {
+        "apiVersion": api,
+        "kind": "Gateway",
+        "metadata": {"name": name, "namespace": SYSTEM, "labels": {NETWORK: "remote-network", **(labels or {})}},
+        "spec": {
+            "gatewayClassName": gateway_class,
+            "addresses": [{"type": "IPAddress", "value": address}, {"type": "example.com/other", "value": "unknown"}],
+            "listeners": [listener],
+        },
+    }
+
+
+def unlabelled(mesh: TwoClusters) -> None:
+    """The Service of the remote's gateway does not say which network it belongs to."""
+    del gateway(mesh)["metadata"]["labels"][NETWORK]
+
+
 def with_address(*ingress: dict[str, str]) -> dict[str, Any]:
     return {"loadBalancer": {"ingress": list(ingress)}}
 
@@ -391,6 +415,48 @@ MESHES = {
     ),
     "no gateway": Case(
         lambda mesh: remove(mesh.remote, "Service", GATEWAY, SYSTEM),
+        {"remote.gateways": [], "remote.gateway_pods": []},
+    ),
+    "a gateway that an istio-remote Gateway names beside its Service": Case(named_by_gateway),
+    "a gateway that only an istio-remote Gateway names": Case(then(unlabelled, named_by_gateway)),
+    "an istio-remote Gateway where no istiod reads it": Case(
+        then(unlabelled, lambda mesh: named_by_gateway(mesh, role="remote")),
+        {"remote.gateways": [], "remote.gateway_pods": []},
+    ),
+    "a Gateway that the remote's own controller deploys": Case(
+        then(unlabelled, lambda mesh: named_by_gateway(mesh, role="remote", gateway_class="istio"))
+    ),
+    "an istio-remote Gateway with the address of a load balancer that is in no Service": Case(
+        then(unlabelled, lambda mesh: named_by_gateway(mesh, "203.0.113.9")),
+        {"remote.gateways": ["203.0.113.9:15443"]},
+    ),
+    "an istio-remote Gateway at another port of the gateway's Service": Case(
+        then(
+            unlabelled,
+            lambda mesh: gateway(mesh)["spec"].update(ports=[{"port": 443, "targetPort": 15443}]),
+            lambda mesh: named_by_gateway(mesh, labels={"networking.istio.io/gatewayPort": "443"}, port=443),
+        ),
+        {"remote.gateways": ["172.18.0.3:443"]},
+    ),
+    "an istio-remote Gateway of which a listener says its mode": Case(
+        then(
+            unlabelled,
+            lambda mesh: gateway(mesh)["spec"].update(ports=[{"port": 8443}]),
+            lambda mesh: named_by_gateway(
+                mesh, port=8443, tls={"options": {"gateway.istio.io/listener-mode": "auto-passthrough"}}
+            ),
+        ),
+        {
+            "remote.gateways": ["172.18.0.3:8443"],
+            "remote.gateway_pods": [f"{SYSTEM}: app={GATEWAY},istio=eastwestgateway at 8443"],
+        },
+    ),
+    "an istio-remote Gateway of an ambient mesh": Case(
+        then(unlabelled, lambda mesh: named_by_gateway(mesh, port=15008, protocol="HBONE", tls={"mode": "Terminate"})),
+        {"remote.gateways": [], "remote.gateway_pods": []},
+    ),
+    "an istio-remote Gateway without TLS": Case(
+        then(unlabelled, lambda mesh: named_by_gateway(mesh, tls=None)),
         {"remote.gateways": [], "remote.gateway_pods": []},
     ),
     "no remote secret": Case(
@@ -670,6 +736,7 @@ NOT_NEEDED = {
     "/api/v1/nodes",
     f"/api/v1/namespaces/{SYSTEM}/secrets",
     "/api/v1/namespaces/kube-system/configmaps/kube-root-ca.crt",
+    path_of("Gateway", None, api="gateway.networking.k8s.io/v1"),
 }
 
 
@@ -688,7 +755,7 @@ def test_a_refusal_in_the_middle_names_the_request_and_the_cluster_and_nothing_i
     with installed_mesh(tmp_path) as mesh:
         read(mesh)
         requests = {role: dict.fromkeys(api.requests("GET")) for role, api in mesh.apis.items()}
-        assert [len(paths) for paths in requests.values()] == [8, 7]
+        assert [len(paths) for paths in requests.values()] == [9, 8]
         with unchanged(mesh):
             for role, paths in requests.items():
                 for path in paths.keys() - NOT_NEEDED:

@@ -74,6 +74,7 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.disruption.recovery": "tests/checks/test_resilience.py",
     "splithorizon.disruption.remote_secret": "tests/disruption/test_changes_and_undos.py",
     "splithorizon.disruption.workloads": "tests/disruption/test_changes_and_undos.py",
+    "splithorizon.istio.gateway_resources": "tests/istio/test_discover.py reads meshes with every kind of gateway",
     "splithorizon.istio.gateway_services": "tests/istio/test_discover.py reads meshes with every kind of gateway",
     "splithorizon.istio.service_addresses": "tests/traffic/test_istiod.py",
     "splithorizon.istio.workload_certificate": "tests/mesh/test_security.py",

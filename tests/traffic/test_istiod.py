@@ -224,6 +224,17 @@ def test_labels_and_services_begin_the_chain(labelled: SmallApi, kube: Kube, ist
     assert asked == [["topology.istio.io/network=primary-network"]]
 
 
+def test_a_gateway_that_a_gateway_resource_names_needs_no_labelled_service(
+    labelled: SmallApi, kube: Kube, istiod: ControlPlane
+) -> None:
+    labelled.objects[SERVICES] = {"items": []}
+    found = links(kube, istiod, replace(FACTS, named_gateways=FACTS.gateways), NetworkMode.LABELS)
+    assert Source.SERVICE not in found
+    assert str(found[Source.GATEWAYS][0]).endswith("by istiod-1: nothing, not 10.89.0.95:15443")
+    (without,) = links(kube, istiod, FACTS, NetworkMode.LABELS)[Source.SERVICE]
+    assert not without.ok
+
+
 def test_a_network_that_nobody_names_is_never_right(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
     labelled.objects[NAMESPACE] = {"metadata": {}}
     labelled.objects[SERVICES] = {"items": []}
