@@ -519,6 +519,20 @@ def test_a_network_policy_is_accused_of_what_it_does_not_admit(
 
 
 @pytest.mark.parametrize(
+    ("failure", "dropping"),
+    [("", True), ("delayed connect error: Connection refused", False)],
+    ids=["no answer", "a refusal"],
+)
+def test_a_client_that_gives_up_first_leaves_its_sidecars_counters_as_a_witness(failure: str, dropping: bool) -> None:
+    policy = adds("remote", made("NetworkPolicy", "n", "istio-system", spec={"podSelector": {}}))
+    # It ended the request while its sidecar was still connecting.
+    left = logs("primary", flags="DC", upstream=GATEWAYS["remote"] if failure else "-", failure=failure)
+    found = of_reading(also(policy, left, FAR_FAILS)(sound()))
+    named = {one.id for one in found.root_causes}
+    assert (causes.NETWORK_POLICY_DROPS.id in named) == dropping
+
+
+@pytest.mark.parametrize(
     ("admitted", "dropping"),
     [
         ([{"podSelector": {}}], True),

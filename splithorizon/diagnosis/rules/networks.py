@@ -10,7 +10,17 @@ from ipaddress import ip_address, ip_network
 from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
-from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, name_of, namespace_of, spec_of
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    LogCount,
+    Object,
+    Proxy,
+    Reading,
+    labels_of,
+    name_of,
+    namespace_of,
+    spec_of,
+)
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL
@@ -352,30 +362,46 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
     names = {name_of(pod) for pod in pods}
     ips = {str((pod.get("status") or {}).get("podIP")): pod for pod in pods}
     gateways = [pod for pod in pods if labels_of(pod).get("istio") == "eastwestgateway"]
+    for home, proxy, upstream, sentence in _timed_out(reading):
+        sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
+        target, _, port = upstream.rpartition(":")
+        number = int(port) if port.isdigit() else 0
+        met = ips.get(target) if home.name == cluster.name else None
+        if met is None and gateways and upstream in state.gateway_addresses(reading, cluster):
+            met, number = gateways[0], GATEWAY_PORT
+        inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number)
+        outbound = (
+            "Egress" in kinds
+            and sender is not None
+            and proxy.pod in names
+            and not _admitted(cluster, sender, "to", _pod_at(cluster, target), number, target)
+        )
+        if inbound or outbound:
+            return sentence
+    return ""
+
+
+def _timed_out(reading: Reading) -> Iterator[tuple[Cluster, Proxy, str, str]]:
+    """Connections that were not made and not refused: the sender's cluster and proxy, where to, and a sentence on them.
+
+    By the logs first. A client that gives up before its sidecar does leaves a line without an upstream, or the sidecar
+    tries elsewhere: the counters of an endpoint to which no connection was ever made show these.
+    """
     for home in reading.clusters:
         for proxy in home.proxies:
-            sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
             for line in state.logged(proxy, flags=("UF", "URX")):
-                if "refused" in line.failure or "TLS" in line.failure:
-                    continue
-                target, _, port = line.upstream.rpartition(":")
-                number = int(port) if port.isdigit() else 0
-                met = ips.get(target) if home.name == cluster.name else None
-                if met is None and gateways and line.upstream in state.gateway_addresses(reading, cluster):
-                    met, number = gateways[0], GATEWAY_PORT
-                inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number)
-                outbound = (
-                    "Egress" in kinds
-                    and sender is not None
-                    and proxy.pod in names
-                    and not _admitted(cluster, sender, "to", _pod_at(cluster, target), number, target)
-                )
-                if inbound or outbound:
-                    return (
-                        f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed "
-                        f"({line.flags})"
-                    )
-    return ""
+                if not _was_refused(line):
+                    lost = f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed"
+                    yield home, proxy, line.upstream, f"{lost} ({line.flags})"
+    for home, proxy, host in state.held_hosts(reading):
+        refused = any(line.upstream == host.address and _was_refused(line) for line in proxy.log)
+        if host.never_answered and not refused:
+            yield home, proxy, host.address, state.failed_to_connect(home, proxy, host)
+
+
+def _was_refused(line: LogCount) -> bool:
+    """Whether something answered: it refused the connection, or TLS failed on it."""
+    return "refused" in line.failure or "TLS" in line.failure
 
 
 def _pod_at(cluster: Cluster, address: str) -> Object | None:
