@@ -1,4 +1,7 @@
-"""``python -m bench``: measures the procedure by hand and the suite, and prints the ratio, unless a run fails."""
+"""``python -m bench``: measures the procedure by hand and the suite, and prints the ratio, unless a run fails.
+
+``python -m bench scale`` is ``bench.scale``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,18 @@ from typing import Any
 
 import yaml
 
-from bench import Half, Pair, as_json, cores_worked, median_run, steps_by_hand, steps_of_suite, table, where_time_went
+from bench import (
+    Half,
+    Pair,
+    as_json,
+    cores_worked,
+    median_run,
+    scale,
+    steps_by_hand,
+    steps_of_suite,
+    table,
+    where_time_went,
+)
 from lab import kind, topology
 from lab.engine import Engine, network
 from lab.engine.find import find_engine
@@ -119,12 +133,15 @@ def _cores_worked() -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write the results. Return 0, or 1 if a run failed, or 130 if the user stopped it."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    if arguments[:1] == ["scale"]:
+        return scale.main(arguments[1:])
     options = _parser().parse_args(arguments)
     started = datetime.now(UTC)
     name = f"bench-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     progress = Progress(lambda line: print(line, file=sys.stderr, flush=True), heartbeat=_HEARTBEAT)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
         pairs, facts = _measure(name, options.runs, options.provider, progress)
     except KeyboardInterrupt:
@@ -204,7 +221,10 @@ def _ignore_signals() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    description = "Measures Istio's split-horizon guide, run by hand, and this suite in turn, and prints the ratio."
+    description = (
+        "Measures Istio's split-horizon guide, run by hand, and this suite in turn, and prints the ratio. "
+        "With scale as the first argument: what more Services in a mesh cost (python -m bench scale --help)."
+    )
     parser = argparse.ArgumentParser(prog="python -m bench", description=description)
     parser.add_argument("--runs", type=_positive, default=3, help="pairs of runs, by hand and suite (default 3)")
     parser.add_argument("--provider", choices=("auto", "podman", "docker"), default="auto", help="container engine")

@@ -141,10 +141,15 @@ def _certificates(certs: Any) -> tuple[WorkloadCertificate, ...]:
     return tuple(dict.fromkeys(map(WorkloadCertificate.of_envoy, leaves)))
 
 
+def _statuses(clusters: Any) -> Any:
+    # Where the filter matches no cluster, the answer has no field at all.
+    return [] if clusters == {} else clusters["cluster_statuses"]
+
+
 def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:
     return {
         cluster["name"]: tuple(_endpoint(host) for host in cluster.get("host_statuses", []))
-        for cluster in clusters["cluster_statuses"]
+        for cluster in _statuses(clusters)
         if cluster["name"].startswith("outbound")
     }
 
@@ -152,7 +157,7 @@ def _endpoints(clusters: Any) -> dict[str, tuple[Endpoint, ...]]:
 def _upstream_counts(host: str, clusters: Any) -> UpstreamCounts:
     return {
         (cluster["name"], str(_endpoint(status).address)): Host.of_envoy(status)
-        for cluster in clusters["cluster_statuses"]
+        for cluster in _statuses(clusters)
         if cluster["name"].startswith("outbound|") and cluster["name"].endswith(f"|{host}")
         for status in cluster.get("host_statuses", [])
     }

@@ -54,6 +54,12 @@ def test_an_unknown_cluster_has_no_endpoints(api: SmallApi, proxy: Proxy) -> Non
     assert proxy.endpoints("outbound|5000||nobody.sample.svc.cluster.local") == ()
 
 
+def test_envoy_answers_without_a_list_where_its_filter_matches_no_cluster(api: SmallApi, proxy: Proxy) -> None:
+    answer(api, "{}")
+    assert proxy.endpoints("outbound|5000||nobody.sample.svc.cluster.local") == ()
+    assert proxy.upstream_counts("nobody.sample.svc.cluster.local") == {}
+
+
 @pytest.mark.parametrize(
     ("health", "shown"),
     [

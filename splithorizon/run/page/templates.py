@@ -17,9 +17,9 @@ _DIRECTIONS = (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x
 _INVISIBLE = dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "�")
 
 
-def render(name: str, **content: object) -> str:
-    """The page of a template, with ``policy`` and ``style`` added to its content."""
-    return _environment().get_template(name).render(policy=policy(), style=_style(), **content)
+def render(name: str, *, folder: Path = FOLDER, **content: object) -> str:
+    """The page of a template of a folder, with ``policy`` and ``style`` added to its content."""
+    return _environment(folder).get_template(name).render(policy=policy(), style=_style(), **content)
 
 
 def policy() -> str:
@@ -34,9 +34,9 @@ def _style() -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(folder: Path) -> Environment:
     return Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
