@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
@@ -17,9 +17,9 @@ from lab.phased_change import PhasedChange
 from lab.provision import Provisioning, ProvisioningContext, upgrade_archive
 from lab.sole_use import sole_use
 from lab.sweep import containers_of, sweep_dead
-from lab.upgrade import Style, require_documented
+from lab.upgrade import Style, allowed_skew
 from splithorizon.base.errors import UsageProblem
-from splithorizon.istio.info import MeshInfo
+from splithorizon.istio.info import MeshCondition, MeshInfo
 from splithorizon.kube.client import Kube
 from splithorizon.run import known_secrets
 from splithorizon.run.journal import Journal
@@ -46,6 +46,7 @@ class LabSession(Session):
 
     _ground: ProvisioningContext | None = field(default=None, repr=False)
     _change: PhasedChange | None = field(default=None, repr=False)
+    _skew: tuple[MeshCondition, ...] = ()
 
     def _set_up(self) -> MeshInfo:
         return super()._set_up() if self.options.contexts else self._make()
@@ -99,6 +100,7 @@ class LabSession(Session):
         finally:
             # Now: kind takes them out of the file when it deletes the cluster.
             self.secrets += known_secrets.of_run(journal.folder)
+        self.info = replace(self.info, conditions=(*self.info.conditions, *self._skew))
         self._change = self._planned_change(provisioning, self.info, target)
         self._undo.callback(self._restore_outlived, journal)
         if self.options.reuse:
@@ -134,8 +136,8 @@ class LabSession(Session):
             images = supply.supply_upgrade(
                 self.options, engine, self.progress, upgrade_archive(journal.folder), container=self._import_container
             )
-        if not self.options.allow_skew:
-            require_documented(before.istio_version, images.istio_version, Style(self.options.upgrade_style))
+        style = Style(self.options.upgrade_style)
+        self._skew = allowed_skew(before.istio_version, images.istio_version, style, allow=self.options.allow_skew)
         return images
 
     def watch(self, info: MeshInfo, stop: Event) -> MeshInfo:

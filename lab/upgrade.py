@@ -12,8 +12,10 @@ from lab.install import Installation
 from lab.phased_change import PhasedChange, Step
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio import names
+from splithorizon.istio.info import MeshCondition
 from splithorizon.kube.client import Object
 
+# 1.29.1; not the snapshot of a minor version, such as 1.31-alpha.eed52ebb66ad.
 _RELEASE = re.compile(r"(?P<major>\d+)\.(?P<minor>\d+)\.")
 
 
@@ -34,16 +36,28 @@ def revision_of(version: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", version.lower())
 
 
-def require_documented(before: str, after: str, style: Style) -> None:
-    """Raise UsageProblem for a pair of versions that Istio does not document an upgrade of, in that style."""
+def undocumented(before: str, after: str, style: Style) -> str:
+    """Why Istio documents no upgrade of a pair of versions in that style; empty where it does."""
     old, new = _RELEASE.match(before), _RELEASE.match(after)
     if old is None or new is None:
-        why = f"of {before if old is None else after} no release is known"
-    elif old["major"] != new["major"] or not 0 <= int(new["minor"]) - int(old["minor"]) <= _MINORS_AT_ONCE[style]:
-        why = f"Istio documents {style} upgrades over at most {_MINORS_AT_ONCE[style]} minor versions, and none back"
-    else:
-        return
-    raise UsageProblem(f"--upgrade-to {after} from {before}: {why}; --allow-skew tries it. Nothing was created.")
+        return f"{before if old is None else after} is no release, and Istio documents upgrades of releases"
+    if old["major"] != new["major"] or not 0 <= int(new["minor"]) - int(old["minor"]) <= _MINORS_AT_ONCE[style]:
+        return f"Istio documents {style} upgrades over at most {_MINORS_AT_ONCE[style]} minor versions, and none back"
+    return ""
+
+
+def allowed_skew(before: str, after: str, style: Style, *, allow: bool) -> tuple[MeshCondition, ...]:
+    """What a report says of an upgrade that Istio does not document; nothing of one that it does.
+
+    Raises UsageProblem for the former unless the user allows it.
+    """
+    why = undocumented(before, after, style)
+    if not why:
+        return ()
+    pair = f"--upgrade-to {after} from {before}"
+    if not allow:
+        raise UsageProblem(f"{pair}: {why}; --allow-skew tries it. Nothing was created.")
+    return (MeshCondition("the upgrade is not documented", f"{pair}: {why}", "it is tried, by --allow-skew"),)
 
 
 @dataclass

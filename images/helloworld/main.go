@@ -46,7 +46,7 @@ func main() {
 	for _, address := range []string{":5002", ":5012", ":5022"} {
 		serve(echo(g, address))
 	}
-	serve(newHealth(g, ":5003"))
+	serve(newGRPCServer(g, ":5003"))
 	// Of each server two words: that it stopped serving, and that it is drained.
 	for range 5 * 2 {
 		if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
@@ -58,7 +58,7 @@ func main() {
 func hello(g greeter) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("x-helloworld-protocols", "http,http2,tcp,grpc")
+		w.Header().Set("x-helloworld-protocols", "http,http2,tcp,grpc,grpc-stream")
 		fmt.Fprintln(w, g)
 	})
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	grpchealth "google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -57,13 +58,36 @@ func echo(g greeter, address string) *http.Server {
 	return &http.Server{Addr: address, Handler: mux, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
 }
 
-// health serves gRPC's own health service, and names its version in the header of each answer.
-type health struct {
+// grpcServer serves gRPC's own health service, whose answers name the version in their header, and the stream of its interoperability
+// tests, on which each message comes back.
+type grpcServer struct {
 	address string
 	server  *grpc.Server
 }
 
-func (h *health) ListenAndServe() error {
+// duplex sends each message of a stream back, until the client closes it.
+type duplex struct {
+	grpc_testing.UnimplementedTestServiceServer
+}
+
+func (duplex) FullDuplexCall(
+	stream grpc.BidiStreamingServer[grpc_testing.StreamingOutputCallRequest, grpc_testing.StreamingOutputCallResponse],
+) error {
+	for {
+		message, err := stream.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&grpc_testing.StreamingOutputCallResponse{Payload: message.GetPayload()}); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *grpcServer) ListenAndServe() error {
 	listener, err := net.Listen("tcp", h.address)
 	if err != nil {
 		return err
@@ -71,7 +95,7 @@ func (h *health) ListenAndServe() error {
 	return h.server.Serve(listener)
 }
 
-func newHealth(g greeter, address string) *health {
+func newGRPCServer(g greeter, address string) *grpcServer {
 	name := func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		if err := grpc.SetHeader(ctx, metadata.Pairs("x-helloworld-version", g.version)); err != nil {
 			return nil, err
@@ -80,11 +104,12 @@ func newHealth(g greeter, address string) *health {
 	}
 	server := grpc.NewServer(grpc.UnaryInterceptor(name))
 	grpc_health_v1.RegisterHealthServer(server, grpchealth.NewServer())
-	return &health{address, server}
+	grpc_testing.RegisterTestServiceServer(server, duplex{})
+	return &grpcServer{address, server}
 }
 
 // Shutdown lets what runs end, until the deadline.
-func (h *health) Shutdown(deadline context.Context) error {
+func (h *grpcServer) Shutdown(deadline context.Context) error {
 	drained := make(chan struct{})
 	go func() { h.server.GracefulStop(); close(drained) }()
 	select {

@@ -27,3 +27,5 @@ class ImageSet:
     kubectl: Path
     istioctl: Path
     versions: Mapping[str, str]
+    sender: str = ""
+    """The image of a watch's sender; no registry has one."""

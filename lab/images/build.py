@@ -41,6 +41,7 @@ class _Ingredients:
     coredns: Path
     pause: Path
     helloworld: Path
+    sender: Path
     node_root: Path
     userland_root: Path
     envoy: Path
@@ -81,6 +82,7 @@ class Recipe:
             "proxyv2": self._source.version,
             "examples-helloworld-v1": v.helloworld,
             "examples-helloworld-v2": v.helloworld,
+            "sender": v.helloworld,
             "curl": v.curl,
         }
         return {name: f"{HUB}/{name}:{tag}" for name, tag in tags.items()}
@@ -98,6 +100,7 @@ class Recipe:
             own_node=True,
             istio_hub=HUB,
             istio_version=self._source.version,
+            sender=self.references["sender"],
             samples={published: self.references[name] for published, name in _PUBLISHED_SAMPLES.items()},
             to_load=(),
             upstream_envoy=True,
@@ -226,6 +229,7 @@ class Recipe:
         for version in ("v1", "v2"):
             image(refs[f"examples-helloworld-{version}"], "helloworld",
                   {"helloworld": made.helloworld / "helloworld"}, arguments={"SERVICE_VERSION": version})  # fmt: skip
+        image(refs["sender"], "sender", {"sender": made.sender / "sender"})
         image(refs["curl"], "curl", {})
         engine.save(list(refs.values()), folder / "images.tar")
 

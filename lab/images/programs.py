@@ -21,6 +21,9 @@ _NOT_IN_CHECKSUM_DATABASE = "github.com/openshift/api,istio.io/*"
 
 _OLDEST_GO = (1, 26)
 
+_MINOR_FILE = "VERSION"
+"""The file of Istio's module with its minor version; it lies beside a go.mod that is generated here."""
+
 # What Go prints of a module that the proxy answers for and does not have: "M@V: reading URL: 404 Not Found", or
 # "M@V: invalid version: unknown revision R". A proxy that cannot be reached has no such line.
 _NOT_SERVED = re.compile(
@@ -100,6 +103,7 @@ def kubernetes(versions: Versions) -> Program:
 
 def istio(source: IstioSource, module: Path) -> Program:
     """istiod, the sidecar's agent and istioctl."""
+    built = _istio_version(source, module)
     version = "istio.io/istio/pkg/version"
     names = {
         "pilot-discovery": "pilot/cmd/pilot-discovery",
@@ -111,7 +115,7 @@ def istio(source: IstioSource, module: Path) -> Program:
         module,
         {name: f"istio.io/istio/{package}" for name, package in names.items()},
         {
-            f"{version}.buildVersion": source.version,
+            f"{version}.buildVersion": built,
             f"{version}.buildTag": source.version,
             # As in Istio's releases. Otherwise istioctl uses images of a testing registry.
             f"{version}.buildHub": "istio",
@@ -121,9 +125,25 @@ def istio(source: IstioSource, module: Path) -> Program:
     )
 
 
+def _istio_version(source: IstioSource, module: Path) -> str:
+    """The version that the programs say they are of: a commit without a name is a snapshot of its minor version."""
+    file = module / _MINOR_FILE
+    return f"{file.read_text().strip()}-alpha.{source.revision}" if file.is_file() else source.version
+
+
 def kind() -> Program:
     """The program of kind."""
     return Program("kind", IMAGES / "kind", {"kind": "sigs.k8s.io/kind"})
+
+
+def helloworld() -> Program:
+    """What answers in clusters that a run makes."""
+    return Program("helloworld", IMAGES / "helloworld", {"helloworld": "."})
+
+
+def sender() -> Program:
+    """What sends in a watch."""
+    return Program("sender", IMAGES / "sender", {"sender": "."})
 
 
 def small_programs() -> Iterable[Program]:
@@ -131,7 +151,8 @@ def small_programs() -> Iterable[Program]:
     yield kind()
     yield Program("coredns", IMAGES / "coredns", {"coredns": "."})
     yield Program("pause", IMAGES / "pause", {"pause": "."})
-    yield Program("helloworld", IMAGES / "helloworld", {"helloworld": "."})
+    yield helloworld()
+    yield sender()
 
 
 def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Path) -> Path:
@@ -160,14 +181,14 @@ def istio_module(source: IstioSource, versions: Versions, cache: Cache, log: Pat
                 f"the Go module proxy does not serve Istio {source.pseudo_version}: "
                 f"{listed.stderr.strip().splitlines()[-1]}. Nothing was created."
             )
-        _copy_replacements(folder, f"istio.io/istio@{source.pseudo_version}", environment, log)
+        _copy_from_module(folder, f"istio.io/istio@{source.pseudo_version}", environment, log)
         _go(
             "mod", "tidy",
             program=f"Istio {source.version}", within=timeouts().go_download, folder=folder, log=log,
             environment=environment,
         )  # fmt: skip
 
-    return cache.fill("istio-module", digest(source.pseudo_version, template / "go.mod"), make)
+    return cache.fill("istio-module", digest(source.pseudo_version, template / "go.mod", _MINOR_FILE), make)
 
 
 def _go(
@@ -186,13 +207,18 @@ def _go(
     raise CommandFailed(command, done.status, done.stdout, done.stderr)
 
 
-def _copy_replacements(folder: Path, module: str, environment: Mapping[str, str], log: Path) -> None:
-    """Copy the ``replace`` directives of a module into our go.mod: Go uses only those of the main module."""
+def _copy_from_module(folder: Path, module: str, environment: Mapping[str, str], log: Path) -> None:
+    """Copy the ``replace`` directives of a module into our go.mod, as Go uses those of the main module only.
+
+    Its file with the minor version is copied too, where it has one.
+    """
 
     def go(*arguments: str) -> str:
         return run(["go", *arguments], within=timeouts().go_download, cwd=folder, env=environment, log=log).stdout
 
     downloaded = json.loads(go("mod", "download", "-json", module))
+    if (minor := Path(downloaded["Dir"], _MINOR_FILE)).is_file():
+        shutil.copyfile(minor, folder / _MINOR_FILE)
     for replacement in json.loads(go("mod", "edit", "-json", downloaded["GoMod"]))["Replace"] or []:
         old, new = ("@".join(filter(None, (side["Path"], side.get("Version")))) for side in
                     (replacement["Old"], replacement["New"]))  # fmt: skip

@@ -47,12 +47,13 @@ class Versions:
     curl: str
 
     def istio(self, wanted: str | None) -> IstioSource:
-        """The source of a release in the version file, or of a pseudo-version; by default, of the default release.
+        """The source of a release or snapshot in the version file, or of a pseudo-version; by default, the default's.
 
-        Raises UsageProblem for anything else: the module proxy serves Istio by pseudo-version only, so that the commit
-        of a release has to be in the file.
+        A pseudo-version to which the file gives a name is what is named. Raises UsageProblem for anything else: the
+        module proxy serves Istio by pseudo-version only, so that the commit of a release has to be in the file.
         """
-        version = wanted or self.istio_default
+        names = {pseudo_version: name for name, pseudo_version in self.istio_releases.items()}
+        version = names.get(wanted or "", wanted or self.istio_default)
         if version in self.istio_releases:
             return IstioSource(version, self.istio_releases[version], IMAGES / "istio" / version)
         if _PSEUDO_VERSION.fullmatch(version):

@@ -10,7 +10,7 @@ from lab.gateway_address import Addressing
 from lab.images import ImageSet
 from lab.install import Installation
 from lab.phased_change import ChangedMesh
-from lab.upgrade import Style, Upgrade, require_documented, revision_of
+from lab.upgrade import Style, Upgrade, allowed_skew, revision_of
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import PRIMARY_REMOTE
@@ -28,7 +28,7 @@ from tests.support.mesh_info import mesh_info
     ],
 )
 def test_documented_pairs_are_taken(before: str, after: str, style: Style) -> None:
-    require_documented(before, after, style)
+    assert allowed_skew(before, after, style, allow=False) == ()
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,8 @@ def test_documented_pairs_are_taken(before: str, after: str, style: Style) -> No
         ("1.27.9", "1.29.1", Style.IN_PLACE, "at most 1 minor"),
         ("1.26.1", "1.29.1", Style.REVISION, "at most 2 minor"),
         ("1.29.1", "1.28.3", Style.IN_PLACE, "none back"),
+        ("1.29.1", "1.31-alpha.eed52ebb66ad", Style.REVISION, "1.31-alpha.eed52ebb66ad is no release"),
+        ("1.31-alpha.eed52ebb66ad", "1.31.0", Style.IN_PLACE, "1.31-alpha.eed52ebb66ad is no release"),
         ("1.29.1", "v0.0.0-20260827124520-eed52ebb66ad", Style.REVISION, "no release"),
     ],
 )
@@ -44,7 +46,10 @@ def test_other_pairs_are_refused_with_the_option_that_takes_them(
     before: str, after: str, style: Style, why: str
 ) -> None:
     with pytest.raises(UsageProblem, match=f"{why}.*--allow-skew.*Nothing was created"):
-        require_documented(before, after, style)
+        allowed_skew(before, after, style, allow=False)
+    (condition,) = allowed_skew(before, after, style, allow=True)
+    assert why in condition.value
+    assert "--allow-skew" in condition.consequence
 
 
 def test_a_revision_is_part_of_a_name() -> None:

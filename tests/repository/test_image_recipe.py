@@ -40,7 +40,7 @@ def test_there_are_modules() -> None:
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_a_module_is_built_with_the_oldest_go_that_is_accepted(module: Path) -> None:
     (line,) = re.findall(r"^go (.*)$", module.read_text(), re.MULTILINE)
-    assert tuple(map(int, line.split("."))) == programs._OLDEST_GO
+    assert tuple(map(int, line.split(".")[:2])) == programs._OLDEST_GO
     assert "toolchain" not in module.read_text(), "it would download another Go"
 
 

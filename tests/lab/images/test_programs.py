@@ -16,7 +16,7 @@ from splithorizon.base.errors import CommandFailed, UsageProblem
 from tests.support.fake_programs import FakePrograms
 
 KNOWN = versions.load()
-PSEUDO_VERSION = "v0.0.0-20260306174214-6991a379e1fc"
+PSEUDO_VERSION = "v0.0.0-20260306174214-0a1b2c3d4e5f"
 # Writes the file that follows -o, as the linker does.
 GO = """case "$1 $2" in
   "env GOVERSION") echo {version} ;;
@@ -115,7 +115,8 @@ def test_the_module_of_a_release_is_that_of_the_repository(empty_cache: Cache) -
 # `go mod download` names the go.mod of the module, and `go mod edit -json` shows what that replaces.
 GO_MODULES = """case "$1 $2 $3" in
   "list -m "*) {listed} ;;
-  "mod download -json") echo '{{"GoMod": "/there/go.mod"}}' ;;
+  "mod download -json") mkdir there; echo 1.31 >there/VERSION
+    echo "{{\\"GoMod\\": \\"/there/go.mod\\", \\"Dir\\": \\"$PWD/there\\"}}" ;;
   "mod edit -json") echo '{replaced}' ;;
   "mod edit "*) echo "${{3#-replace=}}" >>replaced ;;
   "mod tidy ") {tidied} ;;
@@ -135,6 +136,17 @@ def test_the_module_of_a_pseudo_version_requires_it_and_replaces_what_it_replace
     assert (folder / "go.mod").read_text().endswith(f")\n\nrequire istio.io/istio {PSEUDO_VERSION}\n")
     assert (folder / "replaced").read_text().splitlines() == ["a/b=c/d@v1", "e@v2=f@v3"]
     assert (folder / "go.sum").is_file()
+
+
+def test_a_commit_without_a_name_says_that_it_is_a_snapshot_of_its_minor_version(
+    programs: FakePrograms, empty_cache: Cache
+) -> None:
+    programs.add("go", GO_MODULES.format(listed="true", replaced=REPLACED, tidied=TIDIED))
+    source = KNOWN.istio(PSEUDO_VERSION)
+    module = go_programs.istio_module(source, KNOWN, empty_cache, Path("/dev/null"))
+    variables = go_programs.istio(source, module).variables
+    assert variables["istio.io/istio/pkg/version.buildVersion"] == "1.31-alpha.0a1b2c3d4e5f"
+    assert variables["istio.io/istio/pkg/version.buildTag"] == source.version, "of the images"
 
 
 def test_a_pseudo_version_that_the_proxy_does_not_serve_is_refused(programs: FakePrograms, empty_cache: Cache) -> None:

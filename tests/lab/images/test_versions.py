@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lab.images import versions
 from splithorizon.base.errors import UsageProblem
 
-PSEUDO_VERSION = "v0.0.0-20260306174214-6991a379e1fc"
+PSEUDO_VERSION = "v0.0.0-20260306174214-0a1b2c3d4e5f"
 
 
 def test_the_default_is_a_release() -> None:
@@ -38,8 +39,22 @@ def test_a_release_has_its_module_and_its_commit(release: str) -> None:
 def test_a_pseudo_version_is_its_own_source() -> None:
     source = versions.load().istio(PSEUDO_VERSION)
     assert (source.version, source.pseudo_version) == (PSEUDO_VERSION, PSEUDO_VERSION)
-    assert source.revision == "6991a379e1fc"
+    assert source.revision == "0a1b2c3d4e5f"
     assert source.module is None
+
+
+@pytest.mark.parametrize("release", versions.load().istio_releases)
+def test_a_pseudo_version_that_has_a_name_is_what_is_named(release: str) -> None:
+    known = versions.load()
+    assert known.istio(known.istio_releases[release]) == known.istio(release)
+
+
+def test_a_snapshot_is_named_by_its_minor_version_and_its_commit() -> None:
+    known = versions.load()
+    snapshots = [name for name in known.istio_releases if not re.fullmatch(r"1\.\d+\.\d+", name)]
+    assert "1.31-alpha.eed52ebb66ad" in snapshots
+    for name in snapshots:
+        assert re.fullmatch(rf"1\.\d+-alpha\.{known.istio(name).revision}", name)
 
 
 UNKNOWN = [
