@@ -309,6 +309,7 @@ class Provisioning:
                 snapshot_before_install=self._snapshot_file(name)
                 if self._ground.options.snapshot_before_install
                 else None,
+                sender_image=self._sender_image(name),
             )
             for name, cluster in self._clusters.items()
         }
@@ -323,6 +324,12 @@ class Provisioning:
             provider=self._ground.engine.provider,
             images_mode=images.mode,
         )
+
+    def _sender_image(self, name: str) -> str:
+        """That of the node image; kept clusters may be of one that has none."""
+        if self._ground.options.reuse:
+            return workloads.sender_image(self._kubes[name])
+        return self._ground.images.sender
 
     def _versions(self) -> dict[str, str]:
         """As they run; of kept clusters, which may be of other images than those asked for, nothing else is known."""

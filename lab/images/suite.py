@@ -6,7 +6,6 @@ wheel of the checkout is built each time.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import shutil
 import sys
@@ -16,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.engine import Engine
-from lab.images import packages, versions
+from lab.images import command, packages, versions
 from lab.images.cache import Cache, digest
 from lab.images.cache import root as cache_root
 from lab.images.versions import IMAGES, Versions
 from splithorizon.base import paths
-from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.process import run
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.run.progress import Progress
@@ -111,23 +110,7 @@ def _pip_install(target: Path, *what: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the image under the name that the command line gives it; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m lab.images.suite", description=__doc__)
-    parser.add_argument("name", help="the image's name and tag")
-    parser.add_argument("--provider", choices=("docker", "podman"), default="podman", help="the container engine")
-    asked = parser.parse_args(arguments)
-    progress = Progress(print)
-    try:
-        command = shutil.which(asked.provider)
-        if command is None:
-            raise UsageProblem(f"there is no {asked.provider} on PATH. Nothing was created.")
-        # That it runs no privileged container, which clusters need, is no matter here.
-        build(Engine(asked.provider, Path(command), {}, lacks_resource_capability=False), asked.name, progress)
-    except (EnvironmentBroke, UsageProblem) as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    finally:
-        progress.close()
-    return 0
+    return command.run("lab.images.suite", __doc__, "the image's name and tag", build, arguments)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ class ClusterInfo:
     """Those of ``gateways`` that a Gateway of Gateway API names, and no Service with the network's label has."""
     snapshot_before_install: Path | None = None
     """What the cluster held before anything was installed, where that was recorded."""
+    sender_image: str = ""
+    """The image of a watch's sender, as the cluster gets it; empty where it gets none."""
 
     @property
     def runs_istiod(self) -> bool:

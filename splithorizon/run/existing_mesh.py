@@ -144,6 +144,10 @@ def look(explored: Explored, options: Options, progress: Progress, *, run_id: st
         progress.say(str(condition))
     decision.require_accepted(contexts.values())
     secrets = adaptation.pull_secret(options, kubes)
+    senders = {name: workloads.sender_image(kube, images) for name, kube in kubes.items()}
+    info = replace(info, clusters={
+        name: replace(cluster, sender_image=senders[name]) for name, cluster in info.clusters.items()
+    })  # fmt: skip
     settled = {}
     for one in found.clusters:
         name, pull_secret = one.name, secrets.get(one.name)

@@ -83,7 +83,7 @@ OPTIONS = (
     Option("sample-hub", "registry path of the helloworld and curl images"),
     Option(
         "image",
-        "where the pods get an image from: helloworld-v1, helloworld-v2 or curl; a digest is taken too",
+        "where the pods get an image from: helloworld-v1, helloworld-v2, curl, sender; a digest is taken too",
         metavar="NAME=REF",
         repeated=True,
     ),

@@ -34,6 +34,7 @@ _AGENT_PORT = 15020
 # its sidecar, by the annotation in manifests/workloads/sleep.yaml.
 PAST_THE_SIDECAR = (15012, 15017, _AGENT_PORT)
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)
+_ANNOUNCED = re.compile(r"^x-helloworld-protocols: *(\S+)", re.IGNORECASE | re.MULTILINE)
 _ADDRESS = re.compile(r"^Address[^:]*:\s*(\S+)", re.MULTILINE)
 
 
@@ -221,12 +222,14 @@ class Client:
         return protocols.parse(printed, times)
 
     @property
-    def offered_protocols(self) -> bool:
-        """Whether helloworld announces that it answers by other protocols as well; Istio's own sample does not."""
+    def offered_protocols(self) -> frozenset[str]:
+        """The protocols that helloworld announces it answers by as well; Istio's own sample announces none."""
         asked = f"http://{workloads.SERVICE}.{self.namespace}:{workloads.PORT}/hello"
         # A batch is counted by the sidecar as well, and this request must not be among it.
         with sending.sending(self.kube.kubeconfig):
-            return "x-helloworld-protocols" in self._execute(["curl", "-qsSi", asked], within=timeouts().small_command)
+            answer = self._execute(["curl", "-qsSi", asked], within=timeouts().small_command)
+        announced = _ANNOUNCED.search(answer)
+        return frozenset(announced[1].split(",")) if announced else frozenset()
 
     def dial_pod(self, target: PodAddress) -> Attempt:
         """Request the readiness of a pod's agent at the IP address of the pod, in plain text."""

@@ -1,15 +1,20 @@
-"""A pod that sends steadily and logs each result: the script of its main process, its objects, and its log's lines.
+"""A pod that sends steadily and logs each result: its main process, its objects, and its log's lines.
 
-The script runs with busybox and dash, and with curl 7.84 or newer. A *series* is the requests of one long-lived curl
-process, at a fixed interval, longer than a request may take: one that hangs delays no other, so that the rate is
-steady whatever is answered (open loop), and no process is started for a request.
+The main process is the program of images/sender, which sends every stream. Where a cluster has no image of it, it is a
+script for the client's image, which sends HTTP/1.1 alone. Either has an open loop of requests on new connections: the
+rate is steady whatever is answered.
+
+The script runs with busybox and dash, and with curl 7.84 or newer. There a *series* is the requests of one long-lived
+curl process, at a fixed interval, longer than a request may take: one that hangs delays no other, and no process is
+started for a request. The program has one series for each stream.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +36,7 @@ SENDERS = 2
 _CURL_ERRORS = {6: "name not resolved", 7: "no connection", 18: "answer cut off", 28: TIMED_OUT,
                 52: "closed without an answer", 55: "connection reset", 56: "connection reset"}  # fmt: skip
 _KEPT_RATE = "2/s"
+_KEPT_EVERY = "500ms"
 
 
 class Stream(StrEnum):
@@ -46,10 +52,17 @@ class Stream(StrEnum):
 KEPT = {
     Stream.HTTP1: "a kept HTTP/1.1 connection",
     Stream.HTTP2: "a kept HTTP/2 connection",
-    Stream.GRPC: "gRPC calls on a kept connection",
+    Stream.GRPC: "a bidirectional gRPC stream",
     Stream.TCP: "a kept TCP connection",
 }
 """The streams on connections that are kept, in words."""
+PORTS = {Stream.NEW: 5000, Stream.HTTP1: 5002, Stream.HTTP2: 5012, Stream.TCP: 5022, Stream.GRPC: 5003}
+"""The port of helloworld for each; the name of a Service's port says which protocol sidecars take it for."""
+_PORT_NAMES = {Stream.NEW: "http", Stream.HTTP1: "http-echo", Stream.HTTP2: "http2-echo", Stream.TCP: "tcp-echo",
+               Stream.GRPC: "grpc-stream"}  # fmt: skip
+_PATHS = {Stream.NEW: "hello", **dict.fromkeys((Stream.HTTP1, Stream.HTTP2, Stream.TCP), "describe")}
+_ANNOUNCED_AS = {Stream.HTTP1: "http", Stream.HTTP2: "http2", Stream.TCP: "tcp", Stream.GRPC: "grpc-stream"}
+_OF_THE_SCRIPT = (Stream.HTTP1,)
 
 # Standard error, because curl keeps back what it writes to a pipe. It writes there by the character, so that a shell
 # beside each curl makes whole lines of it. The name of a series is unique: the pod's, the time of its start, its number
@@ -59,32 +72,24 @@ set -u
 host=$1 series=$2 period=$3 timeout=$4 kept=$5 rate=$6
 trap 'exit 0' TERM INT
 name="$POD_NAME-$(awk 'BEGIN { srand(); printf "%d", srand() }')"
-result='%{http_code}%header{grpc-status} %{num_connects} %{time_total} %{exitcode}'
-folder=$(mktemp -d)
-printf '\0\0\0\0\0' >"$folder/empty"
+result='%{http_code} %{num_connects} %{time_total} %{exitcode}'
 until curl -qsf --noproxy '*' -m "$timeout" -o /dev/null "http://$host:5000/hello"; do
   echo "splithorizon waits"
   sleep 1
 done
 send() {
-  stream=$1 number=$2 every=$3 url=$4 mark='?' run=0
+  stream=$1 number=$2 every=$3 url=$4 run=0
   shift 4
-  # A gRPC server knows no method with a query; a fragment is not sent.
-  [ "$stream" != grpc ] || mark='#'
   while :; do
     run=$((run + 1))
     curl -qs --noproxy '*' --rate "$every" -m "$timeout" -o /dev/null "$@" \
       -w "%{stderr}splithorizon $stream %{url_effective} $result\n" \
-      "$url$mark$name-$number-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
+      "$url?$name-$number-$run-[1-1000000]" 2>&1 | while IFS= read -r line; do printf '%s\n' "$line"; done
     sleep 1
   done
 }
 if [ "$kept" = yes ]; then
   send http1 http1 "$rate" "http://$host:5002/describe" &
-  send http2 http2 "$rate" "http://$host:5012/describe" --http2-prior-knowledge &
-  send tcp tcp "$rate" "http://$host:5022/describe" &
-  send grpc grpc "$rate" "http://$host:5003/grpc.health.v1.Health/Check" --http2-prior-knowledge \
-    -H 'content-type: application/grpc' -H 'te: trailers' --data-binary "@$folder/empty" &
 fi
 n=0
 while [ $n -lt "$series" ]; do
@@ -95,9 +100,9 @@ done
 while :; do sleep 3600 & wait $!; done
 """
 
-_LINE = re.compile(
-    r"splithorizon (?P<stream>\w+) \S+[?#](?P<id>(?P<series>\S+-\d+)-(?P<number>\d+)) "
-    r"(?P<code>\d{3})(?P<grpc>\d*) (?P<connects>\d+) (?P<seconds>[\d.]+) (?P<exit>\d+)"
+_OF_CURL = re.compile(
+    r"splithorizon (?P<stream>\w+) \S+\?(?P<id>(?P<series>\S+-\d+)-(?P<number>\d+)) "
+    r"(?P<code>\d{3}) (?P<connects>\d+) (?P<seconds>[\d.]+) (?P<exit>\d+)"
 )
 
 
@@ -105,7 +110,7 @@ _LINE = re.compile(
 class Result:
     """One line of a sender: the request's stream, series and number in it, and what became of it.
 
-    ``lost`` is the reason, empty for an answered request. ``connects`` is how many connections were opened for it.
+    ``lost`` is the reason, empty for an answered request. ``opened`` is whether a connection was opened for it.
     """
 
     stream: Stream
@@ -113,19 +118,39 @@ class Result:
     series: str
     number: int
     seconds: float
-    connects: int
+    opened: bool
     lost: str
 
 
 def parse(line: str) -> Result | None:
-    """Read a line; None for one that is no result."""
-    match = _LINE.fullmatch(line)
+    """Read a line, of the program or of the script; None for one that is no result."""
+    if line.startswith(f"{MARK}{{"):
+        return _of_program(line.removeprefix(MARK))
+    match = _OF_CURL.fullmatch(line)
     if match is None or match["stream"] not in {*Stream}:
         return None
     return Result(
         Stream(match["stream"]), match["id"], match["series"], int(match["number"]), float(match["seconds"]),
-        int(match["connects"]), _lost(int(match["exit"]), int(match["code"]), match["grpc"]),
+        int(match["connects"]) > 0, _lost(int(match["exit"]), int(match["code"])),
     )  # fmt: skip
+
+
+def _of_program(text: str) -> Result | None:
+    try:
+        found = json.loads(text)
+        return Result(
+            Stream(found["stream"]), str(found["id"]), str(found["series"]), int(found["number"]),
+            float(found["seconds"]), bool(found["opened"]), str(found["lost"]),
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError):
+        # A log that is cut off ends within a line.
+        return None
+
+
+def streams(served: Collection[str], *, of_program: bool) -> tuple[Stream, ...]:
+    """What is sent where every helloworld announces the protocols ``served``: by the program, or by the script."""
+    sent = KEPT if of_program else _OF_THE_SCRIPT
+    return (Stream.NEW, *(stream for stream in sent if _ANNOUNCED_AS[stream] in served))
 
 
 def series_for(rate: int) -> int:
@@ -133,8 +158,10 @@ def series_for(rate: int) -> int:
     return math.ceil(rate * timeouts().watch.request_every / SENDERS)
 
 
-def steady_rate(rate: int) -> float:
-    """The requests a second on a route that these series make."""
+def steady_rate(rate: int, *, of_program: bool) -> float:
+    """The requests a second on a route that the senders make."""
+    if of_program:
+        return rate
     return series_for(rate) * SENDERS / timeouts().watch.request_every
 
 
@@ -145,7 +172,6 @@ def service_of(version: str) -> str:
 
 def service(version: str, annotations: Mapping[str, str] | None = None) -> Object:
     """That Service; it is needed in every cluster, because a name resolves only where the Service is."""
-    ports = {"http": 5000, "http-echo": 5002, "http2-echo": 5012, "tcp-echo": 5022, "grpc-health": 5003}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -155,7 +181,7 @@ def service(version: str, annotations: Mapping[str, str] | None = None) -> Objec
             "annotations": dict(annotations or {}),
         },
         "spec": {
-            "ports": [{"name": name, "port": port} for name, port in ports.items()],
+            "ports": [{"name": _PORT_NAMES[stream], "port": port} for stream, port in PORTS.items()],
             "selector": {"app": workloads.SERVICE, "version": version},
         },
     }
@@ -176,10 +202,11 @@ def new_connections_rule(version: str, host: str, policy: Mapping[str, Any] | No
     }
 
 
-def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
+def deployment(client: Object, *, target: str, rate: int, streams: Collection[Stream], image: str = "") -> Object:
     """The senders' Deployment, made like the client's, whose image, rights and adaptations fit the cluster already.
 
-    ``target`` is the host that they send to; ``kept`` whether it serves the protocols of connections that are kept.
+    ``target`` is the host that they send to. ``image`` is that of the program; without it the client's image sends
+    those of the ``streams`` that the script knows.
     """
     times = timeouts().watch
     template = deepcopy(client["spec"]["template"])
@@ -192,11 +219,7 @@ def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
     spec["terminationGracePeriodSeconds"] = times.sender_ends
     container = spec["containers"][0]
     container["name"] = NAME
-    container["command"] = ["sh", "-c", SCRIPT, "sh"]
-    container["args"] = [
-        target, str(series_for(rate)), str(times.request_every), str(times.request_takes), "yes" if kept else "no",
-        _KEPT_RATE,
-    ]  # fmt: skip
+    container |= _program(image, target, rate, streams) if image else _script(target, rate, streams)
     container["env"] = [
         *container.get("env", ()),
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -215,14 +238,32 @@ def deployment(client: Object, *, target: str, rate: int, kept: bool) -> Object:
     }
 
 
+def _program(image: str, target: str, rate: int, streams: Collection[Stream]) -> Object:
+    """The container's part where the program sends."""
+    arguments = [f"-rate={rate / SENDERS:g}", f"-timeout={timeouts().watch.request_takes:g}s", f"-every={_KEPT_EVERY}"]
+    for stream in streams:
+        host = f"{target}:{PORTS[stream]}"
+        arguments.append(f"-{stream}=" + (f"http://{host}/{_PATHS[stream]}" if stream in _PATHS else host))
+    return {"image": image, "command": ["/sender"], "args": arguments}
+
+
+def _script(target: str, rate: int, streams: Collection[Stream]) -> Object:
+    """The container's part where the client's curl sends."""
+    times = timeouts().watch
+    arguments = [target, series_for(rate), times.request_every, times.request_takes]
+    kept = "yes" if Stream.HTTP1 in streams else "no"
+    return {
+        "command": ["sh", "-c", SCRIPT, "sh"],
+        "args": [*map(str, arguments), kept, _KEPT_RATE],
+    }
+
+
 def _held_until_the_sidecar_is_ready(config: str) -> str:
     settings: dict[str, Any] = yaml.safe_load(config) or {}
     return str(yaml.safe_dump({**settings, "holdApplicationUntilProxyStarts": True}))
 
 
-def _lost(exit_status: int, code: int, grpc: str) -> str:
+def _lost(exit_status: int, code: int) -> str:
     if exit_status:
         return _CURL_ERRORS.get(exit_status, f"curl {exit_status}")
-    if code != 200:
-        return f"HTTP {code}"
-    return f"gRPC {grpc}" if grpc not in ("", "0") else ""
+    return f"HTTP {code}" if code != 200 else ""

@@ -19,7 +19,8 @@ SERVICE = "helloworld"
 HEADLESS = "helloworld-headless"
 PORT = 5000
 CLIENT = "sleep"
-IMAGES = ("curl", "helloworld-v1", "helloworld-v2")
+SENDER = "sender"
+IMAGES = ("curl", "helloworld-v1", "helloworld-v2", SENDER)
 """The names of our images, as a user gives others for them."""
 
 _EXPORT_TO = "networking.istio.io/exportTo"
@@ -129,13 +130,28 @@ def images_for(kube: Kube, version: str, hub: str | None, named: Mapping[str, st
     return {**_images_for(kube, published, hub), **chosen}
 
 
+def sender_image(kube: Kube, named: Mapping[str, str] | None = None) -> str:
+    """Where an existing cluster gets the image of a watch's sender: as ``named``, or as its nodes have it, built by us.
+
+    Empty where it gets none: no registry is known to have it.
+    """
+    if named and SENDER in named:
+        return named[SENDER]
+    return next((name for name in _held(kube) if _parts(name)[:2] == (HUB, SENDER)), "")
+
+
 def _images_for(kube: Kube, published: Iterable[str], hub: str | None) -> dict[str, str]:
     if hub is not None:
         return {image: f"{hub}/{image.rpartition('/')[2]}" for image in published}
+    held = _held(kube)
+    return {image: next((name for name in held if _is_copy(name, image)), image) for image in published}
+
+
+def _held(kube: Kube) -> list[str]:
+    """The names by tag of the images that the nodes have."""
     held = [image for node in kube.list_if_allowed("Node") or [] for image in node["status"].get("images", [])]
     # A node lists images without a name too, as a pull of a moved tag leaves them.
-    tagged = [name for image in held for name in image.get("names") or [] if "@" not in name]
-    return {image: next((name for name in tagged if _is_copy(name, image)), image) for image in published}
+    return [name for image in held for name in image.get("names") or [] if "@" not in name]
 
 
 def helloworld_manifests(version: str) -> list[Object]:

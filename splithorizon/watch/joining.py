@@ -153,8 +153,7 @@ class SenderLogs:
             began = self.clock.ours(one.stamp) - one.result.seconds
             if not self._is_watched(began) or (one.result.lost and self._is_its_end(began + one.result.seconds)):
                 continue
-            opened = one.result.connects > 0
-            yield stream, one.result.series, KeptResult(began, one.result.seconds, one.result.lost, opened)
+            yield stream, one.result.series, KeptResult(began, one.result.seconds, one.result.lost, one.result.opened)
 
     def _sample(self, one: _Waiting, line: Attributed | None) -> Sample | None:
         ended = self.clock.ours(one.stamp)

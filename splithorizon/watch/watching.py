@@ -150,16 +150,14 @@ class Watching:
         Raises EnvironmentBroke where they cannot be created or do not become ready.
         """
         offered = parallel.for_each(self._mesh.names, lambda name: self._mesh[name].client.offered_protocols)
-        kept = all(offered.values())
-        if kept:
-            self._streams = (Stream.NEW, *sender.KEPT)
+        self._streams = sender.streams(frozenset.intersection(*offered.values()), of_program=self._has_program)
         info, versions = self._mesh.info, self._mesh.info.workload_versions
         exported = {} if info.owned else workloads.exported(info)
         for name in self._mesh.names:
             self._apply(name, [sender.service(version, exported) for version in versions.values()], undo)
         rules = [sender.new_connections_rule(one, self._host(one), info.traffic_policy) for one in versions.values()]
         self._mesh.apply_rules(rules, undo)
-        parallel.for_each(self._routes, lambda name: self._create(name, kept=kept, undo=undo))
+        parallel.for_each(self._routes, lambda name: self._create(name, undo))
         self._stop.clear()
 
     def run(self, stop: Flag, *, seconds: float | None = None) -> Watched:
@@ -190,12 +188,18 @@ class Watching:
         far = self._routes[name].far
         return f"{sender.service_of(self._mesh.info.workload_versions[far])}.{self._mesh.info.namespace}"
 
-    def _create(self, name: str, *, kept: bool, undo: ExitStack) -> None:
+    @property
+    def _has_program(self) -> bool:
+        """Whether the sender's own program sends, in every cluster alike: routes are compared."""
+        return all(cluster.info.sender_image for cluster in self._mesh)
+
+    def _create(self, name: str, undo: ExitStack) -> None:
         cluster, namespace = self._mesh[name], self._mesh.info.namespace
         client = cluster.kube.get("Deployment", workloads.CLIENT, namespace)
         if client is None:
             raise EnvironmentBroke(f"there is no client in {namespace} of the {name}")
-        made = sender.deployment(client, target=self._target(name), rate=self._rate, kept=kept)
+        image = cluster.info.sender_image if self._has_program else ""
+        made = sender.deployment(client, target=self._target(name), rate=self._rate, streams=self._streams, image=image)
         self._apply(name, [made], undo)
         await_rollout(
             cluster.kube, sender.NAME, namespace, within=timeouts().workload_ready,
@@ -386,9 +390,10 @@ class Watching:
                 kept[self._routes[one.cluster]].setdefault(stream, []).append(connection)
         for thread in threads:
             thread.join(timeout=timeouts().watch.pods_read)
+        rate = sender.steady_rate(self._rate, of_program=self._has_program)
         return Watched(
-            began, ended, sender.steady_rate(self._rate), self._requests, kept, self._events, dict(self._restarted),
-            self._streams, tuple(self._not_seen()), tuple(self._phases.phases),
+            began, ended, rate, self._requests, kept, self._events, dict(self._restarted), self._streams,
+            tuple(self._not_seen()), tuple(self._phases.phases),
         )  # fmt: skip
 
     def _take_last_lines(self, ended: float) -> None:
@@ -406,8 +411,10 @@ class Watching:
 
     def _not_seen(self) -> list[str]:
         found = [f"changes of the {name}: its reading ended before the watch" for name in self._unread]
+        if not self._has_program:
+            found.append("any protocol but HTTP/1.1: there is no image of the sender (--image sender=REF)")
         if len(self._streams) == 1:
-            found.append("only HTTP/1.1 on new connections: helloworld's image serves no other protocol")
+            found.append("any connection that is kept: helloworld's image serves HTTP/1.1 requests alone")
         missing = sum(one.logs.missing for one in self._senders.values())
         if missing:
             found.append(f"{missing} results that senders wrote: their logs were rotated or cut off")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.engine import Engine
+from splithorizon.traffic.sender import KEPT
 from tests.machine.conftest import Starter, unused
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
@@ -63,5 +64,12 @@ def test_a_watch_shows_each_change_and_what_it_cost(
     assert {("remote", "gateway pods"), ("remote", "gateway addresses"), ("primary", "istiod pods")} <= {*changed}
     assert changed["remote", "gateway addresses"]["lost"] == there["lost"], run.output
     assert all(loss["events"] for loss in there["losses"]), "each loss lies beside the change that bracketed it"
+    # The nodes have the sender's image: a stream of each protocol is kept, and the gateway's end cuts each.
+    assert len(watch["claimed"]) == 1 + len(KEPT)
+    kept = {one["stream"]: one for one in there["kept"]}
+    assert kept.keys() == {*KEPT.values()}
+    for stream, one in kept.items():
+        assert one["sent"] > one["lost"] + 50, stream
+        assert one["cuts"] > 0, stream
     # Each answered request was attributed to its path by its own log line.
     assert sum(there["paths"].values()) >= there["answered"]

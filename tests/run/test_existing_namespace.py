@@ -209,6 +209,11 @@ def test_a_dry_run_says_what_would_be_created_and_removed(mesh: TwoClusters, tmp
     assert writes(mesh) == []
 
 
+def test_the_named_image_of_the_sender_is_that_of_every_cluster(mesh: TwoClusters, tmp_path: Path) -> None:
+    run = Run(mesh, tmp_path, image=("sender=mine/sender:2",))
+    assert {one.sender_image for one in run.look().info.clusters.values()} == {"mine/sender:2"}
+
+
 def test_a_quota_counts_pods_as_they_are_admitted_and_two_more_of_the_largest() -> None:
     sidecar = {"name": "istio-proxy", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}}
     first = {"name": "init", "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "1Gi"}}}

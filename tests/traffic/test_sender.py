@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import yaml
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.kube import manifests
 from splithorizon.traffic import sender
-from splithorizon.traffic.sender import TIMED_OUT, Stream, parse
+from splithorizon.traffic.sender import KEPT, PORTS, TIMED_OUT, Stream, parse
 
 SERIES = "watch-sender-7d9-x2-1234-7-1"
 
@@ -29,15 +30,13 @@ def test_a_line_is_read() -> None:
     found = parse(line())
     assert found is not None
     assert (found.stream, found.series, found.number, found.seconds) == (Stream.NEW, SERIES, 42, 0.0125)
-    assert (found.request_id, found.connects, found.lost) == (f"{SERIES}-42", 1, "")
+    assert (found.request_id, found.opened, found.lost) == (f"{SERIES}-42", True, "")
 
 
 @pytest.mark.parametrize(
     ("code", "exit_status", "lost"),
     [
         ("200", 0, ""),
-        ("2000", 0, ""),
-        ("20014", 0, "gRPC 14"),
         ("503", 0, "HTTP 503"),
         ("000", 28, TIMED_OUT),
         ("000", 7, "no connection"),
@@ -57,19 +56,44 @@ def test_anything_else_is_no_result(text: str) -> None:
     assert parse(text) is None
 
 
-def test_the_id_of_a_grpc_call_is_not_sent() -> None:
-    """A gRPC server knows no method with a query; the fragment of a URL stays with the client."""
-    found = parse(f"splithorizon grpc http://watch-v2.sample:5003/grpc.health.v1.Health/Check#{SERIES}-42 200 0 0.01 0")
+def written(**changed: object) -> str:
+    """A line as images/sender writes it."""
+    fields = {"stream": "grpc", "id": "pod-a-7-grpc-42", "series": "pod-a-7-grpc", "number": 41, "seconds": 0.0125}
+    return "splithorizon " + json.dumps({**fields, "opened": False, "lost": "gRPC Unavailable", **changed})
+
+
+def test_a_line_of_the_program_is_read() -> None:
+    found = parse(written())
     assert found is not None
-    assert (found.stream, found.request_id, found.lost) == (Stream.GRPC, f"{SERIES}-42", "")
-    assert """[ "$stream" != grpc ] || mark='#'""" in sender.SCRIPT
+    assert (found.stream, found.series, found.number, found.seconds) == (Stream.GRPC, "pod-a-7-grpc", 41, 0.0125)
+    assert (found.request_id, found.opened, found.lost) == ("pod-a-7-grpc-42", False, "gRPC Unavailable")
+
+
+@pytest.mark.parametrize(
+    "text", [written()[:-1], written(stream="other"), written(number="x"), "splithorizon {}", "splithorizon {1}"]
+)
+def test_a_line_of_the_program_that_is_cut_off_is_no_result(text: str) -> None:
+    assert parse(text) is None
+
+
+SERVED = {"http", "http2", "tcp", "grpc", "grpc-stream"}
+
+
+def test_what_is_sent_depends_on_what_sends_and_on_what_helloworld_serves() -> None:
+    assert sender.streams(SERVED, of_program=True) == (Stream.NEW, *KEPT)
+    assert sender.streams(SERVED - {"grpc-stream"}, of_program=True) == tuple(
+        one for one in Stream if one is not Stream.GRPC
+    )
+    assert sender.streams(SERVED, of_program=False) == (Stream.NEW, Stream.HTTP1)
+    assert sender.streams((), of_program=True) == sender.streams((), of_program=False) == (Stream.NEW,)
 
 
 def test_series_make_the_rate() -> None:
     assert sender.series_for(20) == 30
-    assert sender.steady_rate(20) == 20
+    assert sender.steady_rate(20, of_program=False) == 20
     assert sender.series_for(1) == 2
-    assert sender.steady_rate(5) >= 5
+    assert sender.steady_rate(5, of_program=False) >= 5
+    assert sender.steady_rate(5, of_program=True) == 5
 
 
 def client() -> dict[str, object]:
@@ -79,7 +103,7 @@ def client() -> dict[str, object]:
 
 
 def test_the_senders_are_like_the_client_and_there_are_two_that_are_restarted_one_at_a_time() -> None:
-    made = sender.deployment(client(), target="watch-v2.sample", rate=20, kept=True)
+    made = sender.deployment(client(), target="watch-v2.sample", rate=20, streams=(Stream.NEW, Stream.HTTP1))
     spec = made["spec"]
     assert spec["replicas"] == 2
     assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
@@ -93,6 +117,30 @@ def test_the_senders_are_like_the_client_and_there_are_two_that_are_restarted_on
     assert config == {"drainDuration": "2s", "holdApplicationUntilProxyStarts": True}
     # What it was made from stays as it is.
     assert client()["spec"]["template"]["metadata"]["labels"] == {"app": "sleep"}  # type: ignore[index]
+
+
+def test_the_program_gets_the_address_of_each_stream() -> None:
+    made = sender.deployment(client(), target="watch-v2.sample", rate=5, streams=tuple(Stream), image="here/sender:1")
+    container = made["spec"]["template"]["spec"]["containers"][0]
+    assert (container["image"], container["command"]) == ("here/sender:1", ["/sender"])
+    assert container["args"] == [
+        "-rate=2.5", "-timeout=2.9s", "-every=500ms",
+        "-new=http://watch-v2.sample:5000/hello",
+        "-http1=http://watch-v2.sample:5002/describe",
+        "-http2=http://watch-v2.sample:5012/describe",
+        "-grpc=watch-v2.sample:5003",
+        "-tcp=http://watch-v2.sample:5022/describe",
+    ]  # fmt: skip
+    assert {one["name"] for one in container["env"]} == {"POD_NAME"}
+    assert "securityContext" in container, "the client's rights"
+
+
+def test_the_service_has_a_port_for_each_stream_whose_name_says_its_protocol() -> None:
+    ports = {one["port"]: one["name"] for one in sender.service("v2")["spec"]["ports"]}
+    assert ports.keys() == {*PORTS.values()}
+    assert {PORTS[one]: ports[PORTS[one]].partition("-")[0] for one in Stream} == {
+        5000: "http", 5002: "http", 5012: "http2", 5003: "grpc", 5022: "tcp",
+    }  # fmt: skip
 
 
 def test_a_request_is_new_on_the_sidecars_side_too() -> None:
@@ -160,7 +208,7 @@ def test_the_script_sends_and_each_line_is_a_result_with_its_number(port: int, t
     results = [parse(text) for text in printed(port, tmp_path, until=6)]
     assert all(one is not None and one.stream is Stream.NEW for one in results)
     known = [one for one in results if one is not None]
-    assert {one.connects for one in known} == {1}
+    assert {one.opened for one in known} == {True}
     for series in {one.series for one in known}:
         numbers = [one.number for one in known if one.series == series]
         assert numbers == list(range(1, len(numbers) + 1))

@@ -46,6 +46,23 @@ def test_the_users_hub_takes_precedence_over_images_of_nodes(tmp_path: Path) -> 
     assert all(image.startswith("registry.example/mine/") for image in images.values())
 
 
+@pytest.mark.parametrize(
+    ("held", "found"),
+    [
+        ("splithorizon.local/sender:1.0", "splithorizon.local/sender:1.0"),
+        ("mirror.example/other/sender:1.0", ""),
+        ("splithorizon.local/sender@sha256:01", ""),
+        ("splithorizon.local/helloworld:1.0", ""),
+    ],
+)
+def test_the_senders_image_is_the_named_one_or_that_of_the_nodes(held: str, found: str, tmp_path: Path) -> None:
+    with small_api(tmp_path / "kubeconfig") as api:
+        api.objects["/api/v1/nodes"] = {"items": [{"status": {"images": [{"names": [held]}]}}]}
+        kube = Kube(tmp_path / "kubeconfig", "primary")
+        assert workloads.sender_image(kube) == found
+        assert workloads.sender_image(kube, {"sender": "mine/sender:2"}) == "mine/sender:2"
+
+
 def test_a_named_image_takes_precedence_over_a_hub(tmp_path: Path) -> None:
     kube = Kube(tmp_path / "kubeconfig", "primary")
     named = {"curl": "mine/curl@sha256:0123", "helloworld-v2": "of-the-other-cluster"}

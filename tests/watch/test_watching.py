@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from splithorizon.mesh.mesh import Mesh
 from splithorizon.run import watching as of_run
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
-from splithorizon.traffic.sender import Stream
+from splithorizon.traffic.sender import KEPT, Stream
 from splithorizon.watch.changes import GATEWAYS
 from splithorizon.watch.watching import RouteSoFar, Watched, Watching
 from tests.support import user_rights
@@ -78,16 +79,22 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeouts, "_current", replace(timeouts.Timeouts(), watch=times))
 
 
+SENDER = "splithorizon.local/sender:1.0"
+
+
 @contextmanager
-def lab(tmp_path: Path, *, owned: bool) -> Iterator[Lab]:
+def lab(tmp_path: Path, *, owned: bool, serves: str = "", sender: str = "") -> Iterator[Lab]:
+    """``serves`` are the protocols that helloworld announces, and ``sender`` is the image of a sender."""
     with installed_mesh(tmp_path) as clusters, ExitStack() as undo:
         (tmp_path / "runs").mkdir()
         run = clusters.run(tmp_path / "runs", "run", owned=owned)
         for api in clusters.apis.values():
-            api.execute = lambda *_: ""
+            api.execute = lambda *_: f"HTTP/1.1 200 OK\r\nx-helloworld-protocols: {serves}\r\n\r\n" if serves else ""
             if not owned:
                 api.denies = user_rights.denies(system_namespace="istio-system", disruption=False)
-        mesh = Mesh(mesh_info(run.folder, owned=owned))
+        info = mesh_info(run.folder, owned=owned)
+        clusters_info = {name: replace(one, sender_image=sender) for name, one in info.clusters.items()}
+        mesh = Mesh(replace(info, clusters=clusters_info))
         yield Lab(clusters, mesh, undo, [])
 
 
@@ -166,9 +173,51 @@ def test_every_answer_is_attributed_by_its_own_line_though_the_log_breaks_off(fo
     assert requests.wrong_seconds == 0
     assert seen.streams == (Stream.NEW,)
     assert any(text.startswith("the logs of the primary broke off") for text in seen.not_seen)
-    assert "only HTTP/1.1 on new connections: helloworld's image serves no other protocol" in seen.not_seen
+    assert "any connection that is kept: helloworld's image serves HTTP/1.1 requests alone" in seen.not_seen
+    assert "any protocol but HTTP/1.1: there is no image of the sender (--image sender=REF)" in seen.not_seen
     # Nothing was seen of the other one, and it says so.
     assert seen.requests[BACK].sent == 0
+
+
+def sent(pod: str, stream: str, number: int, *, opened: bool = False, lost: str = "") -> str:
+    """A line of images/sender."""
+    series = f"{pod}-1000-{stream}"
+    return "splithorizon " + json.dumps({
+        "stream": stream, "id": f"{series}-{number}", "series": series, "number": number, "seconds": 0.0001,
+        "opened": opened, "lost": lost,
+    })  # fmt: skip
+
+
+def test_the_program_keeps_a_stream_of_each_protocol_and_its_interruption_is_a_cut(tmp_path: Path) -> None:
+    gateway = f"{ADDRESSES['remote']}:15443"
+    with lab(tmp_path, owned=True, serves="http,http2,tcp,grpc,grpc-stream", sender=SENDER) as found:
+
+        def write() -> None:
+            (deployment,) = (
+                one for one in found.clusters.primary.kept("Deployment") if one["metadata"]["name"] == "watch-sender"
+            )
+            assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == SENDER
+            for pod in found.senders("primary"):
+                lines = [sent(pod, "new", n, opened=True) for n in range(1, 6)]
+                lines += [sent(pod, "grpc", n, opened=n in (1, 4)) for n in (1, 2, 4)]
+                lines += [sent(pod, "grpc", n, lost="gRPC Unavailable" if n == 5 else "") for n in (5, 6)]
+                asked = [f"{pod}-1000-new-{n}" for n in range(1, 6)]
+                found.write("primary", pod, lines, [logged(pod, 0, gateway).replace(f"{pod}-1000-1-1-0", one)
+                                                    for one in asked])  # fmt: skip
+
+        seen = run(found, write, results=10)
+    assert seen.streams == (Stream.NEW, *KEPT)
+    assert seen.rate == 20
+    requests = seen.requests[THERE]
+    assert (requests.sent, requests.lost, requests.not_attributed) == (10, 0, 0)
+    streams = seen.kept[THERE][Stream.GRPC]
+    assert [(one.sent, one.lost) for one in streams] == [(5, 1)] * 2
+    assert [[cut.reason for cut in one.cuts] for one in streams] == [
+        ["closed between two requests", "gRPC Unavailable"]
+    ] * 2
+    # The third line of each was not there.
+    assert "2 results that senders wrote: their logs were rotated or cut off" in seen.not_seen
+    assert not any(text.startswith("any ") for text in seen.not_seen)
 
 
 def test_an_answer_past_the_gateway_is_on_a_wrong_path(found: Lab) -> None:
