@@ -64,10 +64,15 @@ def discovery(mesh: MeshConditions) -> Iterator[Condition]:
             continue
         seen = f"discoverySelectors {shown(selectors)} of the mesh configuration in {plane.name}"
         name = "istiod watches selected namespaces"
-        if any(scope.matches_labels(one, mesh.labels) for one in selectors):
+        unwatched = {
+            cluster: labels
+            for cluster, labels in mesh.labels.items()
+            if not any(scope.matches_labels(one, labels) for one in selectors)
+        }
+        if not unwatched:
             yield Condition(name, seen, Effect.CONSIDERED, "the run's namespace has the labels that they ask for")
             continue
-        added = next((labels for one in selectors if (labels := _satisfying(one, mesh.labels)) is not None), None)
+        added = next((found for one in selectors if (found := _satisfying_all(one, unwatched)) is not None), None)
         if added is None:
             yield Condition(
                 name, seen, Effect.REFUSED,
@@ -77,11 +82,20 @@ def discovery(mesh: MeshConditions) -> Iterator[Condition]:
         else:
             shown_labels = ", ".join(f"{key}={value}" for key, value in added.items())
             if mesh.namespace_exists:
-                asked = f"istiod does not watch namespace {mesh.namespace}: its owner has to label it {shown_labels}"
+                where = f"namespace {mesh.namespace} in {' and '.join(unwatched)}"
+                asked = f"istiod does not watch {where}: its owner has to label it {shown_labels}"
                 yield Condition(name, seen, Effect.REFUSED, asked)
                 continue
             consequence = f"the run's namespace gets the labels {shown_labels}"
             yield Condition(name, seen, Effect.NEUTRALISED, consequence, namespace_labels=added)
+
+
+def _satisfying_all(selector: Mapping[str, Any], unwatched: Mapping[str, Mapping[str, str]]) -> dict[str, str] | None:
+    """Labels by which the namespaces of several clusters are selected; None where no labels would do for all."""
+    added = [_satisfying(selector, labels) for labels in unwatched.values()]
+    if None in added:
+        return None
+    return {key: value for each in added for key, value in (each or {}).items()}
 
 
 def _satisfying(selector: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, str] | None:

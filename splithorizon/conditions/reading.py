@@ -88,7 +88,7 @@ class ClusterConditions:
 
 @dataclass(frozen=True)
 class MeshConditions:
-    """The whole mesh, with the namespace that the run will have and the labels that it will get.
+    """The whole mesh, with the namespace that the run will have and the labels that it will get in each cluster.
 
     In a namespace that was there before the run, these are the labels that it has, and the run's objects have
     ``object_labels``.
@@ -96,7 +96,7 @@ class MeshConditions:
 
     clusters: tuple[ClusterConditions, ...]
     namespace: str = "splithorizon-run"
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     object_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -123,7 +123,7 @@ def read(
     kubes: Mapping[str, Kube],
     info: MeshInfo,
     *,
-    labels: Mapping[str, str],
+    labels: Mapping[str, Mapping[str, str]],
     object_labels: Mapping[str, str] | None = None,
 ) -> MeshConditions:
     """Read the conditions of every cluster, all at once and within the time of one reading.
@@ -132,7 +132,7 @@ def read(
     """
     budget = Budget(timeouts().diagnosis_read)
     found = parallel.for_each(kubes, lambda name: _Reader(kubes[name], info, info.clusters[name], budget).read())
-    every = {"kubernetes.io/metadata.name": info.namespace, **labels}
+    every = {name: {"kubernetes.io/metadata.name": info.namespace, **labels[name]} for name in kubes}
     return MeshConditions(tuple(found[name] for name in kubes), info.namespace, every, object_labels or {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from splithorizon.conditions import own_namespace
 from splithorizon.conditions.condition import Condition, Effect, Object
 from splithorizon.conditions.policies import named
 from splithorizon.conditions.reading import ClusterConditions, MeshConditions
@@ -114,6 +115,30 @@ def exports(mesh: MeshConditions) -> Iterator[Condition]:
                 Effect.NEUTRALISED,
                 "the run's Services are exported to its own namespace and to the gateways'",
             )
+
+
+@rule
+def visible(mesh: MeshConditions) -> Iterator[Condition]:
+    """A Sidecar of the root namespace hides the Services of each client's own namespace."""
+    host = mesh.host(workloads.SERVICE)
+    for plane in mesh.control_planes:
+        for one in plane.all("Sidecar"):
+            hosts = [str(name) for part in (one.get("spec") or {}).get("egress") or [] for name in part["hosts"]]
+            mesh_wide = one["metadata"].get("namespace") == plane.root_namespace and not scope.selector_of(one)
+            if mesh_wide and hosts and not any(_shows(name, mesh.namespace, host) for name in hosts):
+                yield Condition(
+                    "clients see the Services of some namespaces only",
+                    f"{named(plane, one)}: egress {shown(hosts)}",
+                    Effect.NEUTRALISED,
+                    f"Sidecar {own_namespace.EGRESS} shows the run's own clients the Services of their namespace",
+                    objects=(own_namespace.shown(),),
+                )
+
+
+def _shows(name: str, namespace: str, host: str) -> bool:
+    """Whether a host of a Sidecar, as ``namespace/name``, means a host of a namespace to clients in it."""
+    where, _, pattern = name.rpartition("/")
+    return where in (".", "*", namespace) and scope.host_matches(pattern, host)
 
 
 @rule

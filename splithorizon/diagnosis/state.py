@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -144,10 +144,13 @@ def gateway_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
         found |= {host_port(host, gateway_port(service)) for host in external_hosts(service)}
     for plane in reading.config_clusters:
         for istiod in plane.istiods:
-            found |= {
-                f"{one['Addr']}:{one['Port']}" for one in istiod.networks or () if one.get("Network") == cluster.network
-            }
+            found |= _addresses_of(istiod.networks or (), cluster.network)
     return frozenset(found)
+
+
+def _addresses_of(networks: Iterable[Object], network: str) -> set[str]:
+    """The gateways of one network in what an istiod says of all, as host:port."""
+    return {host_port(str(one["Addr"]), one["Port"]) for one in networks if one.get("Network") == network}
 
 
 def pod_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
@@ -311,9 +314,7 @@ def networks_known(reading: Reading, cluster: Cluster) -> frozenset[str] | None:
     pages = [one.networks for plane in reading.config_clusters for one in plane.istiods if one.networks is not None]
     if not pages:
         return None
-    return frozenset(
-        f"{one['Addr']}:{one['Port']}" for page in pages for one in page if one.get("Network") == cluster.network
-    )
+    return frozenset(address for page in pages for address in _addresses_of(page, cluster.network))
 
 
 def without_gateway(reading: Reading, cluster: Cluster) -> str:

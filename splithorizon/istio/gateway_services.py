@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +18,11 @@ def of_network(kube: Kube, network: str, mode: NetworkMode) -> list[Object]:
     """The Services of the network's east-west gateways; by label, as istiod finds them, where there are labels."""
     labels = f"{NETWORK_LABEL}={network}" if mode is NetworkMode.LABELS else ""
     return [service for service in kube.list("Service", labels=labels) if port_of(service)]
+
+
+def for_sidecars(networkz: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of istiod's page ``networkz`` that sidecars use: a gateway for tunnels alone (HBONE) has port 0 there."""
+    return [one for one in networkz if one.get("Port") != 0]
 
 
 def port_of(service: Object) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from splithorizon.base import parallel
-from splithorizon.base.errors import TimedOut
+from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
@@ -35,7 +35,8 @@ from splithorizon.undo.ownership import Scope, ScopeCluster
 OBJECTS = "objects"
 """The journal's kind of entry for a run's objects in a namespace that was there before it, which the entry names."""
 _ACCESS_LOG = MANIFESTS / "foreign" / "access-log.yaml"
-
+_GRACE = "terminationGracePeriodSeconds"
+_USUAL_GRACE = 30  # Kubernetes' own, which the time for a namespace contains
 
 Leftover = Callable[[NotRestored], None]
 """Takes what a run could not remove of its own."""
@@ -59,6 +60,8 @@ class Explored:
     kubes: Mapping[str, Kube]
     files: Mapping[str, Path | None]
     """The kubeconfig of the command line for each cluster."""
+    namespace_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The labels in each cluster of a namespace that was there before; empty where the run creates its own."""
 
 
 def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) -> Explored:
@@ -81,15 +84,16 @@ def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) 
         denied = permissions.check(by_name, info, asked, say=progress.say)
         if options.pull_secret:
             permissions.require_pull_secret(by_name, info, *adaptation.pull_secret_name(options))
-        if options.namespace:
-            for name, kube in by_name.items():
-                existing_namespace.labels_of(kube, info.clusters[name].context, options.namespace)
+        labels = {
+            name: existing_namespace.labels_of(kube, info.clusters[name].context, options.namespace)
+            for name, kube in (by_name if options.namespace else {}).items()
+        }
         info = replace(info, not_claimed={**info.not_claimed, **denied})
         others = discover.others_watched(by_name, info)
     for line in describe(info, others):
         progress.say(line)
     files = {one.key: one.file for one in named}
-    return Explored(info, by_name, {name: files[key] for key, name in by_key.items()})
+    return Explored(info, by_name, {name: files[key] for key, name in by_key.items()}, labels)
 
 
 def read(options: Options, kubes: Mapping[str, Kube], *, namespace: str) -> tuple[MeshInfo, Mapping[str, str]]:
@@ -138,7 +142,7 @@ def look(explored: Explored, options: Options, progress: Progress, *, run_id: st
     labels = {name: _namespace_labels(options, explored, name, owner) for name in kubes}
     with progress.step("read the conditions of the mesh"):
         in_existing = owner if info.namespace_exists else {}
-        found = reading.read(kubes, info, labels=labels[next(iter(labels))], object_labels=in_existing)
+        found = reading.read(kubes, info, labels=labels, object_labels=in_existing)
     decision = decide.decide(found)
     for condition in decision.conditions:
         progress.say(str(condition))
@@ -170,7 +174,7 @@ def _namespace_labels(options: Options, explored: Explored, name: str, owner: Ma
     """The labels that our namespace gets in one cluster, or those that a namespace has that was there before."""
     info = explored.info
     if info.namespace_exists:
-        return existing_namespace.labels_of(explored.kubes[name], info.clusters[name].context, info.namespace)
+        return dict(explored.namespace_labels[name])
     injected_by = {names.REVISION_LABEL: _injected_by(options, info, name)}
     return {**adaptation.namespace_labels(options), **owner, **injected_by}
 
@@ -358,7 +362,16 @@ def uid_of(kube: Kube) -> str:
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
     """Remove our namespace, and wait until it is gone."""
-    kube.delete("Namespace", namespace, gone_within=timeouts().namespace_gone)
+    kube.delete("Namespace", namespace, gone_within=gone_within(kube, namespace))
+
+
+def gone_within(kube: Kube, namespace: str) -> float:
+    """How many seconds it may take until a namespace's pods are gone: more, where their grace period is longer."""
+    pods: Sequence[Object] = ()
+    with suppress(EnvironmentBroke):
+        pods = kube.list_if_allowed("Pod", namespace) or ()
+    longest = max((int((pod.get("spec") or {}).get(_GRACE) or 0) for pod in pods), default=0)
+    return timeouts().namespace_gone + max(0, longest - _USUAL_GRACE)
 
 
 def named_contexts(options: Options) -> tuple[Named, ...]:
@@ -454,7 +467,7 @@ def _leave(kubes: Mapping[str, Kube], info: MeshInfo, scope: Scope, progress: Pr
                 kubes,
                 lambda name: shared_namespace.remove(
                     kubes[name], info.namespace, scope.labels[ownership.RUN],
-                    gone_within=timeouts().namespace_gone, kinds=kinds_in(info, name),
+                    gone_within=gone_within(kubes[name], info.namespace), kinds=kinds_in(info, name),
                 ),
             )  # fmt: skip
         return

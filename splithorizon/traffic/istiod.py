@@ -15,7 +15,7 @@ from cryptography import x509
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio import discover, names
+from splithorizon.istio import discover, gateway_services, names
 from splithorizon.istio.info import Address
 from splithorizon.kube.client import Kube
 from splithorizon.traffic import tls_probe
@@ -207,7 +207,8 @@ def _server(encoded: str) -> str:
 
 
 def _gateways(networkz: Any) -> dict[str, frozenset[Address]]:
-    gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in networkz or []]
+    usable = gateway_services.for_sidecars(networkz or [])
+    gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in usable]
     return {name: frozenset(address for network, address in gateways if network == name) for name, _ in gateways}
 
 

@@ -127,6 +127,11 @@ GREEN: dict[str, Check] = {
     "every reply joined": lambda: checks.every_reply_matched(SOUND, OUT),
     "path": lambda: path_proof(SOUND),
     "path, from the other side": lambda: path_proof(matched((500, "v2", NEAR_POD), (500, "v1", GATEWAY)), BACK),
+    "path, over IPv6": lambda: path_proof(
+        matched((500, "v1", "[fd00:10::7]:5000"), (500, "v2", "[fd00:9::1]:15443")),
+        near="[fd00:10::7]:5000",
+        far="[fd00:9::1]:15443",
+    ),
     "path, two near pods": lambda: checks.path_proof(
         matched((5, "v1", NEAR_POD), (5, "v1", "10.10.0.8:5000"), (5, "v2", GATEWAY)),
         OUT,

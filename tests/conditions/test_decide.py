@@ -20,7 +20,8 @@ from tests.support.mesh_info import mesh_info
 Object = dict[str, Any]
 
 NAMESPACE = "splithorizon-run"
-LABELS = {"kubernetes.io/metadata.name": NAMESPACE, "istio.io/rev": "default"}
+OF_EACH = {"kubernetes.io/metadata.name": NAMESPACE, "istio.io/rev": "default"}
+LABELS = dict.fromkeys(("primary", "remote"), OF_EACH)
 PLAIN = ClusterConditions("primary", network="primary-network", version="1.29.1", arguments=("discovery",))
 REMOTE = ClusterConditions("remote", network="remote-network", runs_istiod=False)
 
@@ -145,6 +146,17 @@ CASES = {
     "REGISTRY_ONLY": Case(root(outboundTrafficPolicy={"mode": "REGISTRY_ONLY"}), [CONSIDERED]),
     "ALLOW_ANY": Case(root(outboundTrafficPolicy={"mode": "ALLOW_ANY"})),
     "clients know their own namespace alone": Case(root(made("Sidecar", "default", egress=[{"hosts": ["./*"]}]))),
+    "clients know all namespaces": Case(root(made("Sidecar", "default", egress=[{"hosts": ["shop/*", "*/*"]}]))),
+    "clients know other namespaces alone": Case(
+        root(made("Sidecar", "default", egress=[{"hosts": ["istio-system/*", "shop/*"]}])),
+        [NEUTRALISED],
+        "Sidecar splithorizon-egress",
+    ),
+    "clients know nothing": Case(root(made("Sidecar", "default", egress=[{"hosts": ["~/*"]}])), [NEUTRALISED]),
+    "clients of one workload know other namespaces": Case(
+        root(made("Sidecar", workloadSelector={"labels": {"app": "x"}}, egress=[{"hosts": ["shop/*"]}]))
+    ),
+    "a Sidecar without egress": Case(root(made("Sidecar", "default", outboundTrafficPolicy={"mode": "ALLOW_ANY"}))),
     # What istiod is.
     "Istio 1.21": Case(primary(version="1.21.6"), [REFUSED], "1.22"),
     "Istio 1.22": Case(primary(version="1.22.0")),

@@ -25,11 +25,14 @@ def made(kind: str, name: str = "theirs", namespace: str = NAMESPACE, **spec: An
     return {"kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
+LABELS = {"team": "payments"}
+
+
 def mesh(*objects: dict[str, Any], **configuration: Any) -> MeshConditions:
     kinds = {one["kind"]: tuple(other for other in objects if other["kind"] == one["kind"]) for one in objects}
     plane = ClusterConditions("primary", version="1.29.1", objects=kinds, mesh=configuration)
     return MeshConditions((plane, ClusterConditions("remote", runs_istiod=False)), NAMESPACE,
-                          {"team": "payments"}, OBJECT_LABELS)  # fmt: skip
+                          {"primary": LABELS, "remote": LABELS}, OBJECT_LABELS)  # fmt: skip
 
 
 def effects(decision: Decision) -> list[Effect]:
@@ -85,6 +88,13 @@ def test_a_network_policy_that_admits_all_to_our_pods_opens_them() -> None:
 def test_a_namespace_that_istiod_does_not_watch_is_not_labelled_but_refused() -> None:
     decision = decide(mesh(discoverySelectors=[{"matchLabels": {"istio": "watched"}}]))
     assert effects(decision) == [Effect.REFUSED]
-    assert "its owner has to label it istio=watched" in str(decision.conditions[0])
+    assert "in primary and remote: its owner has to label it istio=watched" in str(decision.conditions[0])
     assert decision.namespace_labels == {}
-    assert effects(decide(mesh(discoverySelectors=[{"matchLabels": {"team": "payments"}}]))) == [Effect.CONSIDERED]
+    assert effects(decide(mesh(discoverySelectors=[{"matchLabels": LABELS}]))) == [Effect.CONSIDERED]
+
+
+def test_the_namespace_of_each_cluster_has_to_be_watched() -> None:
+    watched = mesh(discoverySelectors=[{"matchLabels": LABELS}])
+    (condition,) = decide(replace(watched, labels={"primary": LABELS, "remote": {}})).conditions
+    assert condition.effect is Effect.REFUSED
+    assert "does not watch namespace payments in remote: its owner has to label it team=payments" in str(condition)

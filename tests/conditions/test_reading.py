@@ -17,7 +17,7 @@ from tests.support.existing_mesh import CONTEXTS, TwoClusters, installed_mesh
 from tests.support.small_api import Failure
 
 SYSTEM = "istio-system"
-LABELS = {"istio.io/rev": "default"}
+LABELS = {name: {"istio.io/rev": "default"} for name in ("primary", "remote")}
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ def test_a_mesh_is_read_with_its_configuration_and_its_nodes(mesh: TwoClusters) 
     assert (primary.runs_istiod, remote.runs_istiod) == (True, False)
     assert primary.version == "1.29.1"
     assert [one["architecture"] for one in remote.all("Node") if one["metadata"]["name"] == "arm"] == ["arm64"]
-    assert found.labels == {"istio.io/rev": "default", "kubernetes.io/metadata.name": "ours"}
+    of_each = {"istio.io/rev": "default", "kubernetes.io/metadata.name": "ours"}
+    assert found.labels == {"primary": of_each, "remote": of_each}
     assert [one.unread for one in found.clusters] == [(), ()]
     assert [one.openshift for one in found.clusters] == [False, False]
 

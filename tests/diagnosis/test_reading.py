@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from splithorizon.diagnosis.access import ClusterAccess, Target
+from splithorizon.diagnosis.reading import control_plane
+from splithorizon.diagnosis.reading.budget import Budget
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Reading, RemoteSecret
 from splithorizon.diagnosis.reading.read import domain_of, read
 from splithorizon.kube.api_resources import path_of
@@ -266,3 +269,15 @@ def test_a_gateway_is_read_at_the_ports_that_its_services_lead_to(two: Two, name
     two.read()
     (asked,) = [one for one in sent if one.startswith("gateway-1") and "dynamic_listeners" in one]
     assert asked.endswith("15443%7C8443%29%24")
+
+
+def test_a_gateway_for_tunnels_alone_is_none_of_those_that_istiod_knows(two: Two) -> None:
+    of_sidecars = {"Network": "remote-network", "Addr": "10.89.0.2", "Port": 15443}
+    tunnels = {"Network": "remote-network", "Addr": "10.89.0.9", "Port": 0, "HBONEPort": 15008}
+    answer(two.apis["primary"], json.dumps([of_sidecars, tunnels]).encode())
+
+    def attempt(name: str, step: Callable[[], Any]) -> Any:
+        return None if name.startswith("certificate") else step()
+
+    istiod = control_plane.read(two.access[0].kube, "istio-system", "istiod-1", (), Budget(20), attempt)
+    assert istiod.networks == (of_sidecars,)

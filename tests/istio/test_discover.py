@@ -382,6 +382,32 @@ MESHES = {
             mesh.remote, spec={"ports": [{"port": 443}]}, status=with_address({"ip": "172.18.0.9"})
         )
     ),
+    "a gateway of an ambient mesh beside it, for tunnels alone": Case(
+        lambda mesh: another_gateway(
+            mesh.remote, spec={"ports": [{"port": 15008}]}, status=with_address({"ip": "172.18.0.9"})
+        )
+    ),
+    "a gateway that a Gateway of the Gateway API made": Case(
+        then(
+            lambda mesh: remove(mesh.remote, "Service", GATEWAY, SYSTEM),
+            lambda mesh: another_gateway(
+                mesh.remote,
+                spec={"selector": {"gateway.networking.k8s.io/gateway-name": "eastwest"}},
+                status=with_address({"ip": "172.18.0.9"}),
+            ),
+        ),
+        {
+            "remote.gateways": ["172.18.0.9:15443"],
+            "remote.gateway_pods": [f"{SYSTEM}: gateway.networking.k8s.io/gateway-name=eastwest"],
+        },
+    ),
+    "a cluster with IPv6 alone": Case(
+        then(
+            lambda mesh: gateway(mesh).update(status=with_address({"ip": "fd00::3"})),
+            lambda mesh: mesh.remote.kept("Node")[0]["spec"].update(podCIDR="fd00:20::/64"),
+        ),
+        {"remote.gateways": ["[fd00::3]:15443"], "remote.pod_subnet": "fd00:20::/64"},
+    ),
     "a gateway with a host name": Case(
         lambda mesh: gateway(mesh).update(status=with_address({"hostname": "gateway.example.test"})),
         {"remote.gateways": ["gateway.example.test:15443"]},

@@ -74,7 +74,16 @@ def warning(reason: str, message: str, *, at: int, kind: str = "Pod", name: str 
     }
 
 
-@pytest.mark.parametrize("made", [pod(), native()], ids=["sidecar", "native sidecar"])
+def held() -> Object:
+    """A pod whose sidecar is its first container, for which others wait, and which Istio's CNI plug-in redirects."""
+    made = pod()
+    made["spec"]["containers"].reverse()
+    made["spec"]["initContainers"] = [container("istio-validation")]
+    made["status"]["initContainerStatuses"] = [state("istio-validation")]
+    return made
+
+
+@pytest.mark.parametrize("made", [pod(), native(), held()], ids=["sidecar", "native sidecar", "held by its sidecar"])
 def test_a_pod_with_its_sidecar_has_two_ready_containers(made: Object) -> None:
     readiness = pod_status.of_pod(made)
     assert readiness.ready

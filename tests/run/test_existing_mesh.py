@@ -23,6 +23,7 @@ from splithorizon.undo.not_restored import NotRestored
 from splithorizon.undo.ownership import Scope
 from tests.support import user_rights
 from tests.support.existing_mesh import SYSTEM, TwoClusters, two_clusters
+from tests.support.manual_clock import ManualClock
 from tests.support.small_api import Failure
 
 
@@ -253,6 +254,22 @@ def test_a_namespace_whose_deletion_does_not_end_is_left_and_reported_and_breaks
     assert left.object == f"Namespace {name} in the remote"
     assert "metrics API is down" in left.reason
     assert not [one for one in mesh.primary.kept("Namespace") if one["metadata"]["name"] == name]
+
+
+@pytest.mark.parametrize(("grace", "waited"), [(None, 60), (30, 60), (120, 150)])
+def test_pods_are_waited_for_as_long_as_they_may_take(
+    mesh: TwoClusters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: int | None, waited: float
+) -> None:
+    found = Visit(mesh, tmp_path)
+    name = "splithorizon-20261127-031200-ab12"
+    spec: dict[str, Any] = {"containers": [], "terminationGracePeriodSeconds": grace}
+    mesh.remote.put("Pod", "drains", name, spec=spec)
+    ending = {"metadata": {"name": name, "deletionTimestamp": "2026-11-27T00:00:00Z"}}
+    mesh.remote.answers[f"/api/v1/namespaces/{name}"] = (200, json.dumps(ending).encode())
+    clock = ManualClock.installed(monkeypatch)
+    found.undo.close()
+    assert waited - 1 < clock.time <= waited
+    assert len(found.leftovers) == 1
 
 
 def test_a_namespace_that_is_not_deleted_at_all_breaks_the_run(mesh: TwoClusters, tmp_path: Path) -> None:

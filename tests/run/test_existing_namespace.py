@@ -114,6 +114,13 @@ def test_a_run_labels_what_it_creates_and_leaves_the_namespace_as_it_was(mesh: T
     assert kept(mesh) == before
 
 
+def test_the_namespaces_labels_are_read_once_in_each_cluster(mesh: TwoClusters, tmp_path: Path) -> None:
+    Run(mesh, tmp_path).look()
+    for api in mesh.apis.values():
+        reads = [path for method, path, *_ in api.asked if method == "GET"]
+        assert reads.count(f"/api/v1/namespaces/{NAMESPACE}") == 1
+
+
 def test_the_removal_is_written_down_before_the_first_object(mesh: TwoClusters, tmp_path: Path) -> None:
     run = Run(mesh, tmp_path)
     before = kept(mesh)

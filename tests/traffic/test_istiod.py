@@ -75,6 +75,13 @@ def test_the_gateways_of_each_network_are_read(api: SmallApi, istiod: ControlPla
     assert executed[2]["command"] == ["/usr/local/bin/pilot-discovery", "request", "GET", "/debug/networkz"]
 
 
+def test_a_gateway_for_tunnels_alone_is_none_for_sidecars(api: SmallApi, istiod: ControlPlane) -> None:
+    both = {"Network": "remote-network", "Addr": "10.89.0.94", "Port": 15443, "HBONEPort": 15008}
+    tunnels = {"Network": "remote-network", "Addr": "10.89.0.99", "Port": 0, "HBONEPort": 15008}
+    answer(api, json.dumps([both, tunnels, {**tunnels, "Network": "third-network"}]))
+    assert istiod.network_gateways() == {"istiod-1": {"remote-network": frozenset({Address("10.89.0.94", 15443)})}}
+
+
 def test_the_version_is_what_the_program_says(api: SmallApi, istiod: ControlPlane) -> None:
     answer(api, '{\n  "clientVersion": {\n    "version": "1.29.1",\n    "revision": "abc"\n  }\n}\n')
     assert istiod.versions() == {"istiod-1": "1.29.1"}

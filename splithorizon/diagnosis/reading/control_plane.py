@@ -11,6 +11,7 @@ from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.diagnosis.reading import served
 from splithorizon.diagnosis.reading.budget import Budget, Spent
 from splithorizon.diagnosis.reading.model import Istiod, Object
+from splithorizon.istio import gateway_services
 from splithorizon.kube import pod_http
 from splithorizon.kube.client import Kube
 from splithorizon.kube.pod_status import SIDECAR
@@ -53,7 +54,7 @@ def read(kube: Kube, namespace: str, pod: str, hosts: tuple[str, ...], budget: B
     found = Istiod(
         pod,
         clusters=_objects(page("/debug/clusterz")),
-        networks=_objects(page("/debug/networkz")),
+        networks=_networks(page("/debug/networkz")),
         proxies=_objects(page("/debug/syncz")),
         mesh=page("/debug/mesh"),
     )
@@ -85,6 +86,11 @@ def asked(kube: Kube, pod: Pod, path: str, budget: Budget) -> Any:
     if status != _OK:
         raise ValueError(f"HTTP {status}: {body[:200].decode(errors='replace')}")
     return json.loads(body)
+
+
+def _networks(page: Any) -> tuple[Object, ...] | None:
+    gateways = _objects(page)
+    return None if gateways is None else tuple(map(dict, gateway_services.for_sidecars(gateways)))
 
 
 def _objects(page: Any) -> tuple[Object, ...] | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
-from splithorizon.base.addresses import host_port
+from splithorizon.base.addresses import host_of, host_port
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
@@ -364,7 +364,7 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
     gateways = [pod for pod in pods if labels_of(pod).get("istio") == "eastwestgateway"]
     for home, proxy, upstream, sentence in _timed_out(reading):
         sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
-        target, _, port = upstream.rpartition(":")
+        target, port = host_of(upstream), upstream.rpartition(":")[2]
         number = int(port) if port.isdigit() else 0
         met = ips.get(target) if home.name == cluster.name else None
         if met is None and gateways and upstream in state.gateway_addresses(reading, cluster):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
@@ -376,7 +377,7 @@ def _plain(case: Case, cluster: Cluster, pod: Object) -> str:
     for home in reading.clusters:
         for proxy in home.proxies:
             for line in state.logged(proxy, flags=("UF", "UC", "URX", "UR")):
-                if line.upstream.rpartition(":")[0] == ip:
+                if host_of(line.upstream) == ip:
                     return f"{line.count} connections of {home.name}'s {proxy.pod} to {ip} failed ({line.flags})"
     if (namespace_of(pod), name_of(pod)) in _clients(cluster):
         return case.suspected(causes.ACCESS_LOG_OFF)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from splithorizon.base.addresses import host_of
+from splithorizon.base.addresses import host_of, host_port
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
@@ -259,7 +259,7 @@ def refused_inside(cluster: Cluster, port: int, pod: str = "") -> str:
 
 def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
     ips = state.pod_addresses(reading, cluster)
-    addresses = frozenset(f"{ip}:{port}" for ip in ips) | state.gateway_addresses(reading, cluster)
+    addresses = frozenset(host_port(ip, port) for ip in ips) | state.gateway_addresses(reading, cluster)
     for client, proxy in state.clients(reading):
         for line in proxy.log:
             if line.upstream in addresses and (line.code >= 500 or {*line.flags.split(",")} & {"UF", "URX", "UC"}):
