@@ -20,16 +20,19 @@ import yaml
 from bench.__main__ import environment_by_hand
 from lab import topology
 from lab.engine import Engine, network
-from lab.images import supply
+from lab.images import cni, supply
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
+from tests.machine import pod_security
 
 SCRIPT = Path(__file__).with_name("install_mesh.sh")
 REMOTE_SECRET = "istio-remote-secret-remote"
 READER = "istio-reader-service-account"
 # They come and go by themselves.
 TRANSIENT = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses", "pods.metrics.k8s.io"}
+# Of Kubernetes and of kind: their pods do what no other pod may.
+UNRESTRICTED = ("kube-system", "local-path-storage")
 WRITTEN_BY_THE_SERVER = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
 # What the suite calls and labels its own objects.
 OURS = "splithorizon"
@@ -44,7 +47,7 @@ class Shape:
     system_namespace: str = "istio-system"
     access_log: str = "/dev/stdout"
     hostile: bool = False
-    """With what a company's mesh may have beside, as ``hostile_mesh.sh`` has it."""
+    """With what a company's mesh may have beside, as ``hostile_mesh.sh`` has it, and Pod Security *restricted*."""
     two_primaries: bool = False
     """An istiod in both clusters, whose ids are west and east."""
 
@@ -241,6 +244,11 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
     images = supply.supply(Options(images="built"), engine, Progress(print))
     plan = topology.plan(name)
     told = {**engine.environment, **environment_by_hand(engine, images, plan, folder), **shape.environment}
+    if shape.hostile:
+        told["CNI_ARCHIVE"] = str(cni.archive(engine, Progress(print)))
+        for cluster in plan:
+            configuration = Path(told[f"{cluster.name.upper()}_CONFIG"])
+            pod_security.restrict(configuration, exempt=(*UNRESTRICTED, shape.system_namespace))
     try:
         # kind would make a network that nobody removes.
         with network.approached(engine):

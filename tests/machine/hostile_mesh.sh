@@ -1,12 +1,27 @@
 # What a company's mesh may have beside: sourced by install_mesh.sh where HOSTILE is set, in one shell with it.
 # Rules for the whole mesh, a format of its own for access logs, watched namespaces, short certificates, an evicted pod,
-# a revision tag, two addresses for each gateway, and an admission that refuses containers without limits or rights to drop.
+# a revision tag, two addresses for each gateway, an admission that refuses containers without limits, and Istio's CNI
+# plug-in: the API servers, as existing_mesh.py configures them, refuse pods that Pod Security `restricted` forbids.
+# CNI_ARCHIVE is the tar of the plug-in's image, which is in no node.
 
 HOSTILE_LABEL=istio-discovery
 WATCHED_VALUE=enabled
 
-# Settings of the mesh configuration, in the manifests before they are applied.
+: "${CNI_ARCHIVE:?}"
+
+# Settings of the mesh configuration and the plug-in, in the manifests before they are applied.
 render_hostile() {
+  cat >manifests/overlays/cni.yaml <<EOF
+apiVersion: install.istio.io/v1alpha1
+kind: IstioOperator
+spec:
+  components:
+    cni:
+      enabled: true
+  values:
+    cni:
+      excludeNamespaces: [kube-system, $SYSTEM_NAMESPACE]
+EOF
   cat >manifests/overlays/hostile.yaml <<EOF
 apiVersion: install.istio.io/v1alpha1
 kind: IstioOperator
@@ -85,7 +100,7 @@ spec:
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
 metadata:
-  name: restricted-with-limits
+  name: with-limits
 spec:
   failurePolicy: Fail
   matchConstraints:
@@ -95,33 +110,20 @@ spec:
         operations: [CREATE]
         resources: [pods]
   variables:
-    # Istio's own need rights that are not for others: its CNI plug-in would do without.
     - name: containers
-      expression: object.spec.containers.filter(one, !one.name.startsWith("istio-"))
+      expression: "object.spec.containers + (has(object.spec.initContainers) ? object.spec.initContainers : [])"
   validations:
     - message: each container needs limits for cpu and memory
       expression: >-
         variables.containers.all(one, has(one.resources) && has(one.resources.limits) && "cpu" in one.resources.limits
         && "memory" in one.resources.limits)
-    - message: each container has to drop all capabilities, and may not escalate its privileges
-      expression: >-
-        variables.containers.all(one, has(one.securityContext)
-        && has(one.securityContext.allowPrivilegeEscalation) && !one.securityContext.allowPrivilegeEscalation
-        && has(one.securityContext.capabilities) && has(one.securityContext.capabilities.drop)
-        && one.securityContext.capabilities.drop.exists(name, name == "ALL"))
-    - message: each pod has to run as a user other than root, by number, and with a seccomp profile
-      expression: >-
-        has(object.spec.securityContext) && has(object.spec.securityContext.runAsNonRoot)
-        && object.spec.securityContext.runAsNonRoot && has(object.spec.securityContext.runAsUser)
-        && object.spec.securityContext.runAsUser > 0 && has(object.spec.securityContext.seccompProfile)
-        && object.spec.securityContext.seccompProfile.type == "RuntimeDefault"
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
 metadata:
-  name: restricted-with-limits
+  name: with-limits
 spec:
-  policyName: restricted-with-limits
+  policyName: with-limits
   validationActions: [Deny]
   matchResources:
     namespaceSelector:
@@ -141,6 +143,10 @@ add_address() {
   local network
   network=$("$ENGINE" exec "$1-control-plane" ip -o -4 address show dev eth0 | awk '{ print $4 }' | head -n 1)
   "$ENGINE" exec "$1-control-plane" ip address add "$(second_address "$2")/${network#*/}" dev eth0
+}
+
+load_cni() {
+  "$KIND" load image-archive "$CNI_ARCHIVE" --name "$1"
 }
 
 # Before Istio comes: what its namespaces need.

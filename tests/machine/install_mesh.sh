@@ -85,6 +85,7 @@ close_network() {
 make_cluster() {
   "$KIND" create cluster --name "$1" --image "$NODE_IMAGE" --config "$2"
   close_network "$1" "$2"
+  [ -z "$HOSTILE" ] || load_cni "$1"
 }
 make_primary() { make_cluster "$PRIMARY" "$PRIMARY_CONFIG"; }
 make_remote() { make_cluster "$REMOTE" "$REMOTE_CONFIG"; }
@@ -141,7 +142,7 @@ give_gateway_address() {
 
 install_primary() {
   istio_install "$primary" -f manifests/primary.yaml -f manifests/overlays/upstream-envoy.yaml \
-    ${HOSTILE:+-f manifests/overlays/hostile.yaml}
+    ${HOSTILE:+-f manifests/overlays/hostile.yaml -f manifests/overlays/cni.yaml}
   istio_install "$primary" -f manifests/primary-eastwest-gateway.yaml
   on_primary apply -f manifests/expose-istiod.yaml -f manifests/cross-network-gateway.yaml -f manifests/strict-mtls.yaml
   give_gateway_address "$primary" "$primary_address"
@@ -149,7 +150,8 @@ install_primary() {
 
 # What istiod injects there, and the secret by which it learns of the cluster; the gateway has to wait for both.
 install_remote() {
-  istio_install "$remote" -f manifests/remote.yaml --set "values.global.remotePilotAddress=$primary_address"
+  istio_install "$remote" -f manifests/remote.yaml --set "values.global.remotePilotAddress=$primary_address" \
+    ${HOSTILE:+-f manifests/overlays/cni.yaml}
   "$ISTIOCTL" create-remote-secret --context="$remote" --istioNamespace="$SYSTEM_NAMESPACE" --name=remote \
     --server="https://$remote_address:6443" | on_primary apply -f -
 }
