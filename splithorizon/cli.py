@@ -36,7 +36,7 @@ _OF_WATCH = tuple(
 _OF_SWEEP = tuple(
     option for option in _TABLE if option.name in _KUBECONFIGS | {"timeout-scale", "expired", "namespace"}
 )
-_OF_DIAGNOSE = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"revision"})
+_OF_DIAGNOSE = tuple(option for option in _TABLE if option.name in _KUBECONFIGS | {"istiod-context", "revision"})
 _SHELLS = ("bash", "zsh")
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -144,6 +144,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
             kubeconfig=asked.kubeconfig or file.get("kubeconfig"),
             kubeconfig_primary=asked.kubeconfig_primary or file.get("kubeconfig-primary"),
             kubeconfig_remote=asked.kubeconfig_remote or file.get("kubeconfig-remote"),
+            istiod_context=asked.istiod_context or file.get("istiod-context", ""),
             revision=asked.revision or file.get("revision", ""),
         )
         question = service_diagnosis.Question(namespace, service, *client, asked.minutes)

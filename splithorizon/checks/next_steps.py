@@ -20,6 +20,8 @@ from splithorizon.istio.names import DEFAULT_DOMAIN, SYSTEM_NAMESPACE, is_defaul
 from splithorizon.istio.names import EASTWEST_GATEWAY as GATEWAY
 
 _PROGRAM = re.compile(r"(kubectl|istioctl) <((?:istiod of |config of )?[^<> ]+)>")
+# The cluster that runs the istiod, and not the one in which it reads its rules.
+_ISTIOD = "istiod"
 _DETAIL = re.compile(r"<((?:istiod of |config of )?[^<> ]+) (system|gateway)>")
 
 
@@ -68,7 +70,8 @@ def _for_cluster(place: re.Match[str], reference: str, mesh: MeshInfo, fill: Cal
     relation, _, name = reference.rpartition(" of ")
     if name not in mesh.clusters:
         return place[0]
-    return fill(mesh.clusters[mesh.clusters[name].control_plane if relation else name])
+    cluster = mesh.clusters[mesh.clusters[name].control_plane if relation else name]
+    return fill(cluster.running_istiod if relation == _ISTIOD else cluster)
 
 
 def _program(name: str, cluster: ClusterInfo) -> str:

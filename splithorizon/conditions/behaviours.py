@@ -63,3 +63,30 @@ ISTIOD_ASKED = (
     "test_a_restarted_istiod_loses_nothing",
 )
 """Those that read istiod's debug endpoints."""
+
+BY_ISTIODS_ADDRESS = (
+    "test_remote_finds_istiod_behind_the_gateway",
+    "test_new_proxies_reach_istiod",
+    "test_served_chains_last",
+    "test_webhooks_trust_the_mesh_root",
+)
+"""Those that judge how proxies and API servers reach istiod, and what they trust there."""
+
+ISTIOD_READ = (*ISTIOD_ASKED, "test_control_plane_is_ready", "test_remote_credentials_last")
+"""Those that read istiod's debug endpoints, its pods or its remote secrets."""
+
+DISRUPTIVE = (
+    "test_a_bad_remote_secret_harms_nothing_near",
+    "test_a_corrected_gateway_address_heals",
+    "test_a_mended_remote_secret_is_followed",
+    "test_a_removed_remote_secret_is_forgotten_and_found_again",
+    "test_a_restarted_istiod_loses_nothing",
+    "test_a_rotated_remote_secret_loses_nothing",
+    "test_all_gateway_pods_may_go_and_come_back",
+    "test_an_exchanged_remote_secret_is_followed",
+    "test_an_istiod_away_leaves_other_primaries_alone",
+    "test_clients_fail_over_to_the_other_network",
+    "test_istiod_starts_without_the_remotes_api_server",
+    "test_one_of_two_gateway_pods_may_go",
+)
+"""Those of the profile disruptive: they take parts of the mesh away, and measure how istiod takes it."""

@@ -34,6 +34,32 @@ def version(mesh: MeshConditions) -> Iterator[Condition]:
 
 
 @rule
+def external(mesh: MeshConditions) -> Iterator[Condition]:
+    """Istiod runs in a cluster that has no workload of the mesh: an external control plane."""
+    for plane in mesh.control_planes:
+        if plane.external_istiod is None:
+            continue
+        away = behaviours.BY_ISTIODS_ADDRESS + behaviours.DISRUPTIVE
+        if plane.external_istiod.is_named:
+            yield Condition(
+                "the control plane is external",
+                f"the istiod of {plane.name} runs in the cluster of context {plane.external_istiod.context}",
+                Effect.NOT_CLAIMED,
+                "istiod runs in an external cluster, where nothing is changed; how it is reached there is its owner's "
+                "arrangement",
+                behaviours=away,
+            )
+        else:
+            yield Condition(
+                "the control plane is external",
+                f"the istiod of {plane.name} runs in a cluster that is not named",
+                Effect.NOT_CLAIMED,
+                "istiod runs in an external cluster that is not named: name it by --istiod-context",
+                behaviours=tuple(dict.fromkeys(away + behaviours.ISTIOD_READ)),
+            )
+
+
+@rule
 def skew(mesh: MeshConditions) -> Iterator[Condition]:
     """A gateway's proxy is of a version that no istiod of the mesh supports: newer, or older by more than one."""
     istiods = [plane.version for plane in mesh.control_planes]

@@ -15,11 +15,10 @@ import yaml
 from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
-from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading import objects
 from splithorizon.diagnosis.reading.budget import Budget
 from splithorizon.diagnosis.reading.model import Object
-from splithorizon.istio.info import ClusterInfo, MeshInfo
+from splithorizon.istio.info import ClusterInfo, ExternalIstiod, MeshInfo
 from splithorizon.istio.names import NETWORK_LABEL, REVISION_LABEL, config_map_of
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import Refused
@@ -58,6 +57,8 @@ class ClusterConditions:
     objects: Mapping[str, tuple[Object, ...]] = field(default_factory=dict)
     gateway_images: Mapping[str, str] = field(default_factory=dict)
     """The proxy's image of each running gateway pod, by namespace and name."""
+    external_istiod: ExternalIstiod | None = None
+    """Where its own istiod runs, if that is another cluster."""
     openshift: bool = False
     unread: tuple[str, ...] = ()
     """What could not be read, each with the reason."""
@@ -139,6 +140,8 @@ def read(
 class _Reader:
     def __init__(self, kube: Kube, info: MeshInfo, cluster: ClusterInfo, budget: Budget) -> None:
         self._kube = kube
+        running = cluster.running_istiod
+        self._running = kube if running is cluster else Kube(running.kubeconfig, cluster.name, kubectl=running.kubectl)
         self._info = info
         self._cluster = cluster
         self._revision = info.revision_of(cluster.name)
@@ -147,17 +150,10 @@ class _Reader:
 
     def read(self) -> ClusterConditions:
         cluster = self._cluster
-        access = ClusterAccess(
-            cluster.name,
-            self._kube,
-            cluster.network,
-            cluster.cluster_id,
-            cluster.system_namespace,
-            cluster.control_plane,
-        )
-        istiod = self._istiod() if cluster.runs_istiod else {}
+        istiod = self._istiod() if cluster.istiod_is_asked else {}
         nothing: Mapping[str, Any] = {}
-        mesh = self._attempt("mesh configuration", lambda: self._mesh(access, istiod), nothing) if istiod else nothing
+        has_config = istiod or (cluster.runs_istiod and not cluster.istiod_is_asked)
+        mesh = self._attempt("mesh configuration", lambda: self._mesh(istiod), nothing) if has_config else nothing
         root = str(mesh.get("rootNamespace") or cluster.system_namespace)
         known = {"Node": self._listed("Node", None)}
         if cluster.runs_istiod:
@@ -181,6 +177,7 @@ class _Reader:
             arguments=tuple(map(str, istiod.get("args") or ())),
             objects=known,
             gateway_images=self._gateway_images(),
+            external_istiod=cluster.external_istiod,
             openshift=self._serves(_OPENSHIFT),
             unread=tuple(self._unread),
         )
@@ -215,7 +212,7 @@ class _Reader:
 
         def step() -> Object:
             labels = f"app=istiod,{REVISION_LABEL}={revision}"
-            for pod in objects.listed(self._kube, "Pod", self._cluster.system_namespace, labels, self._budget):
+            for pod in objects.listed(self._running, "Pod", self._cluster.system_namespace, labels, self._budget):
                 containers: list[Object] = pod["spec"]["containers"]
                 return next((one for one in containers if one["name"] == "discovery"), containers[0])
             return {}
@@ -233,14 +230,19 @@ class _Reader:
                     found[f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"] = image
         return found
 
-    def _mesh(self, access: ClusterAccess, istiod: Object) -> Mapping[str, Any]:
-        """The mesh configuration: the ConfigMap of the revision over the one that several revisions share."""
-        found = objects.config_maps(access, Target(self._info.namespace, ""), self._revision, self._budget)
-        own = next((one for one in found if one["metadata"]["name"] == config_map_of(self._revision)), {})
-        shared: Object = {}
-        if name := _environment(istiod).get("SHARED_MESH_CONFIG"):
-            shared = self._kube.get("ConfigMap", name, access.system_namespace) or {}
-        return {**_parsed(shared), **_parsed(own)}
+    def _mesh(self, istiod: Object) -> Mapping[str, Any]:
+        """The mesh configuration: that of the revision over the one that several revisions, or clusters, share.
+
+        An external istiod has its own from where it runs, or else where it reads its rules.
+        """
+        own = self._config_map(self._running, config_map_of(self._revision))
+        if not own and self._running is not self._kube:
+            own = self._config_map(self._kube, config_map_of(self._revision))
+        shared = _environment(istiod).get("SHARED_MESH_CONFIG")
+        return {**(self._config_map(self._kube, shared) if shared else {}), **own}
+
+    def _config_map(self, kube: Kube, name: str) -> dict[str, Any]:
+        return _parsed(objects.config_map(kube, self._cluster.system_namespace, name, self._budget))
 
     def _serves(self, path: str) -> bool:
         with suppress(EnvironmentBroke):

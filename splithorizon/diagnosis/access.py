@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from splithorizon.kube.client import Kube
+from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import workloads
 
@@ -26,6 +27,31 @@ class ClusterAccess:
     control_plane: str
     gateways: tuple[str, ...] = ()
     revision: str = ""
+    external: External | None = None
+    """Where its own istiod runs, if that is another cluster."""
+
+    @property
+    def running_istiod(self) -> Kube:
+        """The cluster that runs its own istiod, as far as it is known."""
+        return self.external.istiod if self.external and self.external.istiod else self.kube
+
+    @property
+    def holding_secrets(self) -> Kube:
+        """The cluster in which its own istiod reads remote secrets, as far as it is known."""
+        return self.external.secrets if self.external and self.external.secrets else self.kube
+
+    @property
+    def istiod_is_asked(self) -> bool:
+        """Whether its own istiod can be asked: not one that runs in a cluster that is not named."""
+        return self.external is None or self.external.istiod is not None
+
+
+@dataclass(frozen=True)
+class External:
+    """An external istiod: the cluster that runs it and the one with its remote secrets; None where not named."""
+
+    istiod: Kube | None = None
+    secrets: Kube | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +92,28 @@ def clusters_of(mesh: Mesh) -> tuple[ClusterAccess, ...]:
             control_plane=cluster.info.control_plane,
             gateways=tuple(str(address) for address in cluster.info.gateways if not address.is_name),
             revision=cluster.info.revision,
+            external=_external(mesh, cluster),
         )
         for cluster in mesh
+    )
+
+
+def _external(mesh: Mesh, cluster: Cluster) -> External | None:
+    if not cluster.info.external_istiod:
+        return None
+    if not cluster.info.istiod_is_asked:
+        return External()
+    return External(mesh.running_istiod_of(cluster.name).kube, mesh.holding_secrets_of(cluster.name).kube)
+
+
+def running_istiods(clusters: Iterable[ClusterAccess]) -> tuple[ClusterAccess, ...]:
+    """The clusters of external control planes, to be read beside those of the mesh: each as one without an istiod."""
+    return tuple(
+        replace(
+            one, name=f"{one.name}-istiod", kube=one.running_istiod, control_plane=one.name, gateways=(), external=None
+        )
+        for one in clusters
+        if one.external and one.istiod_is_asked
     )
 
 

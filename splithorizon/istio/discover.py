@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -15,12 +15,14 @@ import yaml
 from splithorizon.base.errors import UsageProblem
 from splithorizon.istio import gateway_resources, gateway_services
 from splithorizon.istio.gateway_resources import NamedGateways
-from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode, Selection
+from splithorizon.istio.info import Address, ClusterInfo, ExternalIstiod, MeshInfo, NetworkMode, Selection
 from splithorizon.istio.names import (
     CONTROL_PLANE_ANNOTATION,
     NETWORK_LABEL,
     REVISION_LABEL,
+    SYSTEM_NAMESPACE,
     config_map_of,
+    is_default_revision,
 )
 from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.istio.versions import tag_of
@@ -29,7 +31,10 @@ from splithorizon.kube.client import Kube, Object
 
 _TAG_LABEL = "istio.io/tag"
 _VERSION_LABEL = "app.kubernetes.io/version"
+_INJECTOR = "istio-sidecar-injector"
 _INJECTED_CLUSTER = re.compile(r"/inject/.*\bcluster/([^/]+)")
+# Of istiod's environment: remote secrets are read in the cluster that runs it.
+_SECRETS_OF_ITS_CLUSTER = ("LOCAL_CLUSTER_SECRET_WATCHER", "EXTERNAL_ISTIOD")
 _GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,40}")
 # Of a digest: as many characters as tell images apart, behind "sha256:".
 _DIGEST_SHOWN = 19
@@ -37,44 +42,59 @@ _FORBIDDEN = 403
 
 
 @dataclass(frozen=True)
+class NamedCluster:
+    """A cluster by the context that leads to it."""
+
+    context: str
+    kube: Kube
+
+
+@dataclass(frozen=True)
 class _Istiod:
-    """One installed control plane, by one of its pods."""
+    """One installed control plane: its namespace, which is the same in every cluster, and what it is called.
 
-    pod: Object
+    The version is empty where it runs in a cluster that is not named.
+    """
 
-    @property
-    def namespace(self) -> str:
-        return str(self.pod["metadata"]["namespace"])
+    namespace: str
+    revision: str
+    cluster_id: str
+    version: str
+    external: ExternalIstiod | None = None
 
-    @property
-    def revision(self) -> str:
-        return str(self.pod["metadata"]["labels"].get(REVISION_LABEL, "default"))
+    @classmethod
+    def of_pod(cls, pod: Object) -> _Istiod:
+        """As one of its pods shows it."""
+        metadata, container = pod["metadata"], _discovery_container(pod)
+        return cls(
+            namespace=str(metadata["namespace"]),
+            revision=str(metadata["labels"].get(REVISION_LABEL, "default")),
+            # Istio's own default stands where the installation names none.
+            cluster_id=_environment(pod).get("CLUSTER_ID") or "Kubernetes",
+            version=_version(container["image"], str(metadata["labels"].get(_VERSION_LABEL, ""))),
+        )
 
-    @property
-    def container(self) -> Object:
-        containers: list[Object] = self.pod["spec"]["containers"]
-        return next((one for one in containers if one["name"] == "discovery"), containers[0])
 
-    @property
-    def cluster_id(self) -> str:
-        """Istio's own default stands where the installation names none."""
-        environment = {one["name"]: one.get("value", "") for one in self.container.get("env", [])}
-        return environment.get("CLUSTER_ID") or "Kubernetes"
+def _discovery_container(pod: Object) -> Object:
+    containers: list[Object] = pod["spec"]["containers"]
+    return next((one for one in containers if one["name"] == "discovery"), containers[0])
 
-    @property
-    def version(self) -> str:
-        """The image's tag; without one what the pod's label says, or the beginning of the image's digest."""
-        image = str(self.container["image"])
-        digest = image.partition("@")[2][:_DIGEST_SHOWN]
-        return str(tag_of(image) or self.pod["metadata"]["labels"].get(_VERSION_LABEL) or digest or "latest")
+
+def _environment(istiod: Object) -> dict[str, str]:
+    return {one["name"]: str(one.get("value", "")) for one in _discovery_container(istiod).get("env", [])}
+
+
+def _version(image: str, label: str) -> str:
+    """The image's tag; without one what the pod's label says, or the beginning of the image's digest."""
+    return tag_of(image) or label or image.partition("@")[2][:_DIGEST_SHOWN] or "latest"
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Which of some clusters run the mesh's istiod, and whom each manages; every field is by the keys of the clusters.
+    """Which of some clusters have an istiod, and whom each manages; every field is by the keys of the clusters.
 
-    ``managers`` has for each cluster the key of the one whose istiod manages it: its own where it runs one itself. A
-    cluster's id is empty where it is not known.
+    ``managers`` has for each cluster the key of the one whose istiod manages it: its own where it has one itself. An
+    external istiod is that of the cluster whose id it has. A cluster's id is empty where it is not known.
     """
 
     istiods: Mapping[str, _Istiod]
@@ -109,27 +129,33 @@ class Arrangement:
         return {key: self.ids[key] if good else f"cluster{number}" for number, key in enumerate(order, start=1)}
 
 
-def arrange(kubes: Mapping[str, Kube], contexts: Mapping[str, str], *, revision: str = "") -> Arrangement:
-    """Find out which of the clusters run istiod, and which istiod manages each of the others.
+def arrange(
+    kubes: Mapping[str, Kube],
+    contexts: Mapping[str, str],
+    *,
+    revision: str = "",
+    runs_istiod: NamedCluster | None = None,
+) -> Arrangement:
+    """Find out which of the clusters have an istiod, and which istiod manages each of the others.
 
-    Raises UsageProblem where the contexts cannot be the clusters of one mesh, or a revision has to be chosen.
+    ``runs_istiod`` is the cluster of an external control plane, where it is named. Raises UsageProblem where the
+    contexts cannot be the clusters of one mesh, or a revision has to be chosen.
     """
     if len(kubes) < 2:
         raise _not_a_mesh(contexts, "a single cluster: the claims are about clusters on different networks")
     _require_distinct(kubes, contexts)
     running = {key: found for key, kube in kubes.items() if (found := _istiods(kube))}
-    if not running:
-        raise _not_a_mesh(
-            contexts,
-            "none of them runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
-        )
-    chosen = _chosen(running, kubes, contexts, revision)
+    if runs_istiod:
+        _require_apart(runs_istiod, kubes, contexts)
+        without = {key: kube for key, kube in kubes.items() if key not in running}
+        running |= _external(without, contexts, runs_istiod)
+    chosen = _chosen(running, kubes, contexts, revision) if running else _external_elsewhere(kubes, contexts, revision)
     ids = {key: istiod.cluster_id for key, istiod in chosen.items()}
     managers = {key: _manager(key, kubes, chosen, ids, contexts) for key in kubes}
     istiods = {key: istiod for key, istiod in chosen.items() if managers[key] == key}
     for key, manager in managers.items():
         if key != manager:
-            ids[key] = _id_in_remote_secret(kubes[key], kubes[manager], istiods[manager])
+            ids[key] = _id_in_remote_secret(kubes[key], _secrets(kubes[manager], istiods[manager]), istiods[manager])
     return Arrangement(istiods, managers, ids)
 
 
@@ -151,6 +177,9 @@ def read_mesh(
     networks: dict[str, Any] = {}
     for name, istiod in found.istiods.items():
         networks |= mesh_networks(kubes[name], istiod.namespace, istiod.revision)
+        # What is mounted where it runs comes before what it reads elsewhere.
+        if istiod.external and istiod.external.is_named:
+            networks |= mesh_networks(_kube_of(istiod.external), istiod.namespace, istiod.revision)
     systems = {
         name: found.istiods[name].namespace
         if name in found.istiods
@@ -183,6 +212,7 @@ def read_mesh(
             named_gateways=gateways.named,
             gateway_pods=gateways.pods,
             pod_subnet=_pod_subnet(kube),
+            external_istiod=found.istiods[name].external if name in found.istiods else None,
         )
     first = next(iter(found.istiods))
     return MeshInfo(
@@ -221,36 +251,190 @@ def _gateways(
     return _Gateways((*of_services, *beside), beside, pods)
 
 
-def others_watched(kubes: Mapping[str, Kube], mesh: MeshInfo) -> Mapping[str, tuple[str, ...]]:
-    """The ids of clusters that istiods watch and that are not in the mesh as it is named, by the watching cluster.
+@dataclass(frozen=True)
+class RemoteSecrets:
+    """The ids of the clusters for which an istiod holds remote secrets: named ones, and others that were not named."""
 
-    None where this user may not read secrets.
+    named: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+def remote_secrets(kubes: Mapping[str, Kube], mesh: MeshInfo) -> Mapping[str, RemoteSecrets]:
+    """The remote secrets of each cluster that has an istiod, by its name; without those that cannot be read.
+
+    They are those of an istiod in a cluster that is not named, and what this user may not read.
     """
     authorities = {_authority(kube) for kube in kubes.values()}
     ids = {cluster.cluster_id for cluster in mesh.clusters.values()}
     found = {}
     for cluster in mesh.control_planes:
-        kube = kubes[cluster.name]
-        secrets = kube.list_if_allowed("Secret", cluster.system_namespace, "istio/multiCluster=true") or []
+        if not cluster.istiod_is_asked:
+            continue
+        held = cluster.external_istiod if cluster.holding_secrets is not cluster else None
+        kube = _kube_of(held) if held else kubes[cluster.name]
+        secrets = kube.list_if_allowed("Secret", cluster.system_namespace, "istio/multiCluster=true")
+        if secrets is None:
+            continue
         leads_here = {id_ for id_, authority in _remote_authorities(secrets) if authority in authorities}
-        named = {id_ for secret in secrets for id_ in secret.get("data") or {}}
-        if others := sorted(named - ids - leads_here):
-            found[cluster.name] = tuple(others)
+        known = {id_ for secret in secrets for id_ in secret.get("data") or {}}
+        others = known - ids - leads_here
+        found[cluster.name] = RemoteSecrets(tuple(sorted(known - others)), tuple(sorted(others)))
     return found
 
 
 def _require_distinct(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> None:
     known: dict[str, str] = {}
     for key, kube in kubes.items():
-        uid = str((kube.get("Namespace", "kube-system") or {}).get("metadata", {}).get("uid"))
+        uid = _uid(kube)
         if uid in known:
             pair = "both" if len(kubes) == 2 else f"{contexts[known[uid]]} and {contexts[key]}"
             raise _not_a_mesh(contexts, f"{pair} lead to one and the same cluster")
         known[uid] = key
 
 
+def _uid(kube: Kube) -> str:
+    return str((kube.get("Namespace", "kube-system") or {}).get("metadata", {}).get("uid"))
+
+
 def _istiods(kube: Kube) -> list[_Istiod]:
-    return [_Istiod(pod) for pod in kube.list("Pod", labels="app=istiod", fields="status.phase=Running")]
+    return [_Istiod.of_pod(pod) for pod in _istiod_pods(kube)]
+
+
+def _istiod_pods(kube: Kube) -> list[Object]:
+    return kube.list("Pod", labels="app=istiod", fields="status.phase=Running")
+
+
+def _require_apart(runs_istiod: NamedCluster, kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> None:
+    uid = _uid(runs_istiod.kube)
+    for key, kube in kubes.items():
+        if _uid(kube) == uid:
+            raise _not_a_mesh(
+                contexts,
+                f"--istiod-context {runs_istiod.context} leads to the cluster of {contexts[key]}: the option is for a "
+                "cluster that runs istiod and no workload of the mesh",
+            )
+
+
+def _external(
+    kubes: Mapping[str, Kube], contexts: Mapping[str, str], runs_istiod: NamedCluster
+) -> dict[str, list[_Istiod]]:
+    """The istiods of an external control plane, by the cluster whose id they have; those of other meshes are left out.
+
+    ``kubes`` are the clusters without an istiod.
+    """
+    said = f"--istiod-context {runs_istiod.context}"
+    pods = _istiod_pods(runs_istiod.kube)
+    if not pods:
+        raise _not_a_mesh(contexts, f"{said}: no istiod runs there")
+    known = [
+        replace(_Istiod.of_pod(pod), external=_external_of(runs_istiod, _environment(pod)))
+        for pod in pods
+    ]  # fmt: skip
+    found = {key: own for key, kube in kubes.items() if (own := [one for one in known if _has_id(kube, one)])}
+    if not found:
+        ids = ", ".join(sorted({one.cluster_id for one in known}))
+        raise _not_a_mesh(
+            contexts,
+            f"{said}: the istiods there have the cluster ids {ids}, and no named cluster without an istiod has one of "
+            "them: name the cluster in which that istiod reads its rules",
+        )
+    return found
+
+
+def _external_of(runs_istiod: NamedCluster, environment: Mapping[str, str]) -> ExternalIstiod:
+    return ExternalIstiod(
+        runs_istiod.context,
+        runs_istiod.kube.kubeconfig,
+        runs_istiod.kube.kubectl,
+        holds_secrets=all(environment.get(name, "").lower() == "true" for name in _SECRETS_OF_ITS_CLUSTER),
+    )
+
+
+def _has_id(kube: Kube, istiod: _Istiod) -> bool:
+    return istiod.cluster_id in {_injected_id(kube), *_ids_of_proxies(kube, istiod.namespace)}
+
+
+def _external_elsewhere(kubes: Mapping[str, Kube], contexts: Mapping[str, str], wanted: str) -> dict[str, _Istiod]:
+    """The istiod of a cluster that is not named, by what refers to it: the cluster in which it reads its rules has it.
+
+    That is the cluster which the annotation of the system namespaces names, or the only one with the mesh's ConfigMap.
+    """
+    known = {key: found for key, kube in kubes.items() if (found := _referred_to(kube, wanted))}
+    if len(known) < len(kubes):
+        raise _not_a_mesh(
+            contexts,
+            "none of them runs an istiod: name the cluster that runs it too, or, if it is none of the mesh, by "
+            "--istiod-context",
+        )
+    named = {key: _managers_by_annotation(kubes[key], one.namespace) for key, one in known.items()}
+    annotated = [key for key, one in known.items() if one.cluster_id in frozenset[str]().union(*named.values())]
+    holding = [
+        key for key, one in known.items() if kubes[key].get("ConfigMap", config_map_of(one.revision), one.namespace)
+    ]
+    for candidates in (annotated, holding):
+        if len(candidates) == 1:
+            return {candidates[0]: known[candidates[0]]}
+    raise _not_a_mesh(
+        contexts,
+        "none of them runs an istiod, and in which of them the external one reads its rules cannot be read: the "
+        f"annotation {CONTROL_PLANE_ANNOTATION} of their system namespaces has to name one. --istiod-context names the "
+        "cluster that runs it",
+    )
+
+
+def _referred_to(kube: Kube, wanted: str) -> _Istiod | None:
+    """The istiod outside of a cluster to which its injection webhook leads; None where no such one is there.
+
+    A Service with a selector is for pods of the cluster itself, of which none runs now.
+    """
+    wanted = (_revision_of_tag(kube, wanted) or wanted) if wanted else ""
+    found = [
+        one
+        for one in kube.list("MutatingWebhookConfiguration", labels="app=sidecar-injector")
+        if _TAG_LABEL not in one["metadata"]["labels"]
+        and (not wanted or one["metadata"]["labels"].get(REVISION_LABEL) == wanted)
+    ]
+    if len(found) != 1 or not all(_leads_out(kube, one["clientConfig"]) for one in found[0].get("webhooks", [])):
+        return None
+    revision = str(found[0]["metadata"]["labels"].get(REVISION_LABEL, "default"))
+    namespace = _namespace_in(found[0], revision)
+    ids = [_injected_id(kube, revision), *_ids_of_proxies(kube, namespace)]
+    return _Istiod(namespace, revision, next(filter(None, ids), ""), "", ExternalIstiod())
+
+
+def _leads_out(kube: Kube, client: Object) -> bool:
+    """Whether a webhook leads out of its cluster: by an address, or by a Service whose endpoints are no pods of it."""
+    if not (service := client.get("service")):
+        return True
+    try:
+        found = kube.get("Service", service["name"], service["namespace"])
+    except Refused as refused:
+        if refused.status != _FORBIDDEN:
+            raise
+        return False
+    return found is not None and not found["spec"].get("selector")
+
+
+def _namespace_in(configuration: Object, revision: str) -> str:
+    """Istiod's namespace by an injection webhook: of its Service, else by how Istio's chart calls the webhook."""
+    for webhook in configuration.get("webhooks", []):
+        if service := webhook["clientConfig"].get("service"):
+            return str(service["namespace"])
+    own = _INJECTOR if is_default_revision(revision) else f"{_INJECTOR}-{revision}"
+    return str(configuration["metadata"]["name"]).removeprefix(own).removeprefix("-") or SYSTEM_NAMESPACE
+
+
+def _kube_of(external: ExternalIstiod) -> Kube:
+    return Kube(external.kubeconfig, f"cluster of {external.context}", kubectl=external.kubectl)
+
+
+def _secrets(kube: Kube, istiod: _Istiod) -> Kube | None:
+    """The cluster in which an istiod reads remote secrets; None where it is not named."""
+    if istiod.external is None:
+        return kube
+    if not istiod.external.is_named:
+        return None
+    return _kube_of(istiod.external) if istiod.external.holds_secrets else kube
 
 
 def _chosen(
@@ -338,8 +522,11 @@ def _system_namespace(remote: Kube, istiod: _Istiod) -> str:
     return istiod.namespace
 
 
-def _injected_id(watched: Kube, revision: str) -> str:
-    """The cluster id that the injection webhooks of a cluster ask sidecars for; empty where they name none."""
+def _injected_id(watched: Kube, revision: str = "") -> str:
+    """The cluster id that the injection webhooks of a cluster ask sidecars for; empty where they name none.
+
+    Those of a revision, or of any.
+    """
     for client in _injection_clients(watched, revision):
         path = client.get("url") or client.get("service", {}).get("path", "")
         if match := _INJECTED_CLUSTER.search(path):
@@ -348,20 +535,20 @@ def _injected_id(watched: Kube, revision: str) -> str:
 
 
 def _injection_clients(kube: Kube, revision: str) -> Iterator[Object]:
-    """How a cluster's API server reaches the istiod that injects sidecars."""
-    labels = f"app=sidecar-injector,{REVISION_LABEL}={revision}"
+    """How a cluster's API server reaches the istiod that injects sidecars; an empty revision stands for any."""
+    labels = "app=sidecar-injector" + (f",{REVISION_LABEL}={revision}" if revision else "")
     for configuration in kube.list("MutatingWebhookConfiguration", labels=labels):
         yield from (webhook["clientConfig"] for webhook in configuration.get("webhooks", []))
 
 
-def _id_in_remote_secret(watched: Kube, watching: Kube, istiod: _Istiod) -> str:
+def _id_in_remote_secret(watched: Kube, watching: Kube | None, istiod: _Istiod) -> str:
     """The data key of the remote secret that leads to the watched cluster; empty where there is none.
 
     It is the one that the cluster's injection webhooks name, or its running proxies. Where no data key has that id, it
     is the one whose CA is the cluster's own: CAs change, and several clusters may have one. Where this user may not
-    read secrets, only the first two are left.
+    read secrets, or ``watching`` is not known, only the first two are left.
     """
-    secrets = watching.list_if_allowed("Secret", istiod.namespace, "istio/multiCluster=true")
+    secrets = watching.list_if_allowed("Secret", istiod.namespace, "istio/multiCluster=true") if watching else None
     known = [_injected_id(watched, istiod.revision), *_ids_of_proxies(watched, istiod.namespace)]
     if secrets is None:
         return next(filter(None, known), "")
@@ -444,4 +631,4 @@ def versions_running(primary: Kube) -> dict[str, str]:
 
 def _versions(istiod: _Istiod | None, primary: Kube) -> dict[str, str]:
     kubernetes = str(json.loads(primary.request("/version"))["gitVersion"]).removeprefix("v")
-    return {**({"istio": istiod.version} if istiod else {}), "kubernetes": kubernetes}
+    return {**({"istio": istiod.version} if istiod and istiod.version else {}), "kubernetes": kubernetes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -50,6 +50,26 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class ExternalIstiod:
+    """An istiod that runs in a cluster without proxies, which is no cluster of the mesh: an external control plane.
+
+    Istio counts it as the istiod of the cluster whose id it has, and in which it reads its rules. What it is called in
+    both, and its namespace, is the same. ``context`` is empty where the cluster that runs it is not named.
+    """
+
+    context: str = ""
+    kubeconfig: Path = Path()
+    kubectl: str = ""
+    holds_secrets: bool = False
+    """Whether it reads remote secrets in the cluster that runs it, and not where it reads its rules."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the cluster that runs it is known, so that it can be asked."""
+        return bool(self.context)
+
+
+@dataclass(frozen=True)
 class ClusterInfo:
     """One cluster of the mesh as the checks see it; what an existing mesh does not show is empty.
 
@@ -82,11 +102,33 @@ class ClusterInfo:
     """What the cluster held before anything was installed, where that was recorded."""
     sender_image: str = ""
     """The image of a watch's sender, as the cluster gets it; empty where it gets none."""
+    external_istiod: ExternalIstiod | None = None
+    """Where its own istiod runs, if that is another cluster."""
 
     @property
     def runs_istiod(self) -> bool:
-        """Whether its istiod is in the cluster itself."""
+        """Whether an istiod is its own: it has the cluster's id and reads its rules there."""
         return self.control_plane == self.name
+
+    @property
+    def istiod_is_asked(self) -> bool:
+        """Whether its own istiod can be asked: not one that runs in a cluster that is not named."""
+        return self.runs_istiod and (self.external_istiod is None or self.external_istiod.is_named)
+
+    @property
+    def running_istiod(self) -> ClusterInfo:
+        """The cluster in which the pods of its own istiod run: itself, or that of the external control plane."""
+        external = self.external_istiod
+        if external is None or not external.is_named:
+            return self
+        return replace(
+            self, context=external.context, kubeconfig=external.kubeconfig, kubectl=external.kubectl, gateway_pods=()
+        )  # fmt: skip
+
+    @property
+    def holding_secrets(self) -> ClusterInfo:
+        """The cluster in which its own istiod reads remote secrets."""
+        return self.running_istiod if self.external_istiod and self.external_istiod.holds_secrets else self
 
     @property
     def is_managed(self) -> bool:
@@ -225,6 +267,8 @@ def _cluster(content: dict[str, Any]) -> ClusterInfo:
     content["gateway_pods"] = tuple(Selection(**pods) for pods in content["gateway_pods"])
     for name in ("gateways", "named_gateways"):
         content[name] = tuple(Address(**gateway) for gateway in content[name])
+    if external := content.get("external_istiod"):
+        content["external_istiod"] = ExternalIstiod(**{**external, "kubeconfig": Path(external["kubeconfig"])})
     return ClusterInfo(**content)
 
 

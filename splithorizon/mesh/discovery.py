@@ -86,8 +86,10 @@ class Discovery:
 
     @property
     def istiod_pods(self) -> Mapping[str, list[Readiness]]:
-        """For each cluster every pod of an istiod in it, of any revision."""
-        return {cluster.name: cluster.control_plane_readiness for cluster in self.mesh}
+        """For each cluster every pod of an istiod in it, of any revision; of an external one those where it runs."""
+        return {
+            cluster.name: self.mesh.running_istiod_of(cluster.name).control_plane_readiness for cluster in self.mesh
+        }
 
     def istiod_address(self, name: str) -> str:
         """Where the client's sidecar of a cluster looks for istiod, as host and port."""

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.istio.horizon import Horizon, distinguishable_groups
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
 from splithorizon.istio.names import config_map_of
@@ -34,6 +35,11 @@ class Mesh:
                 partial(self._held, cluster),
             )
             for name, cluster in info.clusters.items()
+        }
+        self._running_istiod = {
+            name: Cluster(cluster.running_istiod, info.namespace, partial(self._resolve, name))
+            for name, cluster in info.clusters.items()
+            if cluster.running_istiod is not cluster
         }
 
     def __getitem__(self, name: str) -> Cluster:
@@ -113,14 +119,32 @@ class Mesh:
         """The cluster whose istiod manages that cluster: itself where it runs istiod."""
         return self._clusters[self.info.clusters[name].control_plane]
 
+    def running_istiod_of(self, name: str) -> Cluster:
+        """The cluster that runs the pods of a control plane's istiod: itself, or that of an external one."""
+        return self._running_istiod.get(name, self._clusters[name])
+
+    def holding_secrets_of(self, name: str) -> Cluster:
+        """The cluster in which a control plane's istiod reads remote secrets."""
+        info = self.info.clusters[name]
+        return self._clusters[name] if info.holding_secrets is info else self._running_istiod[name]
+
     @property
     def istiods(self) -> Mapping[str, ControlPlane]:
-        """The istiod of the mesh's revision in each cluster that runs one, by the cluster's name."""
-        return {cluster.name: self._istiod(cluster) for cluster in self.control_planes}
+        """The istiod of the mesh's revision of each cluster that has one, by the cluster's name.
+
+        Without those that run in a cluster that is not named.
+        """
+        return {cluster.name: self._istiod(cluster) for cluster in self.control_planes if cluster.info.istiod_is_asked}
 
     def istiod_of(self, name: str) -> ControlPlane:
-        """The istiod that manages that cluster."""
-        return self._istiod(self.control_plane_of(name))
+        """The istiod that manages that cluster; raises EnvironmentBroke where the cluster that runs it is not named."""
+        control_plane = self.control_plane_of(name)
+        if not control_plane.info.istiod_is_asked:
+            raise EnvironmentBroke(
+                f"the istiod of {control_plane} runs in a cluster that is not named",
+                next_command="the same with --istiod-context NAME",
+            )
+        return self._istiod(control_plane)
 
     @property
     def cluster_ids(self) -> frozenset[str]:
@@ -160,13 +184,21 @@ class Mesh:
         return {**rule, "spec": {**rule["spec"], "trafficPolicy": policy}}
 
     def _istiod(self, cluster: Cluster) -> ControlPlane:
-        return ControlPlane(cluster.kube, cluster.system_namespace, self.info.revision_of(cluster.name))
+        return ControlPlane(
+            self.running_istiod_of(cluster.name).kube,
+            cluster.system_namespace,
+            self.info.revision_of(cluster.name),
+            rules=cluster.kube,
+            secrets=self.holding_secrets_of(cluster.name).kube,
+        )
 
     def _held(self, cluster: ClusterInfo) -> frozenset[Address]:
         """The gateways of a cluster's network that its istiod has, in any of its pods.
 
         Without the addresses that other clusters of the network are known to have.
         """
+        if not self.control_plane_of(cluster.name).info.istiod_is_asked:
+            return frozenset()
         known = self.istiod_of(cluster.name).network_gateways().values()
         others = {
             gateway

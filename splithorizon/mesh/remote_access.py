@@ -40,7 +40,7 @@ def of_mesh(mesh: Mesh) -> list[RemoteAccess]:
 
 
 def _access(mesh: Mesh, watch: Watch) -> RemoteAccess:
-    watching, watched = mesh[watch.watching], mesh[watch.watched]
+    watching, watched = mesh.holding_secrets_of(watch.watching), mesh[watch.watched]
     secrets = watching.kube.list("Secret", watching.system_namespace, "istio/multiCluster=true")
     found = [one for one in remote_credential.of_secrets(secrets) if one.cluster_id == watched.info.cluster_id]
     if not found:
@@ -48,7 +48,7 @@ def _access(mesh: Mesh, watch: Watch) -> RemoteAccess:
     credential = found[0]
     if not credential.token:
         return RemoteAccess(watch, credential)
-    role = _role(watched, mesh.info.revision)
+    role = _role(watched, mesh.info.revision_of(watch.watched))
     rights = sorted(remote_credential.needed() | remote_credential.rights_of(role))
     status, allowed = watched.kube.reviewed_for(
         credential.token, [one.attributes for one in rights], within=timeouts().access_reviewed

@@ -18,7 +18,10 @@ def await_connected(mesh: Mesh) -> None:
     """Wait until every proxy is connected to an istiod; return all the same when the time is up.
 
     istiod can push to connected proxies only, and it authenticates those of a watched cluster by the remote secret.
+    Nothing is waited for where no istiod can be asked.
     """
+    if not mesh.istiods:
+        return
     wanted = {one.proxy.name for cluster in mesh for one in cluster.injected_pods}
 
     def connected() -> None:

@@ -16,6 +16,7 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import eventually
 from splithorizon.conditions import behaviours, decide, platform, reading
 from splithorizon.istio import discover, names
+from splithorizon.istio.discover import NamedCluster, RemoteSecrets
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.kube import exec_plugin, kubeconfig, manifests
 from splithorizon.kube.api_resources import resource_of
@@ -73,12 +74,16 @@ def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) 
     named = named_contexts(options)
     kubes = connect(named, folder, progress)
     contexts = {one.key: one.context for one in named}
+    runs_istiod = connect_istiod(options, folder, progress)
     for line in addressed(kubes, contexts):
         progress.say(line)
+    if runs_istiod:
+        progress.say(f"context {runs_istiod.context} leads to {runs_istiod.kube.server}, which runs istiod alone")
     with progress.step("looked at the mesh"):
         asked = permissions.Asked(options.allow_disruption, options.namespace)
         permissions.require_readable(kubes, contexts, asked, say=progress.say)
-        info, by_key = read(options, kubes, namespace=options.namespace or f"splithorizon-{run_id}".lower())
+        own = options.namespace or f"splithorizon-{run_id}".lower()
+        info, by_key = read(options, kubes, namespace=own, runs_istiod=runs_istiod)
         info = replace(info, namespace_exists=bool(options.namespace))
         by_name = {name: Kube(kubes[key].kubeconfig, name, kubectl=kubes[key].kubectl) for key, name in by_key.items()}
         denied = permissions.check(by_name, info, asked, say=progress.say)
@@ -89,20 +94,23 @@ def explore(options: Options, folder: Path, progress: Progress, *, run_id: str) 
             for name, kube in (by_name if options.namespace else {}).items()
         }
         info = replace(info, not_claimed={**info.not_claimed, **denied})
-        others = discover.others_watched(by_name, info)
-    for line in describe(info, others):
+        secrets = discover.remote_secrets(by_name, info)
+    for line in describe(info, secrets):
         progress.say(line)
     files = {one.key: one.file for one in named}
     return Explored(info, by_name, {name: files[key] for key, name in by_key.items()}, labels)
 
 
-def read(options: Options, kubes: Mapping[str, Kube], *, namespace: str) -> tuple[MeshInfo, Mapping[str, str]]:
+def read(
+    options: Options, kubes: Mapping[str, Kube], *, namespace: str, runs_istiod: NamedCluster | None = None
+) -> tuple[MeshInfo, Mapping[str, str]]:
     """What the clusters of the contexts are in their mesh, and the name of each by the key of its client.
 
-    Raises UsageProblem where they cannot be the clusters of one mesh on several networks.
+    ``runs_istiod`` is the cluster of ``--istiod-context``. Raises UsageProblem where they cannot be the clusters of one
+    mesh on several networks.
     """
     contexts = {one.key: one.context for one in named_contexts(options)}
-    arrangement = discover.arrange(kubes, contexts, revision=options.revision)
+    arrangement = discover.arrange(kubes, contexts, revision=options.revision, runs_istiod=runs_istiod)
     names = arrangement.names
     by_name = {name: Kube(kubes[key].kubeconfig, name, kubectl=kubes[key].kubectl) for key, name in names.items()}
     info = discover.read_mesh(
@@ -295,11 +303,12 @@ def _injected_by(options: Options, info: MeshInfo, name: str) -> str:
     return own if own != info.revision else options.revision or own
 
 
-def describe(info: MeshInfo, others: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+def describe(info: MeshInfo, secrets: Mapping[str, RemoteSecrets] | None = None) -> list[str]:
     """The shape of a mesh as a small picture, for its owner to recognise.
 
-    ``others`` are the ids of clusters that istiods watch and that were not named, by the watching cluster.
+    ``secrets`` are the remote secrets by the cluster whose istiod reads them, as far as they can be read.
     """
+    known = secrets or {}
     networks = dict.fromkeys(cluster.network for cluster in info.clusters.values())
     lines = [
         f"{_count(len(info.clusters), 'cluster')} on {_count(len(networks), 'network')}, networks are set by "
@@ -316,18 +325,28 @@ def describe(info: MeshInfo, others: Mapping[str, Sequence[str]] | None = None) 
                 f"  {stem}   context {cluster.context}, cluster id {cluster.cluster_id or 'not known to istiod'}, "
                 f"system namespace {cluster.system_namespace}, gateways {gateways}",
             ]
-    for name, ids in (others or {}).items():
-        lines.append(
-            f"  the istiod of {name} also watches {', '.join(ids)}, which is not named: nothing is claimed of it"
-        )
+            if cluster.name in known:
+                lines.append(
+                    f"  {stem}   remote secrets for {', '.join(known[cluster.name].named) or 'no named cluster'}"
+                )
+    for name, held in known.items():
+        if held.others:
+            also, alone = ", ".join(held.others), len(held.others) == 1
+            what = "is not named: nothing is claimed of it" if alone else "are not named: nothing is claimed of them"
+            lines.append(f"  the istiod of {name} also watches {also}, which {what}")
     return lines
 
 
 def _control_plane(cluster: ClusterInfo, info: MeshInfo) -> str:
     if cluster.is_managed:
         return f"managed by the istiod of {cluster.control_plane}"
-    version = cluster.istio or info.versions["istio"]
-    return f"istiod {version}, revision {names.revision_name(info.revision_of(cluster.name))}"
+    version = cluster.istio or info.versions.get("istio", "of a version that is not known")
+    istiod = f"istiod {version}, revision {names.revision_name(info.revision_of(cluster.name))}"
+    external = cluster.external_istiod
+    if external is None:
+        return istiod
+    where = f"the cluster of context {external.context}" if external.is_named else "a cluster that is not named"
+    return f"{istiod}, which runs in {where} and reads its rules here"
 
 
 def _count(number: int, what: str) -> str:
@@ -347,6 +366,18 @@ def connect(named: Sequence[Named], folder: Path, progress: Progress | None = No
         for one in named:
             exec_plugin.authenticate(kubes[one.key].kubeconfig, one.context)
     return kubes
+
+
+def connect_istiod(options: Options, folder: Path, progress: Progress | None = None) -> NamedCluster | None:
+    """A client for the context of ``--istiod-context``, as ``connect`` makes one; None without it."""
+    context = options.istiod_context
+    if not context:
+        return None
+    named = Named(context, context, options.kubeconfig)
+    kube = _connect(named, folder / "istiod.kubeconfig")
+    with progress.at_terminal() if progress else nullcontext():
+        exec_plugin.authenticate(kube.kubeconfig, context)
+    return NamedCluster(context, kube)
 
 
 def addressed(kubes: Mapping[str, Kube], contexts: Mapping[str, str]) -> list[str]:

@@ -63,6 +63,12 @@ OPTIONS = (
     ),
     Option("kubeconfig-primary", "the file that has the first of --contexts", Path),
     Option("kubeconfig-remote", "the file that has the second of --contexts", Path),
+    Option(
+        "istiod-context",
+        "a cluster that runs istiod and no workload of the mesh (an external control plane): istiod is read there",
+        default="",
+        metavar="NAME",
+    ),
     Option("revision", "which of several istiods --contexts is about; or a revision tag", default=""),
     Option(
         "profile",

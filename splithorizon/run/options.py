@@ -40,6 +40,8 @@ class Options:
     kubeconfig: Path | None = None
     kubeconfig_primary: Path | None = None
     kubeconfig_remote: Path | None = None
+    istiod_context: str = ""
+    """The cluster of an external control plane; empty where istiod runs in one of ``contexts``, or is not read."""
     revision: str = ""
     allow_disruption: bool = False
     profiles: tuple[str, ...] = EVERYDAY

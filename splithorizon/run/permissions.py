@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +47,8 @@ class Place:
     kube: Kube
     context: str
     namespaces: Mapping[Scope, tuple[str, ...]]
-    runs_istiod: bool
+    kinds: frozenset[Clusters]
+    """Which of the kinds of clusters it is, by which rights are needed."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def require_readable(
     first, *_ = kubes
     own = asked.namespace or "splithorizon"
     unknown = {Scope.OWN: (own,), Scope.SYSTEM: (SYSTEM_NAMESPACE,), Scope.GATEWAYS: (SYSTEM_NAMESPACE,)}
-    places = [Place(kube, contexts[name], unknown, name == first) for name, kube in kubes.items()]
+    places = [
+        Place(kube, contexts[name], unknown, frozenset(Clusters) if name == first else frozenset({Clusters.ALL}))
+        for name, kube in kubes.items()
+    ]
     wanted = asked.rights
     to_find = [right for right in wanted if right.prevents and right.scopes == (Scope.CLUSTER,)]
     if _missing(places, to_find, say):
@@ -90,7 +94,7 @@ def check(kubes: Mapping[str, Kube], info: MeshInfo, asked: Asked, *, say: Calla
 
     What else goes without them is said. Raises UsageProblem where a run is not possible.
     """
-    places = [_place(kubes[name], info, name) for name in kubes]
+    places = [place for name in kubes for place in _places(kubes[name], info, name)]
     missing = _missing(places, asked.rights, say)
     _refuse(missing, asked.words)
     for line in dict.fromkeys(f"{one.context}: may not {one}: {one.right.without}" for one in _noted(missing)):
@@ -164,7 +168,7 @@ def _missing_in(place: Place, wanted: tuple[Right, ...], say: Callable[[str], No
     asked = [
         (Missing(place.context, right, verb, namespace), _access(right, verb, namespace))
         for right in wanted
-        if (right.clusters is Clusters.ALL or place.runs_istiod) and right.since <= minor
+        if right.clusters in place.kinds and right.since <= minor
         for namespace in rights.namespaces_of(right, place.namespaces)
         for verb in right.verbs
     ]
@@ -208,7 +212,8 @@ def _minor_version(place: Place) -> int:
     return int(found[1]) if found else _NEWEST
 
 
-def _place(kube: Kube, info: MeshInfo, name: str) -> Place:
+def _places(kube: Kube, info: MeshInfo, name: str) -> Iterator[Place]:
+    """A cluster of the mesh, and that of the external control plane which reads its rules there."""
     cluster = info.clusters[name]
     gateways = tuple(dict.fromkeys(pods.namespace for pods in cluster.gateway_pods))
     namespaces = {
@@ -216,4 +221,11 @@ def _place(kube: Kube, info: MeshInfo, name: str) -> Place:
         Scope.SYSTEM: (cluster.system_namespace,),
         Scope.GATEWAYS: gateways or (cluster.system_namespace,),
     }
-    return Place(kube, cluster.context, namespaces, cluster in info.config_clusters)
+    kinds = {Clusters.ALL}
+    if cluster in info.config_clusters:
+        kinds |= {Clusters.WITH_RULES} if cluster.external_istiod else {Clusters.WITH_RULES, Clusters.WITH_ISTIOD}
+    yield Place(kube, cluster.context, namespaces, frozenset(kinds))
+    running = cluster.running_istiod
+    if running is not cluster:
+        istiod = Kube(running.kubeconfig, f"cluster of {running.context}", kubectl=running.kubectl)
+        yield Place(istiod, running.context, namespaces, frozenset({Clusters.WITH_ISTIOD}))

@@ -32,6 +32,7 @@ class Clusters(StrEnum):
     """In which clusters a right is needed."""
 
     ALL = "all"
+    WITH_RULES = "with the rules that an istiod reads"
     WITH_ISTIOD = "with istiod"
 
 
@@ -152,7 +153,7 @@ def _of_run() -> Iterator[Right]:
     yield Right("pods/log", ("get",), own, "the sidecars' access logs")
     yield Right(
         "telemetries", _ONCE, own, "the access log of the run's own sidecars", _ISTIO["Telemetry"],
-        clusters=Clusters.WITH_ISTIOD,
+        clusters=Clusters.WITH_RULES,
     )  # fmt: skip
     yield from _of_run_in_parts()
     yield Right(
@@ -202,7 +203,7 @@ def _in_existing_namespace() -> Iterator[Right]:
         if group.endswith("istio.io"):
             yield Right(
                 resource, ("get", "list", "delete"), own, "the run's own objects are found and deleted", group,
-                clusters=Clusters.WITH_ISTIOD, namespace=here,
+                clusters=Clusters.WITH_RULES, namespace=here,
             )  # fmt: skip
     yield Right(
         "resourcequotas", ("list",), own, "whether the run's pods have room", namespace=here,
@@ -225,7 +226,7 @@ def _of_run_in_parts() -> Iterator[Right]:
         ("virtualservices", networking, "routes to subsets, and a rule in one primary", _OF_VIRTUAL_SERVICES),
         ("envoyfilters", networking, "access logs in Istio's format, where the mesh has another", (_HOPS,)),
     ):
-        yield Right(resource, _ONCE, own, purpose, group, clusters=Clusters.WITH_ISTIOD, limits=limits)
+        yield Right(resource, _ONCE, own, purpose, group, clusters=Clusters.WITH_RULES, limits=limits)
     yield Right(
         "pods",
         ("create", "delete", "patch"),
@@ -235,7 +236,7 @@ def _of_run_in_parts() -> Iterator[Right]:
     )
     yield Right(
         "peerauthentications", ("list",), (Scope.CLUSTER,), "whether plain text is refused", "security.istio.io",
-        clusters=Clusters.WITH_ISTIOD, limits=(_PLAIN_TEXT,),
+        clusters=Clusters.WITH_RULES, limits=(_PLAIN_TEXT,),
     )  # fmt: skip
 
 
@@ -251,7 +252,7 @@ def _of_diagnosis() -> Iterator[Right]:
         group, resource = resource_of(kind)
         yield Right(
             resource, ("list",), (Scope.CLUSTER,), "causes of a failed check", group, Part.DIAGNOSIS,
-            Clusters.WITH_ISTIOD, without=without,
+            Clusters.WITH_RULES, without=without,
         )  # fmt: skip
     yield from _websocket(
         "pods/portforward", (Scope.OWN, Scope.SYSTEM), "pages of istiod and of sidecars, read once a check failed",

@@ -95,7 +95,8 @@ def diagnose(options: Options, question: Question) -> tuple[Found, Redactor]:
     """
     with _folder() as folder:
         kubes = existing_mesh.connect(existing_mesh.named_contexts(options), folder)
-        mesh, _ = existing_mesh.read(options, kubes, namespace=question.namespace)
+        runs_istiod = existing_mesh.connect_istiod(options, folder)
+        mesh, _ = existing_mesh.read(options, kubes, namespace=question.namespace, runs_istiod=runs_istiod)
         found = of_mesh(mesh, question)
         return found, Redactor(known_secrets.of_run(folder))
 

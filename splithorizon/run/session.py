@@ -149,7 +149,7 @@ class Session:
             self.info = prepare(
                 explored, self.options, journal, self._undo, self.progress, leftover=self.outcome.could_not_restore
             )
-            for cluster in self.info.control_planes:
+            for cluster in (one.holding_secrets for one in self.info.control_planes):
                 kube = Kube(cluster.kubeconfig, cluster.name, kubectl=cluster.kubectl)
                 self.secrets += known_secrets.of_remote_secrets(kube, cluster.system_namespace)
         finally:

@@ -84,9 +84,17 @@ class ControlPlane:
     format.
     """
 
-    def __init__(self, kube: Kube, namespace: str, revision: str) -> None:
-        """Set the namespace and the revision, which is empty for the default one; no request is sent."""
+    def __init__(
+        self, kube: Kube, namespace: str, revision: str, *, rules: Kube | None = None, secrets: Kube | None = None
+    ) -> None:
+        """Set the namespace and the revision, which is empty for the default one; no request is sent.
+
+        ``rules`` and ``secrets`` are the clusters in which it reads its rules and its remote secrets, if these are not
+        the cluster that runs it.
+        """
         self._kube = kube
+        self._rules = rules or kube
+        self._secrets = secrets or kube
         self._namespace = namespace
         self._revision = names.revision_name(revision)
 
@@ -96,11 +104,14 @@ class ControlPlane:
 
     def mesh_networks(self) -> Mapping[str, Any]:
         """The meshNetworks in istiod's ConfigMap, by name, with the fields of Istio's ``MeshNetworks``."""
-        return discover.mesh_networks(self._kube, self._namespace, self._revision)
+        own = discover.mesh_networks(self._kube, self._namespace, self._revision)
+        if self._rules is self._kube:
+            return own
+        return {**discover.mesh_networks(self._rules, self._namespace, self._revision), **own}
 
     def remote_secrets(self) -> tuple[RemoteSecret, ...]:
         """Every data key of the remote secrets; the server is empty if the kubeconfig cannot be parsed."""
-        secrets = self._kube.list("Secret", self._namespace, "istio/multiCluster=true")
+        secrets = self._secrets.list("Secret", self._namespace, "istio/multiCluster=true")
         return tuple(
             RemoteSecret(secret["metadata"]["name"], cluster_id, _server(encoded))
             for secret in secrets

@@ -242,7 +242,7 @@ class Watching:
             if now >= next_seldom:
                 next_seldom = now + timeouts().watch.metadata_read
                 due |= reader.seldom
-            if now >= next_versions and self._mesh.info.clusters[name].runs_istiod:
+            if now >= next_versions and self._mesh.info.clusters[name].istiod_is_asked:
                 next_versions = now + timeouts().watch.proxies_read
                 due[changes.PROXIES] = partial(self._proxies, name)
             self._list_senders(reader.kube, name)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from splithorizon.checks import next_steps
-from splithorizon.istio.info import MeshInfo, Selection
+from splithorizon.istio.info import ExternalIstiod, MeshInfo, Selection
 from splithorizon.kube import kubeconfig
 from tests.support.mesh_info import mesh_info
 
@@ -110,3 +110,14 @@ def test_what_is_real_already_stays_as_it_is(tmp_path: Path, said: str) -> None:
 )
 def test_a_shell_takes_the_names_as_they_are(file: Path | None, context: str, asked: str) -> None:
     assert kubeconfig.kubectl(file, context) == asked
+
+
+def test_an_external_istiod_is_asked_in_the_cluster_that_runs_it_and_its_rules_where_it_reads_them(
+    tmp_path: Path,
+) -> None:
+    external = ExternalIstiod("north", tmp_path / "north", "kubectl --context north")
+    mesh = elsewhere(tmp_path, "primary", external_istiod=external, kubectl="kubectl --context west")
+    assert next_steps.render("kubectl <istiod of remote> -n <istiod of remote system> get pods", mesh) == (
+        "kubectl --context north -n istio-system get pods"
+    )
+    assert next_steps.render("kubectl <config of remote> get sidecars", mesh) == "kubectl --context west get sidecars"

@@ -14,7 +14,9 @@ from splithorizon.conditions import behaviours
 from splithorizon.conditions.condition import Effect
 from splithorizon.conditions.decide import Decision, decide, described
 from splithorizon.conditions.reading import ClusterConditions, MeshConditions
+from splithorizon.istio.info import ExternalIstiod
 from splithorizon.run import catalogue
+from splithorizon.run.catalogue import Profile
 from tests.support.mesh_info import mesh_info
 
 Object = dict[str, Any]
@@ -330,9 +332,24 @@ def test_a_condition_of_two_control_planes_is_applied_once() -> None:
     assert len(decision.objects) == 1
 
 
+def test_what_asks_an_external_istiod_is_claimed_only_where_its_cluster_is_named() -> None:
+    named, unnamed = (
+        decide(MeshConditions((replace(PLAIN, external_istiod=one),), NAMESPACE, LABELS)).not_claimed
+        for one in (ExternalIstiod("north"), ExternalIstiod())
+    )
+    assert {*named} == {*behaviours.BY_ISTIODS_ADDRESS, *behaviours.DISRUPTIVE}
+    assert {*unnamed} - {*named} == {*behaviours.ISTIOD_READ} - {*behaviours.DISRUPTIVE}
+    assert "--istiod-context" in unnamed["test_every_cluster_is_watched"]
+    disruptive = {one.name for one in catalogue.behaviours(SUITES) if one.profile is Profile.DISRUPTIVE}
+    assert disruptive == {*behaviours.DISRUPTIVE}, "nothing of an external control plane is taken away"
+
+
 def test_every_group_names_behaviours_that_there_are() -> None:
     known = {one.name for one in catalogue.behaviours(SUITES)}
-    for group in (behaviours.ANSWERED, behaviours.LOGGED, behaviours.PROTOCOLS, behaviours.ISTIOD_ASKED):
+    for group in (
+        behaviours.ANSWERED, behaviours.LOGGED, behaviours.PROTOCOLS, behaviours.ISTIOD_ASKED, behaviours.ISTIOD_READ,
+        behaviours.BY_ISTIODS_ADDRESS, behaviours.DISRUPTIVE,
+    ):  # fmt: skip
         assert set(group) <= known
         assert len(set(group)) == len(group)
     routing = {one.name for one in catalogue.behaviours(SUITES) if one.area == "routing"}

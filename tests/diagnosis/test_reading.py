@@ -6,13 +6,13 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from splithorizon.diagnosis.access import ClusterAccess, Target
+from splithorizon.diagnosis.access import ClusterAccess, External, Target, running_istiods
 from splithorizon.diagnosis.reading import control_plane
 from splithorizon.diagnosis.reading.budget import Budget
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Reading, RemoteSecret
@@ -281,3 +281,34 @@ def test_a_gateway_for_tunnels_alone_is_none_of_those_that_istiod_knows(two: Two
 
     istiod = control_plane.read(two.access[0].kube, "istio-system", "istiod-1", (), Budget(20), attempt)
     assert istiod.networks == (of_sidecars,)
+
+
+def test_an_external_istiod_and_its_remote_secrets_are_read_where_they_are(two: Two, tmp_path: Path) -> None:
+    with small_api(tmp_path / "north") as outside:
+        outside.versioned = True
+        primary = two.apis["primary"]
+        del primary.objects[path_of("Pod", "istio-system", "istiod-1")]
+        put_pod(outside, "istiod-1", "istio-system", {"app": "istiod"})
+        secret = primary.objects.pop(path_of("Secret", "istio-system", "istio-remote-secret-remote"))
+        outside.put(
+            "Secret", "istio-remote-secret-remote", "istio-system", labels={"istio/multiCluster": "true"},
+            data=secret["data"],
+        )  # fmt: skip
+        answer(outside, b"{}")
+        kube = Kube(tmp_path / "north", "north")
+        two.access = (replace(two.access[0], external=External(kube, kube)), two.access[1])
+        reading = two.read()
+        assert reading.unread == ()
+        assert [one.pod for one in reading["primary"].istiods] == ["istiod-1"]
+        assert [one.cluster_id for one in reading["primary"].secrets] == ["remote"]
+        assert [path for _, path, *_ in outside.asked if path.endswith("/pods/istiod-1/portforward")]
+        (beside,) = running_istiods(two.access)
+        assert (beside.name, beside.kube, beside.control_plane) == ("primary-istiod", kube, "primary")
+
+
+def test_of_an_external_istiod_that_is_not_named_no_secret_counts_as_missing(two: Two) -> None:
+    two.access = (replace(two.access[0], external=External()), two.access[1])
+    reading = two.read()
+    assert reading["primary"].secrets == ()
+    assert [str(one) for one in reading.unread if one.what == "remote secrets"], "no rule misses a secret then"
+    assert running_istiods(two.access) == ()

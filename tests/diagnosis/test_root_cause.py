@@ -1437,3 +1437,48 @@ def test_a_gateway_that_one_of_two_istiods_does_not_know_is_found() -> None:
     found = of_reading(reading).root_causes
     assert [one.id for one in found] == [causes.GATEWAY_SERVICE_WITHOUT_NETWORK.id]
     assert found[0].finding.witness.startswith("istiod of primary knows no gateway of remote-network")
+
+
+def external(*, named: bool) -> Change:
+    """The primary's istiod runs in a third cluster, to which the remote's Service for istiod leads."""
+
+    def away(cluster: Cluster) -> Cluster:
+        if cluster.name == "remote":
+            slices = tuple({**one, "endpoints": [{"addresses": ["10.89.0.9"]}]} for one in cluster.all("EndpointSlice"))
+            return replace(cluster, objects={**cluster.objects, "EndpointSlice": slices})
+        if named:
+            return replace(cluster, external_istiod=True)
+        pods = tuple(one for one in cluster.all("Pod") if one["metadata"]["labels"].get("app") != "istiod")
+        objects = {kind: every for kind, every in cluster.objects.items() if kind != "Deployment"} | {"Pod": pods}
+        unseen = replace(cluster, istiods=(), secrets=(), objects=objects)
+        return replace(unseen, external_istiod=True, istiod_is_asked=False)
+
+    def changed(reading: Reading) -> Reading:
+        unread = () if named else (Unread("primary", "remote secrets", "istiod runs in a cluster that is not named"),)
+        return replace(reading, clusters=tuple(map(away, reading.clusters)), unread=unread)
+
+    return changed
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
+def test_a_sound_external_control_plane_is_no_cause_and_no_note(named: bool) -> None:
+    failed = (
+        Symptom("test_both_versions_answer", "primary→remote", "v2 0", (causes.REMOTE_SECRET_MISSING.id,), {}),
+        Symptom("test_new_pods_are_injected", "", "refused", (causes.ISTIOD_ADDRESS_STALE.id,), {}),
+    )
+    found = diagnose(Case(external(named=named)(sound()), failed))
+    assert (found.root_causes, found.notes) == ((), ())
+
+
+def test_of_two_revisions_each_reader_role_is_that_of_its_own() -> None:
+    role = made(
+        "ClusterRole", "istio-reader-clusterrole-canary-istio-system", labels={"app": "istio-reader"},
+        rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}],
+    )  # fmt: skip
+
+    def of_canary(cluster: Cluster) -> Cluster:
+        return replace(cluster, revision="canary", objects={**cluster.objects, "ClusterRole": (role,)})
+
+    refused = Symptom("test_remote_credentials_last", "", "endpointslices", (causes.REMOTE_SECRET_REFUSED.id,), {})
+    found = diagnose(Case(change("remote", of_canary)(sound()), (refused,)))
+    assert [one.id for one in found.root_causes] == [causes.REMOTE_SECRET_REFUSED.id]

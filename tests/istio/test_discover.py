@@ -14,8 +14,15 @@ import yaml
 
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import shortened
-from splithorizon.istio.discover import arrange, others_watched, read_mesh, system_namespaces, versions_running
-from splithorizon.istio.info import MeshInfo, NetworkMode
+from splithorizon.istio.discover import (
+    RemoteSecrets,
+    arrange,
+    read_mesh,
+    remote_secrets,
+    system_namespaces,
+    versions_running,
+)
+from splithorizon.istio.info import ExternalIstiod, MeshInfo, NetworkMode
 from splithorizon.istio.names import GATEWAY_PORT
 from splithorizon.kube.api_resources import path_of
 from tests.support.controllers import pods_of
@@ -26,6 +33,13 @@ from tests.support.existing_mesh import (
     installed_mesh,
     put_istiod,
     put_remote_secret,
+)
+from tests.support.external_istiod import (
+    CONTEXT,
+    WATCHES_SECRETS_THERE,
+    ExternalMesh,
+    external_control_plane,
+    lead_by_url,
 )
 from tests.support.small_api import Failure, SmallApi
 from tests.support.snapshots import snapshot
@@ -558,7 +572,8 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "no istiod": (
         then(lambda mesh: remove(mesh.primary, "Deployment", "istiod", SYSTEM), run_controllers),
         "",
-        "none of them runs an istiod: name the cluster that runs it too (an external control plane is not claimed)",
+        "none of them runs an istiod: name the cluster that runs it too, or, if it is none of the mesh, by "
+        "--istiod-context",
     ),
     "two revisions, and none is asked for": (
         then(another_revision, lambda mesh: put_istiod(mesh.primary, SYSTEM, "older"), run_controllers),
@@ -750,11 +765,15 @@ def test_primaries_of_other_revisions_than_the_one_asked_for_stand_where_they_ha
 def test_clusters_that_are_watched_and_not_named_are_told(tmp_path: Path) -> None:
     with installed_mesh(tmp_path) as mesh:
         info = read(mesh)
-        assert others_watched(mesh.kubes(), info) == {}
+        assert remote_secrets(mesh.kubes(), info) == {"primary": RemoteSecrets(("remote",))}
         two_secrets(mesh)
         put_remote_secret(mesh.primary, SYSTEM, "remote-mistyped", authority="CA of the remote\n")
         with unchanged(mesh):
-            assert others_watched(mesh.kubes(), info) == {"primary": ("third",)}
+            (found,) = remote_secrets(mesh.kubes(), info).values()
+            # One that is named wrong and leads to a cluster of the mesh is none of another one.
+            assert found == RemoteSecrets(("remote", "remote-mistyped"), ("third",))
+        mesh.primary.failures.append(Failure(1, "GET", "/secrets", 403))
+        assert remote_secrets(mesh.kubes(), info) == {}
 
 
 # Without these a mesh is found all the same.
@@ -821,3 +840,139 @@ def test_the_versions_that_run_are_told_by_the_primary_itself(tmp_path: Path) ->
         primary, remote = mesh.kubes().values()
         assert versions_running(primary) == {"istio": "1.29.1", "kubernetes": "1.34.4"}
         assert versions_running(remote) == {"kubernetes": "1.34.4"}
+
+
+def test_an_external_istiod_is_that_of_the_cluster_whose_id_it_has(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        kubes = found.mesh.kubes()
+        with unchanged(found.mesh):
+            arranged = arrange(kubes, CONTEXTS, runs_istiod=found.named)
+            info = read_mesh(kubes, CONTEXTS, namespace="ours", arrangement=arranged)
+        assert {method for method, *_ in found.outside.asked} == {"GET"}
+        assert arranged.managers == {"primary": "primary", "remote": "primary"}
+        assert arranged.ids == {"primary": "primary", "remote": "remote"}
+        primary, remote = info.clusters.values()
+        assert primary.external_istiod == ExternalIstiod(CONTEXT, found.file, found.named.kube.kubectl, True)
+        assert (primary.istio, primary.revision, primary.running_istiod.context) == ("1.29.1", "default", CONTEXT)
+        assert primary.holding_secrets == primary.running_istiod
+        assert remote.external_istiod is None
+        assert remote_secrets(kubes, info) == {"primary": RemoteSecrets(("remote",))}
+        put_remote_secret(found.outside, SYSTEM, "third", authority="of the third")
+        assert remote_secrets(kubes, info) == {"primary": RemoteSecrets(("remote",), ("third",))}
+
+
+def test_an_external_istiod_reads_remote_secrets_with_its_rules_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path, secrets_outside=False) as found:
+        kubes = found.mesh.kubes()
+        arranged = arrange(kubes, CONTEXTS, runs_istiod=found.named)
+        info = read_mesh(kubes, CONTEXTS, namespace="ours", arrangement=arranged)
+        primary = info.clusters["primary"]
+        assert primary.holding_secrets is primary
+        put_remote_secret(found.mesh.primary, SYSTEM, "third", authority="of the third")
+        assert remote_secrets(kubes, info) == {"primary": RemoteSecrets(("remote",), ("third",))}
+
+
+def test_networks_are_those_of_the_external_istiods_own_config_map(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        for api in found.mesh.apis.values():
+            find(api, "Namespace", SYSTEM)["metadata"]["labels"].clear()
+        networks = {f"{role}-net": {"endpoints": [{"fromRegistry": role}], "gateways": []} for role in ROLES}
+        data = {"meshNetworks": yaml.safe_dump({"networks": networks})}
+        found.outside.put("ConfigMap", "istio", SYSTEM, data=data)
+        kubes = found.mesh.kubes()
+        arranged = arrange(kubes, CONTEXTS, runs_istiod=found.named)
+        info = read_mesh(kubes, CONTEXTS, namespace="ours", arrangement=arranged)
+    assert info.networks == {"primary": "primary-net", "remote": "remote-net"}
+    assert info.network_mode is MESH_NETWORKS
+
+
+def test_of_several_istiods_outside_those_of_other_meshes_are_left_out(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        found.outside.put("Namespace", "other-mesh")
+        found.add_istiod("another", "other-mesh", CLUSTER_ID="of-another-mesh")
+        arranged = arrange(found.mesh.kubes(), CONTEXTS, runs_istiod=found.named)
+        assert [(one.namespace, one.revision) for one in arranged.istiods.values()] == [(SYSTEM, "default")]
+        found.add_istiod("canary", **WATCHES_SECRETS_THERE)
+        (chosen,) = arrange(found.mesh.kubes(), CONTEXTS, revision="canary", runs_istiod=found.named).istiods.values()
+        assert chosen.revision == "canary"
+        with pytest.raises(UsageProblem, match="--revision has to be one of canary, default"):
+            arrange(found.mesh.kubes(), CONTEXTS, revision="none", runs_istiod=found.named)
+
+
+@pytest.mark.parametrize("by_url", [False, True], ids=["a Service", "a URL"])
+def test_an_external_istiod_that_is_not_named_is_that_of_the_cluster_with_the_mesh_configuration(
+    tmp_path: Path, by_url: bool
+) -> None:
+    with external_control_plane(tmp_path) as found:
+        if by_url:
+            lead_by_url(found)
+        with unchanged(found.mesh):
+            info = read(found.mesh)
+        assert found.outside.asked == []
+    assert {one.name: one.control_plane for one in info.topology} == {"primary": "primary", "remote": "primary"}
+    assert {name: one.cluster_id for name, one in info.clusters.items()} == {"primary": "primary", "remote": "remote"}
+    assert info.clusters["primary"].external_istiod == ExternalIstiod()
+    assert not info.clusters["primary"].istiod_is_asked
+    assert "istio" not in info.versions
+
+
+def test_the_annotation_of_the_system_namespaces_goes_before_the_mesh_configuration(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        for api in found.mesh.apis.values():
+            metadata = find(api, "Namespace", SYSTEM)["metadata"]
+            metadata["annotations"] = {"topology.istio.io/controlPlaneClusters": "remote"}
+        assert arrange(found.mesh.kubes(), CONTEXTS).managers == {"primary": "remote", "remote": "remote"}
+
+
+def test_the_namespace_of_an_external_istiod_behind_a_url_is_in_the_webhooks_name(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        lead_by_url(found, "external-istiod")
+        found.mesh.primary.put("Namespace", "external-istiod", labels={NETWORK: "one"})
+        found.mesh.remote.put("Namespace", "external-istiod", labels={NETWORK: "two"})
+        found.mesh.primary.put("ConfigMap", "istio", "external-istiod", data={})
+        info = read(found.mesh)
+    assert info.networks == {"primary": "one", "remote": "two"}
+
+
+def no_config_map(found: ExternalMesh) -> None:
+    remove(found.mesh.primary, "ConfigMap", "istio", SYSTEM)
+
+
+def no_pod_outside(found: ExternalMesh) -> None:
+    remove(found.outside, "Deployment", "istiod", SYSTEM)
+    for controller in found.outside.controllers:
+        controller()
+
+
+def another_id_outside(found: ExternalMesh) -> None:
+    found.add_istiod(CLUSTER_ID="of-another-mesh")
+
+
+def one_cluster_twice(found: ExternalMesh) -> None:
+    find(found.outside, "Namespace", "kube-system")["metadata"]["uid"] = "uid-of-remote"
+
+
+def service_of_pods(found: ExternalMesh) -> None:
+    find(found.mesh.primary, "Service", "istiod", SYSTEM)["spec"]["selector"] = {"app": "istiod"}
+
+
+@pytest.mark.parametrize(
+    ("change", "names_it", "why"),
+    [
+        (no_pod_outside, True, "--istiod-context north: no istiod runs there"),
+        (another_id_outside, True, "have the cluster ids of-another-mesh, and no named cluster without an istiod has"),
+        (one_cluster_twice, True, "--istiod-context north leads to the cluster of west"),
+        (no_config_map, False, "in which of them the external one reads its rules cannot be read"),
+        (service_of_pods, False, "none of them runs an istiod: name the cluster that runs it too"),
+    ],
+    ids=["no istiod", "another id", "a cluster of the mesh", "no sign of where rules are", "an istiod that is gone"],
+)
+def test_what_is_no_external_control_plane_is_refused(
+    tmp_path: Path, change: Callable[[ExternalMesh], None], names_it: bool, why: str
+) -> None:
+    with external_control_plane(tmp_path) as found:
+        change(found)
+        with unchanged(found.mesh), pytest.raises(UsageProblem) as refused:
+            arrange(found.mesh.kubes(), CONTEXTS, runs_istiod=found.named if names_it else None)
+    assert why in str(refused.value)
+    assert str(refused.value).endswith("Nothing was created.")

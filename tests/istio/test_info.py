@@ -12,7 +12,7 @@ import pytest
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import Timeouts
-from splithorizon.istio.info import Address, MeshInfo
+from splithorizon.istio.info import Address, ExternalIstiod, MeshInfo
 from splithorizon.kube.client import Kube
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.traffic.client import Client
@@ -30,6 +30,16 @@ def test_facts_come_back_as_they_were(tmp_path: Path) -> None:
         assert isinstance(cluster.kubeconfig, Path)
         assert list(map(str, cluster.gateways)) == [f"{cluster.node_address}:15443"]
     assert isinstance(found.kind, Path)
+
+
+def test_an_external_istiod_comes_back_as_it_was(tmp_path: Path) -> None:
+    known = mesh_info(tmp_path)
+    external = ExternalIstiod("north", tmp_path / "north.kubeconfig", "kubectl --context north", holds_secrets=True)
+    primary = replace(known.clusters["primary"], external_istiod=external)
+    found = MeshInfo.from_json(replace(known, clusters={**known.clusters, "primary": primary}).to_json())
+    assert found.clusters["primary"] == primary
+    assert found.clusters["primary"].running_istiod.kubeconfig == external.kubeconfig
+    assert found.clusters["remote"].running_istiod is found.clusters["remote"]
 
 
 def test_facts_are_plain_json_and_travel_twice(tmp_path: Path) -> None:

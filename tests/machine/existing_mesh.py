@@ -22,6 +22,7 @@ from lab import topology
 from lab.engine import Engine, network
 from lab.images import cni, supply
 from splithorizon.base.waiting import NotYet, eventually
+from splithorizon.istio.topology import PRIMARY_REMOTE, PlannedCluster, Topology
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from tests.machine import pod_security
@@ -51,6 +52,18 @@ class Shape:
     two_primaries: bool = False
     """An istiod in both clusters, whose ids are west and east."""
 
+    external: bool = False
+    """istiod in a third cluster, the last context, as ``external_mesh.sh`` has it."""
+
+    @property
+    def topology(self) -> Topology:
+        """The clusters that are made."""
+        clusters = PRIMARY_REMOTE.clusters
+        if not self.external:
+            return PRIMARY_REMOTE
+        outside = PlannedCluster("outside", "outside-network", "outside", "", "10.30.0.0/16", "10.130.0.0/16")
+        return Topology((*clusters, outside))
+
     @property
     def environment(self) -> Mapping[str, str]:
         """As the script reads it."""
@@ -60,13 +73,14 @@ class Shape:
             "ACCESS_LOG": self.access_log,
             "HOSTILE": "1" if self.hostile else "",
             "TWO_PRIMARIES": "yes" if self.two_primaries else "",
+            "EXTERNAL": "yes" if self.external else "",
         }
 
 
 class ExistingMesh:
-    """Both clusters as kubectl shows them, past the suite."""
+    """Its clusters as kubectl shows them, past the suite."""
 
-    def __init__(self, kubectl: str, kubeconfig: Path, contexts: tuple[str, str], shape: Shape) -> None:
+    def __init__(self, kubectl: str, kubeconfig: Path, contexts: tuple[str, ...], shape: Shape) -> None:
         self._kubectl = kubectl
         self.kubeconfig = kubeconfig
         self.contexts = contexts
@@ -82,8 +96,8 @@ class ExistingMesh:
 
     @property
     def named(self) -> str:
-        """Both contexts, as --contexts takes them: in any order, and the primary is not the first here."""
-        return ",".join(reversed(self.contexts))
+        """Both contexts of the mesh, as --contexts takes them: in any order, and the primary is not the first here."""
+        return f"{self.remote},{self.primary}"
 
     def kubectl(self, context: str, *arguments: str, text: str | None = None) -> str:
         """Run kubectl, with ``text`` for its input; raises CalledProcessError where it fails."""
@@ -240,9 +254,9 @@ class ExistingMesh:
 
 @contextmanager
 def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator[ExistingMesh]:
-    """Two clusters with the mesh in them; both are removed at the end of the block."""
+    """The clusters with the mesh in them; all are removed at the end of the block."""
     images = supply.supply(Options(images="built"), engine, Progress(print))
-    plan = topology.plan(name)
+    plan = topology.plan(name, shape.topology)
     told = {**engine.environment, **environment_by_hand(engine, images, plan, folder), **shape.environment}
     if shape.hostile:
         told["CNI_ARCHIVE"] = str(cni.archive(engine, Progress(print)))
@@ -257,7 +271,7 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
                 cwd=folder, env={**os.environ, **told}, capture_output=True, text=True, timeout=300, check=False,
             )  # fmt: skip
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        contexts = (f"kind-{plan['primary'].kind_name}", f"kind-{plan['remote'].kind_name}")
+        contexts = tuple(f"kind-{cluster.kind_name}" for cluster in plan)
         yield ExistingMesh(str(images.kubectl), folder / "kubeconfig", contexts, shape)
     finally:
         for cluster in plan:

@@ -16,6 +16,7 @@
 #   ACCESS_LOG                       what the whole mesh logs to; /dev/stdout, and empty for no access log
 #   HOSTILE                          not empty: with all that hostile_mesh.sh adds
 #   TWO_PRIMARIES                    not empty: an istiod in both clusters, west and east, each of which watches the other
+#   EXTERNAL                         not empty: istiod in a third cluster, as external_mesh.sh has it
 # A failure leaves the clusters as they are, to be looked at.
 set -euo pipefail
 umask 077
@@ -23,13 +24,16 @@ export LC_ALL=C
 
 : "${ENGINE:?}" "${KIND:?}" "${KUBECTL:?}" "${ISTIOCTL:?}" "${KUBECONFIG:?}" "${PRIMARY:?}" "${REMOTE:?}"
 : "${PRIMARY_CONFIG:?}" "${REMOTE_CONFIG:?}" "${NODE_IMAGE:?}" "${HUB:?}" "${TAG:?}"
-: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}" "${TWO_PRIMARIES=}"
+: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}" "${TWO_PRIMARIES=}" "${EXTERNAL=}"
 
 source_of_manifests=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../manifests/istio" && pwd)
 primary=kind-$PRIMARY remote=kind-$REMOTE
 
 # shellcheck source=tests/machine/hostile_mesh.sh
 [ -z "$HOSTILE" ] || . "$(dirname "${BASH_SOURCE[0]}")/hostile_mesh.sh"
+
+# shellcheck source=tests/machine/external_mesh.sh
+[ -z "$EXTERNAL" ] || . "$(dirname "${BASH_SOURCE[0]}")/external_mesh.sh"
 
 on_primary() { "$KUBECTL" --context="$primary" "$@"; }
 on_remote() { "$KUBECTL" --context="$remote" "$@"; }
@@ -174,11 +178,12 @@ join_primaries() {
     --server="https://$primary_address:6443" | on_remote apply -f -
 }
 
+# A context.
 await_injection() {
   local tries=0
-  until on_remote get mutatingwebhookconfigurations -l app=sidecar-injector \
+  until "$KUBECTL" --context="$1" get mutatingwebhookconfigurations -l app=sidecar-injector \
     -o jsonpath='{.items[*].webhooks[*].clientConfig.caBundle}' | grep . >ca-bundle; do
-    ((++tries < 120)) || { echo "istiod puts no CA into the webhooks of $remote" >&2; exit 1; }
+    ((++tries < 120)) || { echo "istiod puts no CA into the webhooks of $1" >&2; exit 1; }
     sleep 1
   done
 }
@@ -188,8 +193,13 @@ render_manifests
 make_root
 make_intermediate primary
 make_intermediate remote
-side_by_side make_primary make_remote
+side_by_side make_primary make_remote ${EXTERNAL:+make_outside}
 
+if [ -n "$EXTERNAL" ]; then
+  render_external
+  install_external
+  exit
+fi
 first=primary second=remote
 if [ -n "$TWO_PRIMARIES" ]; then
   first=west second=east
@@ -210,7 +220,7 @@ fi
 
 [ -z "$HOSTILE" ] || prepare_hostile
 side_by_side install_primary install_remote
-await_injection
+await_injection "$remote"
 istio_install "$remote" -f manifests/remote-eastwest-gateway.yaml
 give_gateway_address "$remote" "$remote_address"
 [ -z "$HOSTILE" ] || finish_hostile

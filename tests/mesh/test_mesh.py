@@ -8,10 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
+from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.istio.discover import arrange, read_mesh
 from splithorizon.istio.info import Address, NetworkMode
+from splithorizon.istio.names import SYSTEM_NAMESPACE
 from splithorizon.istio.topology import Route
+from splithorizon.mesh import remote_access, settling
+from splithorizon.mesh.discovery import Discovery
 from splithorizon.mesh.mesh import Mesh
+from tests.support.existing_mesh import CONTEXTS
+from tests.support.external_istiod import ExternalMesh, external_control_plane
 from tests.support.horizons import GATEWAYS, NETWORKS, PODS, VERSIONS
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi, small_api
@@ -74,3 +82,47 @@ def test_the_horizon_of_a_client_is_what_its_networks_pods_and_the_others_gatewa
 def test_versions_of_a_shared_far_network_are_told_apart_by_their_own_clients_alone(three: Mesh) -> None:
     assert list(map(sorted, three.version_groups("cluster1"))) == [["v1"], ["v2"], ["v3"]]
     assert list(map(sorted, three.version_groups("cluster3"))) == [["v3"], ["v1", "v2"]]
+
+
+def external(found: ExternalMesh, *, named: bool = True) -> Mesh:
+    kubes = found.mesh.kubes()
+    arranged = arrange(kubes, CONTEXTS, runs_istiod=found.named if named else None)
+    return Mesh(read_mesh(kubes, CONTEXTS, namespace="sample", arrangement=arranged))
+
+
+def test_an_external_istiod_is_asked_where_it_runs(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        mesh = external(found)
+        istiod = mesh.istiod_of("remote")
+        assert {one.cluster_id: one.status for pod in istiod.clusters().values() for one in pod} == {
+            "primary": "synced",
+            "remote": "synced",
+        }
+        assert [one.cluster_id for one in istiod.remote_secrets()] == ["remote"]
+        assert [one.ready for one in Discovery(mesh).istiod_pods["primary"]] == [True]
+        assert mesh.config_clusters[0].kube.kubeconfig == found.mesh.file("primary")
+        assert [str(watch) for watch in mesh.watches] == ["istiod of primary watches remote"]
+        assert [one.credential.cluster_id for one in remote_access.of_mesh(mesh) if one.credential] == ["remote"]
+
+
+def test_an_external_istiod_has_networks_of_its_own_config_map_and_of_its_rules(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        for api, names in ((found.mesh.primary, ("shared", "ours")), (found.outside, ("shared",))):
+            networks = {name: {"gateways": [{"address": api.url, "port": 15443}]} for name in names}
+            data = {"meshNetworks": yaml.safe_dump({"networks": networks})}
+            api.put("ConfigMap", "istio", SYSTEM_NAMESPACE, data=data)
+        read = external(found).istiod_of("primary").mesh_networks()
+        assert {name: one["gateways"][0]["address"] for name, one in read.items()} == {
+            "shared": found.outside.url,
+            "ours": found.mesh.primary.url,
+        }
+
+
+def test_an_istiod_in_a_cluster_that_is_not_named_is_not_asked(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        mesh = external(found, named=False)
+        assert mesh.istiods == {}
+        settling.await_connected(mesh)
+        with pytest.raises(EnvironmentBroke, match="runs in a cluster that is not named"):
+            mesh.istiod_of("remote")
+        assert found.outside.asked == []

@@ -14,7 +14,8 @@ import yaml
 
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
-from splithorizon.run.existing_mesh import explore, prepare
+from splithorizon.istio.names import SYSTEM_NAMESPACE
+from splithorizon.run.existing_mesh import Prepared, explore, look, prepare
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -22,7 +23,8 @@ from splithorizon.undo import mesh_lease
 from splithorizon.undo.not_restored import NotRestored
 from splithorizon.undo.ownership import Scope
 from tests.support import user_rights
-from tests.support.existing_mesh import SYSTEM, TwoClusters, two_clusters
+from tests.support.existing_mesh import SYSTEM, TwoClusters, put_remote_secret, two_clusters
+from tests.support.external_istiod import CONTEXT, ExternalMesh, external_control_plane
 from tests.support.manual_clock import ManualClock
 from tests.support.small_api import Failure
 
@@ -279,3 +281,61 @@ def test_a_namespace_that_is_not_deleted_at_all_breaks_the_run(mesh: TwoClusters
     with timeouts.shortened(0.001), pytest.raises(EnvironmentBroke, match="is gone from the remote"):
         found.undo.close()
     assert found.leftovers == []
+
+
+def seen(found: ExternalMesh, folder: Path, context: str) -> tuple[Prepared, list[str]]:
+    """What a run on a mesh with an external control plane knows before its first write, and what it has said."""
+    lines: list[str] = []
+    files: dict[str, Any] = {f"kubeconfig_{role}": found.mesh.file(role) for role in found.mesh.apis}
+    chosen = Options(contexts=("east", "west"), istiod_context=context, kubeconfig=found.file, **files)
+    journal, progress = Journal.open("external", folder), Progress(lines.append)
+    prepared = look(explore(chosen, journal.folder, progress, run_id=journal.run), chosen, progress, run_id="external")
+    return prepared, lines
+
+
+def test_an_external_control_plane_is_described_and_asked_for_few_rights_and_never_written(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        prepared, lines = seen(found, tmp_path, CONTEXT)
+        assert any(line.endswith(f"leads to {found.outside.url}, which runs istiod alone") for line in lines)
+        (line,) = [line for line in lines if "primary: istiod 1.29.1, revision default" in line]
+        assert line.endswith("which runs in the cluster of context north and reads its rules here")
+        assert any("2 clusters on 2 networks" in line for line in lines)
+        assert any(line.endswith("remote secrets for remote") for line in lines)
+        asked = {(one["verb"], one["resource"], one.get("subresource", "")) for one in found.outside.reviewed}
+        assert asked == {("list", "secrets", ""), ("get", "pods", "exec")}
+        assert {method for method, *_ in found.outside.asked} == {"GET"}
+        assert "test_every_cluster_is_watched" not in prepared.info.not_claimed
+        assert "nothing is changed" in prepared.info.not_claimed["test_a_restarted_istiod_loses_nothing"]
+
+
+def test_without_the_context_of_an_external_control_plane_the_rest_is_claimed(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        found.mesh.primary.put("ConfigMap", "istio", SYSTEM_NAMESPACE, data={"mesh": "trustDomain: theirs"})
+        prepared, lines = seen(found, tmp_path, "")
+        assert found.outside.asked == []
+        (line,) = [line for line in lines if "`- primary" in line]
+        assert "istiod of a version that is not known, revision default, which runs in a cluster that is not" in line
+        assert "--istiod-context" in prepared.info.not_claimed["test_every_proxy_is_synced"]
+        assert "test_both_versions_answer" not in prepared.info.not_claimed
+        assert any("trustDomain theirs in primary" in line for line in lines), "its configuration is read there"
+
+
+def test_a_user_who_may_not_ask_an_external_istiod_is_limited_and_no_more(tmp_path: Path) -> None:
+    with external_control_plane(tmp_path) as found:
+        found.outside.denies = user_rights.without("pods/exec")
+        prepared, _ = seen(found, tmp_path, CONTEXT)
+        assert "context north may not get pods/exec" in prepared.info.not_claimed["test_every_cluster_is_watched"]
+        assert "test_remote_credentials_last" not in prepared.info.not_claimed
+
+
+def test_the_picture_of_a_mesh_has_its_remote_secrets_and_clusters_that_are_not_named(
+    mesh: TwoClusters, tmp_path: Path
+) -> None:
+    for name in ("west", "north"):
+        put_remote_secret(mesh.primary, SYSTEM, name, authority=f"CA of {name}")
+    mesh.remote.put("ConfigMap", "kube-root-ca.crt", "kube-system", data={"ca.crt": "CA of west"})
+    lines = Visit(mesh, tmp_path).lines
+    assert any(line.endswith("|    remote secrets for west") for line in lines)
+    (also,) = [line for line in lines if "not named" in line]
+    end = "also watches north, remote, which are not named: nothing is claimed of them"
+    assert also.endswith(f"the istiod of primary {end}"), "one of the fixture leads nowhere"

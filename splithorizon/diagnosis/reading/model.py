@@ -153,6 +153,10 @@ class Cluster:
     proxies: tuple[Proxy, ...] = ()
     revision: str = ""
     """The revision of its istiod; empty where it is the whole mesh's."""
+    external_istiod: bool = False
+    """Whether its own istiod runs in a cluster that is none of the mesh's."""
+    istiod_is_asked: bool = True
+    """Whether the cluster that runs its own istiod was read: that of an external one may not be named."""
 
     @property
     def runs_istiod(self) -> bool:

@@ -77,29 +77,27 @@ def listed(kube: Kube, kind: str, namespace: str | None, labels: str, budget: Bu
 
 
 def config_maps(access: ClusterAccess, target: Target, revision: str, budget: Budget) -> list[Object]:
-    """The mesh configuration, and the root that the pods of the Service trust; without what does not exist."""
-    wanted = [(access.system_namespace, config_map_of(revision)), (target.namespace, ROOT_CONFIG_MAP)]
-    found = []
-    for namespace, name in wanted:
-        with suppress(_NotThere):
-            found.append(trimmed(_one(access.kube, "ConfigMap", namespace, name, budget), "ConfigMap"))
-    return found
+    """The mesh configuration, and the root that the pods of the Service trust; without what does not exist.
+
+    An external istiod has its configuration from where it runs, or else where it reads its rules.
+    """
+    name = config_map_of(revision)
+    own = config_map(access.running_istiod, access.system_namespace, name, budget)
+    if not own and access.running_istiod is not access.kube:
+        own = config_map(access.kube, access.system_namespace, name, budget)
+    return [one for one in (own, config_map(access.kube, target.namespace, ROOT_CONFIG_MAP, budget)) if one]
 
 
-class _NotThere(Exception):
-    pass
-
-
-def _one(kube: Kube, kind: str, namespace: str, name: str, budget: Budget) -> Object:
+def config_map(kube: Kube, namespace: str, name: str, budget: Budget) -> Object:
+    """One ConfigMap; empty where it does not exist."""
     try:
-        answer = kube.read(path_of(kind, namespace, name), limit=budget.limit, within=budget.seconds)
+        answer = kube.read(path_of("ConfigMap", namespace, name), limit=budget.limit, within=budget.seconds)
     except Refused as refused:
         if refused.status == _NOT_SERVED:
-            raise _NotThere from None
+            return {}
         raise
     budget.spend(len(answer))
-    one: Object = json.loads(answer)
-    return one
+    return trimmed(json.loads(answer), "ConfigMap")
 
 
 def trimmed(one: Object, kind: str) -> Object:
@@ -126,7 +124,7 @@ def _without_bundle(webhook: Mapping[str, Any]) -> Object:
 
 def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], budget: Budget) -> list[RemoteSecret]:
     """The data keys of the remote secrets of one control plane, and how each cluster answers its token."""
-    found = listed_secrets(access.kube, access.system_namespace, budget)
+    found = listed_secrets(access.holding_secrets, access.system_namespace, budget)
     authorities = {one.name: _authority(one, budget) for one in others}
     secrets = []
     for secret in found:
@@ -173,7 +171,7 @@ def listed_secrets(kube: Kube, namespace: str, budget: Budget) -> list[Object]:
 
 def _authority(access: ClusterAccess, budget: Budget) -> str:
     with suppress(Exception):
-        found = _one(access.kube, "ConfigMap", "kube-system", "kube-root-ca.crt", budget)
+        found = config_map(access.kube, "kube-system", "kube-root-ca.crt", budget)
         return str(found["data"]["ca.crt"]).strip()
     return ""
 

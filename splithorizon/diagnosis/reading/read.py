@@ -130,6 +130,8 @@ class _Reader:
                     istiods=tuple(future.result() for future in istiods[one.name]),
                     proxies=tuple(future.result() for future in inside[one.name]),
                     revision=one.revision,
+                    external_istiod=one.external is not None,
+                    istiod_is_asked=one.istiod_is_asked,
                 )
                 for one in self._clusters
             )
@@ -159,9 +161,19 @@ class _Reader:
             return objects.config_maps(access, self._target, access.revision or self._revision, self._budget)
 
         yield "ConfigMap", pool.submit(self._attempt, access.name, "ConfigMaps", maps)
+        if access.running_istiod is access.kube:
+            return
+        for kind in ("Pod", "Deployment"):
+
+            def of_istiod(kind: str = kind) -> list[Object]:
+                return objects.listed(access.running_istiod, kind, access.system_namespace, "app=istiod", self._budget)
+
+            yield kind, pool.submit(self._attempt, access.name, f"{kind} objects of the external istiod", of_istiod)
 
     def _secrets(self, access: ClusterAccess) -> list[RemoteSecret] | None:
         def step() -> list[RemoteSecret]:
+            if not access.istiod_is_asked:
+                raise EnvironmentBroke("istiod runs in a cluster that is not named")
             return objects.remote_secrets(access, self._clusters, self._budget)
 
         return self._attempt(access.name, "remote secrets", step)
@@ -174,7 +186,7 @@ class _Reader:
             labels = labels_of(pod)
             if labels.get("app") == "istiod" and labels.get(REVISION_LABEL, "default") == revision and _runs(pod):
                 yield pool.submit(
-                    control_plane.read, access.kube, namespace_of(pod), name_of(pod), hosts, self._budget,
+                    control_plane.read, access.running_istiod, namespace_of(pod), name_of(pod), hosts, self._budget,
                     lambda what, step: self._attempt(access.name, what, step),
                 )  # fmt: skip
 

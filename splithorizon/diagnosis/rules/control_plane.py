@@ -212,7 +212,7 @@ def istiod_address(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         plane = state.control_plane_of(reading, cluster)
-        if cluster.runs_istiod or not cluster.read("EndpointSlice") or not plane.gateways:
+        if cluster.runs_istiod or not cluster.read("EndpointSlice") or not plane.gateways or plane.external_istiod:
             continue
         wanted = {host_of(address) for address in plane.gateways}
         for service, slices in _istiod_slices(cluster):
@@ -221,7 +221,7 @@ def istiod_address(case: Case) -> Iterator[Finding]:
             )
             if wanted & {*found} and {*found} <= wanted:
                 continue
-            absent = _absent(cluster, plane, reading.revision)
+            absent = _absent(cluster, plane, reading.revision_of(cluster))
             asked = case.suspected(
                 causes.ISTIOD_ADDRESS_STALE, causes.ISTIOD_UNREACHABLE, causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT
             )
@@ -278,7 +278,7 @@ def _absent(cluster: Cluster, plane: Cluster, revision: str) -> str:
 def istiod_is_there(case: Case) -> Iterator[Finding]:
     """No istiod of a control plane is ready."""
     for plane in case.reading.config_clusters:
-        if not plane.read("Pod"):
+        if not plane.read("Pod") or not plane.istiod_is_asked:
             continue
         pods = [
             pod
@@ -359,8 +359,9 @@ def _no_bundle(cluster: Cluster) -> Fact | None:
 def other_bundle(reading: Reading, cluster: Cluster) -> Fact | None:
     """An injection webhook whose CA bundle is none of those in istiod's own cluster; None where there is none."""
     plane = state.control_plane_of(reading, cluster)
-    own = {bundle for _, _, bundle in _bundles(plane, reading.revision)}
-    for one, number, bundle in _bundles(cluster, reading.revision):
+    revision = reading.revision_of(cluster)
+    own = {bundle for _, _, bundle in _bundles(plane, revision)}
+    for one, number, bundle in _bundles(cluster, revision):
         if bundle and own and bundle not in own:
             place = f"webhooks[{number}].clientConfig.caBundle"
             return Fact(of(cluster, one), place, f"{bundle}; in {plane.name} {', '.join(sorted(own))}")

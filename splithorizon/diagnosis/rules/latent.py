@@ -220,9 +220,8 @@ def reader_lacks(case: Case) -> Iterator[Finding]:
     """The role of Istio's reader account in a watched cluster lacks a right that istiod cannot do without."""
     asked = case.suspected(causes.REMOTE_SECRET_REFUSED)
     for cluster in case.reading.clusters:
-        role = cluster.get(
-            "ClusterRole", remote_credential.reader_role_of(case.reading.revision, cluster.system_namespace)
-        )
+        revision = case.reading.revision_of(cluster)
+        role = cluster.get("ClusterRole", remote_credential.reader_role_of(revision, cluster.system_namespace))
         if cluster.runs_istiod or role is None or not asked:
             continue
         has = remote_credential.rights_of(role)

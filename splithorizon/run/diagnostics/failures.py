@@ -66,6 +66,7 @@ def _filled(info: MeshInfo, folder: Path, title: str, since: datetime) -> Collec
     mesh = Mesh(info)
     clusters, target, revision = access.of_mesh(mesh)
     redact = Redactor(known_secrets.of_run(mesh.folder)).redact
+    clusters += access.running_istiods(clusters)
     collected = collect(clusters, target, revision, folder, title=title, since=since, redact=redact)
     with _alone(folder.parent):
         index.write(folder.parent)
