@@ -40,7 +40,7 @@ from lab.sweep import sweep_dead
 from lab.topology import Topology
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
-from splithorizon.run import report
+from splithorizon.run import report, report_file
 from splithorizon.run.journal import Journal
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
@@ -98,7 +98,7 @@ class Bench:
         with self.progress.step(name):
             done = process.run(command, within=_HALF_WITHIN, env=_NO_CONTEXTS, cwd=_REPOSITORY, log=log)
         worked = _cores_worked() - begun
-        result = report.load(reports / report.LATEST / report.NAME)
+        result = report_file.load(reports / report_file.LATEST / report_file.NAME)
         if result.verdict is not Verdict.CONFORMANT:
             raise EnvironmentBroke(f"the suite's verdict is {result.verdict}", next_command=f"cat {log}")
         return Half(done.seconds, worked, steps_of_suite(result))

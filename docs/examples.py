@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from splithorizon.run import conformance, report
+from splithorizon.run import conformance, report_file
 from splithorizon.run.page import page
 
 FOLDER = Path(__file__).parent / "examples"
@@ -17,10 +17,10 @@ FOLDER = Path(__file__).parent / "examples"
 
 def rendered() -> Iterator[tuple[Path, str]]:
     """Each file that follows from a stored report, and its content."""
-    for stored in sorted(FOLDER.glob(f"*/{report.NAME}")):
-        run = report.load(stored)
+    for stored in sorted(FOLDER.glob(f"*/{report_file.NAME}")):
+        run = report_file.load(stored)
         yield stored.with_name(conformance.NAME), conformance.text(run)
-        yield stored.with_name(page.NAME), page.render(run, beside=[report.NAME, conformance.NAME])
+        yield stored.with_name(page.NAME), page.render(run, beside=[report_file.NAME, conformance.NAME])
 
 
 def main(arguments: list[str]) -> int:

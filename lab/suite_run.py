@@ -8,7 +8,7 @@ from pathlib import Path
 
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.run import report
+from splithorizon.run import report_file
 from splithorizon.run.report import RunReport
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -22,7 +22,7 @@ def judged(mesh_file: Path, arguments: Iterable[str], *, folder: Path, log: Path
     """
     command = [sys.executable, "-m", "pytest", *arguments, "--mesh", str(mesh_file), f"--report-dir={folder}"]
     process.run(command, within=within, cwd=REPOSITORY, check=False, log=log)
-    written = folder / report.LATEST / report.NAME
+    written = folder / report_file.LATEST / report_file.NAME
     if not written.exists():
         raise EnvironmentBroke("a run of the suite left no report", next_command=f"cat {log}")
-    return report.load(written)
+    return report_file.load(written)

@@ -14,7 +14,7 @@ import pytest
 import splithorizon
 from splithorizon import cli
 from splithorizon.base import paths
-from splithorizon.run import catalogue, report
+from splithorizon.run import catalogue, report, report_file
 from splithorizon.run.option_table import OPTIONS
 from splithorizon.run.report import BehaviourResult
 from splithorizon.run.verdict import Verdict
@@ -266,7 +266,7 @@ def write_report(folder: Path, verdict: Verdict) -> Path:
         "routing", "test_it", "It holds.", "suites/routing/test_it.py::test_it", verdict, 1.0,
         failure=verdict, likely_cause="c", next_command="d",
     )  # fmt: skip
-    return report.write(
+    return report_file.write(
         report.RunReport(
             folder.name, "2026-11-27T06:00:00.000Z", "2026-11-27T06:02:00.000Z", ("pytest", "suites/"),
             report.Versions("0.1.0", "3.11.2"), verdict, 1 if refuted else 0, behaviours=(result,),

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from splithorizon.base import statistics
 from splithorizon.base.errors import UsageProblem
-from splithorizon.run import measured, report
+from splithorizon.run import measured, report_file
 from splithorizon.run.comparison import (
     Change,
     Comparison,
@@ -60,10 +60,10 @@ def read(where: str) -> tuple[RunReport, ...]:
     named = [where] if Path(where).exists() else sorted(glob.glob(where))  # noqa: PTH207
     files = dict.fromkeys(file.resolve() for path in named for file in _reports_in(Path(path)))
     if not files:
-        raise UsageProblem(f"{where}: there is no {report.NAME}")
+        raise UsageProblem(f"{where}: there is no {report_file.NAME}")
     try:
-        return tuple(report.load(file) for file in files)
-    except (report.InvalidReport, OSError, UnicodeDecodeError) as error:
+        return tuple(report_file.load(file) for file in files)
+    except (report_file.InvalidReport, OSError, UnicodeDecodeError) as error:
         raise UsageProblem(f"{where}: {error}") from None
 
 
@@ -89,11 +89,11 @@ def compare(before: Sequence[RunReport], after: Sequence[RunReport]) -> Comparis
 def _reports_in(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
-    elif (path / report.NAME).is_file():
-        yield path / report.NAME
+    elif (path / report_file.NAME).is_file():
+        yield path / report_file.NAME
     else:
         # reports/latest is one of its neighbours once more.
-        yield from (file for file in sorted(path.glob(f"*/{report.NAME}")) if not file.parent.is_symlink())
+        yield from (file for file in sorted(path.glob(f"*/{report_file.NAME}")) if not file.parent.is_symlink())
 
 
 def _changes(

@@ -12,7 +12,7 @@ from splithorizon.run.report_text import GLYPH
 
 
 def markdown(report: RunReport) -> str:
-    """What ``summary`` prints, in Markdown. ``report`` has to be the result of ``report.load``."""
+    """What ``summary`` prints, in Markdown. ``report`` has to be the result of ``report_file.load``."""
     lines = [f"## splithorizon: {GLYPH[report.verdict]} {report.verdict.upper()}", ""]
     for change in report_text.pending_first(report):
         title = "Not restored" if change.pending else "Left alone"

@@ -14,8 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from splithorizon.run import comparison_text, report_text, watch_text
-from splithorizon.run import report as reports
+from splithorizon.run import comparison_text, report_file, report_text, watch_text
 from splithorizon.run.report import RunReport
 from splithorizon.run.report_text import GLYPH
 from splithorizon.run.verdict import Verdict
@@ -50,7 +49,7 @@ def summary(
     Only commands may be wider: they are printed on separate lines without wrapping, so that they can be copied.
     ``folder`` is that of the run, by default ``reports/<run>``. Without ``unicode`` every line is ASCII; a command that
     cannot be shown in ASCII is left out. ``colour`` adds escape sequences of terminals.
-    ``report`` has to be the result of ``report.load``, because that has been redacted.
+    ``report`` has to be the result of ``report_file.load``, because that has been redacted.
     """
     page = _Page(report, folder or PurePath("reports") / report.run_id, unicode=unicode, colour=colour)
     for section in (
@@ -103,7 +102,7 @@ class _Page:
     def command(self, command: str, *, indent: int = 4) -> None:
         """Print a command on separate lines, neither wrapped nor shortened nor transliterated."""
         if not self.unicode and not command.isascii():
-            self.prose(_CANNOT_SHOW.format(self.folder / reports.NAME), indent=indent)
+            self.prose(_CANNOT_SHOW.format(self.folder / report_file.NAME), indent=indent)
             return
         for line in command.splitlines():
             self.show(Text(" " * indent + line, "bold"), wrap=False)
@@ -229,7 +228,7 @@ def _shortened(lines: Sequence[str]) -> Iterator[str]:
         yield from lines
         return
     yield from lines[:_FIRST_LINES]
-    yield f"… {omitted} more lines in {reports.NAME} …"
+    yield f"… {omitted} more lines in {report_file.NAME} …"
     yield from lines[-_LAST_LINES:]
 
 
@@ -257,7 +256,7 @@ def _time(page: _Page) -> None:
 def _next(page: _Page) -> None:
     report = page.report
     page.show(Text(f"the page to open in a browser: {page.folder / 'index.html'}"), wrap=False)
-    page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / reports.NAME}"), wrap=False)
+    page.show(Text(f"verdicts, evidence, log lines, times: {page.folder / report_file.NAME}"), wrap=False)
     page.show(Text(f"the same tests for a CI system: {page.folder / 'junit.xml'}"), wrap=False)
     if report.verdict is not Verdict.CONFORMANT:
         page.begin_section()

@@ -19,7 +19,7 @@ from proof.faults import every_fault
 from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.topology import PRIMARY_REMOTE
-from splithorizon.run import catalogue, report
+from splithorizon.run import catalogue, report_file
 from splithorizon.run.catalogue import Behaviour
 from tests.support.repository import kept_files
 
@@ -360,6 +360,6 @@ def test_example_pages_follow_from_their_reports() -> None:
     found = [path for path, text in examples.rendered() if path.read_text("utf-8") != text]
     assert found == [], "run python -m docs.examples"
     verdicts = {
-        stored.parent.name: report.load(stored).verdict.value for stored in examples.FOLDER.glob("*/report.json")
+        stored.parent.name: report_file.load(stored).verdict.value for stored in examples.FOLDER.glob("*/report.json")
     }
     assert verdicts == {"sound": "conformant", "broken": "not conformant"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from splithorizon.base.errors import UsageProblem
-from splithorizon.run import comparing, comparison, comparison_text, measured, report
+from splithorizon.run import comparing, comparison, comparison_text, measured, report_file
 from splithorizon.run.comparing import compare
 from splithorizon.run.comparison import Change, Comparison, Presence
 from splithorizon.run.measured import Key, Share
@@ -95,7 +95,7 @@ def test_a_report_compared_with_itself_shows_nothing() -> None:
 
 
 def test_a_report_of_version_1_is_compared_with_one_of_version_2() -> None:
-    old = report.load(VERSION_1)
+    old = report_file.load(VERSION_1)
     found = compare([old], [of(split(490, 510))])
     assert compare([old], [old]).differences == 0
     assert {one.behaviour for one in found.presence if one.state is Presence.GONE} >= {"test_broken", "test_holds"}
@@ -253,8 +253,8 @@ def test_numbers_that_are_none_are_no_counts() -> None:
 
 def test_a_side_is_a_file_a_run_a_folder_of_runs_or_a_pattern(tmp_path: Path) -> None:
     for name in ("one", "two", "other"):
-        report.write(of(lost(0), run_id=name), tmp_path / name)
-    report.point_latest(tmp_path, tmp_path / "two")
+        report_file.write(of(lost(0), run_id=name), tmp_path / name)
+    report_file.point_latest(tmp_path, tmp_path / "two")
 
     def ids(where: Path) -> list[str]:
         return [one.run_id for one in comparing.read(str(where))]
@@ -302,5 +302,5 @@ def test_text_names_every_part_and_the_json_has_the_same() -> None:
 
 def test_a_report_keeps_its_comparison(tmp_path: Path) -> None:
     found = everything()
-    written = report.write(replace(of(lost(0)), comparison=found), tmp_path)
-    assert report.load(written).comparison == found
+    written = report_file.write(replace(of(lost(0)), comparison=found), tmp_path)
+    assert report_file.load(written).comparison == found

@@ -10,7 +10,7 @@ import pytest
 
 from splithorizon.run import metrics
 from splithorizon.run.verdict import Verdict
-from tests.run.test_report import REPORT
+from tests.support.full_report import REPORT
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABELS = r'\{[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"\}'

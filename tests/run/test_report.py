@@ -1,12 +1,8 @@
-"""The report is complete, strict and free of secrets, and ``latest`` always leads to a report."""
+"""The report is complete and strict, and its schema is the model's."""
 
 from __future__ import annotations
 
-import base64
-import itertools
 import json
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,103 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
 from docs import schema as schema_file
-from splithorizon.run import redaction, report
-from splithorizon.run.progress import StepTime
+from splithorizon.run import report, report_file
 from splithorizon.run.report import (
     BehaviourResult,
-    Cluster,
-    Condition,
-    Diagnosis,
-    Evidence,
-    Fact,
-    InvalidReport,
-    NotClaimed,
-    RunReport,
     Totals,
-    Unclaimed,
 )
+from splithorizon.run.report_file import InvalidReport
 from splithorizon.run.verdict import Verdict
 from splithorizon.undo.not_restored import NotRestored
-from tests.support.run_reports import VERSIONS
-
-EVIDENCE = Evidence(
-    claim="every reply was joined to its own log line",
-    numbers={"requests": 1000, "joined": 1000, "share": 0.5, "mode": "labels", "all": True, "none": None},
-    expected_interval=(423, 577),
-    sample_lines=('"GET /hello HTTP/1.1" 200 - "172.18.0.3:15443"',),
-    addresses=("172.18.0.3:15443",),
-)
-RESULT = BehaviourResult(
-    area="routing",
-    behaviour="test_each_version_takes_its_own_path",
-    claim="Each version takes its own path.",
-    route="primary→remote",
-    nodeid="suites/routing/test_each_version_takes_its_own_path.py::test_it[primary\\u2192remote]",
-    verdict=Verdict.CONFORMANT,
-    seconds=4.6,
-    key_number="1,000 of 1,000 joined",
-    evidence=(EVIDENCE,),
-)
-REPORT = RunReport(
-    run_id="20261123-0231-a1b2",
-    started="2026-11-23T02:31:00.000Z",
-    finished="2026-11-23T02:32:52.500Z",
-    command=("pytest", "suites/"),
-    options={"provider": "auto", "requests": 1000, "hub": None, "keep": False},
-    versions=VERSIONS,
-    namespace="sample",
-    clusters=(
-        Cluster(
-            name="primary",
-            id="primary",
-            network="primary-network",
-            context="splithorizon-primary",
-            node_address="172.18.0.2",
-            pod_subnet="10.10.0.0/16",
-            service_subnet="10.110.0.0/16",
-            gateway_addresses=("172.18.0.2:15443",),
-        ),
-        Cluster(
-            name="remote",
-            id="remote",
-            network="remote-network",
-            runs_istiod=False,
-            control_plane="primary",
-        ),
-    ),
-    steps=(
-        StepTime("kind cluster", "primary", 1.5, 46.0, "done"),
-        StepTime("podman", None, 0.0, 1.5, "done"),
-    ),
-    behaviours=(RESULT,),
-    totals=Totals(requests=1000, joined=1000, unjoined=0),
-    verdict=Verdict.CONFORMANT,
-    diagnosis=Diagnosis(
-        cause_id="remote-secret-missing",
-        text="istiod has no remote secret of the remote cluster",
-        evidence=(Fact("primary Secret istio-system", "items", "0"),),
-        fix="istioctl create-remote-secret",
-        consequences=("test_both_versions_answer",),
-    ),
-    conditions=(Condition("requests", "1000", "an interval of 423 to 577"),),
-    not_restored=(NotRestored("primary Secret istio-system/a", "the API server is away", "kubectl apply -f a.yaml"),),
-    not_claimed=(NotClaimed("test_failover", "needs --allow-disruption", Unclaimed.NOT_ALLOWED, "disruptive"),),
-    exit_status=0,
-)
-FAILED = replace(
-    RESULT,
-    verdict=Verdict.NOT_CONFORMANT,
-    failure="30 of 30 requests left towards 10.20.0.7:5000, expected 172.18.0.3:15443",
-    cause_ids=("network-label-missing", "pods-dialled-past-the-gateway"),
-    likely_cause="istio-system in the remote lacks topology.istio.io/network",
-    next_command="istioctl proxy-config endpoint sleep.sample",
-)
+from tests.support.full_report import FAILED, REPORT, RESULT
 
 
 def _plain_failure() -> dict[str, Any]:
@@ -119,9 +31,9 @@ def _plain_failure() -> dict[str, Any]:
 
 
 def test_a_report_is_read_back_as_it_was(tmp_path: Path) -> None:
-    path = report.write(REPORT, tmp_path / "run")
+    path = report_file.write(REPORT, tmp_path / "run")
     assert path == tmp_path / "run" / "report.json"
-    assert report.load(path) == REPORT
+    assert report_file.load(path) == REPORT
     numbers = json.loads(path.read_text())["behaviours"][0]["evidence"][0]["numbers"]
     assert [type(number) for number in numbers.values()] == [int, int, float, str, bool, type(None)]
     assert "primary→remote" in path.read_text(encoding="utf-8"), "written for people too, so not escaped"
@@ -183,7 +95,7 @@ BREAKS: Mapping[str, tuple[dict[str, object], str]] = {
 @pytest.mark.parametrize("broken", BREAKS)
 def test_model_and_schema_refuse_the_same(tmp_path: Path, broken: str) -> None:
     changes, message = BREAKS[broken]
-    path = report.write(REPORT, tmp_path)
+    path = report_file.write(REPORT, tmp_path)
     content = json.loads(path.read_text())
     validator = Draft202012Validator(report.schema())
     assert list(validator.iter_errors(content)) == []
@@ -197,7 +109,7 @@ def test_model_and_schema_refuse_the_same(tmp_path: Path, broken: str) -> None:
             parent[key] = value
     path.write_text(json.dumps(content))
     with pytest.raises(InvalidReport) as refused:
-        report.load(path)
+        report_file.load(path)
     assert message in str(refused.value)
     assert list(validator.iter_errors(content)) != []
 
@@ -212,14 +124,6 @@ def test_a_control_plane_is_a_cluster_of_the_report() -> None:
 def test_a_report_that_breaks_the_schema_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="a conformant run has checked something"):
         replace(REPORT, behaviours=())
-
-
-def test_a_report_that_redaction_makes_invalid_is_not_written_and_the_former_one_stays(tmp_path: Path) -> None:
-    path = report.write(REPORT, tmp_path)
-    with pytest.raises(InvalidReport, match=r"\$\.run_id"):
-        report.write(REPORT, tmp_path, lambda text: text.replace("20261123", "[...]"))
-    assert report.load(path).run_id == REPORT.run_id
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"], "no temporary file stays"
 
 
 def test_other_verdicts_are_taken(tmp_path: Path) -> None:
@@ -238,7 +142,7 @@ def test_other_verdicts_are_taken(tmp_path: Path) -> None:
         behaviours=(RESULT, replace(RESULT, verdict=Verdict.PARTIAL)),
     )
     for content in (failed, broken, partial):
-        assert report.load(report.write(content, tmp_path)) == content
+        assert report_file.load(report_file.write(content, tmp_path)) == content
 
 
 def test_the_numbers_of_a_refuted_check_are_read_back(tmp_path: Path) -> None:
@@ -246,30 +150,20 @@ def test_the_numbers_of_a_refuted_check_are_read_back(tmp_path: Path) -> None:
     content = replace(
         REPORT, verdict=Verdict.NOT_CONFORMANT, behaviours=(counted,), totals=Totals(1000, 998, 2), exit_status=1
     )
-    assert report.load(report.write(content, tmp_path)) == content
+    assert report_file.load(report_file.write(content, tmp_path)) == content
 
 
 def test_changes_not_restored_are_read_back_and_older_reports_have_none(tmp_path: Path) -> None:
     lost = (NotRestored("Secret a/b of the primary", "it is away", "pytest --sweep --contexts a,b", pending=True),)
-    path = report.write(replace(REPORT, not_restored=lost), tmp_path)
-    assert report.load(path).not_restored == lost
+    path = report_file.write(replace(REPORT, not_restored=lost), tmp_path)
+    assert report_file.load(path).not_restored == lost
     content = json.loads(path.read_text())
     assert content["not_restored"] == [
         {"object": lost[0].object, "reason": "it is away", "command": lost[0].command, "pending": True}
     ]
     del content["not_restored"]
     path.write_text(json.dumps(content))
-    assert report.load(path).not_restored == ()
-
-
-def test_times_are_rounded_and_probabilities_are_not(tmp_path: Path) -> None:
-    precise = replace(RESULT, seconds=4.600049999, evidence=(replace(EVIDENCE, numbers={"false_alarm": 1e-9}),))
-    step = StepTime("istiod", "primary", 1.23456789, 2.3456789, "done")
-    path = report.write(replace(REPORT, behaviours=(precise,), steps=(step,)), tmp_path)
-    loaded = report.load(path)
-    assert loaded.behaviours[0].seconds == 4.6
-    assert loaded.behaviours[0].evidence[0].numbers["false_alarm"] == 1e-9
-    assert loaded.steps == (StepTime("istiod", "primary", 1.235, 2.346, "done"),)
+    assert report_file.load(path).not_restored == ()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -278,124 +172,6 @@ def test_what_cannot_be_json_cannot_be_reported(value: float) -> None:
         replace(RESULT, seconds=value)
     with pytest.raises(ValueError, match="finite number"):
         replace(RESULT, numbers={"share": value})
-
-
-def test_a_damaged_file_is_not_loaded(tmp_path: Path) -> None:
-    path = report.write(REPORT, tmp_path)
-    whole = path.read_text(encoding="utf-8")
-    for damaged, message in (
-        (whole[:-10], "not JSON"),
-        (whole.replace('"conformant"', '"fine"'), "verdict"),
-        ("[]", "breaks report.schema.json"),
-    ):
-        path.write_text(damaged, encoding="utf-8")
-        with pytest.raises(InvalidReport, match=message):
-            report.load(path)
-
-
-def _key() -> tuple[bytes, str]:
-    private = ec.generate_private_key(ec.SECP256R1())
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    token = ".".join(
-        base64.urlsafe_b64encode(part).rstrip(b"=").decode()
-        for part in (b'{"alg":"RS256"}', os.urandom(60), os.urandom(90))
-    )
-    return pem, token
-
-
-def test_no_key_or_token_gets_into_the_file(tmp_path: Path) -> None:
-    pem, token = _key()
-    leaky = replace(
-        REPORT,
-        command=("pytest", "suites/", f"--token={token}"),
-        options={**REPORT.options, "token": "0123456789abcdef-opaque"},
-        verdict=Verdict.NOT_CONFORMANT,
-        exit_status=1,
-        behaviours=(
-            replace(
-                FAILED,
-                failure=f"cacerts holds\n{pem.decode()}",
-                likely_cause=f"client-key-data: {base64.b64encode(pem).decode()}",
-                evidence=(replace(EVIDENCE, sample_lines=(f"authorization: Bearer {token}",), numbers={token: 1}),),
-            ),
-        ),
-    )
-    # The scan must be able to find what the writer is to keep out.
-    planted = tmp_path / "planted" / "report.json"
-    planted.parent.mkdir()
-    planted.write_text(json.dumps({"failure": leaky.behaviours[0].failure, "command": leaky.command}))
-    secrets = [pem, token.encode(), b"0123456789abcdef-opaque"]
-    assert redaction.leaks(planted.parent, secrets) == [planted]
-
-    path = report.write(leaky, tmp_path / "run")
-    assert redaction.leaks(path.parent, secrets) == []
-    assert path.read_text().count(redaction.REDACTED) == 6
-    assert report.load(path).behaviours[0].failure.startswith("cacerts holds\n"), "only the secret is blanked"
-
-
-def test_the_runs_own_redactor_can_be_given(tmp_path: Path) -> None:
-    odd = b"a secret in no known form: 4711"
-    content = replace(REPORT, command=("pytest", odd.decode()))
-    path = report.write(content, tmp_path, redaction.Redactor([odd]).redact)
-    assert redaction.leaks(tmp_path, [odd]) == []
-    assert report.load(path).command == ("pytest", redaction.REDACTED)
-
-
-def test_latest_is_relative_and_follows_the_last_run(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        report.write(replace(REPORT, run_id=name), tmp_path / name)
-        latest = report.point_latest(tmp_path, tmp_path / name)
-        assert latest.readlink() == Path(name)
-        assert report.load(latest / "report.json").run_id == name
-    moved = tmp_path.rename(tmp_path.with_name("moved"))
-    assert report.load(moved / "latest" / "report.json").run_id == "two"
-
-
-def test_latest_is_replaced_without_a_moment_in_which_it_is_missing(tmp_path: Path) -> None:
-    runs = [tmp_path / name for name in ("one", "two")]
-    for run in runs:
-        report.write(replace(REPORT, run_id=run.name), run)
-    report.point_latest(tmp_path, runs[0])
-    seen: set[str] = set()
-    failures: list[OSError] = []
-    stop = threading.Event()
-
-    def read() -> None:
-        while not stop.is_set():
-            try:
-                seen.add(json.loads((tmp_path / "latest" / "report.json").read_text(encoding="utf-8"))["run_id"])
-            except OSError as error:
-                failures.append(error)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        # At least so often, and until the reader has seen both.
-        for turn in itertools.count():
-            report.point_latest(tmp_path, runs[turn % 2])
-            if turn >= 2000 and seen == {"one", "two"}:
-                break
-    finally:
-        stop.set()
-        reader.join()
-    assert not failures
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["latest", "one", "two"]
-
-
-def test_latest_may_dangle_but_must_be_a_link(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    report.write(REPORT, run)
-    (tmp_path / "latest").symlink_to("removed-by-hand")
-    report.point_latest(tmp_path, run)
-    (tmp_path / "latest").unlink()
-    (tmp_path / "latest").mkdir()
-    (tmp_path / "latest" / "precious").touch()
-    with pytest.raises(FileExistsError, match="move it away"):
-        report.point_latest(tmp_path, run)
-    assert (tmp_path / "latest" / "precious").exists()
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["latest", "run"]
 
 
 def test_moments_are_written_in_utc() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from splithorizon.run import report
+from splithorizon.run import report_file
 from splithorizon.run.progress import StepTime
-from splithorizon.run.report import InvalidReport, Unclaimed
+from splithorizon.run.report import Unclaimed
+from splithorizon.run.report_file import InvalidReport
 from splithorizon.run.verdict import Verdict
 
 RECORDED_V1 = Path(__file__).parents[1] / "data" / "report" / "version-1.json"
@@ -18,7 +19,7 @@ RECORDED_V1 = Path(__file__).parents[1] / "data" / "report" / "version-1.json"
 def test_a_report_of_version_1_can_be_read(tmp_path: Path) -> None:
     """The file was written by version 0.1.0 at commit 31923cd, by the small suite of ``test_plugin``."""
     old = json.loads(RECORDED_V1.read_text())
-    converted = report.load(RECORDED_V1)
+    converted = report_file.load(RECORDED_V1)
     assert converted.schema_version == 2
     assert (converted.run_id, converted.verdict, converted.exit_status) == (old["run_id"], Verdict.NOT_CONFORMANT, 1)
     assert [(cluster.name, cluster.context, cluster.control_plane) for cluster in converted.clusters] == [
@@ -40,7 +41,7 @@ def test_a_report_of_version_1_can_be_read(tmp_path: Path) -> None:
         "test_away": (Unclaimed.NOT_ASKED_FOR, "disruptive"),
         "test_exempt": (Unclaimed.EXEMPT, ""),
     }
-    assert report.load(report.write(converted, tmp_path)) == converted
+    assert report_file.load(report_file.write(converted, tmp_path)) == converted
 
 
 def test_steps_of_version_1_name_their_cluster(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_steps_of_version_1_name_their_cluster(tmp_path: Path) -> None:
     step = {"name": "istiod", "role": "primary", "started_after": 1.0, "seconds": 2.0, "outcome": "done"}
     path = tmp_path / "report.json"
     path.write_text(json.dumps({**old, "steps": [step, {**step, "role": None}]}))
-    assert report.load(path).steps == (
+    assert report_file.load(path).steps == (
         StepTime("istiod", "primary", 1.0, 2.0, "done"),
         StepTime("istiod", None, 1.0, 2.0, "done"),
     )
@@ -61,4 +62,4 @@ def test_half_a_report_of_version_1_is_refused(tmp_path: Path, missing: str) -> 
     path = tmp_path / "report.json"
     path.write_text(json.dumps(old))
     with pytest.raises(InvalidReport, match=f"no report of version 1: KeyError: '{missing}'"):
-        report.load(path)
+        report_file.load(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from splithorizon.istio.topology import Route
-from splithorizon.run import conformance, report
+from splithorizon.run import conformance, report, report_file
 from splithorizon.run.markdown import markdown
 from splithorizon.run.page import page
 from splithorizon.run.report_text import rerun_command
@@ -128,7 +128,7 @@ def test_a_report_with_a_watch_is_written_read_and_shown(tmp_path: Path) -> None
         "run-1", "2026-11-27T06:00:00.000Z", "2026-11-27T06:02:00.000Z", ("splithorizon", "watch", "A,B"),
         report.Versions("0.1.0", "3.11.2"), Verdict.NOT_CONFORMANT, 1, behaviours=(result,), watch=watch,
     )  # fmt: skip
-    read = report.load(report.write(made, tmp_path))
+    read = report_file.load(report_file.write(made, tmp_path))
     assert read.watch == watch
     shown = " ".join(" ".join(summary(read)).split())
     assert "beside [remote] gateway pods at 9 s" in shown

@@ -117,7 +117,7 @@ class Recovery:
 def write(report: RunReport, folder: Path) -> Path:
     """Write the page of a report atomically, and return its path.
 
-    ``report`` has to be the result of ``report.load``, because that has been redacted.
+    ``report`` has to be the result of ``report_file.load``, because that has been redacted.
     """
     path = folder / NAME
     beside = [name for name in _BESIDE if (folder / name).exists()]
