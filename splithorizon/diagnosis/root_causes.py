@@ -132,6 +132,14 @@ RULE_CHANGES_TLS = _new(
     "rule-changes-tls",
     "a DestinationRule has clients speak no mutual TLS to the service: a gateway passes nothing else on",
 )
+RULE_DEMANDS_ANOTHER_NAME = _new(
+    "rule-demands-another-name",
+    "a DestinationRule demands a name (subjectAltNames) that the certificates of the service's pods do not have",
+)
+TRUST_DOMAIN_CHANGED = _new(
+    "trust-domain-changed",
+    "pods have certificates of a trust domain that the mesh configuration no longer names, not even as an alias",
+)
 CONNECTIONS_LIMITED = _new(
     "connections-limited",
     "a rule limits the client's connections or pending requests, and what exceeds that is refused",

@@ -128,6 +128,15 @@ def _public(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def identities(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The URIs that a workload's certificate is for: spiffe://<trust domain>/ns/<namespace>/sa/<account>."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
+
+
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether the certificate allows its key to sign others."""
     try:

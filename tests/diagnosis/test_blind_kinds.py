@@ -31,6 +31,7 @@ from tests.support.made_reading import (
     logs,
     made,
     near,
+    pod,
     proxies,
     sound,
 )
@@ -73,7 +74,11 @@ def trusts(client_roots: int, server_roots: int, server_signed_by: int) -> Chang
 
     def leaf(number: int) -> str:
         key = certificates.new_key()
-        return pem(certificates.workload("spiffe://x", key, issuer=names[number], issuer_key=keys[number]))
+        return pem(
+            certificates.workload(
+                "spiffe://cluster.local/ns/sample/sa/default", key, issuer=names[number], issuer_key=keys[number]
+            )
+        )
 
     def chosen(bits: int) -> str:
         return pem(*(root for number, root in enumerate(roots) if bits & 1 << number))
@@ -730,3 +735,18 @@ def test_a_container_that_is_ready_again_is_not_accused_of_its_former_end() -> N
     assert causes.CONTAINER_CRASHES.id not in {
         one.id for one in of_reading(killed({}, ready=True)(sound())).root_causes
     }
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_client_without_a_sidecar_that_a_check_names_refuses_it(named: bool) -> None:
+    client = pod("sleep-2", "sample", "10.20.0.9", {"app": "sleep", "sidecar.istio.io/inject": "false"}, sidecar=False)
+    failure = "seen: 1 ready; sample/sleep-2: no sidecar" if named else "seen: 1 ready; sample/other: no sidecar"
+    case = Case(
+        adds("remote", client)(sound()),
+        (Symptom("test_workloads_are_ready", "remote", failure, (causes.POD_REFUSES_SIDECAR.id,)),),
+    )
+    found = diagnose(case).root_causes
+    assert [one.id for one in found] == [causes.POD_REFUSES_SIDECAR.id] * named
+    if named:
+        (label, _) = found[0].finding.evidence
+        assert (label.object, label.field) == ("Pod remote/sample/sleep-2", "metadata.labels sidecar.istio.io/inject")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themselves
     certificates,
     control_plane,
+    destination_rules,
     filters,
     gateways,
     injection,
@@ -17,7 +18,7 @@ from splithorizon.diagnosis.rules import (  # noqa: F401  # they register themse
     policies,
     services,
     sidecar_resources,
-    traffic,
     trust,
     versions,
+    virtual_services,
 )

@@ -193,10 +193,10 @@ def sidecars(case: Case) -> Iterator[Finding]:
     """A pod of the service has no sidecar: it refuses one, its namespace asks for none, or no webhook was called."""
     reading = case.reading
     for cluster in reading.clusters:
-        namespace = cluster.get("Namespace", reading.namespace)
-        for pod in state.pods_of(reading, cluster):
+        for pod in (*state.pods_of(reading, cluster), *_clients_without(case, cluster)):
             if scope.has_sidecar(pod) or "deletionTimestamp" in pod["metadata"]:
                 continue
+            namespace = cluster.get("Namespace", namespace_of(pod))
             cause, facts, fix = _why_without(cluster, pod, namespace)
             yield Finding(
                 cause,
@@ -206,6 +206,15 @@ def sidecars(case: Case) -> Iterator[Finding]:
                 _missed(case, cluster, pod),
                 UNREACHED | INJECTION,
             )
+
+
+def _clients_without(case: Case, cluster: Cluster) -> Iterator[Object]:
+    """The clients without a sidecar: no proxy of theirs could be read, and a failed check names them."""
+    known = state.pods_of(case.reading, cluster)
+    failures = [symptom.failure for symptom in case.symptoms if causes.POD_REFUSES_SIDECAR.id in symptom.cause_ids]
+    for pod in cluster.all("Pod"):
+        if pod not in known and any(f"{namespace_of(pod)}/{name_of(pod)}:" in failure for failure in failures):
+            yield pod
 
 
 def _why_without(cluster: Cluster, pod: Object, namespace: Object | None) -> tuple[Cause, tuple[Fact, ...], str]:

@@ -15,9 +15,9 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.diagnosis.rules.client_rules import failing, failing_code
 from splithorizon.diagnosis.rules.follows import REFUSED
 from splithorizon.diagnosis.rules.services import refused_inside
-from splithorizon.diagnosis.rules.traffic import failing, failing_code
 from splithorizon.kube.pod_status import SIDECAR
 
 

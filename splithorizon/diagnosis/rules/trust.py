@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from splithorizon.diagnosis import causes, scope, state
+from splithorizon.diagnosis import causes, identities, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
     Cluster,
@@ -22,7 +22,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio import certificates
-from splithorizon.istio.names import ROOT_CONFIG_MAP
+from splithorizon.istio.names import DEFAULT_DOMAIN, ROOT_CONFIG_MAP
 
 _ROOT = "root-cert.pem"
 
@@ -45,7 +45,7 @@ def roots(case: Case) -> Iterator[Finding]:
             Fact(of(cluster, one, "ConfigMap"), f"data.{_ROOT}", f"SHA-256 {digest}") for cluster, one, digest in found
         ),
         "give every cluster the same root (cacerts), or trust both until the change is over",
-        _unverified(reading) or case.suspected(causes.ROOTS_DIFFER),
+        identities.unverified(reading) or case.suspected(causes.ROOTS_DIFFER),
         UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
     )
 
@@ -70,14 +70,14 @@ def chains(case: Case) -> Iterator[Finding]:
                 tuple(facts),
                 "let both trust both roots until every pod has a certificate of the new one, and restart the pods that "
                 "have none",
-                _not_connected(home, client, reading.host, frozenset(where)) or _unverified(reading),
+                _not_connected(home, client, reading.host, frozenset(where)) or identities.unverified(reading),
                 UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
             )
 
 
 def _untrusted(one: Cluster, proxy: Proxy, other: Cluster, judge: Proxy) -> Iterator[Fact]:
     """What shows that a proxy's certificate is none for another one; nothing where it is, or was not read."""
-    chain, roots = _certificates(proxy.certificate), _certificates(judge.trusted)
+    chain, roots = identities.certificates(proxy.certificate), identities.certificates(judge.trusted)
     if not chain or not roots or certificates.trust_problem(chain[0], chain[1:], roots) != certificates.NO_ROOT:
         return
     yield Fact(
@@ -90,13 +90,6 @@ def _untrusted(one: Cluster, proxy: Proxy, other: Cluster, judge: Proxy) -> Iter
         "secret ROOTCA",
         ", ".join(f"{_named(root.subject)} (SHA-256 {root.fingerprint(hashes.SHA256()).hex()[:16]})" for root in roots),
     )
-
-
-def _certificates(text: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        return []
 
 
 def _named(name: x509.Name) -> str:
@@ -115,12 +108,35 @@ def _not_connected(home: Cluster, client: Proxy, host: str, where: frozenset[str
     return ""
 
 
-def _unverified(reading: Reading) -> str:
-    for client, proxy in state.clients(reading):
-        for line in state.logged(proxy, flags=("UF", "URX")):
-            if "CERTIFICATE_VERIFY_FAILED" in line.failure or "UNKNOWN_CA" in line.failure:
-                return f"{line.count} connections of {client.name}'s {proxy.pod} to {line.upstream}: {line.failure}"
-    return ""
+@rule
+def trust_domain(case: Case) -> Iterator[Finding]:
+    """Pods of the service, or clients, have certificates of a trust domain that their istiod does not name."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane = state.control_plane_of(reading, cluster)
+        config, found = state.mesh_config(reading, plane), state.config_map(reading, plane)
+        if found is None:
+            continue
+        domain, aliases = str(config.get("trustDomain") or DEFAULT_DOMAIN), config.get("trustDomainAliases") or []
+        facts = [
+            Fact(f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}", "secret default", f"certificate of {identity}")
+            for proxy in cluster.proxies
+            for identity in identities.of_proxy(proxy)
+            if identity.removeprefix("spiffe://").partition("/")[0] not in (domain, *map(str, aliases))
+        ]
+        if facts:
+            yield Finding(
+                root_causes.TRUST_DOMAIN_CHANGED,
+                Layer.TRUST,
+                (
+                    Fact(of(plane, found), "data.mesh.trustDomain", domain),
+                    Fact(of(plane, found), "data.mesh.trustDomainAliases", shown(aliases)),
+                    *facts,
+                ),
+                "name the former trust domain among trustDomainAliases until every pod was restarted",
+                identities.unverified(reading),
+                UNREACHED | {causes.TRUST_DOMAIN_DIFFERS.id, causes.POLICY_DENIES.id},
+            )
 
 
 @rule

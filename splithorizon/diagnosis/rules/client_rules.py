@@ -1,0 +1,54 @@
+"""Which rules bind the requests of clients for a host, and how these requests ended by the clients' logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from splithorizon.diagnosis import scope, state
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Reading,
+    namespace_of,
+    spec_of,
+)
+
+
+def rules_for(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Object]]:
+    """The rules of a kind that are in force for clients and mean a host."""
+    for plane, one in reading.configs(kind):
+        spec = spec_of(one)
+        own = namespace_of(one)
+        hosts = (
+            [str(spec.get("host", ""))]
+            if kind == "DestinationRule"
+            else [str(name) for name in spec.get("hosts") or []]
+        )
+        if not any(scope.rule_means(one, name, host, reading.domain) for name in hosts):
+            continue
+        default = state.mesh_config(reading, plane).get(f"default{kind}ExportTo")
+        if not any(scope.exported_to(spec.get("exportTo") or default, own, one) for one in reading.client_namespaces):
+            continue
+        known = (*reading.client_namespaces, reading.namespace, state.root_namespace(reading, plane))
+        if kind == "DestinationRule" and own not in known:
+            continue
+        if kind == "VirtualService" and "mesh" not in (spec.get("gateways") or ["mesh"]):
+            continue
+        yield plane, one
+
+
+def failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:
+    """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, flags=flags, host=host):
+            return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.flags}"
+    return ""
+
+
+def failing_code(reading: Reading, host: str) -> str:
+    """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, host=host):
+            if line.code >= 400:
+                return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.details}"
+    return ""

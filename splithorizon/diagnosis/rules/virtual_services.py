@@ -1,0 +1,272 @@
+"""VirtualServices: where they make clients' proxies send requests for the service, or how they answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from splithorizon.diagnosis import causes, root_causes, scope, state
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.reading.model import (
+    Cluster,
+    Object,
+    Proxy,
+    Reading,
+    name_of,
+    namespace_of,
+    spec_of,
+)
+from splithorizon.diagnosis.rules.client_rules import failing, rules_for
+from splithorizon.diagnosis.rules.follows import REFUSED
+
+# How an application answers a path, a method or a host that it does not have.
+_NOT_KNOWN = (400, 404, 405, 421)
+
+
+def _name(reading: Reading, host: str) -> str:
+    return next((name for name in reading.services if reading.host_of(name) == host), host)
+
+
+@rule
+def virtual_services(case: Case) -> Iterator[Finding]:
+    """A VirtualService injects faults, limits time, or sends requests where they should not go."""
+    reading = case.reading
+    for host in map(reading.host_of, reading.services):
+        for plane, one in rules_for(reading, "VirtualService", host):
+            for route in _http_routes(reading, plane, one):
+                yield from _of_route(case, host, route)
+            for kind in ("tcp", "tls"):
+                for number, route in enumerate(spec_of(one).get(kind) or []):
+                    yield from _destinations(case, plane, one, host, f"spec.{kind}[{number}]", route)
+            yield from _unmatched(case, plane, one, host)
+            yield Finding(
+                causes.OLDER_RULE, Layer.RULE,
+                (Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts"))),
+                 Fact(of(plane, one), "metadata.creationTimestamp", str(one["metadata"].get("creationTimestamp", "")))),
+                f"kubectl <{plane.name}> -n {namespace_of(one)} delete virtualservice {name_of(one)}",
+                case.suspected(causes.OLDER_RULE) if host == reading.host else "",
+                frozenset({causes.OLDER_RULE.id}),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _HttpRoute:
+    """An HTTP route of a VirtualService, or of one that it delegates to.
+
+    ``in_force`` is the rule that proxies name, and ``holder`` has the route at ``place``. ``absent`` are the delegates
+    that do not exist, of routes before it: istiod leaves such a route out, so that its requests come to this one.
+    """
+
+    plane: Cluster
+    in_force: Object
+    holder: Object
+    place: str
+    settings: Mapping[str, Any]
+    absent: tuple[Fact, ...] = ()
+
+
+def _http_routes(reading: Reading, plane: Cluster, rule: Object) -> Iterator[_HttpRoute]:
+    """The HTTP routes of a VirtualService in their order, with those of its delegates in their places."""
+    absent: list[Fact] = []
+    for number, route in enumerate(spec_of(rule).get("http") or []):
+        place = f"spec.http[{number}]"
+        if not (named := route.get("delegate")):
+            yield _HttpRoute(plane, rule, rule, place, route, tuple(absent))
+            continue
+        wanted = (str(named.get("namespace") or namespace_of(rule)), str(named.get("name")))
+        holder = next(
+            (
+                one
+                for home, one in reading.configs("VirtualService")
+                if home is plane and (namespace_of(one), name_of(one)) == wanted
+            ),
+            None,
+        )
+        if holder is None:
+            absent.append(Fact(of(plane, rule), f"{place}.delegate", f"{'/'.join(wanted)}, which does not exist"))
+            continue
+        for inner, delegated in enumerate(spec_of(holder).get("http") or []):
+            yield _HttpRoute(plane, rule, holder, f"spec.http[{inner}]", delegated, tuple(absent))
+
+
+def _of_route(case: Case, host: str, http: _HttpRoute) -> Iterator[Finding]:
+    reading, plane, holder, route = case.reading, http.plane, http.holder, http.settings
+    edit = f"kubectl <{plane.name}> -n {namespace_of(holder)} edit virtualservice {name_of(holder)}"
+
+    def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str]) -> Finding:
+        facts = (*http.absent, Fact(of(plane, holder), f"{http.place}.{field}", shown(value)))
+        return Finding(cause, Layer.RULE, facts, f"{edit}: take {field} out", witness, follows | {cause.id})
+
+    fault = route.get("fault") or {}
+    if abort := fault.get("abort"):
+        yield finding(root_causes.FAULT_INJECTED, "fault.abort", abort, failing(reading, host, ("FI",)), REFUSED)
+    if delay := fault.get("delay"):
+        witness = failing(reading, host, ("DI",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
+        yield finding(root_causes.FAULT_INJECTED, "fault.delay", delay, witness, REFUSED)
+    if timeout := route.get("timeout"):
+        witness = failing(reading, host, ("UT",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
+        yield finding(causes.REQUEST_TIME_LIMITED, "timeout", timeout, witness, REFUSED)
+    if "retries" in route and (route["retries"] or {}).get("attempts") in (0, None):
+        yield finding(
+            causes.RETRIES_CHANGED, "retries", route["retries"], case.suspected(causes.RETRIES_CHANGED), frozenset()
+        )
+    for field in ("directResponse", "redirect"):
+        if value := route.get(field):
+            yield finding(
+                root_causes.RULE_ANSWERS_ITSELF, field, value, _answered_itself(reading, host, http.in_force), REFUSED
+            )
+    if rewrite := route.get("rewrite"):
+        yield finding(
+            root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite, _not_known_there(reading, host), REFUSED,
+        )  # fmt: skip
+    headers = (route.get("headers") or {}).get("request") or {}
+    if any(str(key).lower() == "x-request-id" for part in headers.values() for key in part):
+        yield finding(
+            causes.REQUEST_ID_CHANGED,
+            "headers.request",
+            headers,
+            case.suspected(causes.REQUEST_ID_CHANGED),
+            frozenset(),
+        )
+    yield from _destinations(case, plane, holder, host, http.place, route)
+
+
+def _answered_itself(reading: Reading, host: str, one: Object) -> str:
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, host=host):
+            if line.details in ("direct_response",) or (line.code in (301, 302, 303, 307, 308) and not line.upstream):
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} got {line.code} {line.details} "
+                    f"from the sidecar"
+                )
+        for virtual, route in _routes(proxy, host):
+            if ("direct_response" in route or "redirect" in route) and state.in_force(route, one):
+                return f"the sidecar of {client.name}'s {proxy.pod} answers {virtual} itself"
+    return ""
+
+
+def _not_known_there(reading: Reading, host: str) -> str:
+    """A sentence on requests whose path or host the application does not know; empty without any."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, host=host):
+            if line.code in _NOT_KNOWN and line.details == "via_upstream":
+                return f"{line.count} requests of {client.name}'s {proxy.pod} were answered with {line.code}"
+    return ""
+
+
+def _routes(proxy: Proxy, host: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for virtual in proxy.hosts:
+        if host in virtual.get("domains", []):
+            for route in virtual.get("routes", []):
+                yield str(virtual.get("name")), route
+
+
+def _destinations(
+    case: Case, plane: Cluster, one: Object, host: str, place: str, route: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Where a route sends requests: to another host, or to a subset that leaves out pods."""
+    reading = case.reading
+    edit = f"kubectl <{plane.name}> -n {namespace_of(one)} edit virtualservice {name_of(one)}"
+    for number, choice in enumerate(route.get("route") or []):
+        destination = choice.get("destination") or {}
+        field = f"{place}.route[{number}].destination"
+        target = scope.full_host(str(destination.get("host", "")), namespace_of(one), reading.domain)
+        if target != host:
+            yield Finding(
+                causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.host", str(destination.get("host"))),
+                 Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts")))),
+                edit, _sent_elsewhere(case, host, target),
+                REFUSED | {causes.RULE_SENDS_ELSEWHERE.id, causes.SERVICE_IN_BOTH_CLUSTERS.id,
+                           causes.GATEWAY_USED_FOR_NEAR.id},
+            )  # fmt: skip
+        elif subset := destination.get("subset"):
+            known = _subset(reading, host, str(subset))
+            yield Finding(
+                root_causes.RULE_PICKS_SUBSET, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.subset", str(subset)), *known),
+                edit, _short_subset(reading, host, str(subset)), REFUSED,
+            )  # fmt: skip
+        wanted = destination.get("port") or {}
+        service = state.service_of(reading, plane, _name(reading, host))
+        if (
+            service
+            and wanted.get("number")
+            and wanted["number"] not in [one.get("port") for one in scope.ports(service)]
+        ):
+            yield Finding(
+                causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
+                (Fact(of(plane, one), f"{field}.port.number", str(wanted["number"])),),
+                edit, failing(reading, host, ("NC", "UH", "NR", "UF")), REFUSED,
+            )  # fmt: skip
+
+
+def _sent_elsewhere(case: Case, host: str, target: str) -> str:
+    for client, proxy in state.clients(case.reading):
+        for line in state.logged(proxy, host=host):
+            if line.cluster.endswith(f"|{target}") and line.authority.partition(":")[0] in _names(host):
+                return (
+                    f"{line.count} requests of {client.name}'s {proxy.pod} for {line.authority} went to {line.cluster}"
+                )
+        for name, route in _routes(proxy, host):
+            chosen = [str((route.get("route") or {}).get("cluster", ""))]
+            chosen += [
+                str(one.get("name"))
+                for one in ((route.get("route") or {}).get("weighted_clusters") or {}).get("clusters", [])
+            ]
+            if any(one.endswith(f"|{target}") for one in chosen):
+                return f"the sidecar of {client.name}'s {proxy.pod} routes {name} to {target}"
+    return case.suspected(causes.RULE_SENDS_ELSEWHERE)
+
+
+def _names(host: str) -> tuple[str, ...]:
+    name, namespace, *_ = host.split(".")
+    return (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", host)
+
+
+def _subset(reading: Reading, host: str, subset: str) -> tuple[Fact, ...]:
+    """What a subset selects, by the DestinationRules that define it."""
+    found = [
+        Fact(of(plane, one), f"spec.subsets {subset}.labels", shown(known.get("labels")))
+        for plane, one in rules_for(reading, "DestinationRule", host)
+        for known in spec_of(one).get("subsets") or []
+        if known.get("name") == subset
+    ]
+    return tuple(found) or (Fact(f"DestinationRules for {host}", "spec.subsets", f"none is named {subset}"),)
+
+
+def _short_subset(reading: Reading, host: str, subset: str) -> str:
+    """A sentence on a client whose subset lacks endpoints that the service has; empty where none does."""
+    for client, proxy in state.clients(reading):
+        for line in state.logged(proxy, flags=("NC", "UH"), host=host):
+            # A route that has no cluster is logged without one: then the log does not say which subset it means.
+            if line.cluster and f"|{subset}|" not in line.cluster:
+                continue
+            return (
+                f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} "
+                f"{line.flags}: {line.cluster}"
+            )
+        whole, part = state.held(proxy, host), state.held(proxy, host, subset)
+        used = [name for name, route in _routes(proxy, host) if f"|{subset}|" in str(route)]
+        for port, hosts in whole.items():
+            missing = {one.address for one in hosts} - {one.address for one in part.get(port, ())}
+            if used and missing:
+                return (
+                    f"the sidecar of {client.name}'s {proxy.pod} lacks {', '.join(sorted(missing))} in subset {subset}"
+                )
+    return ""
+
+
+def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[Finding]:
+    routes = list(_http_routes(case.reading, plane, one))
+    if not routes or any(not route.settings.get("match") for route in routes):
+        return
+    matches = [route.settings.get("match") for route in routes]
+    yield Finding(
+        root_causes.RULE_MATCHES_NOTHING, Layer.RULE,
+        (*routes[-1].absent, Fact(of(plane, one), "spec.http[].match", shown(matches))),
+        f"give {name_of(one)} a route without a match as its last",
+        failing(case.reading, host, ("NR",)), REFUSED,
+    )  # fmt: skip
