@@ -180,6 +180,10 @@ REVISION_WITHOUT_WEBHOOK = _new(
     "the namespace or pod asks for the sidecar of a revision or tag for which there is no injection webhook",
 )
 
+ISTIOD_CLUSTER_ID_WRONG = _new(
+    "istiod-cluster-id-wrong",
+    "istiod has another id for its own cluster than the proxies there say, and admits none of them",
+)
 ISTIOD_NOT_READY = _new(
     "istiod-not-ready",
     "no istiod is ready: nothing is pushed, and no pod is injected",

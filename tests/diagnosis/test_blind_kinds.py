@@ -750,3 +750,40 @@ def test_a_client_without_a_sidecar_that_a_check_names_refuses_it(named: bool) -
     if named:
         (label, _) = found[0].finding.evidence
         assert (label.object, label.field) == ("Pod remote/sample/sleep-2", "metadata.labels sidecar.istio.io/inject")
+
+
+def calls_itself(name: str) -> Change:
+    environment = [{"name": "CLUSTER_ID", "value": name}]
+    spec = {"replicas": 1, "template": {"spec": {"containers": [{"name": "discovery", "env": environment}]}}}
+    return adds("primary", made("Deployment", "istiod", "istio-system", {"app": "istiod"}, spec=spec))
+
+
+def test_an_istiod_that_calls_its_cluster_otherwise_than_its_proxies_is_cited() -> None:
+    found = of_reading(also(calls_itself("Kubernetes"), istiod(proxies=()))(sound())).root_causes
+    assert [one.id for one in found] == [root_causes.ISTIOD_CLUSTER_ID_WRONG.id]
+    (fact,) = found[0].finding.evidence
+    assert (fact.object, fact.field) == ("Deployment primary/istio-system/istiod", "env CLUSTER_ID")
+    assert fact.value == "Kubernetes; the proxies of its cluster say primary"
+
+
+@pytest.mark.parametrize("name", ["primary", ""])
+def test_an_istiod_with_the_id_of_its_proxies_is_no_finding(name: str) -> None:
+    found = of_reading(also(calls_itself(name), istiod(proxies=()))(sound()))
+    assert root_causes.ISTIOD_CLUSTER_ID_WRONG.id not in {one.id for one in found.root_causes}
+
+
+def waiting(container: str) -> Change:
+    def edit(one: Object) -> None:
+        one["status"]["conditions"] = [{"type": "Ready", "status": "False", "message": f"unready: [{container}]"}]
+        one["status"]["containerStatuses"] = [
+            {"name": name, "ready": name != container} for name in ("helloworld", "istio-proxy")
+        ]
+
+    return edits("remote", "Pod", "helloworld-1", edit)
+
+
+@pytest.mark.parametrize(("container", "named"), [("helloworld", True), ("istio-proxy", False)])
+def test_a_sidecar_that_waits_is_no_cause_by_itself(container: str, named: bool) -> None:
+    found = of_reading(waiting(container)(sound()))
+    assert [one.id for one in found.root_causes] == [causes.POD_NOT_READY.id] * named
+    assert (causes.POD_NOT_READY.id in {one.cause.id for one in found.notes}) is not named

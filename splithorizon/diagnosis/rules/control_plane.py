@@ -22,7 +22,7 @@ from splithorizon.diagnosis.reading.model import (
     name_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.follows import WATCH
+from splithorizon.diagnosis.rules.follows import INJECTION, WATCH
 from splithorizon.istio.names import REVISION_LABEL
 
 _SYNCED = "synced"
@@ -31,6 +31,7 @@ _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _GROUPS = {"endpointslices": "discovery.k8s.io"}
 _READER = "istio-reader-service-account"
 _WRITING = frozenset({"create", "update", "patch", "*"})
+_CLUSTER_ID = "CLUSTER_ID"
 _REMOTE_TIMEOUT = "PILOT_REMOTE_CLUSTER_TIMEOUT"
 # Istio's own default.
 _REMOTE_TIMEOUT_SECONDS = 30
@@ -396,3 +397,31 @@ def patient_istiod(case: Case) -> Iterator[Finding]:
 
 def _seconds(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(h|m|s)(?![a-z])", text))
+
+
+@rule
+def own_cluster_id(case: Case) -> Iterator[Finding]:
+    """An istiod has another id for its own cluster than the proxies there, and admits none of them."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        for one in plane.all("Deployment", plane.system_namespace):
+            if labels_of(one).get("app") != "istiod":
+                continue
+            value = scope.environment(spec_of(one).get("template") or {}, _CLUSTER_ID)
+            if not value or not plane.cluster_id or value == plane.cluster_id:
+                continue
+            yield Finding(
+                root_causes.ISTIOD_CLUSTER_ID_WRONG,
+                Layer.CONTROL_PLANE,
+                (
+                    Fact(
+                        of(plane, one),
+                        f"env {_CLUSTER_ID}",
+                        f"{value}; the proxies of its cluster say {plane.cluster_id}",
+                    ),
+                ),
+                f"let {_CLUSTER_ID} of {name_of(one)} be {plane.cluster_id}: "
+                f"values.global.multiCluster.clusterName of the installation",
+                _absent(plane, plane, reading.revision_of(plane)),
+                WATCH | INJECTION | {causes.POD_NOT_READY.id, causes.REMOTE_SECRET_KEY_WRONG.id},
+            )

@@ -70,12 +70,14 @@ def readiness(case: Case) -> Iterator[Finding]:
             if scope.is_ready(pod) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
             cause, facts = _why(cluster, pod)
+            # Of a sidecar that waits, why it waits is the cause: by itself that is only noted.
+            waits = cause is causes.POD_NOT_READY and _unready_containers(pod) == [SIDECAR]
             yield Finding(
                 cause,
                 Layer.POD,
                 facts,
                 f"kubectl <{cluster.name}> -n {namespace_of(pod)} describe pod {name_of(pod)}",
-                f"{name_of(pod)} of {cluster.name} is not ready",
+                "" if waits else f"{name_of(pod)} of {cluster.name} is not ready",
                 UNREACHED | _READINESS if pod in state.pods_of(reading, cluster) else _READINESS,
             )
 
@@ -148,6 +150,10 @@ def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
     except ValueError:
         return probe
     return original if isinstance(original, dict) else probe
+
+
+def _unready_containers(pod: Object) -> list[str]:
+    return [str(one.get("name")) for one in _containers(pod.get("status") or {}) if not one.get("ready")]
 
 
 def _unready(status: Object, name: str) -> bool:
