@@ -32,7 +32,7 @@ from splithorizon.kube.client import Kube, Object
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.run import report, report_text
+from splithorizon.run import report, report_file, report_text
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.run.verdict import Verdict
@@ -135,8 +135,8 @@ class Scale:
         )  # fmt: skip
         worked = _processor_seconds_of_children() - worked
         pushed = self._pushes() - before
-        written = folder / report.LATEST / report.NAME
-        result = report.load(written) if written.exists() else None
+        written = folder / report_file.LATEST / report_file.NAME
+        result = report_file.load(written) if written.exists() else None
         if result is None or result.verdict is not Verdict.CONFORMANT:
             seen = "no report" if result is None else str(result.verdict)
             raise EnvironmentBroke("core is not conformant", seen=seen, next_command=f"cat {log}")
