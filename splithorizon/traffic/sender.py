@@ -161,8 +161,13 @@ def series_for(rate: int) -> int:
 def steady_rate(rate: int, *, of_program: bool) -> float:
     """The requests a second on a route that the senders make."""
     if of_program:
-        return rate
+        return _rate_of_each(rate) * SENDERS
     return series_for(rate) * SENDERS / timeouts().watch.request_every
+
+
+def _rate_of_each(rate: int) -> float:
+    """The requests a second of the program in each sender: at least one, or a watch would not know that it sends."""
+    return max(1.0, rate / SENDERS)
 
 
 def service_of(version: str) -> str:
@@ -240,7 +245,11 @@ def deployment(client: Object, *, target: str, rate: int, streams: Collection[St
 
 def _program(image: str, target: str, rate: int, streams: Collection[Stream]) -> Object:
     """The container's part where the program sends."""
-    arguments = [f"-rate={rate / SENDERS:g}", f"-timeout={timeouts().watch.request_takes:g}s", f"-every={_KEPT_EVERY}"]
+    arguments = [
+        f"-rate={_rate_of_each(rate):g}",
+        f"-timeout={timeouts().watch.request_takes:g}s",
+        f"-every={_KEPT_EVERY}",
+    ]
     for stream in streams:
         host = f"{target}:{PORTS[stream]}"
         arguments.append(f"-{stream}=" + (f"http://{host}/{_PATHS[stream]}" if stream in _PATHS else host))

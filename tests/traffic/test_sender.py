@@ -94,6 +94,7 @@ def test_series_make_the_rate() -> None:
     assert sender.series_for(1) == 2
     assert sender.steady_rate(5, of_program=False) >= 5
     assert sender.steady_rate(5, of_program=True) == 5
+    assert sender.steady_rate(1, of_program=True) == 2
 
 
 def client() -> dict[str, object]:
