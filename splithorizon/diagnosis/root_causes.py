@@ -92,6 +92,10 @@ NO_PODS_WANTED = _new(
     "no-pods-wanted",
     "the service's Deployment asks for no pods in one cluster",
 )
+PODS_NOT_CREATED = _new(
+    "pods-not-created",
+    "the API server refuses to create the pods of a Deployment: a quota, an admission policy or a webhook",
+)
 POD_WITHOUT_TLS_MODE = _new(
     "pod-without-tls-mode",
     "a pod's label security.istio.io/tlsMode says that it speaks no mutual TLS: other networks do not get it",

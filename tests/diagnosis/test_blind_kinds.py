@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -787,3 +788,65 @@ def test_a_sidecar_that_waits_is_no_cause_by_itself(container: str, named: bool)
     found = of_reading(waiting(container)(sound()))
     assert [one.id for one in found.root_causes] == [causes.POD_NOT_READY.id] * named
     assert (causes.POD_NOT_READY.id in {one.cause.id for one in found.notes}) is not named
+
+
+def expects_proxy_protocol(context: str = "GATEWAY") -> Change:
+    value = {"name": "envoy.filters.listener.proxy_protocol", "typed_config": {"@type": "x/v3.ProxyProtocol"}}
+    match = {"context": context, "listener": {"portNumber": 15443}}
+    patch = {"applyTo": "LISTENER_FILTER", "match": match, "patch": {"operation": "INSERT_FIRST", "value": value}}
+    spec = {"workloadSelector": {"labels": {"istio": "eastwestgateway"}}, "configPatches": [patch]}
+    return adds("primary", made("EnvoyFilter", "h", "istio-system", spec=spec))
+
+
+CLOSED_AT_GATEWAY = logs("primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream=GATEWAYS["remote"])
+
+
+def test_a_filter_by_which_a_gateway_closes_connections_is_cited() -> None:
+    (found,) = of_reading(also(expects_proxy_protocol(), CLOSED_AT_GATEWAY)(sound())).root_causes
+    assert found.id == root_causes.FILTER_ANSWERS.id
+    fact = found.finding.evidence[0]
+    assert (fact.object, fact.value) == ("EnvoyFilter primary/istio-system/h", "envoy.filters.listener.proxy_protocol")
+    assert GATEWAYS["remote"] in found.finding.witness
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [expects_proxy_protocol(), also(expects_proxy_protocol("SIDECAR_INBOUND"), CLOSED_AT_GATEWAY)],
+    ids=["nothing is closed", "for no gateway"],
+)
+def test_a_filter_that_closes_no_connection_at_a_gateway_is_not_named(harmless: Change) -> None:
+    assert root_causes.FILTER_ANSWERS.id not in {one.id for one in of_reading(harmless(sound())).root_causes}
+
+
+def not_created(message: str, *, namespace: str = "sample", available: int = 0) -> Change:
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    status = {"conditions": [failure], "availableReplicas": available}
+    return adds("remote", made("Deployment", "helloworld-v2", namespace, spec={"replicas": 1}, status=status))
+
+
+QUOTA = (
+    'pods "helloworld-v2-x" is forbidden: exceeded quota: team-memory, requested: limits.memory=1Gi, '
+    "used: limits.memory=2Gi, limited: limits.memory=1Gi"
+)
+
+
+def test_a_quota_that_lets_no_pod_be_created_is_cited() -> None:
+    (found,) = of_reading(not_created(QUOTA)(sound())).root_causes
+    assert found.id == root_causes.PODS_NOT_CREATED.id
+    quota, deployment = found.finding.evidence
+    assert (quota.object, quota.field) == ("ResourceQuota remote/sample/team-memory", "spec.hard")
+    assert quota.value == "limits.memory=1Gi; used limits.memory=2Gi"
+    assert (deployment.object, deployment.value) == ("Deployment remote/sample/helloworld-v2", QUOTA)
+
+
+def test_a_policy_that_lets_no_pod_be_created_is_cited_by_its_message() -> None:
+    said = 'admission webhook "validate.example.com" denied the request: no limits'
+    (found,) = of_reading(not_created(said)(sound())).root_causes
+    assert [fact.value for fact in found.finding.evidence] == [said]
+
+
+@pytest.mark.parametrize(
+    "harmless", [{"namespace": "elsewhere"}, {"available": 1}], ids=["another's", "pods are there"]
+)
+def test_pods_that_nobody_misses_are_no_root_cause(harmless: dict[str, Any]) -> None:
+    assert of_reading(not_created(QUOTA, **harmless)(sound())).root_causes == ()

@@ -232,6 +232,8 @@ def _by_answers(case: Case, patch: _Patch) -> Iterator[Finding]:
         # Policies of Istio's make filters of that name too: they are the cause where one binds the proxy.
         witness = "" if _policed(case.reading, patch) else _ended(patch, "rbac_access_denied")
         yield patch.finding(cause, *named, witness)
+    if patch.has(*_CLOSING):
+        yield patch.finding(cause, *named, _closed(case.reading, patch))
     operation = str((patch.body.get("patch") or {}).get("operation", ""))
     answer = patch.at("direct_response", "redirect")
     if operation in ("REMOVE", "REPLACE") or answer:
@@ -266,6 +268,16 @@ def _ended(patch: _Patch, word: str) -> str:
     return ""
 
 
+def _closed(reading: Reading, patch: _Patch) -> str:
+    """A sentence on connections of clients that ended at a gateway that the patch is for; empty without any."""
+    for cluster, proxy in patch.bound:
+        if proxy.kind == GATEWAY and (
+            said := state.trouble(reading, state.gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
+        ):
+            return said
+    return ""
+
+
 def _policed(reading: Reading, patch: _Patch) -> bool:
     """Whether an AuthorizationPolicy binds one of the proxies that a patch is for."""
     return any(
@@ -275,6 +287,9 @@ def _policed(reading: Reading, patch: _Patch) -> bool:
         if (pod := cluster.get("Pod", proxy.pod, proxy.namespace))
     )
 
+
+# Filters that close a connection before a filter chain is chosen or before it leads anywhere, and log nothing of it.
+_CLOSING = ("listener.proxy_protocol", "ProxyProtocol", "network.connection_limit", "network.local_ratelimit")
 
 _ANSWERING = {
     "Lua": "lua", "filters.http.lua": "lua", "ExtAuthz": "ext_authz", "Wasm": "wasm", "filters.http.rbac": "rbac",

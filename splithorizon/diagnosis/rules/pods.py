@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,6 +35,11 @@ _INJECT = "sidecar.istio.io/inject"
 _INBOUND = ("excludeInboundPorts", "includeInboundPorts")
 _OUTBOUND = ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")
 _MEMORY_LIMIT = "sidecar.istio.io/proxyMemoryLimit"
+_FAILURE = "ReplicaFailure"
+# As the quota plug-in of the API server says it.
+_EXCEEDED = re.compile(
+    r"exceeded quota: (?P<name>[^,]+), requested: .*?, used: (?P<used>.*?), limited: (?P<limited>.*)"
+)
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
     "ErrImagePull": causes.IMAGE_NOT_PULLED, "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
@@ -192,6 +198,40 @@ def no_pods(case: Case) -> Iterator[Finding]:
                     state.lacking(reading, cluster, without_pods=True),
                     UNREACHED | {causes.VERSION_MISPLACED.id},
                 )
+
+
+@rule
+def pods_not_created(case: Case) -> Iterator[Finding]:
+    """No pod of a Deployment that the mesh needs is there, because the API server refuses to create one."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        for one in cluster.all("Deployment"):
+            status = one.get("status") or {}
+            conditions: list[Object] = status.get("conditions") or []
+            failure = next((each for each in conditions if each.get("type") == _FAILURE), {})
+            if failure.get("status") != "True" or not _needed(reading, one):
+                continue
+            message = str(failure.get("message", ""))
+            facts = [Fact(of(cluster, one, "Deployment"), f"status.conditions {_FAILURE}", message[:240])]
+            if quota := _EXCEEDED.search(message):
+                place = f"ResourceQuota {cluster.name}/{namespace_of(one)}/{quota['name']}"
+                facts.insert(0, Fact(place, "spec.hard", f"{quota['limited']}; used {quota['used']}"))
+            yield Finding(
+                root_causes.PODS_NOT_CREATED,
+                Layer.POD,
+                tuple(facts),
+                f"let the pods of {name_of(one)} be admitted: raise the quota, or mend what refuses them",
+                "" if status.get("availableReplicas") else f"Deployment {name_of(one)} of {cluster.name} has no pod",
+                UNREACHED | _READINESS | {causes.VERSION_MISPLACED.id},
+            )
+
+
+def _needed(reading: Reading, deployment: Object) -> bool:
+    """Whether a Deployment is one of the service, of its clients, of a gateway or of istiod."""
+    labels = ((spec_of(deployment).get("template") or {}).get("metadata") or {}).get("labels") or {}
+    if labels.get("app") == "istiod" or labels.get("istio") == "eastwestgateway":
+        return True
+    return namespace_of(deployment) in (reading.namespace, *reading.client_namespaces)
 
 
 @rule
