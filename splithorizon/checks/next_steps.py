@@ -4,9 +4,9 @@ A check gives a template. ``render`` fills it in once, where a failure becomes a
 
 In a template ``kubectl <east>`` or ``istioctl <east>`` names a program and the cluster that it asks, by the cluster's
 name in the mesh. ``<east system>`` is Istio's namespace there, ``<east gateway>`` a pod of its east-west gateway in the
-form that istioctl takes. In each of them ``istiod of east`` is the cluster that runs the istiod of ``east``, and
-``config of east`` the one in which that istiod reads its rules. ``<namespace>`` is that of our workloads, and
-``<revision>`` the option for the istiod that is asked.
+form that istioctl takes. In each of them ``istiod of east`` is the cluster that runs the istiod of ``east``, ``secrets
+of east`` and ``config of east`` are those in which that istiod reads remote secrets and its rules. ``<namespace>`` is
+that of our workloads, and ``<revision>`` the option for the istiod that is asked.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.istio.names import DEFAULT_DOMAIN, SYSTEM_NAMESPACE, is_default_revision
 from splithorizon.istio.names import EASTWEST_GATEWAY as GATEWAY
 
-_PROGRAM = re.compile(r"(kubectl|istioctl) <((?:istiod of |config of )?[^<> ]+)>")
-# The cluster that runs the istiod, and not the one in which it reads its rules.
-_ISTIOD = "istiod"
-_DETAIL = re.compile(r"<((?:istiod of |config of )?[^<> ]+) (system|gateway)>")
+_PROGRAM = re.compile(r"(kubectl|istioctl) <((?:(?:istiod|secrets|config) of )?[^<> ]+)>")
+_DETAIL = re.compile(r"<((?:(?:istiod|secrets|config) of )?[^<> ]+) (system|gateway)>")
 
 
 def remote_clusters_of(cluster: str) -> str:
@@ -70,8 +68,12 @@ def _for_cluster(place: re.Match[str], reference: str, mesh: MeshInfo, fill: Cal
     relation, _, name = reference.rpartition(" of ")
     if name not in mesh.clusters:
         return place[0]
-    cluster = mesh.clusters[mesh.clusters[name].control_plane if relation else name]
-    return fill(cluster.running_istiod if relation == _ISTIOD else cluster)
+    if not relation:
+        return fill(mesh.clusters[name])
+    control_plane = mesh.clusters[mesh.clusters[name].control_plane]
+    # An external istiod runs, and may read remote secrets, in another cluster than it reads its rules.
+    places = {"istiod": control_plane.running_istiod, "secrets": control_plane.holding_secrets, "config": control_plane}
+    return fill(places[relation])
 
 
 def _program(name: str, cluster: ClusterInfo) -> str:

@@ -55,7 +55,7 @@ class Registry:
 REGISTRY = Registry()
 _new = REGISTRY.add
 
-_REMOTE_SECRETS = "kubectl <istiod of {near}> -n <istiod of {near} system> get secrets -l istio/multiCluster=true"
+_REMOTE_SECRETS = "kubectl <secrets of {near}> -n <secrets of {near} system> get secrets -l istio/multiCluster=true"
 _REMOTE_CLUSTERS = "istioctl <istiod of {near}> remote-clusters<revision>"
 _GATEWAY_SERVICES = "kubectl <{far}> get services -A -l topology.istio.io/network -o wide"
 _GATEWAY_LISTENERS = "istioctl <{far}> proxy-config listeners <{far} gateway> --port 15443"

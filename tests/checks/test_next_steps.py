@@ -121,3 +121,6 @@ def test_an_external_istiod_is_asked_in_the_cluster_that_runs_it_and_its_rules_w
         "kubectl --context north -n istio-system get pods"
     )
     assert next_steps.render("kubectl <config of remote> get sidecars", mesh) == "kubectl --context west get sidecars"
+    assert next_steps.render("kubectl <secrets of remote> apply", mesh) == "kubectl --context west apply"
+    there = elsewhere(tmp_path, "primary", external_istiod=replace(external, holds_secrets=True))
+    assert next_steps.render("kubectl <secrets of remote> apply", there) == "kubectl --context north apply"

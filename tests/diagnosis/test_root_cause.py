@@ -1409,7 +1409,8 @@ def test_of_two_primaries_the_one_that_does_not_see_the_other_is_named(plane: st
     assert found.id == causes.REMOTE_SECRET_MISSING.id
     assert found.finding.witness == f"istiod of {plane} does not see {unseen}: it watches {plane}=synced"
     assert found.finding.evidence[0].object == f"Secret {plane}/istio-system/istio-remote-secret-{unseen}"
-    assert found.finding.fix.startswith(f"istioctl <{unseen}> create-remote-secret --name {unseen} | kubectl <{plane}>")
+    command = f"istioctl <{unseen}> create-remote-secret --name {unseen} | kubectl <secrets of {plane}> apply"
+    assert found.finding.fix.startswith(command)
 
 
 def test_a_secret_that_leads_to_loopback_is_found_in_the_second_primary_too() -> None:

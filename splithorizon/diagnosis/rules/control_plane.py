@@ -83,7 +83,8 @@ def _missing(
         witness=f"istiod of {plane.name} does not see {cluster.name}: it watches {shown(watched)}"
         if watched is not None
         else "",
-        fix=f"istioctl <{cluster.name}> create-remote-secret --name {wanted} | kubectl <{plane.name}> apply -f -",
+        fix=f"istioctl <{cluster.name}> create-remote-secret --name {wanted} "
+        f"| kubectl <secrets of {plane.name}> apply -f -",
     )
 
 
@@ -298,7 +299,7 @@ def istiod_is_there(case: Case) -> Iterator[Finding]:
             root_causes.ISTIOD_NOT_READY,
             Layer.CONTROL_PLANE,
             tuple(facts) or (Fact(f"Namespace {plane.name}/{plane.system_namespace}", "pods with app=istiod", "none"),),
-            f"kubectl <{plane.name}> -n {plane.system_namespace} describe pods -l app=istiod",
+            f"kubectl <istiod of {plane.name}> -n {plane.system_namespace} describe pods -l app=istiod",
             f"{len(pods)} pods of istiod in {plane.name}, none ready",
             WATCH,
         )

@@ -209,7 +209,7 @@ def token_ends(case: Case) -> Iterator[Finding]:
                     ),
                 ),
                 f"istioctl <{secret.leads_to or secret.cluster_id}> create-remote-secret --name {secret.cluster_id} "
-                f"| kubectl <{plane.name}> apply -f -",
+                f"| kubectl <secrets of {plane.name}> apply -f -",
                 case.suspected(causes.REMOTE_TOKEN_ENDS),
                 frozenset({causes.REMOTE_TOKEN_ENDS.id}),
             )
