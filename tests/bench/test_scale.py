@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -96,6 +99,43 @@ def test_each_cluster_gets_one_pod_like_its_helloworld(apis: dict[str, SmallApi]
         (made,) = apis[name].kept("Deployment", "scale")
         assert made["metadata"]["name"] == f"helloworld-{version}"
         assert made["spec"] == {**deployment(version), "replicas": 1}
+
+
+def test_a_mesh_grows_by_what_it_lacks_until_every_client_knows_it(apis: dict[str, SmallApi], measured: Scale) -> None:
+    asked: list[str] = []
+
+    def clusters(_: str, command: list[str]) -> str:
+        asked.append(unquote(command[-1]).replace("\\", ""))
+        hosts = [endpoint("10.10.0.7", 5000), endpoint("172.18.0.3", 15443)]
+        name = re.search(r"outbound[^$]+", asked[-1])
+        # A sidecar that knows nothing yet of a Service answers without a list.
+        known = name is not None and len(asked) > 1
+        return json.dumps({"cluster_statuses": [{"name": name[0], "host_statuses": hosts}]} if name and known else {})
+
+    for api in apis.values():
+        api.put("Pod", "sleep-1", "sample", labels={"app": "sleep"}, status={"phase": "Running"})
+        api.execute = clusters
+    measured._grow(2)
+    measured._grow(3)
+    measured._grow(3)
+    for api in apis.values():
+        applied = [path.rpartition("/")[2] for path in api.requests("PATCH") if "/services/" in path]
+        assert applied == ["scale-0000", "scale-0001", "scale-0002"]
+    assert len(asked) == 5, "one answer without a list, then one of each client for each growth"
+    assert asked[-1].endswith("filter=^outbound|5000||scale-0002.scale.svc.cluster.local$")
+
+
+def endpoint(host: str, port: int) -> dict[str, object]:
+    address = {"socket_address": {"address": host, "port_value": port}}
+    return {"address": address, "weight": 1, "health_status": {"eds_health_status": "HEALTHY"}}
+
+
+def test_a_run_of_core_without_a_report_is_no_measurement(measured: Scale, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "_core_command", lambda _: iter(("true",)))
+    with pytest.raises(EnvironmentBroke, match="core is not conformant") as caught:
+        measured.run_core("core-1")
+    assert caught.value.seen == "no report"
+    assert caught.value.next_command.endswith("core-1.log")
 
 
 def test_a_service_of_ours_selects_what_it_is_given() -> None:
