@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from lab.engine import Engine
+from splithorizon.base.waiting import NotYet, eventually
 from tests.machine.conftest import Starter, unused
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
@@ -69,3 +71,65 @@ def test_a_hostile_mesh_is_conformant_and_left_as_it_was(
     assert run.report["verdict"] == "conformant", run.output
     assert {found["verdict"] for found in run.report["behaviours"]} == {"conformant"}
     assert hostile_mesh.changed_since(before) == set()
+
+
+NAMESPACE = "payments"
+WATCHED = "istio-discovery=enabled"
+OF_ISTIOD = "configmap/istio-ca-root-cert"
+QUOTA = {"pods": "12", "requests.cpu": "4", "limits.cpu": "40", "limits.memory": "20Gi", "count/services": "20"}
+DEFAULTS = {"type": "Container", "default": {"cpu": "1", "memory": "512Mi"}}
+
+
+@pytest.fixture
+def namespace_with_limits(hostile_mesh: ExistingMesh) -> Iterator[ExistingMesh]:
+    """A namespace with a ResourceQuota and a LimitRange in both clusters, which istiod watches in the primary only."""
+    limits = [_named("ResourceQuota", {"hard": QUOTA}), _named("LimitRange", {"limits": [DEFAULTS]})]
+    try:
+        for context in hostile_mesh.contexts:
+            labels = ["istio.io/rev=canary", *([WATCHED] if context == hostile_mesh.primary else [])]
+            hostile_mesh.kubectl(context, "create", "namespace", NAMESPACE)
+            hostile_mesh.kubectl(context, "label", "namespace", NAMESPACE, *labels)
+            hostile_mesh.kubectl(context, "create", "-f", "-", text=yaml.safe_dump_all(limits))
+            await_written(hostile_mesh, context, "serviceaccount/default", "configmap/kube-root-ca.crt")
+        await_written(hostile_mesh, hostile_mesh.primary, OF_ISTIOD)
+        yield hostile_mesh
+    finally:
+        for context in hostile_mesh.contexts:
+            hostile_mesh.kubectl(context, "delete", "--ignore-not-found", "namespace", NAMESPACE)
+
+
+def await_written(mesh: ExistingMesh, context: str, *written: str) -> None:
+    """Wait for what controllers write into a new namespace: a snapshot of before would lack it."""
+
+    def look() -> None:
+        found = mesh.kubectl(context, "get", *written, "-n", NAMESPACE, "--ignore-not-found", "-o", "name").split()
+        if len(found) < len(written):
+            raise NotYet(f"there are {', '.join(found) or 'none'}")
+
+    eventually(f"{', '.join(written)} are in {context}", look, within=60)
+
+
+def _named(kind: str, spec: dict[str, object]) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": "few", "namespace": NAMESPACE}, "spec": spec}
+
+
+def test_a_namespace_with_limits_does_once_istiod_watches_it_in_every_cluster(
+    start: Starter, namespace_with_limits: ExistingMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh = namespace_with_limits
+    monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))
+    arguments = ("--contexts", mesh.named, f"--namespace={NAMESPACE}", "--profile=core")
+    before = mesh.snapshot()
+
+    run = start("suites/", *arguments)
+    assert run.ends(within=100) == 4, run.output
+    assert f"istiod does not watch namespace {NAMESPACE} in remote: its owner has to label it {WATCHED}" in run.output
+    assert mesh.changed_since(before) == set()
+
+    mesh.kubectl(mesh.remote, "label", "namespace", NAMESPACE, WATCHED)
+    await_written(mesh, mesh.remote, OF_ISTIOD)
+    before = mesh.snapshot()
+    run = start("suites/", *arguments)
+    assert run.ends(within=300) == 0, run.output
+    assert run.report["verdict"] == "conformant", run.output
+    assert mesh.changed_since(before) == set()
