@@ -184,6 +184,10 @@ REVISION_WITHOUT_WEBHOOK = _new(
     "the namespace or pod asks for the sidecar of a revision or tag for which there is no injection webhook",
 )
 
+REMOTE_SECRET_AUTHORITY_WRONG = _new(
+    "remote-secret-authority-wrong",
+    "the CA in a remote secret is another cluster's: istiod trusts no answer of the API server",
+)
 ISTIOD_CLUSTER_ID_WRONG = _new(
     "istiod-cluster-id-wrong",
     "istiod has another id for its own cluster than the proxies there say, and admits none of them",

@@ -12,7 +12,7 @@ import pytest
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Layer, Symptom
-from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, RemoteSecret
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, OTHER_AUTHORITY, SERVER, Host, RemoteSecret
 from splithorizon.diagnosis.root_cause import diagnose, of_reading
 from splithorizon.istio import certificates
 from tests.support.made_reading import (
@@ -43,7 +43,13 @@ FAR_FAILS = holds("primary", near("primary"), FAILED)
 
 def refused(resource: str, status: int = 403) -> Change:
     secret = RemoteSecret(
-        "istio-system", "istio-remote-secret-remote", "remote", "https://10.89.0.2:6443", "remote", status, resource
+        "istio-system",
+        "istio-remote-secret-remote",
+        "remote",
+        "https://10.89.0.2:6443",
+        "remote",
+        answer=status,
+        refused=resource,
     )
     return change("primary", lambda cluster: replace(cluster, secrets=(secret,)))
 
@@ -850,3 +856,32 @@ def test_a_policy_that_lets_no_pod_be_created_is_cited_by_its_message() -> None:
 )
 def test_pods_that_nobody_misses_are_no_root_cause(harmless: dict[str, Any]) -> None:
     assert of_reading(not_created(QUOTA, **harmless)(sound())).root_causes == ()
+
+
+def with_authority(name: str, **fields: Any) -> Change:
+    secret = RemoteSecret(
+        "istio-system", "istio-remote-secret-remote", "remote", "https://10.89.0.2:6443", "remote", name, 200, **fields
+    )
+    return change("primary", lambda cluster: replace(cluster, secrets=(secret,)))
+
+
+def test_a_remote_secret_with_the_authority_of_another_cluster_is_cited() -> None:
+    (found,) = of_reading(also(with_authority("primary"), unsynced("remote"))(sound())).root_causes
+    assert found.id == root_causes.REMOTE_SECRET_AUTHORITY_WRONG.id
+    fact = found.finding.evidence[0]
+    assert (fact.object, fact.field) == ("Secret primary/istio-system/istio-remote-secret-remote", "data.remote")
+    assert fact.value == "its certificate-authority-data is the CA of primary, its token one of remote"
+
+
+def test_an_authority_of_no_cluster_is_cited_beside_the_server_that_is_not_reached() -> None:
+    (found,) = of_reading(also(with_authority(OTHER_AUTHORITY), unsynced("remote"))(sound())).root_causes
+    assert found.id == causes.API_SERVER_UNREACHABLE.id
+    assert "its certificate-authority-data is the CA of none of the clusters" in [
+        fact.value for fact in found.finding.evidence
+    ]
+
+
+@pytest.mark.parametrize("name", ["remote", "", OTHER_AUTHORITY])
+def test_an_authority_by_which_istiod_syncs_is_no_finding(name: str) -> None:
+    found = of_reading(with_authority(name)(sound()))
+    assert (found.root_causes, found.notes) == ((), ())

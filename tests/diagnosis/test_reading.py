@@ -140,6 +140,24 @@ def test_of_a_token_that_is_good_for_nothing_no_resource_is_named(two: Two) -> N
     assert (secret.answer, secret.refused) == (401, "")
 
 
+def test_a_secret_with_the_authority_of_another_cluster_leads_where_its_token_is_known(two: Two) -> None:
+    for name, api in two.apis.items():
+        api.put("ConfigMap", "kube-root-ca.crt", "kube-system", data={"ca.crt": f"the CA of {name}"})
+    two.apis["primary"].answers[path_of("Pod", None)] = (401, b"{}")
+    cluster = {"server": "https://192.0.2.7:6443", "certificate-authority-data": encoded("the CA of primary")}
+    kubeconfig = {"clusters": [{"cluster": cluster}], "users": [{"user": {"token": TOKEN}}]}
+    two.apis["primary"].put(
+        "Secret", "istio-remote-secret-remote", "istio-system", labels={"istio/multiCluster": "true"},
+        data={"remote": encoded(json.dumps(kubeconfig))},
+    )  # fmt: skip
+    (secret,) = two.read()["primary"].secrets
+    assert (secret.authority, secret.leads_to, secret.answer) == ("primary", "remote", 200)
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
 def test_a_proxys_certificates_are_read_and_its_key_is_not(two: Two) -> None:
     inline = {name: {"inline_bytes": base64.b64encode(text).decode()} for name, text in _PARTS.items()}
     served = {

@@ -119,6 +119,9 @@ class Istiod:
     """The chain that it serves at its port for proxies, its own certificate first, in PEM."""
 
 
+OTHER_AUTHORITY = "none of the clusters"
+
+
 @dataclass(frozen=True)
 class RemoteSecret:
     """One data key of a remote secret; the credential in it is left out."""
@@ -128,7 +131,9 @@ class RemoteSecret:
     cluster_id: str
     server: str = ""
     leads_to: str = ""
-    """Name of the cluster whose API server it leads to, as far as its CA shows."""
+    """Name of the cluster whose API server it leads to, as far as its CA, its token and its key show."""
+    authority: str = ""
+    """Name of the cluster whose CA it has; ``OTHER_AUTHORITY`` where it is none's, empty where that is not known."""
     answer: int = 0
     """HTTP status by which that API server answers its token; 0 where it was not asked."""
     refused: str = ""

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import yaml
 
 from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading.budget import Budget, Spent
-from splithorizon.diagnosis.reading.model import Object, RemoteSecret
+from splithorizon.diagnosis.reading.model import OTHER_AUTHORITY, Object, RemoteSecret
 from splithorizon.istio import remote_credential
 from splithorizon.istio.names import ROOT_CONFIG_MAP, config_map_of
 from splithorizon.kube.api_resources import path_of
@@ -130,21 +131,44 @@ def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], bud
     for secret in found:
         for cluster_id, encoded in (secret.get("data") or {}).items():
             metadata = secret["metadata"]
-            server, authority, token = _kubeconfig(str(encoded))
-            known = [name for name, own in authorities.items() if own and own == authority]
-            leads_to = (
-                known[0] if len(known) == 1 else next((one.name for one in others if one.cluster_id == cluster_id), "")
-            )
-            reached = next((one for one in others if one.name == leads_to), None)
-            answer, refused = _answered(reached, token, budget) if reached and token else (0, "")
+            server, certificate, token = _kubeconfig(str(encoded))
+            authority = _owner(certificate, authorities)
+            by_key = next((one for one in others if one.cluster_id == cluster_id), None)
+            by_authority = next((one for one in others if one.name == authority), None)
+            reached, answer, refused = _reached([by_authority, by_key], token, budget)
+            leads_to = reached.name if reached else ""
             ends, _ = remote_credential.end_of_token(token)
             secrets.append(
                 RemoteSecret(
-                    metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, answer, refused,
-                    ends=ends.isoformat() if ends else "",
+                    metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, authority, answer,
+                    refused, ends=ends.isoformat() if ends else "",
                 )
             )  # fmt: skip
     return secrets
+
+
+def _owner(certificate: str, authorities: Mapping[str, str]) -> str:
+    """The cluster whose CA it is; empty where there is none, where several have it, or where not all are known."""
+    owners = [name for name, own in authorities.items() if own and own == certificate]
+    if len(owners) == 1:
+        return owners[0]
+    return OTHER_AUTHORITY if certificate and not owners and all(authorities.values()) else ""
+
+
+def _reached(
+    candidates: Iterable[ClusterAccess | None], token: str, budget: Budget
+) -> tuple[ClusterAccess | None, int, str]:
+    """The first candidate whose API server knows the token, else the first of all; and how it answers the token."""
+    found: tuple[ClusterAccess | None, int, str] = (None, 0, "")
+    for one in candidates:
+        if one is None or found[0] is one:
+            continue
+        answer, refused = _answered(one, token, budget) if token else (0, "")
+        if found[0] is None or answer not in (0, HTTPStatus.UNAUTHORIZED):
+            found = (one, answer, refused)
+        if answer != HTTPStatus.UNAUTHORIZED:
+            break
+    return found
 
 
 def _answered(access: ClusterAccess, token: str, budget: Budget) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
+    OTHER_AUTHORITY,
     Cluster,
     Object,
     Reading,
@@ -118,15 +119,30 @@ def _wrong(
             witness=unsynced or case.suspected(causes.REMOTE_SECRET_AT_LOOPBACK),
             fix=f"write the secret again with an address that {plane.name}'s istiod reaches (--server)",
         )
+    elif secret.authority not in ("", OTHER_AUTHORITY, secret.leads_to):
+        of_whom = f"its certificate-authority-data is the CA of {secret.authority}, its token one of {secret.leads_to}"
+        yield _finding(
+            root_causes.REMOTE_SECRET_AUTHORITY_WRONG,
+            (_fact(plane, secret, of_whom), *evidence),
+            witness=unsynced,
+            fix=f"write the secret again with the CA of {secret.leads_to} (istioctl create-remote-secret)",
+        )
     elif secret.answer in _REFUSED:
         yield _refused(case, cluster, plane, secret, unsynced)
     elif unsynced and secret.answer == 200:
         yield _finding(
             causes.API_SERVER_UNREACHABLE,
-            (_fact(plane, secret, f"server is {secret.server}"), *evidence),
+            (_fact(plane, secret, f"server is {secret.server}"), *_of_no_cluster(plane, secret), *evidence),
             witness=unsynced,
             fix=f"make {secret.server} reachable from {plane.name}'s istiod, or correct the address",
         )
+
+
+def _of_no_cluster(plane: Cluster, secret: RemoteSecret) -> tuple[Fact, ...]:
+    """That the secret's CA is none of the clusters': right only where something else answers at its server."""
+    if secret.authority != OTHER_AUTHORITY:
+        return ()
+    return (_fact(plane, secret, f"its certificate-authority-data is the CA of {OTHER_AUTHORITY}"),)
 
 
 def _refused(case: Case, cluster: Cluster, plane: Cluster, secret: RemoteSecret, unsynced: str) -> Finding:
