@@ -26,6 +26,7 @@ from splithorizon.istio.topology import PRIMARY_REMOTE, PlannedCluster, Topology
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from tests.machine import pod_security
+from tests.machine.helm_sources import HelmSources
 
 SCRIPT = Path(__file__).with_name("install_mesh.sh")
 REMOTE_SECRET = "istio-remote-secret-remote"
@@ -49,6 +50,8 @@ class Shape:
     access_log: str = "/dev/stdout"
     hostile: bool = False
     """With what a company's mesh may have beside, as ``hostile_mesh.sh`` has it, and Pod Security *restricted*."""
+    helm: HelmSources | None = None
+    """Installed by Helm from these, with what ``helm_mesh.sh`` has."""
     two_primaries: bool = False
     """An istiod in both clusters, whose ids are west and east."""
 
@@ -74,6 +77,7 @@ class Shape:
             "HOSTILE": "1" if self.hostile else "",
             "TWO_PRIMARIES": "yes" if self.two_primaries else "",
             "EXTERNAL": "yes" if self.external else "",
+            **(self.helm.environment if self.helm else {}),
         }
 
 

@@ -15,6 +15,7 @@
 #   SYSTEM_NAMESPACE                 of both clusters; istio-system
 #   ACCESS_LOG                       what the whole mesh logs to; /dev/stdout, and empty for no access log
 #   HOSTILE                          not empty: with all that hostile_mesh.sh adds
+#   HELM                             not empty: that program installs Istio, as helm_mesh.sh has it
 #   TWO_PRIMARIES                    not empty: an istiod in both clusters, west and east, each of which watches the other
 #   EXTERNAL                         not empty: istiod in a third cluster, as external_mesh.sh has it
 # A failure leaves the clusters as they are, to be looked at.
@@ -24,13 +25,15 @@ export LC_ALL=C
 
 : "${ENGINE:?}" "${KIND:?}" "${KUBECTL:?}" "${ISTIOCTL:?}" "${KUBECONFIG:?}" "${PRIMARY:?}" "${REMOTE:?}"
 : "${PRIMARY_CONFIG:?}" "${REMOTE_CONFIG:?}" "${NODE_IMAGE:?}" "${HUB:?}" "${TAG:?}"
-: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}" "${TWO_PRIMARIES=}" "${EXTERNAL=}"
+: "${REVISION=}" "${SYSTEM_NAMESPACE:=istio-system}" "${ACCESS_LOG=/dev/stdout}" "${HOSTILE=}" "${HELM=}" "${TWO_PRIMARIES=}" "${EXTERNAL=}"
 
 source_of_manifests=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../manifests/istio" && pwd)
 primary=kind-$PRIMARY remote=kind-$REMOTE
 
 # shellcheck source=tests/machine/hostile_mesh.sh
 [ -z "$HOSTILE" ] || . "$(dirname "${BASH_SOURCE[0]}")/hostile_mesh.sh"
+# shellcheck source=tests/machine/helm_mesh.sh
+[ -z "$HELM" ] || . "$(dirname "${BASH_SOURCE[0]}")/helm_mesh.sh"
 
 # shellcheck source=tests/machine/external_mesh.sh
 [ -z "$EXTERNAL" ] || . "$(dirname "${BASH_SOURCE[0]}")/external_mesh.sh"
@@ -156,6 +159,10 @@ install_primary() {
 install_remote() {
   istio_install "$remote" -f manifests/remote.yaml --set "values.global.remotePilotAddress=$primary_address" \
     ${HOSTILE:+-f manifests/overlays/cni.yaml}
+  join_remote
+}
+
+join_remote() {
   "$ISTIOCTL" create-remote-secret --context="$remote" --istioNamespace="$SYSTEM_NAMESPACE" --name=remote \
     --server="https://$remote_address:6443" | on_primary apply -f -
 }
@@ -190,6 +197,7 @@ await_injection() {
 
 render_manifests
 [ -z "$HOSTILE" ] || render_hostile
+[ -z "$HELM" ] || render_for_helm
 make_root
 make_intermediate primary
 make_intermediate remote
@@ -215,6 +223,11 @@ remote_address=$(address_of_node "$remote")
 if [ -n "$TWO_PRIMARIES" ]; then
   side_by_side install_west install_east
   join_primaries
+  exit
+fi
+
+if [ -n "$HELM" ]; then
+  install_by_helm
   exit
 fi
 
