@@ -20,6 +20,9 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.run.progress import Progress
 from splithorizon.traffic.workloads import HUB
 
+# A file with this name says that its folder has another key, and goes into no node.
+_OWN_KEY = ".own-key"
+
 NODES = f"{HUB}/node"
 
 _KUBERNETES_SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -47,6 +50,12 @@ class _Ingredients:
     envoy: Path
 
 
+def parts_of_nodes(images: Path) -> list[Path]:
+    """The folders of what goes into nodes whatever Istio's version is: those without a key of their own."""
+    folders = (one for one in images.iterdir() if one.is_dir() and one.name != "istio")
+    return sorted(one for one in folders if not (one / _OWN_KEY).exists())
+
+
 class Recipe:
     """Builds the images of one Istio version. ``key`` is a hash of everything that goes into them."""
 
@@ -64,7 +73,7 @@ class Recipe:
             # Not the other releases of Istio: a release that is added must not build the known ones again.
             repr(replace(versions, istio_default="", istio_releases={})),
             module,
-            *sorted(one for one in IMAGES.iterdir() if one.is_dir() and one.name != "istio"),
+            *parts_of_nodes(IMAGES),
             *(code / name for name in ("build.py", "programs.py", "packages.py")),
         )
 

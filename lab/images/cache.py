@@ -13,8 +13,6 @@ from splithorizon.base import file_lock, folders, private_file
 from splithorizon.base.timeouts import current as timeouts
 
 _UNFINISHED = ".half-"
-OWN_KEY = ".own-key"
-"""A file with this name says that its folder has another key: it is in no digest of a folder above it."""
 
 
 def root() -> Path:
@@ -25,10 +23,7 @@ def root() -> Path:
 
 
 def digest(*parts: str | Path) -> str:
-    """Hash texts, files and folders (names, modes and contents) into sixteen hexadecimal digits.
-
-    A folder below one of them that has a file ``OWN_KEY`` is left out.
-    """
+    """Hash texts, files and folders (names, modes and contents) into sixteen hexadecimal digits."""
     hashed = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -44,10 +39,7 @@ def digest(*parts: str | Path) -> str:
 def _files(part: Path) -> list[Path]:
     if not part.is_dir():
         return [part]
-    apart = [marker.parent for marker in part.rglob(OWN_KEY) if marker.parent != part]
-    return sorted(
-        file for file in part.rglob("*") if file.is_file() and not any(file.is_relative_to(folder) for folder in apart)
-    )
+    return sorted(file for file in part.rglob("*") if file.is_file())
 
 
 class Cache:

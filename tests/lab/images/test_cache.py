@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.images.cache import OWN_KEY, Cache, digest, root, size
+from lab.images.cache import Cache, digest, root, size
 from splithorizon.base.file_lock import locked
 from tests.support.child_python import line_of, running
 
@@ -220,20 +220,3 @@ def test_a_removal_that_is_cut_short_leaves_no_half_entry(
         cache.remove("thing", "0123")
     assert not made.exists()
     assert cache.find("thing", "0123") is None
-
-
-def test_a_folder_with_another_key_is_in_no_digest_of_the_folder_above(tmp_path: Path) -> None:
-    apart = tmp_path / "images" / "apart"
-    (tmp_path / "images" / "other").mkdir(parents=True)
-    (tmp_path / "images" / "other" / "file").write_text("here")
-    before = digest(tmp_path / "images")
-    (apart / "below").mkdir(parents=True)
-    (apart / OWN_KEY).touch()
-    (apart / "below" / "file").write_text("one")
-    own = digest(apart)
-    assert digest(tmp_path / "images") == before
-    (apart / "below" / "file").write_text("two")
-    assert digest(tmp_path / "images") == before
-    assert digest(apart) != own
-    (apart / OWN_KEY).unlink()
-    assert digest(tmp_path / "images") != before

@@ -11,7 +11,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from lab.images import suite, versions
-from lab.images.cache import OWN_KEY, Cache
+from lab.images.build import parts_of_nodes
+from lab.images.cache import Cache
+from lab.images.versions import IMAGES
 from splithorizon.base.errors import EnvironmentBroke
 from tests.support.fake_programs import FakePrograms
 from tests.support.repository import REPOSITORY
@@ -90,4 +92,6 @@ def test_the_containerfile_copies_to_where_the_images_python_looks() -> None:
 
 
 def test_the_images_of_clusters_do_not_change_with_it() -> None:
-    assert (suite.FOLDER / OWN_KEY).is_file()
+    assert suite.FOLDER.parent == IMAGES
+    assert suite.FOLDER not in parts_of_nodes(IMAGES)
+    assert IMAGES / "node" in parts_of_nodes(IMAGES)
