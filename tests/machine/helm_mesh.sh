@@ -63,6 +63,8 @@ render_values_of_parts() {
 global:
   networkPolicy:
     enabled: true
+# The chart's image is "auto", for which Kubernetes would always ask a registry.
+imagePullPolicy: IfNotPresent
 resources:
   requests:
     cpu: 10m
@@ -171,7 +173,12 @@ prepare_for_helm() {
 }
 
 await_gateway() {
-  "$KUBECTL" --context="$1" rollout status deployment/istio-eastwestgateway -n "$SYSTEM_NAMESPACE" --timeout=120s
+  "$KUBECTL" --context="$1" rollout status deployment/istio-eastwestgateway -n "$SYSTEM_NAMESPACE" --timeout=120s && return
+  {
+    "$KUBECTL" --context="$1" logs deployment/istio-eastwestgateway -n "$SYSTEM_NAMESPACE" --tail=8 || true
+    "$KUBECTL" --context="$1" get events -n "$SYSTEM_NAMESPACE" --field-selector=type=Warning
+  } 2>&1 | tail -n 20 >&2
+  return 1
 }
 
 # Built nodes enforce no NetworkPolicy: this adds the rules of the packet filter that one stands for. A context, its cluster, the
