@@ -20,6 +20,8 @@ REFUSED = logs(
     failure="TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed",
 )  # fmt: skip
 
+RESET = logs("primary", code=503, flags="UC", cluster=OUTBOUND, upstream="10.20.0.3:5000")
+
 
 def certificate(identity: str) -> str:
     key, name = certificates.new_key(), certificates.name("Root")
@@ -79,8 +81,9 @@ def test_tls_settings_without_a_mode_are_no_tls() -> None:
     assert found.finding.evidence[0].field == "spec.trafficPolicy.tls"
 
 
-def test_a_trust_domain_that_pods_do_not_have_yet_is_cited_with_their_certificates() -> None:
-    broken = also(identified(), mesh(trustDomain="mesh.example.com"), REFUSED)
+@pytest.mark.parametrize("refused", [REFUSED, RESET], ids=["by the client", "by the server, in TLS 1.3"])
+def test_a_trust_domain_that_pods_do_not_have_yet_is_cited_with_their_certificates(refused: Change) -> None:
+    broken = also(identified(), mesh(trustDomain="mesh.example.com"), refused)
     (found,) = of_reading(broken(sound())).root_causes
     assert found.id == root_causes.TRUST_DOMAIN_CHANGED.id
     facts = [(fact.field, fact.value) for fact in found.finding.evidence]

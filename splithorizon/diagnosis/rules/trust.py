@@ -20,6 +20,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.diagnosis.rules.client_rules import failing
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio import certificates
 from splithorizon.istio.names import DEFAULT_DOMAIN, ROOT_CONFIG_MAP
@@ -134,7 +135,8 @@ def trust_domain(case: Case) -> Iterator[Finding]:
                     *facts,
                 ),
                 "name the former trust domain among trustDomainAliases until every pod was restarted",
-                identities.unverified(reading),
+                # In TLS 1.3 a server refuses after the handshake: the client sees its connection reset, and no reason.
+                identities.unverified(reading) or failing(reading, reading.host, ("UC",)),
                 UNREACHED | {causes.TRUST_DOMAIN_DIFFERS.id, causes.POLICY_DENIES.id},
             )
 
