@@ -203,14 +203,15 @@ class Provisioning:
         for plan in plans.managed:
             name, manager = plan.name, plan.control_plane
             reached_at = self._begin_address(steps, manager, gateways[manager], created[manager])
-            steps.begin(partial(self._install_managed, name, reached_at), prepared[name])
+            installed = steps.begin(partial(self._install_managed, name, reached_at), prepared[name])
             watched = joined[Watch(manager, name)]
             injected = steps.begin(partial(installation.await_injection, name), watched)
             # Its webhook calls istiod through the manager's gateway: a pod that is asked for earlier is refused, and
             # Kubernetes then waits longer and longer before it asks again.
             istiod, exposure = exposed[manager]
             rooted = steps.begin(partial(self._await_root, name), watched, istiod, namespaced[name])
-            ready[name] = (injected, rooted, exposure, gateways[manager])
+            # istioctl exchanges the webhook at its end: of a pod that is asked for in between none may be called.
+            ready[name] = (installed, injected, rooted, exposure, gateways[manager])
             if plan.has_gateway:
                 gateways[name] = self._begin_gateway(steps, name, ready[name])
         for name in self._clusters:
