@@ -50,22 +50,3 @@ def test_an_external_istiod_that_is_not_named_leaves_out_what_only_it_says(
     assert "--istiod-context" in reasons["test_every_cluster_is_watched"]
     assert "test_both_versions_answer" not in reasons
     assert mesh.changed_since(before) == set()
-
-
-def test_a_remote_secret_that_an_external_istiod_lost_is_the_root_cause(
-    start: Starter, mesh: ExistingMesh, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(mesh.kubeconfig))
-    outside, namespace = mesh.contexts[-1], mesh.system_namespace
-    mesh.kubectl(outside, "delete", "secret", "istio-remote-secret-remote", "-n", namespace)
-
-    run = start(
-        "suites/discovery", "suites/routing", "--contexts", mesh.named, "--istiod-context", outside,
-        "--profile", "core",
-    )  # fmt: skip
-
-    assert run.ends(within=300) == 1, run.output
-    diagnosis = run.report["diagnosis"]
-    assert diagnosis["cause_id"] == "remote-secret-missing", run.output
-    assert diagnosis["witness"].startswith("istiod of primary does not see remote"), diagnosis
-    assert f"kubectl --context {outside} apply" in diagnosis["fix"], diagnosis
