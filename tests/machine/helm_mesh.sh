@@ -53,6 +53,12 @@ global:
       requests:
         cpu: 10m
         memory: 64Mi
+# The profile remote has no mesh configuration. But istiod reads the remote's there: without it the remote's pods are expected in
+# the trust domain cluster.local, and every connection to a Service that has pods in the remote alone fails.
+configMap: true
+meshConfig:
+  trustDomain: corp.test
+  trustDomainAliases: [before-the-merger.test]
 EOF
 }
 
@@ -97,8 +103,6 @@ env:
   PILOT_ENABLE_ALPN_FILTER: "false"
   PILOT_ENABLE_METADATA_EXCHANGE: "false"
 meshConfig:
-  trustDomain: corp.test
-  trustDomainAliases: [before-the-merger.test]
   localityLbSetting:
     enabled: true
     distribute:
