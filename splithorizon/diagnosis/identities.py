@@ -6,14 +6,14 @@ from cryptography import x509
 
 from splithorizon.diagnosis import state
 from splithorizon.diagnosis.reading.model import Proxy, Reading
-from splithorizon.istio.certificates import identities as of_certificate
+from splithorizon.istio import certificates
 
 # In Envoy's words: the client's own verification, and the alert of a server that did not trust the client.
 _NOT_TRUSTED = ("CERTIFICATE_VERIFY_FAILED", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN")
 
 
-def certificates(text: str) -> list[x509.Certificate]:
-    """The certificates of a text in PEM; none where it cannot be parsed."""
+def parsed(text: str) -> list[x509.Certificate]:
+    """The certificates of a text in PEM; none where it cannot be parsed, as where nothing was read."""
     try:
         return x509.load_pem_x509_certificates(text.encode())
     except ValueError:
@@ -22,8 +22,8 @@ def certificates(text: str) -> list[x509.Certificate]:
 
 def of_proxy(proxy: Proxy) -> tuple[str, ...]:
     """The identities for which a proxy has a certificate; none where it was not read."""
-    chain = certificates(proxy.certificate)
-    return of_certificate(chain[0]) if chain else ()
+    chain = parsed(proxy.certificate)
+    return certificates.identities(chain[0]) if chain else ()
 
 
 def unverified(reading: Reading) -> str:

@@ -11,7 +11,6 @@ from splithorizon.diagnosis import root_causes as r
 from splithorizon.diagnosis import rules as _  # noqa: F401  # they register themselves
 from splithorizon.diagnosis.finding import RULES, Case, Fact, Finding
 from splithorizon.diagnosis.reading.model import Reading, Unread
-from splithorizon.kube.pod_status import SIDECAR
 
 NO_KNOWN_CAUSE = "no known cause fits"
 
@@ -44,8 +43,6 @@ _MAKES_FOLLOW = {
     # The probes of a pod's containers go through its sidecar.
     r.DISCOVERY_ADDRESS_WRONG.id: {c.POD_NOT_READY.id},
 }
-# A proxy that starts is not ready before istiod has answered it.
-_PROXY_WAITS = frozenset(one.id for one in (c.ISTIOD_ADDRESS_STALE, c.ISTIOD_SERVICE_WITHOUT_ENDPOINT))
 _READINESS = "status.conditions Ready"
 
 
@@ -125,8 +122,6 @@ def _follows(finding: Finding, others: frozenset[str]) -> bool:
     if finding.cause is r.ISTIOD_NOT_READY:
         # An istiod that starts waits for every remote cluster; where there is no pod, none starts.
         return bool(others & _EXPLAINS_ISTIOD) or (c.REMOTE_SECRET_REFUSED.id in others and bool(unready))
-    if finding.cause is c.POD_NOT_READY:
-        return bool(others & _PROXY_WAITS) and all(text.endswith(f"[{SIDECAR}]") for text in unready)
     return False
 
 

@@ -340,6 +340,11 @@ def logged(proxy: Proxy, *, flags: tuple[str, ...] = (), host: str = "") -> Iter
         yield line
 
 
+def trouble_at_gateway(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on requests of clients that failed at the gateways of a cluster; empty without any."""
+    return trouble(reading, gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
+
+
 def trouble(reading: Reading, addresses: frozenset[str], *, flags: tuple[str, ...]) -> str:
     """A sentence on requests of clients that failed at one of the addresses, by their logs; empty without any."""
     for client, proxy in clients(reading):

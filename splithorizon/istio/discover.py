@@ -179,7 +179,7 @@ def read_mesh(
         networks |= mesh_networks(kubes[name], istiod.namespace, istiod.revision)
         # What is mounted where it runs comes before what it reads elsewhere.
         if istiod.external and istiod.external.is_named:
-            networks |= mesh_networks(_kube_of(istiod.external), istiod.namespace, istiod.revision)
+            networks |= mesh_networks(kube_of(istiod.external), istiod.namespace, istiod.revision)
     systems = {
         name: found.istiods[name].namespace
         if name in found.istiods
@@ -271,7 +271,7 @@ def remote_secrets(kubes: Mapping[str, Kube], mesh: MeshInfo) -> Mapping[str, Re
         if not cluster.istiod_is_asked:
             continue
         held = cluster.external_istiod if cluster.holding_secrets is not cluster else None
-        kube = _kube_of(held) if held else kubes[cluster.name]
+        kube = kube_of(held) if held else kubes[cluster.name]
         secrets = kube.list_if_allowed("Secret", cluster.system_namespace, "istio/multiCluster=true")
         if secrets is None:
             continue
@@ -424,7 +424,8 @@ def _namespace_in(configuration: Object, revision: str) -> str:
     return str(configuration["metadata"]["name"]).removeprefix(own).removeprefix("-") or SYSTEM_NAMESPACE
 
 
-def _kube_of(external: ExternalIstiod) -> Kube:
+def kube_of(external: ExternalIstiod) -> Kube:
+    """A client for the cluster that runs an external istiod, which has to be named."""
     return Kube(external.kubeconfig, f"cluster of {external.context}", kubectl=external.kubectl)
 
 
@@ -434,7 +435,7 @@ def _secrets(kube: Kube, istiod: _Istiod) -> Kube | None:
         return kube
     if not istiod.external.is_named:
         return None
-    return _kube_of(istiod.external) if istiod.external.holds_secrets else kube
+    return kube_of(istiod.external) if istiod.external.holds_secrets else kube
 
 
 def _chosen(

@@ -64,12 +64,12 @@ def by_cluster(
     for network, known in named.items():
         serving = {name: tuple(_serving(kubes[name], known)) for name in kubes if networks[name] == network}
         served = {address for pairs in serving.values() for address, _ in pairs}
-        homeless = [address for address in known if address not in served]
+        without_service = [address for address in known if address not in served]
         for name, pairs in serving.items():
-            own = [*(address for address, _ in pairs), *homeless]
+            own = [*(address for address, _ in pairs), *without_service]
             services = tuple((service, address.port) for address, service in pairs)
             found[name] = NamedGateways(tuple(dict.fromkeys(own)), services)
-            homeless = []
+            without_service = []
     return found
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import UsageProblem
+from splithorizon.istio import discover
 from splithorizon.istio.info import MeshInfo
 from splithorizon.istio.names import SYSTEM_NAMESPACE
 from splithorizon.kube.access_review import Access, CannotAsk, is_allowed
@@ -225,7 +226,6 @@ def _places(kube: Kube, info: MeshInfo, name: str) -> Iterator[Place]:
     if cluster in info.config_clusters:
         kinds |= {Clusters.WITH_RULES} if cluster.external_istiod else {Clusters.WITH_RULES, Clusters.WITH_ISTIOD}
     yield Place(kube, cluster.context, namespaces, frozenset(kinds))
-    running = cluster.running_istiod
-    if running is not cluster:
-        istiod = Kube(running.kubeconfig, f"cluster of {running.context}", kubectl=running.kubectl)
-        yield Place(istiod, running.context, namespaces, frozenset({Clusters.WITH_ISTIOD}))
+    external = cluster.external_istiod
+    if external and external.is_named:
+        yield Place(discover.kube_of(external), external.context, namespaces, frozenset({Clusters.WITH_ISTIOD}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 
 from splithorizon.base import statistics
@@ -123,7 +123,7 @@ class NewConnections:
     @property
     def near_fails(self) -> bool:
         """Whether the near network fails connections beyond chance: whether it delays them is not learnt then."""
-        return Losses(self.near_losses.connections, 0, self.near_losses.failed).exceed()
+        return replace(self.near_losses, late=0).exceed()
 
     @property
     def median(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cryptography import x509
 
-from splithorizon.diagnosis import causes
+from splithorizon.diagnosis import causes, identities
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, rule
 from splithorizon.diagnosis.reading.model import Reading
 from splithorizon.diagnosis.rules.follows import INJECTION
@@ -51,14 +51,9 @@ def served_chains(case: Case) -> Iterator[Finding]:
 def _chains(reading: Reading) -> Iterator[tuple[str, list[x509.Certificate]]]:
     for cluster in reading.clusters:
         for istiod in cluster.istiods:
-            yield f"istiod {cluster.name}/{cluster.system_namespace}/{istiod.pod}", _read(istiod.certificate)
+            yield (
+                f"istiod {cluster.name}/{cluster.system_namespace}/{istiod.pod}",
+                identities.parsed(istiod.certificate),
+            )
         for proxy in cluster.proxies:
-            yield f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}", _read(proxy.certificate)
-
-
-def _read(text: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        # Nothing was read.
-        return []
+            yield f"Envoy {cluster.name}/{proxy.namespace}/{proxy.pod}", identities.parsed(proxy.certificate)

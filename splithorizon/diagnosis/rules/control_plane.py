@@ -306,11 +306,11 @@ def istiod_is_there(case: Case) -> Iterator[Finding]:
         ]
         if any(scope.is_ready(pod) for pod in pods):
             continue
-        deployments = [
-            one for one in plane.all("Deployment", plane.system_namespace) if labels_of(one).get("app") == "istiod"
-        ]
         facts = [Fact(of(plane, pod), "status.conditions Ready", "False") for pod in pods]
-        facts += [Fact(of(plane, one), "spec.replicas", shown(spec_of(one).get("replicas"))) for one in deployments]
+        facts += [
+            Fact(of(plane, one), "spec.replicas", shown(spec_of(one).get("replicas")))
+            for one in _istiod_deployments(plane)
+        ]
         yield Finding(
             root_causes.ISTIOD_NOT_READY,
             Layer.CONTROL_PLANE,
@@ -319,6 +319,10 @@ def istiod_is_there(case: Case) -> Iterator[Finding]:
             f"{len(pods)} pods of istiod in {plane.name}, none ready",
             WATCH,
         )
+
+
+def _istiod_deployments(plane: Cluster) -> list[Object]:
+    return [one for one in plane.all("Deployment", plane.system_namespace) if labels_of(one).get("app") == "istiod"]
 
 
 @rule
@@ -398,9 +402,7 @@ def _bundles(cluster: Cluster, revision: str) -> Iterator[tuple[Object, int, str
 def patient_istiod(case: Case) -> Iterator[Finding]:
     """Istiod gives a remote cluster that does not answer too long before it gets ready."""
     for plane in case.reading.config_clusters:
-        for one in plane.all("Deployment", plane.system_namespace):
-            if labels_of(one).get("app") != "istiod":
-                continue
+        for one in _istiod_deployments(plane):
             value = scope.environment(spec_of(one).get("template") or {}, _REMOTE_TIMEOUT)
             if _seconds(value) > _REMOTE_TIMEOUT_SECONDS:
                 yield Finding(
@@ -421,9 +423,7 @@ def own_cluster_id(case: Case) -> Iterator[Finding]:
     """An istiod has another id for its own cluster than the proxies there, and admits none of them."""
     reading = case.reading
     for plane in reading.config_clusters:
-        for one in plane.all("Deployment", plane.system_namespace):
-            if labels_of(one).get("app") != "istiod":
-                continue
+        for one in _istiod_deployments(plane):
             value = scope.environment(spec_of(one).get("template") or {}, _CLUSTER_ID)
             if not value or not plane.cluster_id or value == plane.cluster_id:
                 continue

@@ -171,9 +171,8 @@ def _of_pool(policy: _Policy) -> Iterator[Finding]:
 
 def _at_far_gateway(reading: Reading, cluster: Cluster) -> str:
     """A sentence on clients whose connections fail at a cluster's gateway, by their logs and counters."""
-    addresses = state.gateway_addresses(reading, cluster)
-    failed = state.trouble(reading, addresses, flags=("UF", "UC", "URX"))
-    return failed or state.failing_hosts(reading, addresses)
+    failed = state.trouble_at_gateway(reading, cluster)
+    return failed or state.failing_hosts(reading, state.gateway_addresses(reading, cluster))
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:

@@ -271,9 +271,7 @@ def _ended(patch: _Patch, word: str) -> str:
 def _closed(reading: Reading, patch: _Patch) -> str:
     """A sentence on connections of clients that ended at a gateway that the patch is for; empty without any."""
     for cluster, proxy in patch.bound:
-        if proxy.kind == GATEWAY and (
-            said := state.trouble(reading, state.gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
-        ):
+        if proxy.kind == GATEWAY and (said := state.trouble_at_gateway(reading, cluster)):
             return said
     return ""
 

@@ -75,11 +75,7 @@ def auto_mtls(case: Case) -> Iterator[Finding]:
         if state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
             continue
         lost = [said for one in reading.clusters if (said := state.lacking(reading, one, far_only=True))]
-        failed = [
-            said
-            for one in reading.clusters
-            if (said := state.trouble(reading, state.gateway_addresses(reading, one), flags=("UF", "UC", "URX")))
-        ]
+        failed = [said for one in reading.clusters if (said := state.trouble_at_gateway(reading, one))]
         yield Finding(
             root_causes.AUTO_MTLS_OFF,
             Layer.MESH_CONFIG,

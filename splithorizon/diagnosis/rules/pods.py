@@ -60,11 +60,14 @@ def _watched(reading: Reading, cluster: Cluster) -> Iterator[Object]:
     service = state.pods_of(reading, cluster)
     clients = _clients(cluster)
     for pod in cluster.all("Pod"):
-        labels = labels_of(pod)
         ours = pod in service or (namespace_of(pod), name_of(pod)) in clients
-        system = labels.get("app") == "istiod" or labels.get("istio") == "eastwestgateway"
-        if (ours or system) and "deletionTimestamp" not in pod["metadata"]:
+        if (ours or _is_of_istio(labels_of(pod))) and "deletionTimestamp" not in pod["metadata"]:
             yield pod
+
+
+def _is_of_istio(labels: Mapping[str, str]) -> bool:
+    """Whether a pod of these labels is one of istiod or of an east-west gateway."""
+    return labels.get("app") == "istiod" or labels.get("istio") == "eastwestgateway"
 
 
 @rule
@@ -77,7 +80,7 @@ def readiness(case: Case) -> Iterator[Finding]:
                 continue
             cause, facts = _why(cluster, pod)
             # Of a sidecar that waits, why it waits is the cause: by itself that is only noted.
-            waits = cause is causes.POD_NOT_READY and _unready_containers(pod) == [SIDECAR]
+            waits = cause is causes.POD_NOT_READY and facts[0].value.endswith(f"[{SIDECAR}]")
             yield Finding(
                 cause,
                 Layer.POD,
@@ -116,7 +119,7 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
     shows += [
         Fact(name, f"spec.containers {one.get('name')}.readinessProbe", shown(_own_probe(pod, one["readinessProbe"])))
         for one in spec_of(pod).get("containers") or []
-        if one.get("readinessProbe") and _unready(status, str(one.get("name")))
+        if one.get("readinessProbe") and str(one.get("name")) in _unready(pod)
     ]
     return causes.POD_NOT_READY, tuple(shows)
 
@@ -158,12 +161,9 @@ def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
     return original if isinstance(original, dict) else probe
 
 
-def _unready_containers(pod: Object) -> list[str]:
+def _unready(pod: Object) -> list[str]:
+    """The containers of a pod that are not ready, by their names."""
     return [str(one.get("name")) for one in _containers(pod.get("status") or {}) if not one.get("ready")]
-
-
-def _unready(status: Object, name: str) -> bool:
-    return any(one.get("name") == name and not one.get("ready") for one in _containers(status))
 
 
 def _containers(status: Object) -> list[Object]:
@@ -188,7 +188,7 @@ def no_pods(case: Case) -> Iterator[Finding]:
             spec_of(one).get("selector") for other in reading.clusters if (one := state.service_of(reading, other))
         ]
         for one in cluster.all("Deployment", reading.namespace):
-            labels = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
+            labels = _template_labels(one)
             if spec_of(one).get("replicas") == 0 and any(scope.selects(selector, labels) for selector in selectors):
                 yield Finding(
                     root_causes.NO_PODS_WANTED,
@@ -228,10 +228,12 @@ def pods_not_created(case: Case) -> Iterator[Finding]:
 
 def _needed(reading: Reading, deployment: Object) -> bool:
     """Whether a Deployment is one of the service, of its clients, of a gateway or of istiod."""
-    labels = ((spec_of(deployment).get("template") or {}).get("metadata") or {}).get("labels") or {}
-    if labels.get("app") == "istiod" or labels.get("istio") == "eastwestgateway":
-        return True
-    return namespace_of(deployment) in (reading.namespace, *reading.client_namespaces)
+    ours = namespace_of(deployment) in (reading.namespace, *reading.client_namespaces)
+    return ours or _is_of_istio(_template_labels(deployment))
+
+
+def _template_labels(deployment: Object) -> Mapping[str, str]:
+    return ((spec_of(deployment).get("template") or {}).get("metadata") or {}).get("labels") or {}
 
 
 @rule
@@ -449,7 +451,7 @@ def placement(case: Case) -> Iterator[Finding]:
     homes: dict[str, list[Fact]] = {}
     for cluster in reading.clusters:
         for one in cluster.all("Deployment", reading.namespace):
-            labels = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
+            labels = _template_labels(one)
             service = state.service_of(reading, cluster)
             if service and scope.selects(spec_of(service).get("selector"), labels) and labels.get("version"):
                 fact = Fact(of(cluster, one, "Deployment"), "spec.template.metadata.labels version", labels["version"])
@@ -475,7 +477,7 @@ def discovery_address(case: Case) -> Iterator[Finding]:
             line = _of_proxy_config(pod, "discoveryAddress")
             if not line:
                 continue
-            waits = _unready(pod.get("status") or {}, SIDECAR)
+            waits = SIDECAR in _unready(pod)
             yield Finding(
                 root_causes.DISCOVERY_ADDRESS_WRONG,
                 Layer.POD,

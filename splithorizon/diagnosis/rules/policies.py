@@ -115,9 +115,7 @@ def _at_gateway(bound: list[tuple[Cluster, Proxy]], reading: Reading) -> str:
         filtered = any(
             "rbac" in name for one in proxy.listeners for chain in one["chains"] for name in chain["filters"]
         )
-        if filtered and (
-            said := state.trouble(reading, state.gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
-        ):
+        if filtered and (said := state.trouble_at_gateway(reading, cluster)):
             return f"the gateway {proxy.pod} of {cluster.name} has an RBAC filter; {said}"
     return ""
 

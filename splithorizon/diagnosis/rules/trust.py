@@ -78,7 +78,7 @@ def chains(case: Case) -> Iterator[Finding]:
 
 def _untrusted(one: Cluster, proxy: Proxy, other: Cluster, judge: Proxy) -> Iterator[Fact]:
     """What shows that a proxy's certificate is none for another one; nothing where it is, or was not read."""
-    chain, roots = identities.certificates(proxy.certificate), identities.certificates(judge.trusted)
+    chain, roots = identities.parsed(proxy.certificate), identities.parsed(judge.trusted)
     if not chain or not roots or certificates.trust_problem(chain[0], chain[1:], roots) != certificates.NO_ROOT:
         return
     yield Fact(
