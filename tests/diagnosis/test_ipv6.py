@@ -10,6 +10,7 @@ from splithorizon.diagnosis import state
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.reading.model import Reading
 from splithorizon.diagnosis.root_cause import of_reading
+from tests.diagnosis import test_blind_kinds
 from tests.diagnosis.test_root_cause import CASES, SOUND
 from tests.support.made_reading import OUTBOUND, Change, sound
 
@@ -30,7 +31,10 @@ def _other(found: re.Match[str]) -> str:
     return f"[{address}]{port}" if port else address
 
 
-@pytest.mark.parametrize(("broken", "cause"), [one[1:3] for one in CASES], ids=[one[0] for one in CASES])
+_ALL = (*CASES, *test_blind_kinds.CASES)
+
+
+@pytest.mark.parametrize(("broken", "cause"), [one[1:3] for one in _ALL], ids=[one[0] for one in _ALL])
 def test_a_cause_is_found_over_ipv6(broken: Change, cause: Cause) -> None:
     reading = broken(sound())
     assert [one.id for one in of_reading(over_ipv6(reading)).root_causes] == [

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, identities, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
@@ -63,7 +64,7 @@ def chains(case: Case) -> Iterator[Finding]:
             where = (
                 state.pod_addresses(reading, cluster)
                 if home.network == cluster.network
-                else {address.rpartition(":")[0] for address in state.gateway_addresses(reading, cluster)}
+                else {host_of(address) for address in state.gateway_addresses(reading, cluster)}
             )
             yield Finding(
                 causes.ROOTS_DIFFER,
@@ -101,7 +102,7 @@ def _not_connected(home: Cluster, client: Proxy, host: str, where: frozenset[str
     """A sentence on connections of a client that failed at one of the addresses; empty without any."""
     for hosts in state.held(client, host).values():
         for one in hosts:
-            if one.address.rpartition(":")[0] in where and one.connect_failures:
+            if host_of(one.address) in where and one.connect_failures:
                 return (
                     f"the sidecar of {home.name}'s {client.pod} failed {one.connect_failures} times to connect to "
                     f"{one.address}"
