@@ -25,12 +25,7 @@ inject() {
 }
 
 undo() {
-  python3 - "$STATE/cacerts.json" <<'PYTHON' | primary replace -f -
-import json, sys
-secret = json.load(open(sys.argv[1]))
-del secret["metadata"]["resourceVersion"], secret["metadata"]["uid"]
-json.dump(secret, sys.stdout)
-PYTHON
+  put_back primary "$STATE/cacerts.json"
   renewed
   restarted remote istio-system istio-eastwestgateway
   restarted remote sample helloworld-v2

@@ -45,3 +45,13 @@ replaced() {
   "$1" -n "$2" patch deployment "$3" --type strategic -p "$5"
   "$1" -n "$2" scale deployment "$3" --replicas=1
 }
+
+# put_back CLUSTER FILE: an object as it was when it was written to the file, in JSON.
+put_back() {
+  python3 - "$2" <<'PYTHON' | "$1" replace -f -
+import json, sys
+kept = json.load(open(sys.argv[1]))
+del kept["metadata"]["resourceVersion"], kept["metadata"]["uid"]
+json.dump(kept, sys.stdout)
+PYTHON
+}

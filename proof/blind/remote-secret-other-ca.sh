@@ -27,12 +27,7 @@ PYTHON
 }
 
 undo() {
-  python3 - "$STATE/remote-secret.json" <<'PYTHON' | primary replace -f -
-import json, sys
-secret = json.load(open(sys.argv[1]))
-del secret["metadata"]["resourceVersion"], secret["metadata"]["uid"]
-json.dump(secret, sys.stdout)
-PYTHON
+  put_back primary "$STATE/remote-secret.json"
   restarted primary istio-system istiod
   pushed
 }
