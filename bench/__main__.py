@@ -9,9 +9,7 @@ import argparse
 import json
 import os
 import secrets
-import signal
 import sys
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +30,7 @@ from bench import (
     table,
     where_time_went,
 )
-from lab import kind, topology
+from lab import ending, kind, topology
 from lab.engine import Engine, network
 from lab.engine.find import find_engine
 from lab.images import ImageSet, supply
@@ -134,8 +132,7 @@ def _cores_worked() -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print and write the results. Return 0, or 1 if a run failed, or 130 if the user stopped it."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    ending.interrupt_on_first_signal()
     if arguments[:1] == ["scale"]:
         return scale.main(arguments[1:])
     options = _parser().parse_args(arguments)
@@ -195,7 +192,7 @@ def _record(journal: Journal, engine: Engine, plan: Topology) -> None:
 
 def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Progress) -> None:
     """Remove what the runs left, and finally the journal."""
-    _ignore_signals()
+    ending.ignore_signals()
     with process.cleaning_up(), progress.step("clusters and networks removed"):
         if engine is not None:
             for cluster in plan:
@@ -206,18 +203,6 @@ def _undo(journal: Journal, engine: Engine | None, plan: Topology, progress: Pro
             if engine is not None and entry.kind == "network":
                 network.remove(engine, entry.name)
         journal.close()
-
-
-def _interrupt(number: int, _: types.FrameType | None) -> None:
-    # tox and the terminal both send the same Ctrl-C. The second signal would interrupt the clean-up.
-    _ignore_signals()
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A handler, because child processes would inherit SIG_IGN.
-        signal.signal(number, lambda *_: None)
 
 
 def _parser() -> argparse.ArgumentParser:

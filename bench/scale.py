@@ -21,9 +21,10 @@ from bench import convergence, counted_reads, scale_results
 from bench.convergence import Until
 from bench.counted_reads import Source
 from bench.scale_results import Core, Size
+from lab import ending
 from lab.session import LabSession
 from splithorizon.base import parallel, process
-from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import Route
@@ -256,15 +257,9 @@ def main(arguments: Sequence[str]) -> int:
     run_id = f"scale-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     session = LabSession(options, Progress(lambda line: print(line, file=sys.stderr, flush=True)), run_id=run_id)
     sizes: list[Size] = []
-    status = 0
+    write = partial(_write, session.report_folder, report.utc(started))
     try:
-        _measure(session, asked, sizes, partial(_write, session.report_folder, report.utc(started)))
-    except KeyboardInterrupt:
-        print("\nstopped, not measured to the end", file=sys.stderr)
-        status = 130
-    except (EnvironmentBroke, UsageProblem) as problem:
-        print(f"\nnot measured to the end: {problem}", file=sys.stderr)
-        status = 4 if isinstance(problem, UsageProblem) else 10
+        status = ending.status_of(lambda: _measure(session, asked, sizes, write))
     finally:
         session.close()
     if sizes:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
-import types
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Set
 from contextlib import ExitStack
@@ -15,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import splithorizon
-from lab import preflight, suite_run, topology
+from lab import ending, preflight, suite_run, topology
 from lab.session import LabSession, disk_gib, memory_gib
 from lab.suite_run import REPOSITORY
 from proof import (
@@ -26,7 +24,6 @@ from proof import (
     as_json,
     cause_ids_of,
     core_seconds_of,
-    ending,
     missing,
     peers,
     root_causes_of,
@@ -248,8 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
         option = f"--only {' --only '.join(asked.only or [''])}" if not chosen else f"--meshes {asked.meshes}"
         print(f"{option}: nothing to prove. Nothing was created.", file=sys.stderr)
         return ending.MISUSED
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    ending.interrupt_on_first_signal()
     name = f"proof-{time.strftime('%Y%m%d-%H%M%S')}"
     reports = REPOSITORY / "reports" / name
     sessions = [
@@ -363,13 +359,6 @@ def _compare(comparison: Comparison, proven: Iterable[Proven], sessions: Iterabl
     versions = next((session.info.versions for session in sessions if session.info), {})
     content = comparison.as_json({**versions, "splithorizon": splithorizon.__version__}, ours)
     (folder / "peers.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _interrupt(number: int, _: types.FrameType | None) -> None:
-    quiet: Callable[..., None] = lambda *_: None  # noqa: E731  # a handler and not SIG_IGN, which children would inherit
-    for heard in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(heard, quiet)
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _parser() -> argparse.ArgumentParser:

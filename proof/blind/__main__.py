@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from lab import suite_run
+from lab import ending, suite_run
 from lab.session import LabSession
 from lab.suite_run import REPOSITORY
 from lab.topology import node_of
-from proof import ending
+from proof import choice
 from proof.blind import FOLDER, BlindFault, every_fault, row
 from splithorizon.base import process
 from splithorizon.base.errors import EnvironmentBroke
@@ -118,9 +118,9 @@ class Runner:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where every fault was run, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    if not (chosen := ending.chosen(every_fault(), asked.only)):
+    if not (chosen := choice.chosen(every_fault(), asked.only)):
         return ending.MISUSED
-    ending.interrupt_on_signals()
+    ending.interrupt_on_first_signal()
     options = Options(
         cluster_name=asked.cluster_name, reuse=asked.reuse, keep=asked.keep, reports=REPOSITORY / "reports"
     )

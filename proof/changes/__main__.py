@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from threading import Event
 
+from lab import ending
 from lab.images import ImageSet
 from lab.phased_change import PhasedChange
 from lab.provision import Provisioning
 from lab.session import LabSession
 from lab.suite_run import REPOSITORY
-from proof import ending
+from proof import choice
 from proof.changes import FaultyChange, MadeMesh, OneFault, every_fault
 from splithorizon.istio.info import MeshInfo
 from splithorizon.run.options import Options
@@ -57,9 +58,9 @@ def row(fault: FaultyChange, seen: WatchReport) -> dict[str, object]:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where each is proven, 1 where one is not, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    if not (chosen := ending.chosen(every_fault(), asked.only)):
+    if not (chosen := choice.chosen(every_fault(), asked.only)):
         return ending.MISUSED
-    ending.interrupt_on_signals()
+    ending.interrupt_on_first_signal()
     options = Options(cluster_name=asked.cluster_name, reports=REPOSITORY / "reports", rate=_RATE)
     session = ProofSession(options, Progress(print), run_id=f"changes-{time.strftime('%Y%m%d-%H%M%S')}")
     rows: list[dict[str, object]] = []

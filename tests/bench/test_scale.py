@@ -166,5 +166,5 @@ def test_a_size_is_a_number_of_services(text: str, error: type[Exception]) -> No
 def test_bad_input_is_said_before_anything_is_made(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["scale", "--cluster-name", "x" * 70]) == 4
     printed = capsys.readouterr()
-    assert "not measured to the end" in printed.err
+    assert "Nothing was created" in printed.err
     assert printed.out == ""

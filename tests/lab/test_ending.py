@@ -1,11 +1,13 @@
-"""The exit status of a command of the proof."""
+"""How a command that makes meshes ends: its exit status, and its signals."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from proof import ending
-from proof.changes import every_fault
+from lab import ending
 from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 
 
@@ -33,10 +35,18 @@ def test_a_run_that_ends_well_has_status_0(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == ""
 
 
-def test_faults_are_chosen_by_name_or_all(capsys: pytest.CaptureFixture[str]) -> None:
-    faults = every_fault()
-    first, second = faults[:2]
-    assert ending.chosen(faults, []) == list(faults)
-    assert ending.chosen(faults, [second.name, first.name]) == [second, first]
-    assert ending.chosen(faults, ["no-such"]) == []
-    assert capsys.readouterr().err == "--only no-such: no such fault. Nothing was created.\n"
+def test_the_first_signal_interrupts_and_the_next_does_not_break_off_what_is_undone() -> None:
+    program = (
+        "import os, signal\n"
+        "from lab import ending\n"
+        "ending.interrupt_on_first_signal()\n"
+        "def run():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        print('undone', flush=True)\n"
+        "raise SystemExit(ending.status_of(run))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "undone\n", "\nstopped\n")
