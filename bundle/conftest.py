@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "fixtures.behaviours",
     "fixtures.options",
+    "fixtures.changes",
     "fixtures.selection",
     "fixtures.start",
     "fixtures.claims",
@@ -12,7 +13,7 @@ pytest_plugins = [
     "fixtures.topology",
     "fixtures.mesh",
     "fixtures.protocols",
-    "fixtures.changes",
+    "fixtures.host_changes",
     "fixtures.routing",
     "fixtures.security",
     "fixtures.disruption",

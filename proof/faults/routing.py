@@ -186,10 +186,10 @@ def mesh_configuration_unreadable(mesh: Mesh, undo: ExitStack) -> None:
     "test_subsets_keep_clients_in_their_cluster",
     cause=causes.OLDER_RULE,
     root_cause=causes.OLDER_RULE,
-    cites=[("VirtualService primary/sample/helloworld-everywhere", "spec.hosts", "helloworld")],
+    cites=[("VirtualService primary/sample/helloworld-everywhere", "spec.hosts", "helloworld-subsets")],
 )
 def older_virtual_service(mesh: Mesh, undo: ExitStack) -> None:
-    """Another VirtualService for helloworld was there first: of two for one host, sidecars get the older."""
+    """Another VirtualService for the Service of the subsets was there first: sidecars get the older."""
     mesh.apply_rules(_FAULTS / "older-virtual-service.yaml", undo)
 
 

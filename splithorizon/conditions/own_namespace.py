@@ -104,7 +104,8 @@ def shown() -> dict[str, Any]:
 @rule
 def rules_for_our_hosts(mesh: MeshConditions) -> Iterator[Condition]:
     """A rule of the namespace is about a host of the run's, which could not be told from a fault of the mesh."""
-    hosts = [mesh.host(name) for name in (workloads.SERVICE, workloads.HEADLESS, "echo", workloads.CLIENT)]
+    ours = (workloads.SERVICE, workloads.HEADLESS, "echo", workloads.CLIENT, *workloads.RULE_SERVICES)
+    hosts = [mesh.host(name) for name in ours]
     for plane in mesh.control_planes:
         for one in (*_own(plane, mesh, "VirtualService"), *_own(plane, mesh, "DestinationRule")):
             spec = one.get("spec") or {}

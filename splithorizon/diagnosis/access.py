@@ -119,7 +119,8 @@ def running_istiods(clusters: Iterable[ClusterAccess]) -> tuple[ClusterAccess, .
 
 def of_mesh(mesh: Mesh) -> tuple[tuple[ClusterAccess, ...], Target, str]:
     """The records of a mesh that the suite knows, the Service that it tests, and the mesh's revision."""
-    others = ("echo", workloads.HEADLESS, *(workloads.helloworld_of(cluster.info.version) for cluster in mesh))
+    versions = (workloads.helloworld_of(cluster.info.version) for cluster in mesh)
+    others = ("echo", workloads.HEADLESS, *workloads.RULE_SERVICES, *versions)
     target = Target(mesh.info.namespace, workloads.SERVICE, others, f"app={workloads.CLIENT}")
     return clusters_of(mesh), target, mesh.info.revision
 

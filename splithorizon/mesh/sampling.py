@@ -23,13 +23,15 @@ class Sampling:
 
     mesh: Mesh
 
-    def sample(self, route: Route, *, times: int) -> Sample:
-        """Send one batch from the near client; raises EnvironmentBroke where a cluster is gone.
+    def sample(self, route: Route, *, times: int, service: str = workloads.SERVICE) -> Sample:
+        """Send one batch from the near client to a Service that every cluster has.
+
+        Raises EnvironmentBroke where a cluster is gone.
 
         Replies are lost as well where another cluster is gone, and that says nothing about the mesh.
         """
         begun = Moment.now()
-        found = self.mesh[route.near].client.sample(route, times=times)
+        found = self.mesh[route.near].client.sample(route, times=times, service=service)
         for cluster in self.mesh:
             if cluster.name != route.near:
                 cluster.kube.request("/readyz")
@@ -48,9 +50,11 @@ class Sampling:
         )
         return max(0, logged - sum(reply.status >= _SERVER_ERROR for reply in sample.replies))
 
-    def samples(self, *, times: int) -> Mapping[Route, Sample]:
+    def samples(self, *, times: int, service: str = workloads.SERVICE) -> Mapping[Route, Sample]:
         """One batch of each client, sent side by side: each route from a client has the same one."""
-        sent = parallel.for_each(self.mesh.client_routes, lambda route: self.sample(route, times=times))
+        sent = parallel.for_each(
+            self.mesh.client_routes, lambda route: self.sample(route, times=times, service=service)
+        )
         by_client = {route.near: sample for route, sample in sent.items()}
         return {route: replace(by_client[route.near], route=route) for route in self.mesh.pairs}
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 from cryptography import x509
 
-from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
@@ -21,8 +20,9 @@ from splithorizon.istio.workload_certificate import WorkloadCertificate, identit
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Object
 from splithorizon.kube.pod_status import of_pod
-from splithorizon.mesh import injection, settling
+from splithorizon.mesh import injection
 from splithorizon.mesh.cluster import Cluster
+from splithorizon.mesh.host_changes import HostChange
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic import workloads
@@ -34,6 +34,10 @@ from splithorizon.undo import mutations
 _MANIFESTS = MANIFESTS / "security"
 _DEFAULT_TRUST_DOMAIN = "cluster.local"
 _OK, _FORBIDDEN = 200, 403
+_ACCOUNTS = {workloads.FOR_NOBODY: "nobody", workloads.FOR_CLIENT: workloads.CLIENT}
+_PORT = str(workloads.PORT)
+# That none of them reaches one of two versions by chance happens once in 10^29.
+_ASKED = 100
 # That all of them go to one of two versions by chance happens once in a million, and twice in a row never.
 _REQUESTS = 20
 
@@ -49,7 +53,7 @@ class WorkloadIdentity:
 
 @dataclass(frozen=True)
 class AuthzResult:
-    """One client's batches: under a policy that names another account, and under one that names the client's own."""
+    """One client's batches: where a policy names another account, and where it names the client's own."""
 
     stranger: Sample
     client: Sample
@@ -118,20 +122,6 @@ class MeshSecurity:
             for one in self.mesh[name].injected_pods
         ]
 
-    def samples_admitting(self, account: str, *, times: int, undo: ExitStack) -> Mapping[Route, Sample]:
-        """Let only one account of our namespace call helloworld, wait until that holds, and send one batch each way.
-
-        The replies during the wait are never judged; where the policy never holds, the batches show it.
-        """
-        (policy,) = manifests.load(_MANIFESTS / "admitted-by-principal.yaml")
-        identities = dict.fromkeys(self.identity(account, name) for name in self.mesh.names)
-        principals = [identity.removeprefix("spiffe://") for identity in identities]
-        self.mesh.apply_rules([_only(principals, policy, by_refusal=self.mesh.info.needs_admission)], undo)
-        wanted = _OK if account == workloads.CLIENT else _FORBIDDEN
-        parallel.for_each(self.mesh, lambda cluster: _await_status(cluster, wanted))
-        settling.await_drained(self.mesh)
-        return Sampling(self.mesh).samples(times=times)
-
     def plain_text_client(self, name: str, undo: ExitStack) -> Client:
         """A client outside the mesh, beside ours; the undo deletes it."""
         cluster = self.mesh[name]
@@ -151,25 +141,63 @@ class MeshSecurity:
         return Client(kube, namespace, name, pod_name, self.mesh.info.domain)
 
 
-def _only(principals: Sequence[str], policy: Object, *, by_refusal: bool) -> Object:
-    """A policy by which these principals alone may call helloworld.
+@dataclass(eq=False)
+class AdmittedByPrincipal(HostChange[Mapping[Route, AuthzResult]]):
+    """A policy admits nobody to one name of helloworld, and the client's account alone to another."""
+
+    asked: dict[str, Mapping[Route, Sample]] = field(default_factory=dict, init=False)
+
+    def apply(self, undo: ExitStack) -> None:
+        """Apply the policy."""
+        (policy,) = manifests.load(_MANIFESTS / "admitted-by-principal.yaml")
+        secured = MeshSecurity(self.mesh)
+        principals = {
+            service: sorted({secured.identity(account, name).removeprefix("spiffe://") for name in self.mesh.names})
+            for service, account in _ACCOUNTS.items()
+        }
+        self.mesh.apply_rules([_by_host(principals, policy, by_refusal=self.mesh.info.needs_admission)], undo)
+
+    def await_effect(self, cluster: Cluster) -> None:
+        """The replies during the wait are never judged; where the policy never holds, the batches show it."""
+        for service, wanted in {workloads.FOR_NOBODY: _FORBIDDEN, workloads.FOR_CLIENT: _OK}.items():
+            _await_status(cluster, service, wanted)
+
+    def look(self) -> None:
+        """Send one batch from each client to each of the names."""
+        for service in _ACCOUNTS:
+            self.asked[service] = Sampling(self.mesh).samples(times=_ASKED, service=service)
+
+    def _seen(self) -> Mapping[Route, AuthzResult]:
+        strangers, clients = self.asked[workloads.FOR_NOBODY], self.asked[workloads.FOR_CLIENT]
+        return {route: AuthzResult(stranger=strangers[route], client=clients[route]) for route in self.mesh.routes}
+
+
+def _by_host(principals: Mapping[str, Sequence[str]], policy: Object, *, by_refusal: bool) -> Object:
+    """A policy by which each of these Services may be called by its principals alone; all else is as without it.
 
     Policies that admit add up: where one of the run admits its clients already, only a refusal restricts them.
     """
+    hosts = {service: [f"{service}*"] for service in principals}
     key, action = ("notPrincipals", "DENY") if by_refusal else ("principals", "ALLOW")
-    rules = [{"from": [{"source": {key: [*principals]}}]}]
+    rules: list[Object] = [
+        {"from": [{"source": {key: [*principals[service]]}}], "to": [{"operation": {"hosts": hosts[service]}}]}
+        for service in principals
+    ]
+    if not by_refusal:
+        others = [host for named in hosts.values() for host in named]
+        rules += [{"to": [{"operation": {"notHosts": others}}]}, {"to": [{"operation": {"notPorts": [_PORT]}}]}]
     return {**policy, "spec": {**policy["spec"], "action": action, "rules": rules}}
 
 
-def _await_status(cluster: Cluster, wanted: int) -> None:
+def _await_status(cluster: Cluster, service: str, wanted: int) -> None:
     client = cluster.client
 
     def answered_so() -> None:
-        found = sorted({reply.status for reply in client.send(times=_REQUESTS)})
+        found = sorted({reply.status for reply in client.send(times=_REQUESTS, service=service)})
         if found != [wanted]:
             raise NotYet(f"HTTP {found}")
 
-    claim = f"the client of {cluster}: HTTP {wanted} and nothing else"
+    claim = f"the client of {cluster} at {service}: HTTP {wanted} and nothing else"
     with suppress(TimedOut):
         eventually(claim, answered_so, within=timeouts().policy_enforced, successes=2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
@@ -14,8 +14,11 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio.topology import Route
 from splithorizon.kube.api_server import Refused, TooLarge
 from splithorizon.kube.client import Kube, Object
+from splithorizon.mesh.cluster import Cluster
+from splithorizon.mesh.host_changes import HostChange
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.sampling import Sampling
+from splithorizon.traffic import workloads
 from splithorizon.traffic.access_log import AccessLogLine
 from splithorizon.traffic.client import Sample
 from splithorizon.traffic.gateway_stats import server_name
@@ -24,6 +27,8 @@ from splithorizon.traffic.trace import Hops, follow
 
 # The batch itself leaves some 100 KB: what is more is other traffic.
 _GATEWAY_LOG = 16 << 20
+# Half of them cross, each on a separate connection.
+_FOLLOWED = 100
 _ONE_REQUEST = MANIFESTS / "routing" / "one-request-a-connection.yaml"
 
 
@@ -55,22 +60,44 @@ class GatewayUnreadable(GatewaySilent, AccessLogUnreadable):
     """The far gateway's log has lines about the batch in an unknown format."""
 
 
-def cross(mesh: Mesh, undo: ExitStack, *, times: int) -> Mapping[Route, TracedBatch]:
-    """Send one batch each way with a connection for each request, and follow the far version's answers.
+@dataclass(eq=False)
+class OneRequestAConnection(HostChange[Mapping[Route, TracedBatch]]):
+    """Clients use a connection to one Service for one request alone, and the far version's answers are followed.
 
-    A gateway logs a connection when it ends, and sidecars keep theirs: hence the rule, until the undo. Raises
+    A gateway logs a connection when it ends, and sidecars keep theirs: hence the rule. ``seen`` also raises
     GatewaySilent where that log is of no use, and EnvironmentBroke for a log in no known format, or a pod's without it.
     """
-    mesh.apply_rules(_ONE_REQUEST, undo)
-    begun = Moment.now()
-    samples = Sampling(mesh).samples(times=times)
-    return parallel.for_each(samples, lambda route: followed(mesh, samples[route], begun))
+
+    begun: Moment = field(init=False)
+    samples: Mapping[Route, Sample] = field(default_factory=dict, init=False)
+    batches: Mapping[Route, TracedBatch] = field(default_factory=dict, init=False)
+
+    def apply(self, undo: ExitStack) -> None:
+        """Apply the rule."""
+        self.mesh.apply_rules(_ONE_REQUEST, undo)
+
+    def await_effect(self, cluster: Cluster) -> None:
+        """The first requests on connections of before the rule do no harm: gateways log those when they end."""
+
+    def look(self) -> None:
+        """Send one batch from each client."""
+        self.begun = Moment.now()
+        self.samples = Sampling(self.mesh).samples(times=_FOLLOWED, service=workloads.HOPS)
+
+    def look_again(self) -> None:
+        """Follow the answers: by now most of their lines are in the logs."""
+        self.batches = parallel.for_each(
+            self.samples, lambda route: followed(self.mesh, self.samples[route], self.begun, service=workloads.HOPS)
+        )
+
+    def _seen(self) -> Mapping[Route, TracedBatch]:
+        return self.batches
 
 
-def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
-    """Read the far logs until each far answer of a sample is in all of them; raises as ``cross`` does.
+def followed(mesh: Mesh, sample: Sample, begun: Moment, *, service: str = workloads.SERVICE) -> TracedBatch:
+    """Read the far logs until each far answer of a sample of a Service is in all of them.
 
-    Within a network no gateway is on the way, and the far pods' logs are all.
+    Within a network no gateway is on the way, and the far pods' logs are all. Raises as ``OneRequestAConnection`` does.
     """
     route, far = sample.route, mesh[sample.route.far]
     version = far.info.version
@@ -83,7 +110,7 @@ def followed(mesh: Mesh, sample: Sample, begun: Moment) -> TracedBatch:
         if one.is_gateway
     ]
     gateway_logs = [_log_of(cluster.kube, pod) for cluster, pod in gateways]
-    name = server_name(mesh.info.namespace, mesh.info.domain)
+    name = server_name(mesh.info.namespace, mesh.info.domain, service)
     pod_logs = [_log_of(far.kube, pod) for pod in far.helloworld_pods]
     latest: tuple[Hops, ...] = ()
 

@@ -17,6 +17,13 @@ HUB = "splithorizon.local"
 NAMESPACE = "sample"
 SERVICE = "helloworld"
 HEADLESS = "helloworld-headless"
+SUBSETS = "helloworld-subsets"
+CLUSTER_LOCAL = "helloworld-cluster-local"
+HOPS = "helloworld-hops"
+FOR_NOBODY = "helloworld-for-nobody"
+FOR_CLIENT = "helloworld-for-sleep"
+RULE_SERVICES = (SUBSETS, CLUSTER_LOCAL, HOPS, FOR_NOBODY, FOR_CLIENT)
+"""More names for the pods of helloworld: each is asked under a rule that binds no request to another."""
 PORT = 5000
 CLIENT = "sleep"
 SENDER = "sender"
@@ -200,7 +207,7 @@ def documents_of(version: str, versions: Iterable[str]) -> list[Object]:
 
 
 def _documents(version: str) -> list[Object]:
-    before = ("namespace", "helloworld-service", "headless-service", "echo-service")
+    before = ("namespace", "helloworld-service", "headless-service", "echo-service", "rule-services")
     common = [document for stem in before for document in manifests.load(_WORKLOADS / f"{stem}.yaml")]
     return [*common, *helloworld_manifests(version), *manifests.load(_WORKLOADS / "sleep.yaml")]
 

@@ -15,7 +15,7 @@ from splithorizon import checks
 
 @behaviour(profile="extended", breaks_when="requests-limited")
 def test_long_waits_are_waited_out(
-    mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
+    mesh: Mesh, slow_exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
     groups = mesh.version_groups(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, groups=groups))
+    record_evidence(checks.carried(slow_exchange(route, Protocol.LONG_WAIT), route, Protocol.LONG_WAIT, groups=groups))

@@ -15,7 +15,7 @@ from splithorizon import checks
 
 @behaviour(profile="extended", breaks_when="silence-limited")
 def test_silent_connections_stay_open(
-    mesh: Mesh, exchange: Exchanging, route: Route, record_evidence: RecordEvidence
+    mesh: Mesh, slow_exchange: Exchanging, route: Route, record_evidence: RecordEvidence
 ) -> None:
     groups = mesh.version_groups(route.near)
-    record_evidence(checks.carried(exchange(route, Protocol.SILENCE), route, Protocol.SILENCE, groups=groups))
+    record_evidence(checks.carried(slow_exchange(route, Protocol.SILENCE), route, Protocol.SILENCE, groups=groups))

@@ -544,6 +544,15 @@ def test_a_client_that_gives_up_first_leaves_its_sidecars_counters_as_a_witness(
     assert (causes.NETWORK_POLICY_DROPS.id in named) == dropping
 
 
+@pytest.mark.parametrize(("requests", "dropping"), [(0, True), (3, False)], ids=["none was sent", "some were sent"])
+def test_a_connection_that_is_still_tried_is_no_connection(requests: int, dropping: bool) -> None:
+    """As seen on a mesh: seven begun, six failed, and three requests found none of them."""
+    policy = adds("remote", made("NetworkPolicy", "n", "istio-system", spec={"podSelector": {}}))
+    tried = Host(GATEWAYS["remote"], connect_failures=6, connections=7, errors=3, requests=requests)
+    found = of_reading(also(policy, holds("primary", near("primary"), tried))(sound()))
+    assert [one.id for one in found.root_causes] == ([causes.NETWORK_POLICY_DROPS.id] if dropping else [])
+
+
 @pytest.mark.parametrize(
     ("admitted", "dropping"),
     [

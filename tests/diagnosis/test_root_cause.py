@@ -1047,11 +1047,19 @@ def test_that_a_rule_is_there_is_no_cause_beside_what_is_wrong_with_it() -> None
         rule("VirtualService", hosts=["helloworld"], http=[{"fault": {"abort": {"httpStatus": 500}}}]),
         logs("primary", code=500, flags="FI", cluster=OUTBOUND),
     )
-    symptom = Symptom("test_subsets_keep_clients_in_their_cluster", "", "strayed", (causes.OLDER_RULE.id,))
+    symptom = Symptom("test_a_rule_binds_the_clients_of_its_own_primary", "", "unbound", (causes.OLDER_RULE.id,))
     found = diagnose(Case(aborting(sound()), (symptom,)))
     assert [one.id for one in found.root_causes] == [root_causes.FAULT_INJECTED.id]
     plain = rule("VirtualService", hosts=["helloworld"], http=[{"route": [{"destination": {"host": "helloworld"}}]}])
     assert [one.id for one in diagnose(Case(plain(sound()), (symptom,))).root_causes] == [causes.OLDER_RULE.id]
+
+
+@pytest.mark.parametrize(("host", "found"), [("helloworld-subsets", [causes.OLDER_RULE.id]), ("helloworld", [])])
+def test_an_older_rule_explains_what_asks_its_own_host(host: str, found: list[str]) -> None:
+    older = rule("VirtualService", hosts=[host], http=[{"route": [{"destination": {"host": host}}]}])
+    symptom = Symptom("test_subsets_keep_clients_in_their_cluster", "", "strayed", (causes.OLDER_RULE.id,))
+    reading = replace(older(sound()), others=("helloworld-subsets",))
+    assert [one.id for one in diagnose(Case(reading, (symptom,))).root_causes] == found
 
 
 def test_a_tie_is_said() -> None:

@@ -12,13 +12,14 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.paths import MANIFESTS
 from splithorizon.istio import certificates
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.istio.workload_certificate import WorkloadCertificate
+from splithorizon.kube import manifests
 from splithorizon.mesh.mesh import Mesh
-from splithorizon.mesh.security import MeshSecurity
+from splithorizon.mesh.security import AdmittedByPrincipal, MeshSecurity
 from tests.support.small_api import SmallApi, small_api
 
 CONFIG = "/api/v1/namespaces/istio-system/configmaps/istio"
@@ -137,15 +138,28 @@ def test_the_gateway_port_is_that_of_a_pod_of_the_gateway(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("by_refusal", [False, True])
-def test_where_the_runs_own_policy_admits_its_clients_a_refusal_restricts_them(lab: Lab, by_refusal: bool) -> None:
-    """Policies that admit add up: a second one would restrict nothing."""
+def test_the_policy_is_about_two_names_and_leaves_all_else_as_it_is(lab: Lab, by_refusal: bool) -> None:
+    """Policies that admit add up: where one of the run admits its clients already, only a refusal restricts them."""
     mesh = Mesh(replace(lab.secured.mesh.info, needs_admission=by_refusal))
-    with ExitStack() as undo, timeouts.shortened(0.001), pytest.raises(EnvironmentBroke):
-        # No client runs there: the policy is applied before anybody is asked.
-        MeshSecurity(mesh).samples_admitting("nobody", times=1, undo=undo)
+    with ExitStack() as undo:
+        AdmittedByPrincipal(mesh).apply(undo)
     (policy,) = [one for one in lab.primary.asked if one[0] == "POST" and one[1].endswith("/authorizationpolicies")]
     spec = json.loads(policy[4])["spec"]
     key = "notPrincipals" if by_refusal else "principals"
     assert spec["action"] == ("DENY" if by_refusal else "ALLOW")
-    assert spec["rules"] == [{"from": [{"source": {key: ["cluster.local/ns/sample/sa/nobody"]}}]}]
+    by_name = [
+        {
+            "from": [{"source": {key: [f"cluster.local/ns/sample/sa/{account}"]}}],
+            "to": [{"operation": {"hosts": [f"helloworld-for-{account}*"]}}],
+        }
+        for account in ("nobody", "sleep")
+    ]
+    others = [
+        {"to": [{"operation": {"notHosts": ["helloworld-for-nobody*", "helloworld-for-sleep*"]}}]},
+        {"to": [{"operation": {"notPorts": ["5000"]}}]},
+    ]
+    assert spec["rules"] == (by_name if by_refusal else by_name + others)
+    if not by_refusal:
+        (by_hand,) = manifests.load(MANIFESTS / "security" / "admitted-by-principal.yaml")
+        assert spec == by_hand["spec"]
     assert spec["selector"] == {"matchLabels": {"app": "helloworld"}}

@@ -348,7 +348,7 @@ def _put_webhook(api: SmallApi, role: str, app: str, name: str, system: str) -> 
 
 
 def _deploy(api: SmallApi, role: str, namespace: str) -> None:
-    services = ("helloworld-service", "headless-service", "echo-service", "new-connections-services")
+    services = ("helloworld-service", "headless-service", "echo-service", "rule-services", "new-connections-services")
     stems = (*services, f"helloworld-{VERSIONS[role]}", "sleep")
     api.put("Namespace", namespace, labels={"istio-injection": "enabled"})
     api.put("ConfigMap", ROOT_CONFIG_MAP, namespace, data={"root-cert.pem": "the root of the mesh\n"})

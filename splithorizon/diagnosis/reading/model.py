@@ -50,8 +50,13 @@ class Host:
 
     @property
     def never_answered(self) -> bool:
-        """Whether no connection to it was ever made, of those that were tried."""
-        return self.connect_failures > 0 and not self.successes and self.connections <= self.connect_failures
+        """Whether no connection to it was ever made, of those that were tried.
+
+        One may still be under way; but of HTTP a request that failed without being sent found none.
+        """
+        if not self.connect_failures or self.successes:
+            return False
+        return self.connections <= self.connect_failures or (self.errors > 0 and not self.requests)
 
     @property
     def port(self) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, Symptom, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
     Cluster,
     Object,
@@ -20,6 +20,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.client_rules import failing, rules_for
 from splithorizon.diagnosis.rules.follows import REFUSED
+from splithorizon.traffic import workloads
 
 # How an application answers a path, a method or a host that it does not have.
 _NOT_KNOWN = (400, 404, 405, 421)
@@ -46,9 +47,20 @@ def virtual_services(case: Case) -> Iterator[Finding]:
                 (Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts"))),
                  Fact(of(plane, one), "metadata.creationTimestamp", str(one["metadata"].get("creationTimestamp", "")))),
                 f"kubectl <{plane.name}> -n {namespace_of(one)} delete virtualservice {name_of(one)}",
-                case.suspected(causes.OLDER_RULE) if host == reading.host else "",
+                _asking(case, host).suspected(causes.OLDER_RULE),
                 frozenset({causes.OLDER_RULE.id}),
             )  # fmt: skip
+
+
+def _asking(case: Case, host: str) -> Case:
+    """The case with the failed checks alone that ask a host: all but that of subsets ask the Service's own."""
+    reading = case.reading
+    subsets = reading.host_of(workloads.SUBSETS)
+
+    def asked(by: Symptom) -> str:
+        return subsets if "subsets" in by.behaviour else reading.host
+
+    return replace(case, symptoms=tuple(one for one in case.symptoms if asked(one) == host))
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,8 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "mesh-configuration-unreadable": {f"{MESH_CONFIG}.enablePrometheusMerge": "perhaps"},
     "older-virtual-service": {
         "primary VirtualService sample/helloworld-everywhere": made(
-            hosts=["helloworld"], http=[{"route": [{"destination": {"host": "helloworld", "subset": None}}]}]
+            hosts=["helloworld-subsets"],
+            http=[{"route": [{"destination": {"host": "helloworld-subsets", "subset": None}}]}],
         )
     },
     "answered-by-another-rule": {
