@@ -157,14 +157,15 @@ class Cluster:
         """The proxies of the network's gateways, each with its port for other networks."""
         return {one.proxy: one.gateway_port for one in self.injected_pods if one.is_gateway}
 
-    def scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
-        """Run ``replicas`` pods of helloworld and wait until all are ready; the undo waits until the rest are gone."""
+    def begin_to_scale_helloworld(self, replicas: int, undo: ExitStack) -> None:
+        """Ask for ``replicas`` pods of helloworld; the undo waits until there are as many as before."""
         name = workloads.helloworld_of(self.info.version)
-        undo.callback(self._await_helloworld, len(self.helloworld_pods))
+        undo.callback(self.await_helloworld, len(self.helloworld_pods))
         mutations.patch(self.kube, "Deployment", name, self.namespace, {"spec": {"replicas": replicas}}, undo)
-        self._await_helloworld(replicas)
 
-    def _await_helloworld(self, count: int) -> None:
+    def await_helloworld(self, count: int) -> None:
+        """Wait until there are so many pods of helloworld and each is ready; raises EnvironmentBroke otherwise."""
+
         def scaled() -> None:
             pods = [pod_status.of_pod(pod) for pod in self.helloworld_pods]
             if len(pods) != count or not all(pod.ready for pod in pods):

@@ -9,22 +9,16 @@ Why    istio/istio#56355; connections may be pinned to a pod behind the gateway,
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Discovery, ExitStack, Mesh, RecordEvidence, Route, Sampling
+from fixtures.types import Mesh, RecordEvidence, Route, WeightedBatch
 from splithorizon import checks
 
 
 @behaviour(profile="extended", breaks_when="balanced-without-weights")
 def test_answers_follow_the_weights(
-    mesh: Mesh,
-    discovery: Discovery,
-    sampling: Sampling,
-    route: Route,
-    undo: ExitStack,
-    record_evidence: RecordEvidence,
+    mesh: Mesh, route: Route, weighted_batch: WeightedBatch, record_evidence: RecordEvidence
 ) -> None:
-    mesh[route.far].scale_helloworld(3, undo)
-    mode, versions, horizon = mesh.info.network_mode, mesh.info.workload_versions, mesh.horizon(route.near)
-    record_evidence(checks.weights_follow(discovery.endpoints_of_all_pods(route, horizon), route, horizon=horizon))
-    sample = sampling.sample(route, times=500)
-    record_evidence(checks.all_answered(sample.replies, route, mode=mode))
-    record_evidence(checks.answers_follow_weights(sample.replies, route, horizon=horizon, versions=versions))
+    mode, versions = mesh.info.network_mode, mesh.info.workload_versions
+    horizon, replies = weighted_batch.horizon, weighted_batch.sample.replies
+    record_evidence(checks.weights_follow(weighted_batch.endpoints, route, horizon=horizon))
+    record_evidence(checks.all_answered(replies, route, mode=mode))
+    record_evidence(checks.answers_follow_weights(replies, route, horizon=horizon, versions=versions))
