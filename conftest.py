@@ -14,7 +14,7 @@ pytest_plugins = [
     "fixtures.topology",
     "fixtures.mesh",
     "fixtures.protocols",
-    "fixtures.host_changes",
+    "fixtures.isolated_changes",
     "fixtures.routing",
     "fixtures.security",
     "fixtures.disruption",

@@ -15,7 +15,7 @@ from splithorizon.istio.names import CLUSTER_LABEL
 from splithorizon.istio.topology import Route
 from splithorizon.kube import manifests
 from splithorizon.mesh.cluster import Cluster
-from splithorizon.mesh.host_changes import HostChange
+from splithorizon.mesh.isolated_changes import IsolatedChange
 from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic import workloads
 from splithorizon.traffic.client import Sample
@@ -37,7 +37,7 @@ class PinnedTraffic:
 
 
 @dataclass(eq=False)
-class _Pinned(HostChange[Mapping[Route, PinnedTraffic]]):
+class _Pinned(IsolatedChange[Mapping[Route, PinnedTraffic]]):
     """What keeps every client in its own cluster, as long as it asks for one Service."""
 
     service: ClassVar[str]

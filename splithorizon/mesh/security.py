@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import yaml
 from cryptography import x509
 
+from splithorizon.base import parallel
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
@@ -22,16 +23,17 @@ from splithorizon.kube.client import Object
 from splithorizon.kube.pod_status import of_pod
 from splithorizon.mesh import injection
 from splithorizon.mesh.cluster import Cluster
-from splithorizon.mesh.host_changes import HostChange
+from splithorizon.mesh.isolated_changes import IsolatedChange
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic import workloads
-from splithorizon.traffic.client import Client, Sample
+from splithorizon.traffic.client import Attempt, Client, Sample
 from splithorizon.traffic.gateway_port import GatewayPort
 from splithorizon.traffic.tls_probe import Credentials
 from splithorizon.undo import mutations
 
 _MANIFESTS = MANIFESTS / "security"
+_PLAIN_TEXT_CLIENT = _MANIFESTS / "plain-text-client.yaml"
 _DEFAULT_TRUST_DOMAIN = "cluster.local"
 _OK, _FORBIDDEN = 200, 403
 _ACCOUNTS = {workloads.FOR_NOBODY: "nobody", workloads.FOR_CLIENT: workloads.CLIENT}
@@ -122,27 +124,61 @@ class MeshSecurity:
             for one in self.mesh[name].injected_pods
         ]
 
-    def plain_text_client(self, name: str, undo: ExitStack) -> Client:
-        """A client outside the mesh, beside ours; the undo deletes it."""
-        cluster = self.mesh[name]
-        (pod,) = manifests.load(_MANIFESTS / "plain-text-client.yaml")
-        # In an existing mesh, what adapts the client's own pod: image, pull secrets, tolerations.
-        pod["spec"] = {**injection.pod_spec_of(cluster, workloads.CLIENT), "terminationGracePeriodSeconds": 0}
-        pod["spec"].pop("serviceAccountName", None)
-        kube, namespace, pod_name = cluster.kube, self.mesh.info.namespace, pod["metadata"]["name"]
-        mutations.apply(kube, [pod], namespace, undo)
 
-        def ready() -> None:
-            found = kube.get("Pod", pod_name, namespace)
-            if not found or not of_pod(found).ready:
-                raise NotYet(of_pod(found).reason if found else "not there")
+@dataclass(frozen=True)
+class PlainTextAttempts:
+    """What a client outside of the mesh gets of a pod of helloworld: from its agent, and from helloworld itself."""
 
-        eventually(f"the {name} runs a client outside the mesh", ready, within=timeouts().workload_ready)
-        return Client(kube, namespace, name, pod_name, self.mesh.info.domain)
+    control: Attempt
+    asked: Attempt
 
 
 @dataclass(eq=False)
-class AdmittedByPrincipal(HostChange[Mapping[Route, AuthzResult]]):
+class PlainTextClients(IsolatedChange[Mapping[str, PlainTextAttempts]]):
+    """A client outside of the mesh, beside ours, in each cluster."""
+
+    attempts: Mapping[str, PlainTextAttempts] = field(default_factory=dict, init=False)
+
+    def apply(self, undo: ExitStack) -> None:
+        """Create the pods."""
+        for cluster in self.mesh:
+            (pod,) = manifests.load(_PLAIN_TEXT_CLIENT)
+            # In an existing mesh, what adapts the client's own pod: image, pull secrets, tolerations.
+            pod["spec"] = {**injection.pod_spec_of(cluster, workloads.CLIENT), "terminationGracePeriodSeconds": 0}
+            pod["spec"].pop("serviceAccountName", None)
+            mutations.apply(cluster.kube, [pod], self.mesh.info.namespace, undo)
+
+    def await_effect(self, cluster: Cluster) -> None:
+        """Wait until its pod is ready; raises EnvironmentBroke where it is not in time."""
+        client = self._client(cluster)
+
+        def ready() -> None:
+            found = client.kube.get("Pod", client.pod, client.namespace)
+            if not found or not of_pod(found).ready:
+                raise NotYet(of_pod(found).reason if found else "not there")
+
+        what = f"the {cluster.name} runs a client outside the mesh"
+        eventually(what, ready, within=timeouts().workload_ready)
+
+    def look(self) -> None:
+        """Dial a pod of helloworld in each cluster, and ask it."""
+        self.attempts = parallel.for_each(self.mesh.names, lambda name: self._attempts(self.mesh[name]))
+
+    def _attempts(self, cluster: Cluster) -> PlainTextAttempts:
+        client, pod = self._client(cluster), cluster.helloworld_pod
+        return PlainTextAttempts(control=client.dial_pod(pod), asked=client.ask_pod(pod))
+
+    def _client(self, cluster: Cluster) -> Client:
+        (pod,) = manifests.load(_PLAIN_TEXT_CLIENT)
+        ours = self.mesh.info
+        return Client(cluster.kube, ours.namespace, cluster.name, pod["metadata"]["name"], ours.domain)
+
+    def _seen(self) -> Mapping[str, PlainTextAttempts]:
+        return self.attempts
+
+
+@dataclass(eq=False)
+class AdmittedByPrincipal(IsolatedChange[Mapping[Route, AuthzResult]]):
     """A policy admits nobody to one name of helloworld, and the client's account alone to another."""
 
     asked: dict[str, Mapping[Route, Sample]] = field(default_factory=dict, init=False)

@@ -15,7 +15,7 @@ from splithorizon.istio.topology import Route
 from splithorizon.kube.api_server import Refused, TooLarge
 from splithorizon.kube.client import Kube, Object
 from splithorizon.mesh.cluster import Cluster
-from splithorizon.mesh.host_changes import HostChange
+from splithorizon.mesh.isolated_changes import IsolatedChange
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.sampling import Sampling
 from splithorizon.traffic import workloads
@@ -61,7 +61,7 @@ class GatewayUnreadable(GatewaySilent, AccessLogUnreadable):
 
 
 @dataclass(eq=False)
-class OneRequestAConnection(HostChange[Mapping[Route, TracedBatch]]):
+class OneRequestAConnection(IsolatedChange[Mapping[Route, TracedBatch]]):
     """Clients use a connection to one Service for one request alone, and the far version's answers are followed.
 
     A gateway logs a connection when it ends, and sidecars keep theirs: hence the rule. ``seen`` also raises

@@ -9,12 +9,13 @@ Why    https://istio.io/latest/docs/concepts/security/#peer-authentication
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import Client, Cluster, RecordEvidence
+from fixtures.types import PlainTextAttempts, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="plain-text-admitted")
-def test_plain_text_is_refused(cluster: Cluster, plain_text_client: Client, record_evidence: RecordEvidence) -> None:
-    pod = cluster.helloworld_pod
-    control, asked = plain_text_client.dial_pod(pod), plain_text_client.ask_pod(pod)
-    record_evidence(checks.plain_text_refused(cluster.name, control=control, asked=asked))
+def test_plain_text_is_refused(
+    plain_text_attempts: PlainTextAttempts, cluster_name: str, record_evidence: RecordEvidence
+) -> None:
+    control, asked = plain_text_attempts.control, plain_text_attempts.asked
+    record_evidence(checks.plain_text_refused(cluster_name, control=control, asked=asked))

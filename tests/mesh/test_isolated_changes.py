@@ -12,9 +12,9 @@ import pytest
 
 from splithorizon.base import timeouts
 from splithorizon.base.errors import EnvironmentBroke
-from splithorizon.mesh import host_changes
+from splithorizon.mesh import isolated_changes
 from splithorizon.mesh.cluster import Cluster
-from splithorizon.mesh.host_changes import HostChange
+from splithorizon.mesh.isolated_changes import IsolatedChange
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.pinned import PinnedByClusterLocal, PinnedBySubsets
 from splithorizon.mesh.security import AdmittedByPrincipal
@@ -25,7 +25,7 @@ STEPS = ("apply", "await_effect", "look", "undone", "await_undone", "look_again"
 
 
 @dataclass(eq=False)
-class Recorded(HostChange[tuple[str, ...]]):
+class Recorded(IsolatedChange[tuple[str, ...]]):
     """Notes each of its steps in a list that several share."""
 
     name: str
@@ -62,9 +62,9 @@ class Recorded(HostChange[tuple[str, ...]]):
         return tuple(step for step, name in self.noted if name == self.name)
 
 
-def make(mesh: Mesh, *changes: HostChange[Any]) -> None:
+def make(mesh: Mesh, *changes: IsolatedChange[Any]) -> None:
     with ExitStack() as undo, timeouts.shortened(0.01):
-        host_changes.make_all(mesh, changes, undo)
+        isolated_changes.make_all(mesh, changes, undo)
 
 
 def test_every_change_takes_a_step_before_any_takes_the_next(mesh: Mesh) -> None:

@@ -1,4 +1,4 @@
-"""Changes that concern requests to Services of ours that nothing else asks: made, looked at and undone at once."""
+"""Changes that nothing but its own behaviour notices, each: made at once, looked at, and undone at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class HostChange(ABC, Generic[T]):
+class IsolatedChange(ABC, Generic[T]):
     """One change, step by step: a step that breaks off leaves out the next ones, and of no other change."""
 
     mesh: Mesh
@@ -64,7 +64,7 @@ class HostChange(ABC, Generic[T]):
                 self.broke = broke
 
 
-def make_all(mesh: Mesh, changes: Sequence[HostChange[Any]], undo: ExitStack) -> None:
+def make_all(mesh: Mesh, changes: Sequence[IsolatedChange[Any]], undo: ExitStack) -> None:
     """Make the changes at once, and undo them at once; each client still sends one batch at a time.
 
     Raises EnvironmentBroke where the mesh is not as before afterwards; whatever else breaks off is kept by its change.
@@ -80,12 +80,12 @@ def make_all(mesh: Mesh, changes: Sequence[HostChange[Any]], undo: ExitStack) ->
     _side_by_side(changes, lambda change: change.look_again())
 
 
-def _side_by_side(changes: Sequence[HostChange[Any]], step: Callable[[HostChange[Any]], None]) -> None:
+def _side_by_side(changes: Sequence[IsolatedChange[Any]], step: Callable[[IsolatedChange[Any]], None]) -> None:
     parallel.for_each(changes, lambda change: change.attempt(partial(step, change)))
 
 
 def _with_every_client(
-    mesh: Mesh, changes: Sequence[HostChange[Any]], step: Callable[[HostChange[Any], Cluster], None]
+    mesh: Mesh, changes: Sequence[IsolatedChange[Any]], step: Callable[[IsolatedChange[Any], Cluster], None]
 ) -> None:
     pairs = [(change, cluster) for change in changes for cluster in mesh]
     parallel.for_each(pairs, lambda pair: pair[0].attempt(partial(step, *pair)))
