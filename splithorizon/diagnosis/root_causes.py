@@ -36,9 +36,21 @@ GATEWAY_SELECTS_NO_GATEWAY = _new(
     "the gateway's Service selects none of the gateway's pods",
 )
 
+GATEWAY_BINDS_ELSEWHERE = _new(
+    "gateway-binds-elsewhere",
+    "a Gateway has the gateway listen at an address that nobody else reaches",
+)
 GATEWAY_PORT_LABEL_WRONG = _new(
     "gateway-port-label-wrong",
     "a label of the gateway's Service names a port for other networks that the Service does not have",
+)
+POD_ON_HOST_NETWORK = _new(
+    "pod-on-host-network",
+    "a pod of the service is on its node's network: such a pod gets no sidecar",
+)
+POD_WITHOUT_CLUSTER_DNS = _new(
+    "pod-without-cluster-dns",
+    "a pod does not ask its cluster's DNS: its sidecar does not find istiod",
 )
 DISCOVERY_ADDRESS_WRONG = _new(
     "discovery-address-wrong",

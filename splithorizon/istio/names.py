@@ -34,6 +34,15 @@ def istiod_of(revision: str) -> str:
     return "istiod" if is_default_revision(revision) else f"istiod-{revision}"
 
 
+INJECTOR_VALUES = "values"
+"""The key of the injector's ConfigMap under which it has Helm's values, as JSON."""
+
+
+def injector_config_map_of(revision: str) -> str:
+    """The name of the ConfigMap by which an istiod of this revision injects sidecars."""
+    return "istio-sidecar-injector" if is_default_revision(revision) else f"istio-sidecar-injector-{revision}"
+
+
 def config_map_of(revision: str) -> str:
     """The name of the ConfigMap that an istiod of this revision reads."""
     return "istio" if is_default_revision(revision) else f"istio-{revision}"

@@ -16,7 +16,7 @@ from splithorizon.diagnosis.access import ClusterAccess, Target
 from splithorizon.diagnosis.reading.budget import Budget, Spent
 from splithorizon.diagnosis.reading.model import OTHER_AUTHORITY, Object, RemoteSecret
 from splithorizon.istio import remote_credential
-from splithorizon.istio.names import ROOT_CONFIG_MAP, config_map_of
+from splithorizon.istio.names import INJECTOR_VALUES, ROOT_CONFIG_MAP, config_map_of, injector_config_map_of
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube
@@ -87,6 +87,13 @@ def config_maps(access: ClusterAccess, target: Target, revision: str, budget: Bu
     if not own and access.running_istiod is not access.kube:
         own = config_map(access.kube, access.system_namespace, name, budget)
     return [one for one in (own, config_map(access.kube, target.namespace, ROOT_CONFIG_MAP, budget)) if one]
+
+
+def injector_values(access: ClusterAccess, revision: str, budget: Budget) -> list[Object]:
+    """The ConfigMap of an istiod's injector with its values alone; none where the cluster has none."""
+    found = config_map(access.running_istiod, access.system_namespace, injector_config_map_of(revision), budget)
+    data = {key: value for key, value in (found.get("data") or {}).items() if key == INJECTOR_VALUES}
+    return [{**found, "data": data}] if found else []
 
 
 def config_map(kube: Kube, namespace: str, name: str, budget: Budget) -> Object:

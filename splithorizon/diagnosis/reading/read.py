@@ -161,6 +161,11 @@ class _Reader:
             return objects.config_maps(access, self._target, access.revision or self._revision, self._budget)
 
         yield "ConfigMap", pool.submit(self._attempt, access.name, "ConfigMaps", maps)
+
+        def injector() -> list[Object]:
+            return objects.injector_values(access, access.revision or self._revision, self._budget)
+
+        yield "ConfigMap", pool.submit(self._attempt, access.name, "the injector's values", injector)
         if access.running_istiod is access.kube:
             return
         for kind in ("Pod", "Deployment"):
@@ -321,7 +326,13 @@ def is_gateway(pod: Object, services: Sequence[Object]) -> bool:
 
 
 def _runs(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+    """Whether a pod's Envoy can be asked: a pod whose sidecar is an init container is pending until that is ready."""
+    status = pod.get("status") or {}
+    started = any(
+        one.get("name") == SIDECAR and "running" in (one.get("state") or {})
+        for one in status.get("initContainerStatuses") or []
+    )
+    return (status.get("phase") == "Running" or started) and "deletionTimestamp" not in pod["metadata"]
 
 
 def _joined(futures: Sequence[tuple[str, Future[list[Object] | None]]]) -> dict[str, tuple[Object, ...]]:

@@ -36,6 +36,7 @@ _CLUSTER_ID = "CLUSTER_ID"
 _REMOTE_TIMEOUT = "PILOT_REMOTE_CLUSTER_TIMEOUT"
 # Istio's own default.
 _REMOTE_TIMEOUT_SECONDS = 30
+_ISTIOD_PORTS = (15012, 15017)
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -238,6 +239,7 @@ def istiod_address(case: Case) -> Iterator[Finding]:
                 {str(ip) for one in slices for point in one.get("endpoints") or [] for ip in point["addresses"]}
             )
             if wanted & {*found} and {*found} <= wanted:
+                yield from _unnamed_port(case, cluster, service, slices)
                 continue
             absent = _absent(cluster, plane, reading.revision_of(cluster))
             asked = case.suspected(
@@ -254,6 +256,28 @@ def istiod_address(case: Case) -> Iterator[Finding]:
                 f"let Service {name_of(service)} of {cluster.name} lead to {', '.join(sorted(wanted))} "
                 "(remotePilotAddress)",
                 absent or asked,
+                WATCH,
+            )
+
+
+def _unnamed_port(case: Case, cluster: Cluster, service: Object, slices: list[Object]) -> Iterator[Finding]:
+    """A port of the Service of which its EndpointSlices have no port by its name: the Service leads nowhere there."""
+    reading = case.reading
+    known = {str(one.get("name") or ""): one.get("port") for each in slices for one in each.get("ports") or []}
+    for number, port in enumerate(scope.ports(service)):
+        name = str(port.get("name") or "")
+        if known and port.get("port") in _ISTIOD_PORTS and name not in known:
+            plane = state.control_plane_of(reading, cluster)
+            yield Finding(
+                causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,
+                Layer.CONTROL_PLANE,
+                (
+                    Fact(of(cluster, service, "Service"), f"spec.ports[{number}].name", f"{name}, port {port['port']}"),
+                    Fact(of(cluster, slices[0], "EndpointSlice"), "ports", shown(dict(known))),
+                ),
+                f"name port {port['port']} of Service {name_of(service)} of {cluster.name} as its EndpointSlice does",
+                _absent(cluster, plane, reading.revision_of(cluster))
+                or case.suspected(causes.ISTIOD_UNREACHABLE, causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT),
                 WATCH,
             )
 

@@ -120,14 +120,20 @@ def refused(case: Case) -> Iterator[Finding]:
     ]
     stuck = _unacknowledged(reading)
     asked = case.suspected(causes.ENVOY_REFUSED_CONFIG)
-    for patch in _patches(reading):
+    patches = [*_patches(reading)]
+    filters_of: dict[tuple[str, str], set[str]] = {}
+    for patch in patches:
+        for _, proxy in patch.bound:
+            filters_of.setdefault((proxy.namespace, proxy.pod), set()).add(of(patch.plane, patch.filter))
+    for patch in patches:
         text = f"{patch.value}"
         for cluster, proxy in patch.bound:
+            alone = len(filters_of[proxy.namespace, proxy.pod]) == 1
             said = next(
                 (
                     f"Envoy of {cluster.name}'s {proxy.pod} refused {one['name'] or 'it'}: {one['details']}"
                     for _, other, one in rejected
-                    if other is proxy and _mentions(one, patch.value)
+                    if other is proxy and (alone or _mentions(one, patch.value))
                 ),
                 "",
             )

@@ -61,6 +61,37 @@ def target_port(case: Case) -> Iterator[Finding]:
                 )
 
 
+@rule
+def bound(case: Case) -> Iterator[Finding]:
+    """A Gateway has the gateway listen for other networks at one address alone, and not at that of its pod."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane, pods = state.control_plane_of(reading, cluster), state.gateway_pods(cluster)
+        addresses = {str((pod.get("status") or {}).get("podIP")) for pod in pods}
+        ports = {GATEWAY_PORT, *_targets(cluster, pods)}
+        for gateway in plane.all("Gateway"):
+            if not any(_selects(gateway, pod) for pod in pods):
+                continue
+            for number, server in enumerate(spec_of(gateway).get("servers") or []):
+                port, address = (server.get("port") or {}).get("number"), str(server.get("bind") or "")
+                if port not in ports or address in ("", "0.0.0.0", "::", *addresses):  # noqa: S104  # compared alone
+                    continue
+                named = [
+                    Fact(f"Envoy {cluster.name}/{one.namespace}/{one.pod}", "listeners", one.listening[port])
+                    for one in cluster.of(GATEWAY)
+                    if port in one.listening
+                ]
+                yield Finding(
+                    root_causes.GATEWAY_BINDS_ELSEWHERE,
+                    Layer.GATEWAY,
+                    (Fact(of(plane, gateway, "Gateway"), f"spec.servers[{number}].bind", address), *named),
+                    f"kubectl <{plane.name}> -n {namespace_of(gateway)} edit gateways.networking.istio.io "
+                    f"{name_of(gateway)}: take bind out of servers[{number}]",
+                    _failed(reading, cluster) or case.suspected(*_SUSPECTS),
+                    _FOLLOWS,
+                )
+
+
 def not_listening(cluster: Cluster, target: int) -> Proxy | None:
     """The first gateway that was read and has no listener at a port but its agent's; None where each has one."""
     for proxy in cluster.of(GATEWAY):

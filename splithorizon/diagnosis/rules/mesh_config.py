@@ -11,6 +11,8 @@ from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule,
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of
 from splithorizon.diagnosis.rules.follows import UNREACHED
 
+_PLACE = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
+
 
 @rule
 def discovery_selectors(case: Case) -> Iterator[Finding]:
@@ -65,6 +67,47 @@ def cluster_local(case: Case) -> Iterator[Finding]:
             lacking[0] if lacking else "",
             UNREACHED,
         )
+
+
+@rule
+def locality_distributed(case: Case) -> Iterator[Finding]:
+    """The mesh configuration sends what comes from a client's locality to others, and leaves out all of a cluster."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        setting = state.mesh_config(reading, plane).get("localityLbSetting") or {}
+        for number, one in enumerate(setting.get("distribute") or [] if setting.get("enabled") is not False else []):
+            for cluster in reading.clusters:
+                senders = [other for other in reading.clusters if other.control_plane == plane.name]
+                from_here = any(_meant(str(one.get("from")), place) for sender in senders for place in _places(sender))
+                if not from_here or any(_meant(to, place) for to in one.get("to") or {} for place in _places(cluster)):
+                    continue
+                nodes = [
+                    Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
+                    for node in cluster.all("Node")
+                ]
+                yield Finding(
+                    causes.LOCALITY_PREFERRED,
+                    Layer.MESH_CONFIG,
+                    (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
+                    f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
+                    state.lacking(reading, cluster, far_only=True),
+                    UNREACHED,
+                )
+
+
+def _places(cluster: Cluster) -> set[str]:
+    """The localities of a cluster's nodes, as region/zone/subzone."""
+    return {"/".join(labels_of(node).get(label, "") for label in _PLACE) for node in cluster.all("Node")}
+
+
+def _labels_of_place(node: Object) -> str:
+    return shown({label: labels_of(node).get(label) for label in _PLACE[:2]})
+
+
+def _meant(pattern: str, place: str) -> bool:
+    """Whether a pattern such as region/* or region/zone means a locality."""
+    wanted, parts = pattern.split("/"), place.split("/")
+    return all(one in ("*", part) for one, part in zip(wanted, parts, strict=False))
 
 
 @rule

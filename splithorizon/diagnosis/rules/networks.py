@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
@@ -23,7 +24,13 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio.gateway_services import external_hosts
-from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL
+from splithorizon.istio.names import (
+    GATEWAY_PORT,
+    GATEWAY_PORT_LABEL,
+    INJECTOR_VALUES,
+    NETWORK_LABEL,
+    injector_config_map_of,
+)
 
 _NETWORK_IN_PATH = re.compile(r"/net/([^/?]+)")
 _LABEL = f"metadata.labels {NETWORK_LABEL}"
@@ -293,7 +300,7 @@ def pods_network(case: Case) -> Iterator[Finding]:
                 UNREACHED,
             )  # fmt: skip
         for proxy in cluster.proxies:
-            yield from _identity(cluster, proxy.pod, proxy.namespace, proxy.metadata)
+            yield from _identity(reading, cluster, proxy)
 
 
 def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
@@ -309,21 +316,44 @@ def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
     return tuple(found.values())
 
 
-def _identity(cluster: Cluster, pod: str, namespace: str, metadata: Object) -> Iterator[Finding]:
-    name = f"Pod {cluster.name}/{namespace}/{pod}"
-    for key, variable, wanted, cause in (
-        ("NETWORK", "ISTIO_META_NETWORK", cluster.network, causes.PROXY_NETWORK_WRONG),
-        ("CLUSTER_ID", "ISTIO_META_CLUSTER_ID", cluster.cluster_id, causes.PROXY_CLUSTER_ID_WRONG),
-    ):
-        said = str(metadata.get(key, ""))
-        if metadata and wanted and said and said != wanted:
+def _identity(reading: Reading, cluster: Cluster, proxy: Proxy) -> Iterator[Finding]:
+    pod = f"{proxy.namespace}/{proxy.pod}"
+    for key, variable, value, wanted, cause in (
+        ("NETWORK", "ISTIO_META_NETWORK", ("network",), cluster.network, causes.PROXY_NETWORK_WRONG),
+        (
+            "CLUSTER_ID", "ISTIO_META_CLUSTER_ID", ("multiCluster", "clusterName"), cluster.cluster_id,
+            causes.PROXY_CLUSTER_ID_WRONG,
+        ),
+    ):  # fmt: skip
+        said = str(proxy.metadata.get(key, ""))
+        if wanted and said and said != wanted:
+            injected = _injected_value(reading, cluster, value, said)
+            fix = (
+                f"correct {injected[0].field} of the injector of {cluster.control_plane} and restart the pod"
+                if injected
+                else "correct the injection webhook's path (net, cluster) and restart the pod"
+            )
             yield Finding(
                 cause, Layer.NETWORK,
-                (Fact(name, f"env {variable}", f"{said}; the cluster's is {wanted}"),),
-                "correct the injection webhook's path (net, cluster) and restart the pod",
-                f"Envoy of {namespace}/{pod} says {key} {said} (server_info)",
-                UNREACHED,
+                (*injected, Fact(f"Pod {cluster.name}/{pod}", f"env {variable}", f"{said}; the cluster's is {wanted}")),
+                fix, f"Envoy of {pod} says {key} {said} (server_info)", UNREACHED,
             )  # fmt: skip
+
+
+def _injected_value(reading: Reading, cluster: Cluster, path: tuple[str, ...], said: str) -> tuple[Fact, ...]:
+    """The value by which istiod's injector names a cluster or its network, where it is what a proxy says."""
+    plane = state.control_plane_of(reading, cluster)
+    name = injector_config_map_of(reading.revision_of(plane))
+    found = plane.get("ConfigMap", name, plane.system_namespace)
+    try:
+        value = json.loads((found or {}).get("data", {}).get(INJECTOR_VALUES) or "{}")
+    except ValueError:
+        return ()
+    for part in ("global", *path):
+        value = value.get(part) if isinstance(value, dict) else None
+    if found is None or value != said:
+        return ()
+    return (Fact(of(plane, found), f"data.{INJECTOR_VALUES}.global.{'.'.join(path)}", said),)
 
 
 @rule

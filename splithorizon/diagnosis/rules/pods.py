@@ -40,6 +40,7 @@ _FAILURE = "ReplicaFailure"
 _EXCEEDED = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: .*?, used: (?P<used>.*?), limited: (?P<limited>.*)"
 )
+_CLUSTER_DNS = ("ClusterFirst", "ClusterFirstWithHostNet")
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
     "ErrImagePull": causes.IMAGE_NOT_PULLED, "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
@@ -79,8 +80,9 @@ def readiness(case: Case) -> Iterator[Finding]:
             if scope.is_ready(pod) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
             cause, facts = _why(cluster, pod)
-            # Of a sidecar that waits, why it waits is the cause: by itself that is only noted.
-            waits = cause is causes.POD_NOT_READY and facts[0].value.endswith(f"[{SIDECAR}]")
+            # Of a sidecar that waits, why it waits is the cause: by itself that is only noted. What it stands before
+            # waits with it.
+            waits = cause is causes.POD_NOT_READY and SIDECAR in _unready(pod)
             yield Finding(
                 cause,
                 Layer.POD,
@@ -273,6 +275,9 @@ def _why_without(cluster: Cluster, pod: Object, namespace: Object | None) -> tup
         where = "labels" if _INJECT in labels_of(pod) else "annotations"
         fact = Fact(of(cluster, pod, "Pod"), f"metadata.{where} {_INJECT}", "false")
         return causes.POD_REFUSES_SIDECAR, (fact,), restart
+    if spec_of(pod).get("hostNetwork"):
+        fact = Fact(of(cluster, pod, "Pod"), "spec.hostNetwork", "true")
+        return root_causes.POD_ON_HOST_NETWORK, (fact,), "take hostNetwork out of what the pod is made from"
     if namespace and not _asks(asking := labels_of(namespace)):
         fact = Fact(of(cluster, namespace), "metadata.labels", shown(dict(asking)))
         return causes.NAMESPACE_NOT_INJECTED, (fact,), restart
@@ -483,6 +488,25 @@ def discovery_address(case: Case) -> Iterator[Finding]:
                 Layer.POD,
                 (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", line),),
                 f"take discoveryAddress out of the configuration of {name_of(pod)}",
+                f"the sidecar of {name_of(pod)} is not ready" if waits else "",
+                _READINESS | UNREACHED,
+            )
+
+
+@rule
+def cluster_dns(case: Case) -> Iterator[Finding]:
+    """A pod resolves names as its node does, and the sidecar is not ready: no such resolver knows istiod's Service."""
+    for cluster in case.reading.clusters:
+        for pod in _watched(case.reading, cluster):
+            policy = str(spec_of(pod).get("dnsPolicy") or "ClusterFirst")
+            if policy in _CLUSTER_DNS or spec_of(pod).get("dnsConfig"):
+                continue
+            waits = scope.has_sidecar(pod) and SIDECAR in _unready(pod)
+            yield Finding(
+                root_causes.POD_WITHOUT_CLUSTER_DNS,
+                Layer.POD,
+                (Fact(of(cluster, pod, "Pod"), "spec.dnsPolicy", policy),),
+                f"set dnsPolicy to ClusterFirst in what {name_of(pod)} is made from",
                 f"the sidecar of {name_of(pod)} is not ready" if waits else "",
                 _READINESS | UNREACHED,
             )
