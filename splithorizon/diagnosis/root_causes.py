@@ -72,6 +72,11 @@ GATEWAY_VIEW_WRONG = _new(
 
 # The Service.
 
+SERVICE_ADDRESS_TAKEN = _new(
+    "service-address-taken",
+    "a ServiceEntry has the Service's own address: sidecars send what is for the Service to the entry's endpoints",
+)
+
 SERVICE_ABSENT = _new(
     "service-absent",
     "a cluster has no Service of that name: no client has its pods, or its clients cannot resolve the name",

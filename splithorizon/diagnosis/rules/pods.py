@@ -82,7 +82,7 @@ def readiness(case: Case) -> Iterator[Finding]:
             cause, facts = _why(cluster, pod)
             # Of a sidecar that waits, why it waits is the cause: by itself that is only noted. What it stands before
             # waits with it.
-            waits = cause is causes.POD_NOT_READY and SIDECAR in _unready(pod)
+            waits = cause is causes.POD_NOT_READY and (SIDECAR in _unready(pod) or f"[{SIDECAR}]" in facts[0].value)
             yield Finding(
                 cause,
                 Layer.POD,

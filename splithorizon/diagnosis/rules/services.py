@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from splithorizon.base.addresses import host_of, host_port
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
+    CLIENT,
     SERVER,
     Cluster,
     Object,
@@ -450,6 +452,45 @@ def service_entries(case: Case) -> Iterator[Finding]:
             next((said for one in addresses if (said := _held_at(reading, one))), "") or _other_kind(reading),
             UNREACHED,
         )
+
+
+@rule
+def taken_address(case: Case) -> Iterator[Finding]:
+    """A ServiceEntry has the address of the Service in a cluster, at one of its ports."""
+    reading = case.reading
+    for plane, entry in reading.configs("ServiceEntry"):
+        spec = spec_of(entry)
+        numbers = {one.get("number") for one in spec.get("ports") or []}
+        for cluster in reading.clusters:
+            service = state.service_of(reading, cluster)
+            address = str(spec_of(service or {}).get("clusterIP") or "")
+            taken = [port for port in scope.ports(service or {}) if port.get("port") in numbers]
+            if reading.host in (spec.get("hosts") or []) or address not in (spec.get("addresses") or []) or not taken:
+                continue
+            yield Finding(
+                root_causes.SERVICE_ADDRESS_TAKEN,
+                Layer.SERVICE,
+                (
+                    Fact(of(plane, entry), "spec.addresses", shown(spec["addresses"])),
+                    Fact(
+                        of(cluster, service or {}, "Service"), "spec.clusterIP", f"{address}, port {taken[0]['port']}"
+                    ),
+                ),
+                f"take {address} out of the addresses of ServiceEntry {name_of(entry)}",
+                _listening_at(cluster, address, taken[0]),
+                UNREACHED | {causes.PODS_NOT_SERVING.id},
+            )
+
+
+def _listening_at(cluster: Cluster, address: str, port: Mapping[str, Any]) -> str:
+    """A sentence on a client's listener for the Service's own address, which only a port of bytes has."""
+    if not re.match("https?|http2|grpc", str(port.get("appProtocol") or port.get("name") or "")):
+        return ""
+    for proxy in cluster.of(CLIENT):
+        for one in proxy.listeners:
+            if one["name"] == f"{address}_{port['port']}":
+                return f"the sidecar of {cluster.name}'s {proxy.pod} has a listener {one['name']} of its own"
+    return ""
 
 
 def _held_at(reading: Reading, address: str) -> str:
