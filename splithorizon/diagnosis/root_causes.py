@@ -119,7 +119,7 @@ POD_WITHOUT_TLS_MODE = _new(
 )
 TRAFFIC_NOT_CAPTURED = _new(
     "traffic-not-captured",
-    "an annotation keeps a pod's port or addresses away from its sidecar",
+    "an annotation, or the user that it runs as, keeps a pod's requests away from its sidecar",
 )
 WORKLOAD_ENTRY_UNREACHABLE = _new(
     "workload-entry-unreachable",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis import causes, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, Symptom, of, rule, shown
-from splithorizon.diagnosis.reading.model import Cluster, Reading
+from splithorizon.diagnosis.reading.model import Cluster, Reading, spec_of
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio.gateway_services import external_hosts
 
@@ -43,8 +43,11 @@ def _named_in(reading: Reading, cluster: Cluster, address: str) -> Iterator[Fact
         port = state.gateway_port(service)
         given = [host_port(host, port) for host in external_hosts(service)]
         if address in given:
-            value = f"{address.rpartition(':')[0]}, one of {shown(external_hosts(service))}"
-            yield Fact(of(cluster, service, "Service"), "status.loadBalancer.ingress", value)
+            host = address.rpartition(":")[0]
+            by_hand = host in (spec_of(service).get("externalIPs") or [])
+            field = "spec.externalIPs" if by_hand else "status.loadBalancer.ingress"
+            value = f"{host}, one of {shown(external_hosts(service))}"
+            yield Fact(of(cluster, service, "Service"), field, value)
     plane = state.control_plane_of(reading, cluster)
     network = state.mesh_networks(reading, plane).get(cluster.network) or {}
     named = [f"{one.get('address')}:{one.get('port')}" for one in network.get("gateways") or []]

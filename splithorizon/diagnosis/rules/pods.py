@@ -40,6 +40,8 @@ _FAILURE = "ReplicaFailure"
 _EXCEEDED = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: .*?, used: (?P<used>.*?), limited: (?P<limited>.*)"
 )
+# The user and the group of Istio's sidecar.
+_PROXY_ID = 1337
 _CLUSTER_DNS = ("ClusterFirst", "ClusterFirstWithHostNet")
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
@@ -419,6 +421,38 @@ def capture(case: Case) -> Iterator[Finding]:
                 _plain(case, cluster, pod),
                 UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
             )
+
+
+@rule
+def proxy_user(case: Case) -> Iterator[Finding]:
+    """A client's container runs as the user or group of the sidecar, whose own connections are not redirected."""
+    for cluster in case.reading.clusters:
+        for pod in cluster.all("Pod"):
+            facts = _as_proxy(cluster, pod) if (namespace_of(pod), name_of(pod)) in _clients(cluster) else ()
+            if facts:
+                yield Finding(
+                    root_causes.TRAFFIC_NOT_CAPTURED,
+                    Layer.POD,
+                    facts,
+                    f"let {name_of(pod)} of {cluster.name} run as another user than {_PROXY_ID}",
+                    _plain(case, cluster, pod),
+                    UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
+                )
+
+
+def _as_proxy(cluster: Cluster, pod: Object) -> tuple[Fact, ...]:
+    """What makes a container beside the sidecar run as the sidecar does: its own setting, or else the pod's."""
+    spec, name, facts = spec_of(pod), of(cluster, pod, "Pod"), []
+    for field in ("runAsUser", "runAsGroup"):
+        for one in spec.get("containers") or []:
+            own = (one.get("securityContext") or {}).get(field)
+            if one.get("name") == SIDECAR:
+                continue
+            if own == _PROXY_ID:
+                facts.append(Fact(name, f"spec.containers {one.get('name')}.securityContext.{field}", str(own)))
+            elif own is None and (spec.get("securityContext") or {}).get(field) == _PROXY_ID:
+                facts.append(Fact(name, f"spec.securityContext.{field}", str(_PROXY_ID)))
+    return tuple(dict.fromkeys(facts))
 
 
 def _clients(cluster: Cluster) -> set[tuple[str, str]]:
