@@ -43,6 +43,9 @@ _EXCEEDED = re.compile(
 # The user and the group of Istio's sidecar.
 _PROXY_ID = 1337
 _CLUSTER_DNS = ("ClusterFirst", "ClusterFirstWithHostNet")
+# As the Pod Security plug-in of the API server says it, and the label by which a namespace asks for a level.
+_VIOLATES = "violates PodSecurity"
+_POD_SECURITY = "pod-security.kubernetes.io/enforce"
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
     "ErrImagePull": causes.IMAGE_NOT_PULLED, "ImagePullBackOff": causes.IMAGE_NOT_PULLED,
@@ -220,6 +223,9 @@ def pods_not_created(case: Case) -> Iterator[Finding]:
             if quota := _EXCEEDED.search(message):
                 place = f"ResourceQuota {cluster.name}/{namespace_of(one)}/{quota['name']}"
                 facts.insert(0, Fact(place, "spec.hard", f"{quota['limited']}; used {quota['used']}"))
+            namespace = cluster.get("Namespace", namespace_of(one)) or {}
+            if _VIOLATES in message and (level := labels_of(namespace).get(_POD_SECURITY)):
+                facts.insert(0, Fact(of(cluster, namespace, "Namespace"), f"metadata.labels {_POD_SECURITY}", level))
             yield Finding(
                 root_causes.PODS_NOT_CREATED,
                 Layer.POD,
