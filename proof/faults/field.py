@@ -91,8 +91,8 @@ def sidecar_egress_hides_service(mesh: Mesh, undo: ExitStack) -> None:
     "test_endpoints_are_near_pods_and_the_far_gateway",
     root_cause=causes.NO_MUTUAL_TLS,
     cites=[
-        ("PeerAuthentication primary/sample/mutual-tls-disabled-far", "spec.mtls.mode", "DISABLE"),
-        ("PeerAuthentication primary/sample/mutual-tls-disabled-far", "spec.selector", "version=v2"),
+        ("PeerAuthentication config-of-remote/sample/mutual-tls-disabled-far", "spec.mtls.mode", "DISABLE"),
+        ("PeerAuthentication config-of-remote/sample/mutual-tls-disabled-far", "spec.selector", "version=v2"),
     ],
 )
 def mutual_tls_disabled_far(mesh: Mesh, undo: ExitStack) -> None:
@@ -135,7 +135,7 @@ def traffic_distribution(mesh: Mesh, undo: ExitStack) -> None:
     "test_endpoints_are_near_pods_and_the_far_gateway",
     root_cause=root_causes.NAMESPACE_NOT_DISCOVERED,
     cites=[
-        ("ConfigMap primary/istio-system/istio", "discoverySelectors", "mesh=yes"),
+        ("ConfigMap config-of-remote/istio-system/istio", "discoverySelectors", "mesh=yes"),
         ("Namespace remote/sample", "metadata.labels", "istio-injection"),
     ],
     spares_local=False,

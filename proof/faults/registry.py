@@ -16,6 +16,8 @@ from splithorizon.run.verdict import Verdict
 
 Inject = Callable[[Mesh, ExitStack], None]
 # A cluster's or a network's name; that a Secret is a remote one is no name.
+_CONFIG_OF_REMOTE = "config-of-remote"
+"""In a cite: the cluster in which the istiod reads that manages the remote, or what stands for it."""
 _NAME = re.compile(
     r"(?:(?<![\w-])|(?<=istio-remote-secret-))(?:(?:primary|remote)-network|primary|remote)(?!\w)|\bv[12]\b"
 )
@@ -109,7 +111,8 @@ def _renamed(text: str, shape: Topology, watch: Watch) -> str:
     networks = {PRIMARY_REMOTE[old].network: shape[new].network for old, new in names.items()}
     versions = {PRIMARY_REMOTE[old].version: shape[new].version for old, new in names.items()}
     known = networks | names | versions
-    return _NAME.sub(lambda found: known.get(found[0], found[0]), text)
+    renamed = _NAME.sub(lambda found: known.get(found[0], found[0]), text)
+    return renamed.replace(_CONFIG_OF_REMOTE, shape[watch.watched].control_plane)
 
 
 FAULTS: list[Fault] = []

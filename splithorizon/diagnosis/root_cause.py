@@ -44,6 +44,11 @@ _MAKES_FOLLOW = {
     r.DISCOVERY_ADDRESS_WRONG.id: {c.POD_NOT_READY.id},
 }
 _READINESS = "status.conditions Ready"
+# As the API server says it of a pod that it does not create, and why the injection webhook may not answer.
+_UNANSWERED = "failed calling webhook"
+_EXPLAINS_WEBHOOK = frozenset(
+    one.id for one in (c.WEBHOOK_LEADS_NOWHERE, c.WEBHOOK_NOT_TRUSTED, c.CONTAINER_CRASHES, r.ISTIOD_NOT_READY)
+)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ def _follows(finding: Finding, others: frozenset[str]) -> bool:
     """Whether the finding follows from one of the other causes that are found."""
     if any(finding.cause.id in _MAKES_FOLLOW.get(one, ()) for one in others):
         return True
+    if finding.cause is r.PODS_NOT_CREATED and any(_UNANSWERED in fact.value for fact in finding.evidence):
+        return bool(others & _EXPLAINS_WEBHOOK)
     unready = [fact.value for fact in finding.evidence if fact.field == _READINESS]
     if finding.cause is r.ISTIOD_NOT_READY:
         # An istiod that starts waits for every remote cluster; where there is no pod, none starts.
