@@ -50,7 +50,7 @@ class Versions:
 
     @property
     def kubernetes_folder(self) -> str:
-        """Where below ``images/kubernetes`` go.mod and go.sum are; empty for the default, which has them there itself."""
+        """Where go.mod and go.sum are below ``images/kubernetes``; empty for the default, which has them there."""
         return self.kubernetes if self.kubernetes in self.kubernetes_others else ""
 
     def with_kubernetes(self, wanted: str | None) -> Versions:
