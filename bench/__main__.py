@@ -119,7 +119,7 @@ def environment_by_hand(engine: Engine, images: ImageSet, plan: Topology, folder
         (told[variable],) = (ours for published, ours in images.samples.items() if part in published)
     for cluster in plan:
         file = folder / f"{cluster.name}.yaml"
-        file.write_text(yaml.safe_dump(kind.config(cluster, own_node=images.own_node, engine=engine)))
+        file.write_text(yaml.safe_dump(kind.config(cluster, images=images, engine=engine)))
         told[cluster.name.upper()] = cluster.kind_name
         told[f"{cluster.name.upper()}_CONFIG"] = str(file)
     return told

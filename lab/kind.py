@@ -47,7 +47,7 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
         for made in (self.path, self.path.parent):
             made.chmod(0o700)
         self.plan = plan
-        self._own_node = images.own_node
+        self._images = images
         self._engine = engine
         self._folder = folder
         self._environment: Mapping[str, str] = {**engine.environment, "KUBECONFIG": str(kubeconfig)}
@@ -126,21 +126,27 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
         )
 
     def _config(self) -> Path:
-        document = config(self.plan, own_node=self._own_node, engine=self._engine)
+        document = config(self.plan, images=self._images, engine=self._engine)
         handle, path = tempfile.mkstemp(prefix=f"{self.plan.name}-", suffix=".yaml", dir=self._folder)
         with os.fdopen(handle, "w") as file:
             yaml.safe_dump(document, file)
         return Path(path)
 
 
-def config(plan: ClusterPlan, *, own_node: bool, engine: Engine) -> dict[str, Any]:
-    """The kind configuration of a cluster: the manifest of its part, its ranges, and the machine's overlays."""
+def config(plan: ClusterPlan, *, images: ImageSet, engine: Engine) -> dict[str, Any]:
+    """The kind configuration of a cluster: the manifest of its part, its ranges, and the machine's overlays.
+
+    The etcd of a node image that is built here is the one of its Kubernetes; the overlay has that of the default.
+    """
     folder = MANIFESTS / "kind"
     (document,) = manifests.load(folder / f"{'primary' if plan.runs_istiod else 'remote'}.yaml")
     document["networking"] |= {"podSubnet": plan.pod_subnet, "serviceSubnet": plan.service_subnet}
-    overlays = ["built-node"] if own_node else []
+    overlays = ["built-node"] if images.own_node else []
     overlays += ["without-resource-capability"] if engine.lacks_resource_capability else []
     for name in overlays:
         (patch,) = manifests.load(folder / "overlays" / f"{name}.yaml")
         document = manifests.overlay(document, patch)
+    if images.own_node and (etcd := images.versions.get("etcd")):
+        patch = {"kind": "ClusterConfiguration", "etcd": {"local": {"imageTag": etcd}}}
+        document["kubeadmConfigPatches"].append(yaml.safe_dump(patch))
     return document

@@ -50,14 +50,20 @@ class _Ingredients:
     envoy: Path
 
 
-def parts_of_nodes(images: Path) -> list[Path]:
-    """The folders of what goes into nodes whatever Istio's version is: those without a key of their own."""
-    folders = (one for one in images.iterdir() if one.is_dir() and one.name != "istio")
-    return sorted(one for one in folders if not (one / _OWN_KEY).exists())
+def parts_of_nodes(images: Path, kubernetes_folder: str = "") -> list[Path]:
+    """What goes into nodes whatever Istio's version is: the folders without a key of their own.
+
+    Of the folder of Kubernetes these are its files, with the go.mod and go.sum of ``kubernetes_folder`` below it.
+    """
+    kubernetes = images / "kubernetes"
+    folders = (one for one in images.iterdir() if one.is_dir() and one.name != "istio" and one != kubernetes)
+    pins = (one for one in (kubernetes / kubernetes_folder).iterdir() if one.suffix in programs.PINS)
+    others = (one for one in kubernetes.iterdir() if one.is_file() and one.suffix not in programs.PINS)
+    return [*sorted(one for one in folders if not (one / _OWN_KEY).exists()), *sorted(pins), *sorted(others)]
 
 
 class Recipe:
-    """Builds the images of one Istio version. ``key`` is a hash of everything that goes into them."""
+    """Builds the images of one Istio and one Kubernetes. ``key`` is a hash of everything that goes into them."""
 
     def __init__(self, versions: Versions, source: IstioSource) -> None:
         """Compute the key; nothing is built yet."""
@@ -70,10 +76,10 @@ class Recipe:
             source.pseudo_version,
             programs.go_version(),
             programs.target(),
-            # Not the other releases of Istio: a release that is added must not build the known ones again.
-            repr(replace(versions, istio_default="", istio_releases={})),
+            # Not the other versions of Istio and Kubernetes: one that is added must not build the known ones again.
+            repr(replace(versions, istio_default="", istio_releases={}, kubernetes_others={})),
             module,
-            *parts_of_nodes(IMAGES),
+            *parts_of_nodes(IMAGES, versions.kubernetes_folder),
             *(code / name for name in ("build.py", "programs.py", "packages.py")),
         )
 
@@ -210,7 +216,8 @@ class Recipe:
             for name, source in files.items():
                 _place(source, context / name)
             for source in (IMAGES / source_folder).iterdir():
-                _place(source, context / source.name)
+                if source.is_file():
+                    _place(source, context / source.name)
             engine.build(context, context / containerfile, reference, arguments or {})
 
         userland = f"{HUB}/userland:build"

@@ -21,6 +21,9 @@ _NOT_IN_CHECKSUM_DATABASE = "github.com/openshift/api,istio.io/*"
 
 _OLDEST_GO = (1, 26)
 
+PINS = frozenset({".mod", ".sum"})
+"""The suffixes of the files that say which modules a program is compiled of."""
+
 _MINOR_FILE = "VERSION"
 """The file of Istio's module with its minor version; it lies beside a go.mod that is generated here."""
 
@@ -40,10 +43,13 @@ class Program:
     module: Path
     packages: Mapping[str, str]
     variables: Mapping[str, str] = field(default_factory=dict)
+    pins: Path | None = None
+    """The folder of go.mod and go.sum, if they are not beside the sources."""
 
     def build(self, cache: Cache, log: Path) -> Path:
         """Build into the cache, and return the folder with the programs."""
-        inputs = sorted(p for p in self.module.glob("*") if p.suffix in {".mod", ".sum", ".go"})
+        pins = (p for p in (self.pins or self.module).glob("*") if p.suffix in PINS)
+        inputs = sorted((*pins, *self.module.glob("*.go")), key=lambda file: file.name)
         flags = " ".join(f"{name}={value}" for name, value in sorted(self.variables.items()))
         key = digest(go_version(), target(), repr(sorted(self.packages.items())), flags, *inputs)
         return cache.fill(f"programs-{self.name}", key, lambda folder: self._compile(folder, log))
@@ -53,9 +59,10 @@ class Program:
         # Go leaves its temporary files when it is killed. Here they are removed with the unfinished entry.
         temporary = folder / "go-build"
         temporary.mkdir()
+        pinned = [f"-modfile={self.pins / 'go.mod'}"] if self.pins else []
         for name, package in self.packages.items():
             _go(
-                "build", "-trimpath", "-buildvcs=false", "-mod=readonly",
+                "build", "-trimpath", "-buildvcs=false", "-mod=readonly", *pinned,
                 "-ldflags", f"-s -w {variables}", "-o", str(folder / name), package,
                 program=self.name, within=timeouts().go_build, folder=self.module, log=log,
                 environment={"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTMPDIR": str(temporary)},
@@ -84,12 +91,13 @@ def target() -> str:
 
 
 def kubernetes(versions: Versions) -> Program:
-    """All programs of Kubernetes in one binary, and etcd in the version that Kubernetes pins."""
+    """All programs of Kubernetes in one binary, and etcd, in the versions that ``versions`` names."""
     major, minor, _ = versions.kubernetes.split(".")
     version = "k8s.io/component-base/version"
+    folder = IMAGES / "kubernetes"
     return Program(
         "kubernetes",
-        IMAGES / "kubernetes",
+        folder,
         {"kubernetes": ".", "etcd": "go.etcd.io/etcd/server/v3"},
         {
             f"{version}.gitVersion": f"v{versions.kubernetes}",
@@ -98,6 +106,7 @@ def kubernetes(versions: Versions) -> Program:
             f"{version}.gitTreeState": "clean",
             "k8s.io/client-go/pkg/version.gitVersion": f"v{versions.kubernetes}",
         },
+        pins=folder / versions.kubernetes_folder if versions.kubernetes_folder else None,
     )
 
 

@@ -19,12 +19,15 @@ from splithorizon.run.progress import Progress
 def check(options: Options) -> None:
     """Check the options before an engine is chosen.
 
-    Raises UsageProblem for an Istio version that cannot be built, for a program that does not exist, and for
-    ``--kind-image`` if the node image is built.
+    Raises UsageProblem for a version of Istio or Kubernetes that cannot be built, for a program that does not exist,
+    for ``--kind-image`` if the node image is built, and for ``--kubernetes-version`` if it is not.
     """
     if options.images == "built" or (options.images == "auto" and not _named(options)):
+        known = versions.load().with_kubernetes(options.kubernetes_version)
         for version in (options.istio_version, *([options.upgrade_to] if options.upgrade_to else [])):
-            versions.load().istio(version)
+            known.istio(version)
+    else:
+        _refuse_kubernetes_version(options)
     if options.images == "built":
         _refuse_node_image(options)
     published.require_programs(options)
@@ -34,8 +37,8 @@ def in_cache(options: Options) -> bool:
     """Whether the built images are in the cache. False if the images come from a registry that an option names."""
     if options.images == "published" or options.rebuild or (options.images == "auto" and _named(options)):
         return False
-    known = versions.load()
     try:
+        known = versions.load().with_kubernetes(options.kubernetes_version)
         key = Recipe(known, known.istio(options.istio_version)).key
     except UsageProblem:
         # Without Go nothing can have been built.
@@ -56,7 +59,7 @@ def supply_upgrade(
     if images.mode == "published":
         engine.save(references, archive)
         return images
-    known = versions.load()
+    known = versions.load().with_kubernetes(options.kubernetes_version)
     recipe = Recipe(known, known.istio(options.upgrade_to))
     entry = Cache(cache_root(), progress.say).find("images", recipe.key)
     if entry is None:
@@ -86,6 +89,7 @@ def supply(options: Options, engine: Engine, progress: Progress, *, container: s
             mode = "published" if published.registry_answers(options, engine) else "built"
     if mode == "built":
         _refuse_node_image(options)
+        known = known.with_kubernetes(options.kubernetes_version)
         source = known.istio(options.istio_version)
         images = Recipe(known, source).make(engine, progress, rebuild=options.rebuild, container=container)
         return replace(
@@ -94,6 +98,7 @@ def supply(options: Options, engine: Engine, progress: Progress, *, container: s
             kubectl=options.kubectl or images.kubectl,
             istioctl=options.istioctl or images.istioctl,
         )
+    _refuse_kubernetes_version(options)
 
     def build(name: str) -> Path:
         """Build a host program, for a machine that pulls images but lacks the program."""
@@ -124,4 +129,12 @@ def _refuse_node_image(options: Options) -> None:
         raise UsageProblem(
             f"--kind-image {options.kind_image}: built images include a node image; to use another one, add "
             "--images published. Nothing was created."
+        )
+
+
+def _refuse_kubernetes_version(options: Options) -> None:
+    if options.kubernetes_version:
+        raise UsageProblem(
+            f"--kubernetes-version {options.kubernetes_version}: published images run the Kubernetes of their node "
+            "image: name one with --kind-image, or add --images built. Nothing was created."
         )

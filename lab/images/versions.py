@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from splithorizon.base.errors import UsageProblem
@@ -30,7 +30,7 @@ class IstioSource:
 
 @dataclass(frozen=True)
 class Versions:
-    """The parsed version file."""
+    """The parsed version file, or what it says with another Kubernetes."""
 
     kubernetes: str
     coredns: str
@@ -45,6 +45,27 @@ class Versions:
     istio_releases: dict[str, str]
     helloworld: str
     curl: str
+    kubernetes_others: dict[str, str]
+    """The versions of Kubernetes that are not the default, each with the etcd that its kubeadm runs."""
+
+    @property
+    def kubernetes_folder(self) -> str:
+        """Where go.mod and go.sum are below ``images/kubernetes``; empty for the default, which has them there."""
+        return self.kubernetes if self.kubernetes in self.kubernetes_others else ""
+
+    def with_kubernetes(self, wanted: str | None) -> Versions:
+        """The same with a version of Kubernetes in the version file; by default, the default's.
+
+        Raises UsageProblem for a version that is not in the file: what it is compiled of is pinned there.
+        """
+        if wanted is None or wanted == self.kubernetes:
+            return self
+        if wanted in self.kubernetes_others:
+            return replace(self, kubernetes=wanted, etcd=self.kubernetes_others[wanted])
+        known = ", ".join(sorted((self.kubernetes, *self.kubernetes_others), reverse=True))
+        raise UsageProblem(
+            f"unknown Kubernetes version {wanted!r}: images/versions.toml lists {known}. Nothing was created."
+        )
 
     def istio(self, wanted: str | None) -> IstioSource:
         """The source of a release or snapshot in the version file, or of a pseudo-version; by default, the default's.
@@ -84,4 +105,5 @@ def load(path: Path = IMAGES / "versions.toml") -> Versions:
         istio_releases=dict(content["istio"]["releases"]),
         helloworld=content["samples"]["helloworld"],
         curl=content["samples"]["curl"],
+        kubernetes_others={version: its["etcd"] for version, its in content["kubernetes"]["others"].items()},
     )

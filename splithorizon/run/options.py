@@ -18,6 +18,7 @@ class Options:
     images: str = "auto"
     rebuild: bool = False
     istio_version: str | None = None
+    kubernetes_version: str | None = None
     hub: str | None = None
     sample_hub: str | None = None
     image: tuple[str, ...] = ()

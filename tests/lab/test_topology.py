@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.images import ImageSet
 from lab.kind import config
 from lab.topology import plan, read
 from splithorizon.base.errors import UsageProblem
@@ -111,10 +112,32 @@ def test_kind_gets_the_ranges_of_the_topology_and_the_manifest_of_the_part(tmp_p
     engine = fake_engine(tmp_path)
     for cluster in plan("lab"):
         stored = yaml.safe_load((MANIFESTS / "kind" / f"{cluster.name}.yaml").read_text())
-        assert config(cluster, own_node=False, engine=engine)["networking"] == stored["networking"]
+        assert config(cluster, images=images(own_node=False), engine=engine)["networking"] == stored["networking"]
     _, second = plan("lab", read("multi-primary"))
-    made = config(second, own_node=False, engine=engine)["networking"]
+    made = config(second, images=images(own_node=False), engine=engine)["networking"]
     assert made == {"podSubnet": "10.20.0.0/16", "serviceSubnet": "10.120.0.0/16"}
+
+
+def images(*, own_node: bool, **versions: str) -> ImageSet:
+    return ImageSet(
+        mode="built", node="node", own_node=own_node, istio_hub="hub", istio_version="1", samples={}, to_load=(),
+        upstream_envoy=True, kind=Path("kind"), kubectl=Path("kubectl"), istioctl=Path("istioctl"), versions=versions,
+    )  # fmt: skip
+
+
+def test_a_node_that_is_built_here_starts_the_etcd_of_its_kubernetes(tmp_path: Path) -> None:
+    engine = fake_engine(tmp_path)
+
+    def etcd_of(chosen: ImageSet) -> list[str]:
+        """The tags in the order in which kind merges the patches: the last one counts."""
+        made = config(plan("lab")["primary"], images=chosen, engine=engine)
+        patches = [yaml.safe_load(patch) for patch in made.get("kubeadmConfigPatches", [])]
+        return [patch["etcd"]["local"]["imageTag"] for patch in patches if "etcd" in patch]
+
+    assert etcd_of(images(own_node=True, etcd="9.9.9"))[1:] == ["9.9.9"]
+    # That of a registry, whose versions are read when it runs, and a node that others made.
+    assert len(etcd_of(images(own_node=True))) == 1
+    assert etcd_of(images(own_node=False, etcd="9.9.9")) == []
 
 
 def cluster(name: str, number: int = 1, **more: Any) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from lab.images import cni, programs, published, versions
-from lab.images.versions import IMAGES
+from lab.images.versions import IMAGES, Versions
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.traffic.workloads import HUB
 
 KNOWN = versions.load()
+KUBERNETES = [KNOWN, *map(KNOWN.with_kubernetes, KNOWN.kubernetes_others)]
 MODULES = sorted(IMAGES.rglob("go.mod"))
 CONTAINERFILES = sorted(IMAGES.rglob("Containerfile*"))
 
@@ -60,10 +61,16 @@ def test_all_that_a_module_requires_is_pinned_by_hash(module: Path) -> None:
         assert [name for name, _ in missing if not name.startswith("k8s.io/")] == []
 
 
-def test_kubernetes_and_its_staging_modules_are_of_one_version() -> None:
-    modules = required("kubernetes")
-    _, minor, patch = KNOWN.kubernetes.split(".")
-    assert modules["k8s.io/kubernetes"] == f"v{KNOWN.kubernetes}"
+def test_there_is_a_module_for_every_other_version_of_kubernetes_and_for_no_more() -> None:
+    folders = {path.name for path in (IMAGES / "kubernetes").iterdir() if path.is_dir()}
+    assert folders == set(KNOWN.kubernetes_others)
+
+
+@pytest.mark.parametrize("known", KUBERNETES, ids=lambda known: known.kubernetes)
+def test_kubernetes_and_its_staging_modules_are_of_one_version(known: Versions) -> None:
+    modules = required(f"kubernetes/{known.kubernetes_folder}")
+    _, minor, patch = known.kubernetes.split(".")
+    assert modules["k8s.io/kubernetes"] == f"v{known.kubernetes}"
     staging = {
         name: version
         for name, version in modules.items()
@@ -75,10 +82,11 @@ def test_kubernetes_and_its_staging_modules_are_of_one_version() -> None:
     assert set(staging.values()) == {f"v0.{minor}.{patch}"}
 
 
-def test_etcd_is_the_one_that_this_kubernetes_is_built_with() -> None:
-    modules = required("kubernetes")
+@pytest.mark.parametrize("known", KUBERNETES, ids=lambda known: known.kubernetes)
+def test_etcd_is_the_one_that_this_kubernetes_is_built_with(known: Versions) -> None:
+    modules = required(f"kubernetes/{known.kubernetes_folder}")
     etcd = {modules[name] for name in modules if name.startswith("go.etcd.io/etcd/")}
-    assert etcd == {f"v{KNOWN.etcd}"}
+    assert etcd == {f"v{known.etcd}"}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +117,8 @@ def test_a_built_node_is_told_the_tags_that_are_built() -> None:
     assert config["imageRepository"] == HUB
     assert config["dns"]["imageTag"] == f"v{KNOWN.coredns}"
     assert config["etcd"]["local"]["imageTag"] == KNOWN.etcd
+    (kubelet,) = (patch for patch in patches if patch["kind"] == "KubeletConfiguration")
+    assert kubelet["failCgroupV1"] is False, "the default of 1.35 and later refuses cgroup v1"
 
 
 def test_containerd_starts_pods_from_the_pause_image_that_is_built() -> None:

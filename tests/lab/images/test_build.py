@@ -81,6 +81,44 @@ def test_another_release_of_istio_does_not_build_the_known_ones_again(
     assert Recipe(more, more.istio(None)).key != recipe.key
 
 
+def test_the_key_depends_on_the_kubernetes_version() -> None:
+    chosen = [KNOWN, *map(KNOWN.with_kubernetes, KNOWN.kubernetes_others)]
+    assert len({Recipe(known, known.istio(None)).key for known in chosen}) == len(KNOWN.kubernetes_others) + 1
+    for known in chosen:
+        recipe = Recipe(known, known.istio(None))
+        assert recipe.references["kube-proxy"] == f"{HUB}/kube-proxy:v{known.kubernetes}"
+        assert recipe.references["etcd"] == f"{HUB}/etcd:{known.etcd}"
+        told = recipe.image_set(Path("/entry")).versions
+        assert (told["kubernetes"], told["etcd"]) == (known.kubernetes, known.etcd)
+
+
+def test_another_kubernetes_does_not_build_the_known_ones_again(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = tmp_path / "images"
+    shutil.copytree(versions.IMAGES, changed)
+    other, *_ = KNOWN.kubernetes_others
+    shutil.copytree(changed / "kubernetes" / other, changed / "kubernetes" / "9.9.9")
+    monkeypatch.setattr(build, "IMAGES", changed)
+    more = replace(KNOWN, kubernetes_others={**KNOWN.kubernetes_others, "9.9.9": "1.2.3"})
+
+    def keys() -> list[str]:
+        chosen = (more.with_kubernetes(version) for version in (None, other, "9.9.9"))
+        return [Recipe(known, known.istio(None)).key for known in chosen]
+
+    ours, others, nines = keys()
+    chosen = KNOWN.with_kubernetes(other)
+    assert (ours, others) == (recipe.key, Recipe(chosen, chosen.istio(None)).key)
+    (changed / "kubernetes" / "9.9.9" / "go.sum").write_text("another hash\n")
+    assert keys()[:2] == [ours, others]
+    assert keys()[2] != nines
+    (changed / "kubernetes" / "go.sum").write_text("another hash\n")
+    assert keys()[0] != ours
+    assert keys()[1] == others
+    (changed / "kubernetes" / "main.go").write_text("package main\n")
+    assert keys()[1] != others
+
+
 def test_the_image_set_has_every_sample_under_its_built_name(recipe: Recipe, tmp_path: Path) -> None:
     images = recipe.image_set(tmp_path)
     assert set(images.samples) == set(published.SAMPLES)

@@ -209,6 +209,25 @@ def test_a_module_that_a_release_requires_and_nobody_serves_is_bad_input(
         Program("tools", module, {"one": "."}).build(empty_cache, Path("/dev/null"))
 
 
+def test_a_module_that_lies_elsewhere_is_taken_from_there_and_is_in_the_key(
+    go: FakePrograms, module: Path, tmp_path: Path, empty_cache: Cache
+) -> None:
+    elsewhere = tmp_path / "2.0"
+    elsewhere.mkdir()
+    (elsewhere / "go.mod").write_text("module a\n")
+    beside, apart = Program("tools", module, {"one": "."}), Program("tools", module, {"one": "."}, pins=elsewhere)
+    folder = beside.build(empty_cache, Path("/dev/null"))
+    assert "-modfile" not in compile_calls(go)[-1]
+    assert apart.build(empty_cache, Path("/dev/null")) == folder, "the same content"
+    (elsewhere / "go.sum").write_text("another hash\n")
+    assert apart.build(empty_cache, Path("/dev/null")) != folder
+    assert f"-modfile={elsewhere / 'go.mod'} " in compile_calls(go)[-1]
+    (module / "go.mod").write_text("module b\n")
+    calls = len(compile_calls(go))
+    apart.build(empty_cache, Path("/dev/null"))
+    assert len(compile_calls(go)) == calls, "what lies beside the sources is not looked at"
+
+
 def test_every_program_is_built_from_a_module_that_exists() -> None:
     source = KNOWN.istio(None)
     assert source.module is not None
@@ -234,3 +253,12 @@ def test_programs_carry_the_version_that_they_are_built_from() -> None:
     prefix = "k8s.io/component-base/version"
     assert (kubernetes[f"{prefix}.gitMajor"], kubernetes[f"{prefix}.gitMinor"]) == (major, minor)
     assert kubernetes[f"{prefix}.gitVersion"] == f"v{KNOWN.kubernetes}"
+
+
+@pytest.mark.parametrize("version", KNOWN.kubernetes_others)
+def test_another_kubernetes_is_the_same_program_of_its_own_modules(version: str) -> None:
+    default, other = go_programs.kubernetes(KNOWN), go_programs.kubernetes(KNOWN.with_kubernetes(version))
+    assert default.pins is None
+    assert other.pins == default.module / version
+    assert (other.name, other.module, other.packages) == (default.name, default.module, default.packages)
+    assert other.variables["k8s.io/component-base/version.gitVersion"] == f"v{version}"

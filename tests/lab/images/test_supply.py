@@ -50,6 +50,29 @@ def test_another_node_image_is_refused_where_the_node_image_is_built(options: Op
         supply.check(options)
 
 
+def test_a_kubernetes_version_is_chosen_only_where_the_node_image_is_built(
+    modes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, *_ = versions.load().kubernetes_others
+    for options in (Options(images="built", kubernetes_version=other), Options(kubernetes_version=other)):
+        supply.check(options)
+        with pytest.raises(UsageProblem, match=r"^unknown Kubernetes version '1\.0\.0'"):
+            supply.check(replace(options, kubernetes_version="1.0.0"))
+    told = (
+        f"--kubernetes-version {other}: published images run the Kubernetes of their node image: name one with "
+        "--kind-image, or add --images built. Nothing was created."
+    )
+    for options in (Options(images="published"), Options(hub="127.0.0.1:5000/istio")):
+        with pytest.raises(UsageProblem) as refused:
+            supply.check(replace(options, kubernetes_version=other))
+        assert str(refused.value) == told
+    monkeypatch.setattr(published, "registry_answers", lambda *_: True)
+    with pytest.raises(UsageProblem) as refused:
+        supply.supply(Options(kubernetes_version=other), ENGINE, Progress(print))
+    assert str(refused.value) == told
+    assert modes == []
+
+
 def test_images_of_a_registry_that_an_option_names_are_in_no_cache(empty_cache: Cache) -> None:
     known = versions.load()
     built = Options(images="built")
@@ -57,6 +80,11 @@ def test_images_of_a_registry_that_an_option_names_are_in_no_cache(empty_cache: 
     empty_cache.fill("images", Recipe(known, known.istio(None)).key, lambda _: None)
     assert supply.in_cache(built)
     assert supply.in_cache(Options())
+    other, *_ = known.kubernetes_others
+    assert not supply.in_cache(replace(built, kubernetes_version=other))
+    chosen = known.with_kubernetes(other)
+    empty_cache.fill("images", Recipe(chosen, chosen.istio(None)).key, lambda _: None)
+    assert supply.in_cache(replace(built, kubernetes_version=other))
     assert not supply.in_cache(replace(built, rebuild=True))
     assert not supply.in_cache(Options(images="published"))
     assert not supply.in_cache(Options(hub="127.0.0.1:5000/istio"))
@@ -79,9 +107,9 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which way was gone: building and pulling themselves are tested beside their modules."""
     modes: list[str] = []
 
-    def make(*_: object, **__: object) -> ImageSet:
+    def make(recipe: Recipe, *_: object, **__: object) -> ImageSet:
         modes.append("built")
-        return BUILT
+        return replace(BUILT, versions={"kubernetes": recipe.image_set(Path("/built")).versions["kubernetes"]})
 
     def pull(*_: object) -> ImageSet:
         modes.append("published")
@@ -111,6 +139,13 @@ def test_images_are_published_where_a_registry_answers_or_is_named(
     monkeypatch.setattr(published, "registry_answers", lambda *_: answers)
     assert supply.supply(options, ENGINE, Progress(print)).mode == mode
     assert modes == [mode]
+
+
+def test_the_images_are_built_with_the_kubernetes_that_was_chosen(modes: list[str]) -> None:
+    known = versions.load()
+    for version in (None, *known.kubernetes_others):
+        images = supply.supply(Options(images="built", kubernetes_version=version), ENGINE, Progress(print))
+        assert images.versions["kubernetes"] == (version or known.kubernetes)
 
 
 def test_programs_that_options_name_replace_the_built_ones(modes: list[str]) -> None:

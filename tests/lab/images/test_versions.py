@@ -1,8 +1,9 @@
-"""The version file, and which versions of Istio can be built from it."""
+"""The version file, and which versions of Istio and Kubernetes can be built from it."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,42 @@ def test_an_unknown_version_is_refused_in_one_line_with_the_known_ones(wanted: s
     assert "pseudo-version" in message
     assert message.endswith("Nothing was created.")
     assert "\n" not in message
+
+
+def test_the_default_kubernetes_is_the_files_own_and_its_module_lies_beside_the_sources() -> None:
+    known = versions.load()
+    assert known.with_kubernetes(None) is known
+    assert known.with_kubernetes(known.kubernetes) is known
+    assert known.kubernetes_folder == ""
+
+
+def test_there_is_another_minor_version_of_kubernetes_to_choose() -> None:
+    known = versions.load()
+    minors = {version.rpartition(".")[0] for version in known.kubernetes_others}
+    assert minors - {known.kubernetes.rpartition(".")[0]}
+
+
+@pytest.mark.parametrize("version", versions.load().kubernetes_others)
+def test_another_kubernetes_has_its_module_and_its_etcd_and_all_else_in_common(version: str) -> None:
+    known = versions.load()
+    chosen = known.with_kubernetes(version)
+    assert (chosen.kubernetes, chosen.etcd) == (version, known.kubernetes_others[version])
+    assert replace(chosen, kubernetes=known.kubernetes, etcd=known.etcd) == known
+    folder = versions.IMAGES / "kubernetes" / chosen.kubernetes_folder
+    assert folder.name == version
+    assert {file.name for file in folder.iterdir()} == {"go.mod", "go.sum"}
+    assert chosen.with_kubernetes(version) is chosen
+
+
+@pytest.mark.parametrize("wanted", ["1.99.0", "v1.35.4", "1.35", "latest", "../1.35.4", ""], ids=repr)
+def test_an_unknown_kubernetes_is_refused_in_one_line_with_the_known_ones(wanted: str) -> None:
+    known = versions.load()
+    with pytest.raises(UsageProblem) as problem:
+        known.with_kubernetes(wanted)
+    listed = ", ".join(sorted((known.kubernetes, *known.kubernetes_others), reverse=True))
+    assert str(problem.value) == (
+        f"unknown Kubernetes version {wanted!r}: images/versions.toml lists {listed}. Nothing was created."
+    )
 
 
 def test_every_version_is_read(tmp_path: Path) -> None:
