@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
     HOST,
+    MESH,
     OUTBOUND,
     SNI,
     Change,
@@ -35,6 +37,7 @@ from tests.support.made_reading import (
     pod,
     proxies,
     sound,
+    two_primaries,
 )
 
 FAILED = Host(GATEWAYS["remote"], connect_failures=7, requests=7)
@@ -242,6 +245,111 @@ def rewrites() -> Change:
     return adds("primary", made("VirtualService", "h", "sample", spec={"hosts": [HOST], "http": [route]}))
 
 
+BARE = edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(containers=[{"name": "helloworld"}]))
+
+
+def on_host_network(**labels: str) -> Change:
+    """The remote's pod of the service is on its node's network, where no sidecar is injected."""
+
+    def edit(one: Object) -> None:
+        one["spec"]["hostNetwork"] = True
+        one["metadata"]["labels"] |= labels
+
+    return also(BARE, edits("remote", "Pod", "helloworld-1", edit))
+
+
+def waiting(*containers: str) -> Change:
+    """These containers of the remote's pod of the service are not ready."""
+
+    def edit(one: Object) -> None:
+        said = f"containers with unready status: [{' '.join(containers)}]"
+        one["status"]["conditions"] = [{"type": "Ready", "status": "False", "message": said}]
+        one["status"]["containerStatuses"] = [
+            {"name": name, "ready": name not in containers} for name in ("helloworld", "istio-proxy")
+        ]
+
+    return edits("remote", "Pod", "helloworld-1", edit)
+
+
+def resolves(policy: str, **settings: Any) -> Change:
+    """The remote's pod of the service asks the DNS that a policy means."""
+    return edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(dnsPolicy=policy, **settings))
+
+
+def binds(address: str, *, port: int = 15443, selector: str = "eastwestgateway") -> Change:
+    """The Gateway for other networks listens at one address."""
+
+    def edit(one: Object) -> None:
+        one["spec"]["selector"] = {"istio": selector}
+        one["spec"]["servers"][0] |= {"bind": address, "port": {"number": port}}
+
+    listening = {port: f"{address}_{port}", 15021: "readiness"}
+    return also(
+        edits("primary", "Gateway", "cross-network-gateway", edit), proxies("remote", GATEWAY, listening=listening)
+    )
+
+
+def istiod_ports(of_service: str | None, of_slice: str | None) -> Change:
+    """The remote's Service for istiod and its EndpointSlice name the port for configuration."""
+
+    def named(name: str | None, webhooks: int) -> list[Object]:
+        return [{"port": 15012, **({"name": name} if name else {})}, {"port": webhooks, "name": "https-webhook"}]
+
+    return also(
+        edits("remote", "Service", "istiod", lambda one: one["spec"].update(ports=named(of_service, 443))),
+        edits("remote", "EndpointSlice", "istiod", lambda one: one.update(ports=named(of_slice, 15017))),
+    )
+
+
+CONNECTED = istiod(
+    proxies=tuple(
+        {"proxy": one} for one in ("sleep-1.sample", "helloworld-1.sample", "istio-eastwestgateway-1.istio-system")
+    )
+)
+
+
+def distributes(sender: str, *receivers: str, places: tuple[str, ...] = ("primary", "remote"), **more: Any) -> Change:
+    """What a locality sends is distributed among others; each cluster has a node in zone a of a region of its name."""
+    setting = {"distribute": [{"from": sender, "to": dict.fromkeys(receivers, 100 // len(receivers))}], **more}
+    nodes = [
+        adds(
+            name,
+            made(
+                "Node", f"{name}-node",
+                labels={"topology.kubernetes.io/region": name, "topology.kubernetes.io/zone": "a"},
+            ),
+        )
+        for name in places
+    ]  # fmt: skip
+    text = f"{MESH}localityLbSetting: {json.dumps(setting)}\n"
+    return also(edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=text)), *nodes)
+
+
+def injector(values: object) -> Change:
+    """The primary's injector has these values, as text or what is written as JSON."""
+    text = values if isinstance(values, str) else json.dumps(values)
+    return adds("primary", made("ConfigMap", "istio-sidecar-injector", "istio-system", data={"values": text}))
+
+
+OF_NEAR_NETWORK = {"global": {"network": "primary-network", "multiCluster": {"clusterName": "primary"}}}
+
+
+def says(network: str, cluster_id: str = "remote") -> Change:
+    """The remote's sidecar of the service says these."""
+    return proxies("remote", SERVER, metadata={"NETWORK": network, "CLUSTER_ID": cluster_id})
+
+
+def filtering(name: str, value: str, app: str = "sleep", cluster: str = "primary") -> Change:
+    """A control plane has a filter for the pods of an app."""
+    patch = {"applyTo": "HTTP_FILTER", "match": {"context": "SIDECAR_OUTBOUND"}, "patch": {"value": {"name": value}}}
+    spec = {"workloadSelector": {"labels": {"app": app}}, "configPatches": [patch]}
+    return adds(cluster, made("EnvoyFilter", name, "sample", spec=spec))
+
+
+def refuses_listener(details: str) -> Change:
+    return proxies("primary", CLIENT, rejected=({"name": "0.0.0.0_5000", "details": details},))
+
+
 CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
     (
         "a reader without EndpointSlices",
@@ -377,6 +485,72 @@ CASES: list[tuple[str, Change, Cause, tuple[str, str, str]]] = [
         root_causes.RULE_PICKS_SUBSET,
         ("VirtualService primary/sample/h", "spec.http[0].route[1].destination.subset", "v3"),
     ),
+    (
+        "a pod on its node's network",
+        also(on_host_network(), FAR_LOST),
+        root_causes.POD_ON_HOST_NETWORK,
+        ("Pod remote/sample/helloworld-1", "spec.hostNetwork", "true"),
+    ),
+    (
+        "a pod that asks its node's DNS",
+        also(resolves("Default"), waiting("helloworld", "istio-proxy"), FAR_LOST),
+        root_causes.POD_WITHOUT_CLUSTER_DNS,
+        ("Pod remote/sample/helloworld-1", "spec.dnsPolicy", "Default"),
+    ),
+    (
+        "a Gateway at the loopback address",
+        also(binds("127.0.0.1"), FAR_FAILS),
+        root_causes.GATEWAY_BINDS_ELSEWHERE,
+        ("Gateway primary/istio-system/cross-network-gateway", "spec.servers[0].bind", "127.0.0.1"),
+    ),
+    (
+        "what listens at the loopback address",
+        also(binds("127.0.0.1"), FAR_FAILS),
+        root_causes.GATEWAY_BINDS_ELSEWHERE,
+        ("Envoy remote/istio-system/istio-eastwestgateway-1", "listeners", "127.0.0.1_15443"),
+    ),
+    (
+        "a port of istiod's Service with another name",
+        istiod_ports("grpc-xds", "tcp-istiod"),
+        causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,
+        ("Service remote/istio-system/istiod", "spec.ports[0].name", "grpc-xds, port 15012"),
+    ),
+    (
+        "the ports of istiod's EndpointSlice",
+        istiod_ports("grpc-xds", "tcp-istiod"),
+        causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,
+        ("EndpointSlice remote/istio-system/istiod", "ports", "tcp-istiod=15012"),
+    ),
+    (
+        "a distribution that leaves a cluster out",
+        also(distributes("primary/*", "primary/*"), FAR_LOST),
+        causes.LOCALITY_PREFERRED,
+        ("ConfigMap primary/istio-system/istio", "data.mesh.localityLbSetting.distribute[0]", "from=primary/*"),
+    ),
+    (
+        "the locality that a distribution leaves out",
+        also(distributes("primary/a/*", "primary/a/*"), FAR_LOST),
+        causes.LOCALITY_PREFERRED,
+        ("Node remote/remote-node", "metadata.labels", "topology.kubernetes.io/region=remote"),
+    ),
+    (
+        "an injector's value of the network",
+        also(says("primary-network"), injector(OF_NEAR_NETWORK)),
+        causes.PROXY_NETWORK_WRONG,
+        ("ConfigMap primary/istio-system/istio-sidecar-injector", "data.values.global.network", "primary-network"),
+    ),
+    (
+        "an injector's value of the cluster",
+        also(says("remote-network", "primary"), injector(OF_NEAR_NETWORK)),
+        causes.PROXY_CLUSTER_ID_WRONG,
+        ("ConfigMap primary/istio-system/istio-sidecar-injector", "global.multiCluster.clusterName", "primary"),
+    ),
+    (
+        "a filter that alone binds what refused its configuration",
+        also(filtering("h", "tracing-headers"), refuses_listener("script load error: unexpected symbol near 'end'")),
+        causes.ENVOY_REFUSED_CONFIG,
+        ("EnvoyFilter primary/sample/h", "patch.value.name", "tracing-headers"),
+    ),
 ]
 
 
@@ -406,6 +580,12 @@ def test_a_fault_is_the_one_root_cause_with_what_it_changed(
         (mesh_networks(15444), causes.GATEWAY_ADDRESS_WRONG),
         (weighted(), root_causes.RULE_PICKS_SUBSET),
         (rewrites(), root_causes.RULE_ANSWERS_ITSELF),
+        (on_host_network(), root_causes.POD_ON_HOST_NETWORK),
+        (resolves("Default"), root_causes.POD_WITHOUT_CLUSTER_DNS),
+        (binds("127.0.0.1"), root_causes.GATEWAY_BINDS_ELSEWHERE),
+        (also(istiod_ports("grpc-xds", "tcp-istiod"), CONNECTED), causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT),
+        (distributes("primary/*", "primary/*"), causes.LOCALITY_PREFERRED),
+        (waiting("helloworld", "istio-proxy"), causes.POD_NOT_READY),
     ],
     ids=lambda one: one.id if isinstance(one, Cause) else "",
 )
@@ -421,8 +601,39 @@ def test_without_a_witness_it_is_a_note(configured: Change, noted: Cause) -> Non
         also(view("remote-network"), proxies("remote", GATEWAY, endpoints={SNI: ()})),
         also(view("other, remote-network"), proxies("remote", GATEWAY, endpoints={SNI: ()})),
         also(ingress("127.0.0.1:5000"), logs("remote", SERVER, code=503, flags="UF", cluster="inbound|5000||")),
+        edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(hostNetwork=True)),
+        also(resolves("ClusterFirstWithHostNet"), FAR_FAILS),
+        also(resolves("None", dnsConfig={"nameservers": ["10.96.0.10"]}), FAR_FAILS),
+        also(binds("0.0.0.0"), FAR_FAILS),
+        istiod_ports("tcp-istiod", "tcp-istiod"),
+        istiod_ports(None, None),
+        also(distributes("primary/*", "primary/*", "remote/*"), FAR_LOST),
+        also(distributes("*", "*"), FAR_LOST),
+        also(distributes("primary/b/*", "primary/b/*"), FAR_LOST),
+        also(distributes("primary/*", "primary/*", enabled=False), FAR_LOST),
+        also(distributes("primary/*", "primary/*", places=("primary",)), FAR_LOST),
+        injector(OF_NEAR_NETWORK),
+        also(filtering("h", "tracing-headers", app="other"), refuses_listener("script load error")),
     ],
-    ids=["both roots are trusted", "its own view", "two views", "the application's port"],
+    ids=[
+        "both roots are trusted",
+        "its own view",
+        "two views",
+        "the application's port",
+        "a sidecar by hand on the node's network",
+        "the cluster's DNS on the node's network",
+        "nameservers of its own",
+        "any address",
+        "the same port names",
+        "ports without names",
+        "a distribution to both",
+        "a distribution to all",
+        "a distribution for others",
+        "a distribution that is switched off",
+        "nodes that could not be read",
+        "an injector's value for other pods",
+        "a filter for other pods",
+    ],
 )
 def test_what_is_right_is_no_cause_of_failures(harmless: Change) -> None:
     found = of_reading(harmless(sound()))
@@ -690,9 +901,6 @@ def demands_a_label(webhooks: list[Object]) -> None:
     webhooks[1]["objectSelector"] = {"matchLabels": {"team": "payments"}}
 
 
-BARE = edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(containers=[{"name": "helloworld"}]))
-
-
 @pytest.mark.parametrize(
     ("narrowed", "field", "value"),
     [
@@ -788,21 +996,116 @@ def test_an_istiod_with_the_id_of_its_proxies_is_no_finding(name: str) -> None:
     assert root_causes.ISTIOD_CLUSTER_ID_WRONG.id not in {one.id for one in found.root_causes}
 
 
-def waiting(container: str) -> Change:
-    def edit(one: Object) -> None:
-        one["status"]["conditions"] = [{"type": "Ready", "status": "False", "message": f"unready: [{container}]"}]
-        one["status"]["containerStatuses"] = [
-            {"name": name, "ready": name != container} for name in ("helloworld", "istio-proxy")
-        ]
-
-    return edits("remote", "Pod", "helloworld-1", edit)
-
-
-@pytest.mark.parametrize(("container", "named"), [("helloworld", True), ("istio-proxy", False)])
-def test_a_sidecar_that_waits_is_no_cause_by_itself(container: str, named: bool) -> None:
-    found = of_reading(waiting(container)(sound()))
+@pytest.mark.parametrize(
+    ("containers", "named"),
+    [(["helloworld"], True), (["istio-proxy"], False), (["helloworld", "istio-proxy"], False)],
+    ids=["its application", "the sidecar", "both"],
+)
+def test_a_sidecar_that_waits_is_no_cause_by_itself(containers: list[str], named: bool) -> None:
+    found = of_reading(waiting(*containers)(sound()))
     assert [one.id for one in found.root_causes] == [causes.POD_NOT_READY.id] * named
     assert (causes.POD_NOT_READY.id in {one.cause.id for one in found.notes}) is not named
+
+
+def test_a_sidecar_before_its_application_is_no_cause_by_itself_either() -> None:
+    def edit(one: Object) -> None:
+        one["status"] |= {
+            "phase": "Pending",
+            "conditions": [{"type": "Ready", "status": "False", "message": "unready: [helloworld]"}],
+            "initContainerStatuses": [{"name": "istio-proxy", "ready": False, "state": {"running": {}}}],
+            "containerStatuses": [
+                {"name": "helloworld", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+            ],
+        }
+
+    found = of_reading(also(edits("remote", "Pod", "helloworld-1", edit), FAR_LOST)(sound()))
+    assert (found.root_causes, [one.cause for one in found.notes]) == ((), [causes.POD_NOT_READY])
+
+
+def test_a_pod_on_its_nodes_network_that_refuses_a_sidecar_is_accused_of_that() -> None:
+    broken = also(on_host_network(**{"sidecar.istio.io/inject": "false"}), FAR_LOST)
+    assert [one.id for one in of_reading(broken(sound())).root_causes] == [causes.POD_REFUSES_SIDECAR.id]
+
+
+def test_the_dns_is_not_accused_where_the_application_alone_waits() -> None:
+    broken = also(resolves("Default"), waiting("helloworld"))
+    assert [one.id for one in of_reading(broken(sound())).root_causes] == [causes.POD_NOT_READY.id]
+
+
+@pytest.mark.parametrize("address", ["10.20.0.31", "fd00:20::31"])
+def test_a_gateway_at_an_address_of_its_pod_is_not_accused(address: str) -> None:
+    def both_families(one: Object) -> None:
+        one["status"]["podIPs"] = [{"ip": "10.20.0.31"}, {"ip": "fd00:20::31"}]
+
+    harmless = also(binds(address), edits("remote", "Pod", "istio-eastwestgateway-1", both_families), FAR_FAILS)
+    found = of_reading(harmless(sound()))
+    # The primary's gateway would be the one that does not have it, and that one serves.
+    assert found.root_causes == ()
+    assert [one.cause for one in found.notes] == [root_causes.GATEWAY_BINDS_ELSEWHERE]
+
+
+@pytest.mark.parametrize(
+    "change", [binds("127.0.0.1", selector="other"), binds("127.0.0.1", port=8443)], ids=["pods", "ports"]
+)
+def test_a_gateway_for_other_pods_or_ports_is_not_accused_of_its_address(change: Change) -> None:
+    found = of_reading(also(change, FAR_FAILS)(sound()))
+    ids = {one.id for one in found.root_causes} | {one.cause.id for one in found.notes}
+    assert root_causes.GATEWAY_BINDS_ELSEWHERE.id not in ids
+
+
+@pytest.mark.parametrize(
+    "values",
+    [None, "{", [], {"global": None}, {"global": {"network": "third-network"}}],
+    ids=["no ConfigMap", "no JSON", "a list", "nothing global", "another network"],
+)
+def test_an_injector_that_does_not_say_what_a_proxy_says_is_not_cited(values: object) -> None:
+    broken = also(says("primary-network"), *([] if values is None else [injector(values)]))
+    (found,) = of_reading(broken(sound())).root_causes
+    assert found.id == causes.PROXY_NETWORK_WRONG.id
+    assert [(one.object, one.field) for one in found.finding.evidence] == [
+        ("Pod remote/sample/helloworld-1", "env ISTIO_META_NETWORK")
+    ]
+    assert "webhook" in found.finding.fix
+
+
+def test_of_distributions_the_first_for_a_locality_counts() -> None:
+    setting = {"distribute": [{"from": "primary/*", "to": {"*": 100}}, {"from": "*", "to": {"primary/*": 100}}]}
+    text = f"{MESH}localityLbSetting: {json.dumps(setting)}\n"
+    changed = also(
+        distributes("primary/*", "*"),
+        edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=text)),
+        FAR_LOST,
+    )
+    found = of_reading(changed(sound()))
+    # What the remote's own clients lack is not shown by what the primary's lack.
+    assert (found.root_causes, [one.cause for one in found.notes]) == ((), [causes.LOCALITY_PREFERRED])
+
+
+@pytest.mark.parametrize(
+    ("details", "named"),
+    [("filter second-headers: script load error", ["EnvoyFilter primary/sample/second"]), ("script load error", [])],
+    ids=["one is mentioned", "none is"],
+)
+def test_of_two_filters_only_the_one_that_the_refusal_mentions_is_named(details: str, named: list[str]) -> None:
+    broken = also(filtering("first", "first-headers"), filtering("second", "second-headers"), refuses_listener(details))
+    found = [one for one in of_reading(broken(sound())).root_causes if one.id == causes.ENVOY_REFUSED_CONFIG.id]
+    assert [fact.object for one in found for fact in one.finding.evidence if fact.field.endswith(".name")] == named
+
+
+def test_a_filter_that_is_accepted_is_not_accused_of_a_refusal() -> None:
+    found = of_reading(filtering("h", "tracing-headers")(sound()))
+    assert found.root_causes == ()
+    assert causes.ENVOY_REFUSED_CONFIG not in [one.cause for one in found.notes]
+
+
+def test_a_filter_is_alone_though_another_cluster_has_one_for_a_pod_of_that_name() -> None:
+    broken = also(
+        filtering("first", "first-headers"),
+        filtering("second", "second-headers", cluster="remote"),
+        refuses_listener("script load error"),
+    )
+    (found,) = of_reading(broken(two_primaries())).root_causes
+    assert found.finding.evidence[0].object == "EnvoyFilter primary/sample/first"
 
 
 def expects_proxy_protocol(context: str = "GATEWAY") -> Change:

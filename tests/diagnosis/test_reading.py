@@ -173,6 +173,80 @@ def test_a_proxys_certificates_are_read_and_its_key_is_not(two: Two) -> None:
     assert reading["remote"].of(GATEWAY)[0].certificate == "its chain"
 
 
+def test_of_the_injectors_configmap_the_values_alone_are_kept(two: Two) -> None:
+    values = json.dumps({"global": {"network": "primary-network"}})
+    api = two.apis["primary"]
+    api.put("ConfigMap", "istio", "istio-system", data={"mesh": "{}"})
+    api.put("ConfigMap", "istio-sidecar-injector", "istio-system", data={"config": "a template", "values": values})
+    reading = two.read()
+    found = reading["primary"].get("ConfigMap", "istio-sidecar-injector", "istio-system")
+    assert found
+    assert found["data"] == {"values": values}
+    assert b"a template" not in reading.to_json()
+    assert reading["primary"].get("ConfigMap", "istio", "istio-system")
+    assert reading["remote"].get("ConfigMap", "istio-sidecar-injector", "istio-system") is None
+    assert reading.unread == (), "that the remote has none is no failure"
+
+
+def test_an_injectors_configmap_without_data_has_no_values(two: Two) -> None:
+    two.apis["primary"].put("ConfigMap", "istio-sidecar-injector", "istio-system")
+    found = two.read()["primary"].get("ConfigMap", "istio-sidecar-injector", "istio-system")
+    assert found
+    assert found["data"] == {}
+
+
+def test_the_injector_is_that_of_the_revision(two: Two) -> None:
+    api = two.apis["primary"]
+    for name in ("istio-sidecar-injector", "istio-sidecar-injector-canary"):
+        api.put("ConfigMap", name, "istio-system", data={"values": "{}"})
+    two.access = tuple(replace(one, revision="canary") for one in two.access)
+    assert [one["metadata"]["name"] for one in two.read()["primary"].all("ConfigMap")] == [
+        "istio-sidecar-injector-canary"
+    ]
+
+
+def test_an_injector_that_may_not_be_read_leaves_the_rest_whole(two: Two) -> None:
+    api = two.apis["primary"]
+    api.put("ConfigMap", "istio", "istio-system", data={"mesh": "rootNamespace: other"})
+    forbidden = json.dumps({"message": "no, not for you"}).encode()
+    api.answers[path_of("ConfigMap", "istio-system", "istio-sidecar-injector")] = (403, forbidden)
+    reading = two.read()
+    assert [str(one) for one in reading.unread] == ["the injector's values of primary: HTTP 403: no, not for you"]
+    found = reading["primary"].get("ConfigMap", "istio", "istio-system")
+    assert found
+    assert found["data"] == {"mesh": "rootNamespace: other"}
+    assert {proxy.kind for proxy in reading["primary"].proxies} == {CLIENT, SERVER, GATEWAY}
+
+
+@pytest.mark.parametrize(
+    ("state", "read_too"),
+    [({"running": {}}, True), ({"waiting": {"reason": "PodInitializing"}}, False), (None, False)],
+    ids=["it runs", "it waits", "not begun"],
+)
+def test_a_pending_pod_is_read_where_its_sidecar_runs_before_its_application(
+    two: Two, state: dict[str, Any] | None, read_too: bool
+) -> None:
+    statuses = [{"name": "istio-init", "state": {"terminated": {"exitCode": 0}}}]
+    statuses += [{"name": "istio-proxy", "state": state}] if state else []
+    two.apis["remote"].put(
+        "Pod", "helloworld-1", "sample", labels={"app": "helloworld"},
+        spec={"initContainers": [{"name": "istio-init"}, {"name": "istio-proxy"}], "containers": [{"name": "app"}]},
+        status={"phase": "Pending", "initContainerStatuses": statuses},
+    )  # fmt: skip
+    reading = two.read()
+    assert [one.pod for one in reading["remote"].of(SERVER)] == ["helloworld-1"] * read_too
+    assert [one.pod for one in reading["primary"].of(SERVER)] == ["helloworld-1"]
+
+
+def test_a_sidecar_that_runs_in_a_pod_that_ends_is_not_read(two: Two) -> None:
+    kept = two.apis["remote"].put(
+        "Pod", "helloworld-1", "sample", labels={"app": "helloworld"}, spec={"containers": [{"name": "istio-proxy"}]},
+        status={"phase": "Pending", "initContainerStatuses": [{"name": "istio-proxy", "state": {"running": {}}}]},
+    )  # fmt: skip
+    kept["metadata"]["deletionTimestamp"] = "2026-11-28T04:00:00Z"
+    assert two.read()["remote"].of(SERVER) == ()
+
+
 def test_what_is_forbidden_is_listed_and_the_rest_is_read(two: Two) -> None:
     forbidden = json.dumps({"message": "no, not for you"}).encode()
     two.apis["primary"].answers[path_of("Secret", "istio-system")] = (403, forbidden)

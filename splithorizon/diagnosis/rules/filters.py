@@ -121,14 +121,14 @@ def refused(case: Case) -> Iterator[Finding]:
     stuck = _unacknowledged(reading)
     asked = case.suspected(causes.ENVOY_REFUSED_CONFIG)
     patches = [*_patches(reading)]
-    filters_of: dict[tuple[str, str], set[str]] = {}
+    filters_of: dict[tuple[str, str, str], set[str]] = {}
     for patch in patches:
-        for _, proxy in patch.bound:
-            filters_of.setdefault((proxy.namespace, proxy.pod), set()).add(of(patch.plane, patch.filter))
+        for cluster, proxy in patch.bound:
+            filters_of.setdefault((cluster.name, proxy.namespace, proxy.pod), set()).add(of(patch.plane, patch.filter))
     for patch in patches:
         text = f"{patch.value}"
         for cluster, proxy in patch.bound:
-            alone = len(filters_of[proxy.namespace, proxy.pod]) == 1
+            alone = len(filters_of[cluster.name, proxy.namespace, proxy.pod]) == 1
             said = next(
                 (
                     f"Envoy of {cluster.name}'s {proxy.pod} refused {one['name'] or 'it'}: {one['details']}"

@@ -67,7 +67,8 @@ def bound(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         plane, pods = state.control_plane_of(reading, cluster), state.gateway_pods(cluster)
-        addresses = {str((pod.get("status") or {}).get("podIP")) for pod in pods}
+        status = [pod.get("status") or {} for pod in pods]
+        addresses = {str(ip.get("ip")) for one in status for ip in one.get("podIPs") or [{"ip": one.get("podIP")}]}
         ports = {GATEWAY_PORT, *_targets(cluster, pods)}
         for gateway in plane.all("Gateway"):
             if not any(_selects(gateway, pod) for pod in pods):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import yaml
 
@@ -75,12 +75,24 @@ def locality_distributed(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for plane in reading.config_clusters:
         setting = state.mesh_config(reading, plane).get("localityLbSetting") or {}
-        for number, one in enumerate(setting.get("distribute") or [] if setting.get("enabled") is not False else []):
+        distribute = setting.get("distribute") or [] if setting.get("enabled") is not False else []
+        for number, one in enumerate(distribute):
+            senders = [
+                other
+                for other in reading.clusters
+                if other.control_plane == plane.name
+                and any(_deciding(distribute, place) == number for place in _places(other))
+            ]
             for cluster in reading.clusters:
-                senders = [other for other in reading.clusters if other.control_plane == plane.name]
-                from_here = any(_meant(str(one.get("from")), place) for sender in senders for place in _places(sender))
-                if not from_here or any(_meant(to, place) for to in one.get("to") or {} for place in _places(cluster)):
+                places = _places(cluster)
+                # Of nodes that could not be read nothing is known.
+                if (
+                    not senders
+                    or not places
+                    or any(_meant(to, place) for to in one.get("to") or {} for place in places)
+                ):
                     continue
+                far = any(sender.network != cluster.network for sender in senders)
                 nodes = [
                     Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
                     for node in cluster.all("Node")
@@ -90,9 +102,14 @@ def locality_distributed(case: Case) -> Iterator[Finding]:
                     Layer.MESH_CONFIG,
                     (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
                     f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
-                    state.lacking(reading, cluster, far_only=True),
+                    state.lacking(reading, cluster, far_only=True) if far else "",
                     UNREACHED,
                 )
+
+
+def _deciding(distribute: Sequence[Object], place: str) -> int:
+    """The number of the entry that is for what a locality sends: the first, as in Istio; -1 where there is none."""
+    return next((number for number, one in enumerate(distribute) if _meant(str(one.get("from")), place)), -1)
 
 
 def _places(cluster: Cluster) -> set[str]:
