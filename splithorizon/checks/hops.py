@@ -46,7 +46,11 @@ def each_hop_leads_to_the_next(crossing: TracedBatch, *, mode: NetworkMode) -> E
     return Evidence(
         f"{route}: each hop of a far answer leads to the next",
         f"{len(crossing.answers)} in 3 logs each",
-        {"answers": len(crossing.answers), "connections": len(connections)},
+        {
+            "answers": len(crossing.answers),
+            "connections": len(connections),
+            "source_ports_rewritten": sum(hops.rewritten for hops in crossing.answers),
+        },
         sample_lines=tuple(line.raw for line in (one.source_log, one.gateway_log, *one.destination_log) if line),
         addresses=(*sorted(crossing.far_gateway), *sorted(crossing.gateway_pods), *sorted(crossing.far_pods)),
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from splithorizon.base.addresses import host_of
 from splithorizon.traffic.access_log import AccessLogLine
@@ -23,6 +23,8 @@ class Hops:
     """The line of the far gateway for the connection that carried the request."""
     destination_log: tuple[AccessLogLine, ...]
     """The lines of the far pods' sidecars; more than one if the request arrived more than once."""
+    rewritten: bool = False
+    """Whether the pod saw another source port than the gateway had: the kernel changed it on the way."""
 
     @property
     def complete(self) -> bool:
@@ -42,17 +44,42 @@ def follow(
     """Match the far pod's line by the request id, and the gateway's line by the socket of its upstream connection.
 
     Both lines have this socket: the gateway's as the local address of the upstream connection, and the pod's as the
-    remote address of the downstream connection.
+    remote address of the downstream connection. All ports of a pod are redirected to one of its sidecar, so the kernel
+    changes the source port of a connection where another one, to another port of the pod, had the same before. What is
+    left of the gateway's lines then is matched by both addresses, in the order of time: each line to one answer.
     """
     by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
     for line in pods:
         if line.request_id:
             by_id[line.request_id].append(line)
     by_socket = {line.upstream_local: line for line in gateway if line.upstream_local}
-    followed = []
+    followed: list[Hops] = []
     for answer in answers:
         destination_log = tuple(by_id.get(answer.reply.request_id, ()))
         sockets = [line.downstream_remote for line in destination_log if line.downstream_remote]
         gateway_log = next((by_socket[socket] for socket in sockets if socket in by_socket), None)
         followed.append(Hops(answer.reply, answer.line, gateway_log, destination_log))
-    return tuple(followed)
+    return _with_rewritten(followed, by_socket)
+
+
+def _with_rewritten(followed: list[Hops], by_socket: Mapping[str, AccessLogLine]) -> tuple[Hops, ...]:
+    """The answers, those without a gateway's line with one that is left: of the same gateway, and to the same pod."""
+    used = {hops.gateway_log.upstream_local for hops in followed if hops.gateway_log}
+    left = sorted((line for socket, line in by_socket.items() if socket not in used), key=_began)
+    found = dict(enumerate(followed))
+    without = [(number, hops) for number, hops in found.items() if hops.gateway_log is None and hops.destination_log]
+    for number, hops in sorted(without, key=lambda one: _began(one[1].destination_log[0])):
+        pod = hops.destination_log[0].downstream_local
+        fits = (line for line in left if pod and line.upstream_host == pod and _gateway(line) == hops.came_from)
+        if line := next(fits, None):
+            left.remove(line)
+            found[number] = replace(hops, gateway_log=line, rewritten=True)
+    return tuple(found.values())
+
+
+def _began(line: AccessLogLine) -> str:
+    return line.start_time or ""
+
+
+def _gateway(line: AccessLogLine) -> str:
+    return host_of(line.upstream_local or "")

@@ -95,6 +95,54 @@ def test_lines_of_other_connections_and_requests_join_nothing() -> None:
     assert (alone.gateway_log, alone.destination_log) == (None, ())
 
 
+def arrived(number: int, *, port: int, at: int, pod: str = POD, gateway: str = GATEWAY_POD) -> AccessLogLine:
+    """An answer's line at a pod, which saw this source port."""
+    return line(
+        request_id=f"batch-{number}",
+        start_time=f"2026-11-28T05:44:27.{at:03}Z",
+        downstream_remote=f"{gateway}:{port}",
+        downstream_local=pod,
+    )
+
+
+def passed_on(*, port: int, at: int) -> AccessLogLine:
+    """A gateway's line of a connection that it began from this port."""
+    return line(
+        start_time=f"2026-11-28T05:44:27.{at:03}Z", upstream_host=POD, upstream_local=f"{GATEWAY_POD}:{port}",
+        requested_server_name=SNI,
+    )  # fmt: skip
+
+
+def test_a_source_port_that_the_kernel_rewrote_is_matched_in_the_order_of_time() -> None:
+    """As seen on a mesh: the pod's line has 60224 where the gateway's has 33284."""
+    answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers[:3]]
+    gateway = [passed_on(port=33338, at=412), passed_on(port=33284, at=364), passed_on(port=40000, at=1)]
+    pods = [arrived(2, port=17014, at=414), arrived(1, port=60224, at=367), arrived(0, port=40000, at=2)]
+    found = follow(answers, gateway=gateway, pods=pods)
+    assert [one.gateway_log for one in found] == [gateway[2], gateway[1], gateway[0]]
+    assert [one.rewritten for one in found] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "strayed",
+    [{"pod": "10.20.0.9:5000"}, {"gateway": "10.20.0.77"}],
+    ids=["another pod", "another gateway"],
+)
+def test_a_line_that_is_left_is_no_answers_from_elsewhere(strayed: dict[str, str]) -> None:
+    answer = MatchedReply(SOUND.answers[1].reply, SOUND.answers[1].source_log)
+    (found,) = follow(
+        [answer], gateway=[passed_on(port=33284, at=364)], pods=[arrived(1, port=60224, at=367, **strayed)]
+    )
+    assert found.gateway_log is None
+
+
+def test_a_line_is_for_one_answer_alone() -> None:
+    answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers[1:3]]
+    pods = [arrived(1, port=60224, at=367), arrived(2, port=17014, at=414)]
+    found = follow(answers, gateway=[passed_on(port=33284, at=364)], pods=pods)
+    assert [one.complete for one in found] == [True, False]
+
+
 def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
     written = (
         '[2026-11-23T02:57:40.001Z] "- - -" 0 - - - "-" 1862 2731 9 - "-" "-" "-" "-" "10.20.0.4:5000" '
@@ -108,7 +156,7 @@ def test_the_gateways_own_line_names_the_socket_that_it_took() -> None:
 def test_what_leads_from_hop_to_hop_is_told_with_a_line_of_each() -> None:
     found = judge(SOUND)
     assert found.key_number == "50 in 3 logs each"
-    assert found.numbers == {"answers": 50, "connections": 50}
+    assert found.numbers == {"answers": 50, "connections": 50, "source_ports_rewritten": 0}
     assert len(found.sample_lines) == 3
     assert found.addresses == (GATEWAY, GATEWAY_POD, POD)
 

@@ -100,6 +100,27 @@ def test_both_clusters_are_read_with_the_proxies_that_matter(two: Two) -> None:
     assert 0 < reading.size < 100_000
 
 
+@pytest.mark.parametrize(
+    ("logged", "last"),
+    [
+        (b"info starts\nerror cannot verify the cert\nusage: pilot-discovery\n\n", "error cannot verify the cert"),
+        (b"info starts\ninfo ends\n", "info ends"),
+        (b"", ""),
+    ],
+    ids=["an error", "no error", "nothing"],
+)
+def test_of_an_istiod_that_crashes_the_log_of_before_is_read(two: Two, logged: bytes, last: str) -> None:
+    primary = two.apis["primary"]
+    path = path_of("Pod", "istio-system", "istiod-1")
+    primary.objects[path]["status"]["containerStatuses"] = [{"name": "discovery", "ready": False, "restartCount": 2}]
+    primary.answers[f"{path}/log"] = (200, logged)
+    reading = two.read()
+    assert reading["primary"].logged_before_crash == {"istiod-1": last}
+    assert reading["remote"].logged_before_crash == {}
+    (query,) = (one[2] for one in primary.asked if one[1] == f"{path}/log")
+    assert {"container": ["discovery"], "previous": ["true"]}.items() <= query.items()
+
+
 def test_a_proxys_pages_are_asked_for_the_services_alone(two: Two) -> None:
     two.read()
     sent = [path for method, path, *_ in two.apis["primary"].asked if path.endswith("/portforward") and method == "GET"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,15 @@ from splithorizon.diagnosis.reading.budget import Budget, Spent
 from splithorizon.diagnosis.reading.model import Istiod, Object
 from splithorizon.istio import gateway_services
 from splithorizon.kube import pod_http
+from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic.debug_api import parse
 
 _OK = 200
+_CONTAINER = "discovery"
+_LAST_LINES = 20
+_OF_A_FAILURE = re.compile(r"\b(error|fatal|panic|failed)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,21 @@ class Pod:
 
 def istiod(namespace: str, name: str) -> Pod:
     """The debug pages of an istiod."""
-    return Pod(namespace, name, "discovery", 15014, ("/usr/local/bin/pilot-discovery", "request", "GET"))
+    return Pod(namespace, name, _CONTAINER, 15014, ("/usr/local/bin/pilot-discovery", "request", "GET"))
 
 
 def envoy(namespace: str, name: str) -> Pod:
     """A proxy's administration pages."""
     return Pod(namespace, name, SIDECAR, 15000, ("pilot-agent", "request", "GET"))
+
+
+def logged_before_crash(kube: Kube, namespace: str, pod: str, budget: Budget) -> str:
+    """The last line about a failure that an istiod's container before this one logged, else its last one."""
+    query = [("container", _CONTAINER), ("previous", "true"), ("tailLines", str(_LAST_LINES))]
+    text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=budget.limit, within=budget.seconds)
+    budget.spend(len(text))
+    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if _OF_A_FAILURE.search(line)), lines[-1] if lines else "")
 
 
 Attempt = Callable[[str, Callable[[], Any]], Any]

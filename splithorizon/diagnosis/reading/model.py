@@ -161,6 +161,8 @@ class Cluster:
     secrets: tuple[RemoteSecret, ...] = ()
     istiods: tuple[Istiod, ...] = ()
     proxies: tuple[Proxy, ...] = ()
+    logged_before_crash: Mapping[str, str] = field(default_factory=dict)
+    """What an istiod that crashes again and again logged last, by its pod's name."""
     revision: str = ""
     """The revision of its istiod; empty where it is the whole mesh's."""
     external_istiod: bool = False

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from splithorizon.base.errors import EnvironmentBroke
@@ -117,6 +118,9 @@ class _Reader:
                 self.domain = domain_of((pod for one in known.values() for pod in one.get("Pod", ())), self._revision)
             inside = {one.name: list(self._proxies(pools[one.name], one, known[one.name])) for one in self._clusters}
             istiods = {one.name: list(self._istiods(pools[one.name], one, known[one.name])) for one in self._clusters}
+            ended = {
+                one.name: self._logged_before_crash(pools[one.name], one, known[one.name]) for one in self._clusters
+            }
             return tuple(
                 Cluster(
                     one.name,
@@ -129,6 +133,7 @@ class _Reader:
                     secrets=tuple(secrets[one.name].result() or ()) if one.name in secrets else (),
                     istiods=tuple(future.result() for future in istiods[one.name]),
                     proxies=tuple(future.result() for future in inside[one.name]),
+                    logged_before_crash={pod: future.result() or "" for pod, future in ended[one.name].items()},
                     revision=one.revision,
                     external_istiod=one.external is not None,
                     istiod_is_asked=one.istiod_is_asked,
@@ -194,6 +199,21 @@ class _Reader:
                     control_plane.read, access.running_istiod, namespace_of(pod), name_of(pod), hosts, self._budget,
                     lambda what, step: self._attempt(access.name, what, step),
                 )  # fmt: skip
+
+    def _logged_before_crash(
+        self, pool: ThreadPoolExecutor, access: ClusterAccess, known: dict[str, tuple[Object, ...]]
+    ) -> dict[str, Future[str | None]]:
+        def step(namespace: str, name: str) -> str:
+            return control_plane.logged_before_crash(access.running_istiod, namespace, name, self._budget)
+
+        return {
+            name_of(pod): pool.submit(
+                self._attempt, access.name, f"last lines of istiod {name_of(pod)}",
+                partial(step, namespace_of(pod), name_of(pod)),
+            )
+            for pod in known.get("Pod", ())
+            if labels_of(pod).get("app") == "istiod" and _has_crashed(pod)
+        }  # fmt: skip
 
     def _proxies(
         self, pool: ThreadPoolExecutor, access: ClusterAccess, known: dict[str, tuple[Object, ...]]
@@ -323,6 +343,12 @@ def is_gateway(pod: Object, services: Sequence[Object]) -> bool:
         )
         and labels_of(pod).get("app") != "istiod"
     )
+
+
+def _has_crashed(pod: Object) -> bool:
+    """Whether a container of a pod ended and was started again, and is not ready."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return any(one.get("restartCount") and not one.get("ready") for one in statuses)
 
 
 def _runs(pod: Object) -> bool:

@@ -113,11 +113,14 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
         if cause := _WAITING.get(str(waiting.get("reason"))):
             field = f"status.containerStatuses {container.get('name')}.state.waiting"
             value = f"{waiting.get('reason')}: {str(waiting.get('message', ''))[:120]} (image {container.get('image')})"
-            return cause, (Fact(name, field, value), *_out_of_memory(cluster, pod, container))
+            shown_too = (*_out_of_memory(cluster, pod, container), *_logged_before_crash(cluster, pod, name))
+            return cause, (Fact(name, field, value), *shown_too)
     for container in _containers(status):
         # Between two crashes it runs, and nothing waits.
         if not container.get("ready") and (facts := _out_of_memory(cluster, pod, container)):
             return causes.CONTAINER_CRASHES, facts
+    if logged := _logged_before_crash(cluster, pod, name):
+        return causes.CONTAINER_CRASHES, logged
     if (conditions.get("PodScheduled") or {}).get("status") == "False":
         said = conditions["PodScheduled"]
         return causes.POD_NOT_SCHEDULED, (Fact(name, "status.conditions PodScheduled", shown(said.get("message"))),)
@@ -129,6 +132,11 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
         if one.get("readinessProbe") and str(one.get("name")) in _unready(pod)
     ]
     return causes.POD_NOT_READY, tuple(shows)
+
+
+def _logged_before_crash(cluster: Cluster, pod: Object, name: str) -> tuple[Fact, ...]:
+    said = cluster.logged_before_crash.get(name_of(pod), "")
+    return (Fact(name, "log of the container before, its last error", said[-240:]),) if said else ()
 
 
 def _out_of_memory(cluster: Cluster, pod: Object, status: Object) -> tuple[Fact, ...]:
