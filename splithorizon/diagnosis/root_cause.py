@@ -16,7 +16,8 @@ NO_KNOWN_CAUSE = "no known cause fits"
 
 # The pod's reason is the cause, and that no istiod is ready follows.
 _EXPLAINS_ISTIOD = frozenset(
-    one.id for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED)
+    one.id
+    for one in (c.READINESS_GATE_UNMET, c.IMAGE_NOT_PULLED, c.CONTAINER_CRASHES, c.POD_NOT_SCHEDULED, c.CA_NOT_VALID)
 )
 # What a cause makes follow, where both are found: the second is no cause of its own then.
 _MAKES_FOLLOW = {

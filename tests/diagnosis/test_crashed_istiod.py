@@ -7,12 +7,17 @@ from dataclasses import replace
 import pytest
 
 from splithorizon.diagnosis import causes
+from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case
 from splithorizon.diagnosis.reading.model import Object
 from splithorizon.diagnosis.root_cause import diagnose
 from tests.support.made_reading import also, change, edits, sound
 
-EXPIRED = "2026-11-28T05:20:00Z error failed to create discovery service: cannot verify the cert: it has expired"
+EXPIRED = (
+    "error failed to create discovery service: failed to create an istiod CA: failed to create CA KeyCertBundle "
+    "(cannot verify the cert: x509: certificate has expired or is not yet valid)"
+)
+OTHER = "error failed to create discovery service: the mesh configuration has no such field"
 
 
 def crashing(one: Object) -> None:
@@ -24,14 +29,18 @@ def crashing(one: Object) -> None:
     )
 
 
-@pytest.mark.parametrize("logged", [EXPIRED, ""], ids=["its log", "no log"])
-def test_what_a_crashed_istiod_logged_last_is_cited(logged: str) -> None:
+@pytest.mark.parametrize(
+    ("logged", "cause"),
+    [(EXPIRED, causes.CA_NOT_VALID), (OTHER, causes.CONTAINER_CRASHES), ("", causes.CONTAINER_CRASHES)],
+    ids=["a CA that has expired", "another error", "no log"],
+)
+def test_what_a_crashed_istiod_logged_last_is_cited(logged: str, cause: Cause) -> None:
     broken = also(
         edits("primary", "Pod", "istiod-1", crashing),
         change("primary", lambda one: replace(one, logged_before_crash={"istiod-1": logged})),
     )
     (found,) = diagnose(Case(broken(sound()))).root_causes
-    assert found.id == causes.CONTAINER_CRASHES.id
+    assert found.id == cause.id
     cited = {fact.field: fact.value for fact in found.finding.evidence}
     assert cited["status.containerStatuses discovery.state.waiting"].startswith("CrashLoopBackOff")
     assert cited.get("log of the container before, its last error", "") == logged

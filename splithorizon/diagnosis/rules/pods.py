@@ -40,6 +40,8 @@ _FAILURE = "ReplicaFailure"
 _EXCEEDED = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: .*?, used: (?P<used>.*?), limited: (?P<limited>.*)"
 )
+# As an istiod says it that does not start with the CA that it was given (Secret cacerts).
+_OWN_CA = "failed to create CA KeyCertBundle"
 # The user and the group of Istio's sidecar.
 _PROXY_ID = 1337
 _CLUSTER_DNS = ("ClusterFirst", "ClusterFirstWithHostNet")
@@ -113,8 +115,10 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
         if cause := _WAITING.get(str(waiting.get("reason"))):
             field = f"status.containerStatuses {container.get('name')}.state.waiting"
             value = f"{waiting.get('reason')}: {str(waiting.get('message', ''))[:120]} (image {container.get('image')})"
-            shown_too = (*_out_of_memory(cluster, pod, container), *_logged_before_crash(cluster, pod, name))
-            return cause, (Fact(name, field, value), *shown_too)
+            logged = _logged_before_crash(cluster, pod, name)
+            if any(_OWN_CA in fact.value for fact in logged):
+                return causes.CA_NOT_VALID, (*logged, Fact(name, field, value))
+            return cause, (Fact(name, field, value), *_out_of_memory(cluster, pod, container), *logged)
     for container in _containers(status):
         # Between two crashes it runs, and nothing waits.
         if not container.get("ready") and (facts := _out_of_memory(cluster, pod, container)):
