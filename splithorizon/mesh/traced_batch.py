@@ -120,6 +120,7 @@ def followed(mesh: Mesh, sample: Sample, begun: Moment, *, service: str = worklo
             answers,
             gateway=[line for log in gateway_logs for line in _lines_of_a_gateway(log, begun, name)],
             pods=[line for log in pod_logs for line in log.lines(begun, request_ids=ids)],
+            server_name=name,
         )
         ended = [hops.complete if route.across_networks else bool(hops.destination_log) for hops in latest]
         if missing := ended.count(False):

@@ -39,7 +39,11 @@ class Hops:
 
 
 def follow(
-    answers: Iterable[MatchedReply], *, gateway: Iterable[AccessLogLine], pods: Iterable[AccessLogLine]
+    answers: Iterable[MatchedReply],
+    *,
+    gateway: Iterable[AccessLogLine],
+    pods: Iterable[AccessLogLine],
+    server_name: str = "",
 ) -> tuple[Hops, ...]:
     """Match the far pod's line by the request id, and the gateway's line by the socket of its upstream connection.
 
@@ -47,12 +51,15 @@ def follow(
     remote address of the downstream connection. All ports of a pod are redirected to one of its sidecar, so the kernel
     changes the source port of a connection where another one, to another port of the pod, had the same before. What is
     left of the gateway's lines then is matched by both addresses, in the order of time: each line to one answer.
+    A gateway may take a socket again, for another Service: of two lines with one socket that under ``server_name`` (the
+    SNI) counts.
     """
     by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
     for line in pods:
         if line.request_id:
             by_id[line.request_id].append(line)
-    by_socket = {line.upstream_local: line for line in gateway if line.upstream_local}
+    last_is_chosen = sorted(gateway, key=lambda line: line.requested_server_name == server_name)
+    by_socket = {line.upstream_local: line for line in last_is_chosen if line.upstream_local}
     followed: list[Hops] = []
     for answer in answers:
         destination_log = tuple(by_id.get(answer.reply.request_id, ()))

@@ -136,6 +136,19 @@ def test_a_line_that_is_left_is_no_answers_from_elsewhere(strayed: dict[str, str
     assert found.gateway_log is None
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_connections_from_one_socket_that_under_the_services_name_counts(reverse: bool) -> None:
+    """As seen on a mesh: the gateway used the socket for helloworld, and a moment later for another name of it."""
+    answer = MatchedReply(SOUND.answers[1].reply, SOUND.answers[1].source_log)
+    own = passed_on(port=33284, at=364)
+    lines = [own, replace(passed_on(port=33284, at=100), requested_server_name="outbound_.5000_._.other")]
+    pods = [arrived(1, port=33284, at=367)]
+    (found,) = follow([answer], gateway=lines[::-1] if reverse else lines, pods=pods, server_name=SNI)
+    assert found.gateway_log == own
+    (renamed,) = follow([answer], gateway=lines[1:], pods=pods, server_name=SNI)
+    assert renamed.gateway_log == lines[1], "a changed name is for the check to say"
+
+
 def test_a_line_is_for_one_answer_alone() -> None:
     answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers[1:3]]
     pods = [arrived(1, port=60224, at=367), arrived(2, port=17014, at=414)]
