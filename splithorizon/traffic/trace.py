@@ -66,7 +66,8 @@ def follow(
         sockets = [line.downstream_remote for line in destination_log if line.downstream_remote]
         gateway_log = next((by_socket[socket] for socket in sockets if socket in by_socket), None)
         followed.append(Hops(answer.reply, answer.line, gateway_log, destination_log))
-    return _with_rewritten(followed, by_socket)
+    named = {socket: line for socket, line in by_socket.items() if line.requested_server_name == server_name}
+    return _with_rewritten(followed, named if server_name else by_socket)
 
 
 def _with_rewritten(followed: list[Hops], by_socket: Mapping[str, AccessLogLine]) -> tuple[Hops, ...]:

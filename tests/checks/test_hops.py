@@ -149,6 +149,17 @@ def test_of_two_connections_from_one_socket_that_under_the_services_name_counts(
     assert renamed.gateway_log == lines[1], "a changed name is for the check to say"
 
 
+def test_a_line_that_is_left_under_another_name_is_no_answers() -> None:
+    """As seen on a mesh: connections of other names ended during the batch, and were taken for rewritten ones."""
+    answer = MatchedReply(SOUND.answers[1].reply, SOUND.answers[1].source_log)
+    foreign = replace(passed_on(port=33338, at=100), requested_server_name="outbound_.5000_._.other")
+    own, pods = passed_on(port=33284, at=364), [arrived(1, port=60224, at=367)]
+    (found,) = follow([answer], gateway=[foreign, own], pods=pods, server_name=SNI)
+    assert (found.gateway_log, found.rewritten) == (own, True)
+    (alone,) = follow([answer], gateway=[foreign], pods=pods, server_name=SNI)
+    assert alone.gateway_log is None
+
+
 def test_a_line_is_for_one_answer_alone() -> None:
     answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers[1:3]]
     pods = [arrived(1, port=60224, at=367), arrived(2, port=17014, at=414)]
