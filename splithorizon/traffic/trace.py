@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from splithorizon.base.addresses import host_of
@@ -43,37 +43,46 @@ def follow(
     *,
     gateway: Iterable[AccessLogLine],
     pods: Iterable[AccessLogLine],
-    server_name: str = "",
+    server_name: str,
 ) -> tuple[Hops, ...]:
     """Match the far pod's line by the request id, and the gateway's line by the socket of its upstream connection.
 
     Both lines have this socket: the gateway's as the local address of the upstream connection, and the pod's as the
     remote address of the downstream connection. All ports of a pod are redirected to one of its sidecar, so the kernel
-    changes the source port of a connection where another one, to another port of the pod, had the same before. What is
-    left of the gateway's lines then is matched by both addresses, in the order of time: each line to one answer.
-    A gateway may take a socket again, for another Service: of two lines with one socket that under ``server_name`` (the
-    SNI) counts.
+    changes the source port of a connection where another one, to another port of the pod, had the same before. Lines
+    under the Service's own ``server_name`` (the SNI) that are left then are matched by both addresses, in the order of
+    time: each line to one answer. A gateway takes a socket again for another Service, and a changed port may be one
+    that another connection has: so a line under another name counts last.
     """
     by_id: dict[str, list[AccessLogLine]] = defaultdict(list)
     for line in pods:
         if line.request_id:
             by_id[line.request_id].append(line)
-    last_is_chosen = sorted(gateway, key=lambda line: line.requested_server_name == server_name)
-    by_socket = {line.upstream_local: line for line in last_is_chosen if line.upstream_local}
-    followed: list[Hops] = []
-    for answer in answers:
-        destination_log = tuple(by_id.get(answer.reply.request_id, ()))
-        sockets = [line.downstream_remote for line in destination_log if line.downstream_remote]
-        gateway_log = next((by_socket[socket] for socket in sockets if socket in by_socket), None)
-        followed.append(Hops(answer.reply, answer.line, gateway_log, destination_log))
-    named = {socket: line for socket, line in by_socket.items() if line.requested_server_name == server_name}
-    return _with_rewritten(followed, named if server_name else by_socket)
+    own: dict[str, AccessLogLine] = {}
+    others: dict[str, AccessLogLine] = {}
+    for line in gateway:
+        if line.upstream_local:
+            (own if line.requested_server_name == server_name else others)[line.upstream_local] = line
+    followed = [
+        Hops(answer.reply, answer.line, None, tuple(by_id.get(answer.reply.request_id, ()))) for answer in answers
+    ]
+    return _by_socket(_by_addresses(_by_socket(followed, own), own), others)
 
 
-def _with_rewritten(followed: list[Hops], by_socket: Mapping[str, AccessLogLine]) -> tuple[Hops, ...]:
+def _by_socket(followed: Iterable[Hops], lines: Mapping[str, AccessLogLine]) -> tuple[Hops, ...]:
+    """The answers, those without a gateway's line with the one that has the socket which the pod saw."""
+
+    def at(hops: Hops) -> AccessLogLine | None:
+        sockets = (line.downstream_remote or "" for line in hops.destination_log)
+        return next((lines[socket] for socket in sockets if socket in lines), None)
+
+    return tuple(hops if hops.gateway_log else replace(hops, gateway_log=at(hops)) for hops in followed)
+
+
+def _by_addresses(followed: Sequence[Hops], lines: Mapping[str, AccessLogLine]) -> tuple[Hops, ...]:
     """The answers, those without a gateway's line with one that is left: of the same gateway, and to the same pod."""
     used = {hops.gateway_log.upstream_local for hops in followed if hops.gateway_log}
-    left = sorted((line for socket, line in by_socket.items() if socket not in used), key=_began)
+    left = sorted((line for socket, line in lines.items() if socket not in used), key=_began)
     found = dict(enumerate(followed))
     without = [(number, hops) for number, hops in found.items() if hops.gateway_log is None and hops.destination_log]
     for number, hops in sorted(without, key=lambda one: _began(one[1].destination_log[0])):

@@ -74,7 +74,8 @@ def follow_back(lost: Hops | None = None) -> tuple[Hops, ...]:
     answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers]
     kept = [one for one in reversed(SOUND.answers) if one is not lost]
     gateway_log = [one.gateway_log for one in kept if one.gateway_log]
-    return follow(answers, gateway=gateway_log, pods=[line for one in SOUND.answers for line in one.destination_log])
+    pods = [line for one in SOUND.answers for line in one.destination_log]
+    return follow(answers, gateway=gateway_log, pods=pods, server_name=SNI)
 
 
 def test_each_answer_finds_its_own_line_in_every_log() -> None:
@@ -91,7 +92,7 @@ def test_a_line_that_is_missing_leaves_its_answer_without_one() -> None:
 def test_lines_of_other_connections_and_requests_join_nothing() -> None:
     answer = MatchedReply(SOUND.answers[0].reply, SOUND.answers[0].source_log)
     foreign = line(upstream_host=POD, upstream_local="10.20.0.6:1", requested_server_name=SNI)
-    (alone,) = follow([answer], gateway=[foreign, line()], pods=[line(request_id="batch-00"), line()])
+    (alone,) = follow([answer], gateway=[foreign, line()], pods=[line(request_id="batch-00"), line()], server_name=SNI)
     assert (alone.gateway_log, alone.destination_log) == (None, ())
 
 
@@ -118,7 +119,7 @@ def test_a_source_port_that_the_kernel_rewrote_is_matched_in_the_order_of_time()
     answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers[:3]]
     gateway = [passed_on(port=33338, at=412), passed_on(port=33284, at=364), passed_on(port=40000, at=1)]
     pods = [arrived(2, port=17014, at=414), arrived(1, port=60224, at=367), arrived(0, port=40000, at=2)]
-    found = follow(answers, gateway=gateway, pods=pods)
+    found = follow(answers, gateway=gateway, pods=pods, server_name=SNI)
     assert [one.gateway_log for one in found] == [gateway[2], gateway[1], gateway[0]]
     assert [one.rewritten for one in found] == [False, True, True]
 
@@ -130,9 +131,8 @@ def test_a_source_port_that_the_kernel_rewrote_is_matched_in_the_order_of_time()
 )
 def test_a_line_that_is_left_is_no_answers_from_elsewhere(strayed: dict[str, str]) -> None:
     answer = MatchedReply(SOUND.answers[1].reply, SOUND.answers[1].source_log)
-    (found,) = follow(
-        [answer], gateway=[passed_on(port=33284, at=364)], pods=[arrived(1, port=60224, at=367, **strayed)]
-    )
+    pods = [arrived(1, port=60224, at=367, **strayed)]
+    (found,) = follow([answer], gateway=[passed_on(port=33284, at=364)], pods=pods, server_name=SNI)
     assert found.gateway_log is None
 
 
@@ -158,12 +158,15 @@ def test_a_line_that_is_left_under_another_name_is_no_answers() -> None:
     assert (found.gateway_log, found.rewritten) == (own, True)
     (alone,) = follow([answer], gateway=[foreign], pods=pods, server_name=SNI)
     assert alone.gateway_log is None
+    same = replace(foreign, upstream_local=f"{GATEWAY_POD}:60224")
+    (found,) = follow([answer], gateway=[same, own], pods=pods, server_name=SNI)
+    assert found.gateway_log == own, "the changed port is by chance one of another connection"
 
 
 def test_a_line_is_for_one_answer_alone() -> None:
     answers = [MatchedReply(one.reply, one.source_log) for one in SOUND.answers[1:3]]
     pods = [arrived(1, port=60224, at=367), arrived(2, port=17014, at=414)]
-    found = follow(answers, gateway=[passed_on(port=33284, at=364)], pods=pods)
+    found = follow(answers, gateway=[passed_on(port=33284, at=364)], pods=pods, server_name=SNI)
     assert [one.complete for one in found] == [True, False]
 
 
