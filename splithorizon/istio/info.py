@@ -192,6 +192,10 @@ class MeshInfo:
             )
         )
 
+    def host_of(self, service: str) -> str:
+        """The name in Istio of a Service of our namespace."""
+        return f"{service}.{self.namespace}.svc.{self.domain}"
+
     @property
     def routes(self) -> tuple[Route, ...]:
         """Every ordered pair of clusters on different networks."""

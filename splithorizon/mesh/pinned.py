@@ -115,6 +115,6 @@ class PinnedByClusterLocal(_Pinned):
 
     def apply(self, undo: ExitStack) -> None:
         """Change the mesh configuration."""
-        host = f"{self.service}.{self.mesh.info.namespace}.svc.{self.mesh.info.domain}"
-        settings = {"serviceSettings": [{"settings": {"clusterLocal": True}, "hosts": [host]}]}
+        hosts = [self.mesh.info.host_of(self.service)]
+        settings = {"serviceSettings": [{"settings": {"clusterLocal": True}, "hosts": hosts}]}
         self.mesh.change_mesh_config(settings, undo)

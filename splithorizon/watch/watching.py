@@ -181,7 +181,7 @@ class Watching:
         return self._finish(began, threads)
 
     def _host(self, version: str) -> str:
-        return f"{sender.service_of(version)}.{self._mesh.info.namespace}.svc.{self._mesh.info.domain}"
+        return self._mesh.info.host_of(sender.service_of(version))
 
     def _target(self, name: str) -> str:
         """The far version's Service."""

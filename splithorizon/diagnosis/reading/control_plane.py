@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,12 +46,27 @@ def envoy(namespace: str, name: str) -> Pod:
     return Pod(namespace, name, SIDECAR, 15000, ("pilot-agent", "request", "GET"))
 
 
+def log_of(
+    kube: Kube,
+    namespace: str,
+    pod: str,
+    query: Sequence[tuple[str, str]],
+    budget: Budget,
+    *,
+    at_most: int | None = None,
+) -> str:
+    """The log of a pod, by the parameters of the API; raises TooLarge where it has more bytes than it may have."""
+    limit = budget.limit if at_most is None else min(at_most, budget.limit)
+    text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=limit, within=budget.seconds)
+    budget.spend(len(text))
+    return text.decode(errors="replace")
+
+
 def logged_before_crash(kube: Kube, namespace: str, pod: str, budget: Budget) -> str:
     """The last line about a failure that an istiod's container before this one logged, else its last one."""
     query = [("container", _CONTAINER), ("previous", "true"), ("tailLines", str(_LAST_LINES))]
-    text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=budget.limit, within=budget.seconds)
-    budget.spend(len(text))
-    lines = [line.strip() for line in text.decode(errors="replace").splitlines() if line.strip()]
+    text = log_of(kube, namespace, pod, query, budget)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if _OF_A_FAILURE.search(line)), lines[-1] if lines else "")
 
 

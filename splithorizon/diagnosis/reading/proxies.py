@@ -14,9 +14,8 @@ from urllib.parse import quote
 
 from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis.reading.budget import Budget
-from splithorizon.diagnosis.reading.control_plane import Attempt, asked, envoy
+from splithorizon.diagnosis.reading.control_plane import Attempt, asked, envoy, log_of
 from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, LogCount, Object, Proxy
-from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import access_log
@@ -267,10 +266,8 @@ def _log(kube: Kube, namespace: str, pod: str, since: datetime | None, budget: B
         # A time span, because the clocks of this machine and of the node may differ.
         seconds = max(1, math.ceil((datetime.now(UTC) - since).total_seconds()))
         query.append(("sinceSeconds", str(seconds)))
-    limit = min(_LOG_BYTES, budget.limit)
-    text = kube.read(f"{path_of('Pod', namespace, pod)}/log", query, limit=limit, within=budget.seconds)
-    budget.spend(len(text))
-    return counted(access_log.parse(text.decode(errors="replace")).lines)
+    text = log_of(kube, namespace, pod, query, budget, at_most=_LOG_BYTES)
+    return counted(access_log.parse(text).lines)
 
 
 def counted(lines: Iterable[access_log.AccessLogLine]) -> tuple[LogCount, ...]:

@@ -534,15 +534,19 @@ def discovery_address(case: Case) -> Iterator[Finding]:
             line = _of_proxy_config(pod, "discoveryAddress")
             if not line:
                 continue
-            waits = SIDECAR in _unready(pod)
             yield Finding(
                 root_causes.DISCOVERY_ADDRESS_WRONG,
                 Layer.POD,
                 (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", line),),
                 f"take discoveryAddress out of the configuration of {name_of(pod)}",
-                f"the sidecar of {name_of(pod)} is not ready" if waits else "",
+                _sidecar_waits(pod),
                 _READINESS | UNREACHED,
             )
+
+
+def _sidecar_waits(pod: Object) -> str:
+    """A sentence on a sidecar that is not ready; empty where it is, or there is none."""
+    return f"the sidecar of {name_of(pod)} is not ready" if SIDECAR in _unready(pod) else ""
 
 
 @rule
@@ -553,13 +557,12 @@ def cluster_dns(case: Case) -> Iterator[Finding]:
             policy = str(spec_of(pod).get("dnsPolicy") or "ClusterFirst")
             if policy in _CLUSTER_DNS or spec_of(pod).get("dnsConfig"):
                 continue
-            waits = scope.has_sidecar(pod) and SIDECAR in _unready(pod)
             yield Finding(
                 root_causes.POD_WITHOUT_CLUSTER_DNS,
                 Layer.POD,
                 (Fact(of(cluster, pod, "Pod"), "spec.dnsPolicy", policy),),
                 f"set dnsPolicy to ClusterFirst in what {name_of(pod)} is made from",
-                f"the sidecar of {name_of(pod)} is not ready" if waits else "",
+                _sidecar_waits(pod),
                 _READINESS | UNREACHED,
             )
 
