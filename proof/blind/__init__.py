@@ -17,6 +17,7 @@ from splithorizon.run.verdict import Verdict
 
 FOLDER = Path(__file__).resolve().parent
 _LIBRARY = "lib.sh"
+DEFAULT_SHAPE = "primary-remote"
 _KINDS = ("fault", "unknowable", "sound")
 
 
@@ -36,6 +37,8 @@ class BlindFault:
     """The right answer: object, field and value."""
     kind: str
     """``fault``; ``unknowable`` where no object has the cause; ``sound`` where nothing is broken."""
+    shape: str = DEFAULT_SHAPE
+    """The name of the topology that it is written for."""
 
 
 def every_fault(folder: Path = FOLDER) -> tuple[BlindFault, ...]:
@@ -50,13 +53,13 @@ def _read(path: Path) -> BlindFault:
             break
         comment.append(line.removeprefix("#").strip())
     fields = dict(
-        re.findall(r"(\w+)(?:, twice)?: (.*?)(?= (?:Broken|Unusual|Answer|Kind)\b[^:]*: |$)", " ".join(comment))
+        re.findall(r"(\w+)(?:, twice)?: (.*?)(?= (?:Broken|Unusual|Answer|Kind|Shape)\b[^:]*: |$)", " ".join(comment))
     )
     broken = fields.get("Broken") or fields.get("Unusual")
     answer, kind = fields.get("Answer"), fields.get("Kind")
     if not broken or not answer or kind not in _KINDS:
         raise BadHeader(f"{path.name}: its head needs Broken or Unusual, Answer, and Kind: one of {', '.join(_KINDS)}")
-    return BlindFault(path.stem, path, broken, answer, kind)
+    return BlindFault(path.stem, path, broken, answer, kind, fields.get("Shape", DEFAULT_SHAPE))
 
 
 def row(fault: BlindFault, said: RunReport | None, *, problem: str = "") -> Mapping[str, Any]:

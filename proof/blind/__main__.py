@@ -1,4 +1,4 @@
-"""``python -m proof.blind``: every blind fault in turn on one mesh, and what the suite's core says of each, as JSON."""
+"""``python -m proof.blind``: the blind faults of a shape in turn on one mesh; what core says of each, as JSON."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import sys
 import time
 from pathlib import Path
 
-from lab import ending, suite_run
+from lab import ending, suite_run, topology
 from lab.session import LabSession
 from lab.suite_run import REPOSITORY
 from lab.topology import node_of
 from proof import choice
-from proof.blind import FOLDER, BlindFault, every_fault, row
+from proof.blind import DEFAULT_SHAPE, FOLDER, BlindFault, every_fault, row
 from splithorizon.base import process
-from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.errors import EnvironmentBroke, UsageProblem
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
-from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from splithorizon.run.report import RunReport
 from splithorizon.run.verdict import Verdict
 
-_PRIMARY, _REMOTE = PRIMARY_REMOTE.names
 _ALL = ("suites/",)
 _FEW_REQUESTS = "200"
 # Between two faults: what all of them break. The whole core is asked before the first and after the last.
@@ -48,17 +46,15 @@ class Runner:
         """Make or attach to the session's mesh; ``short`` asks fewer modules, with fewer requests."""
         info = session.provision()
         clusters = info.clusters
-        folder = clusters[_PRIMARY].kubeconfig.parent
+        folder = clusters[next(iter(clusters))].kubeconfig.parent
         self._mesh_file = folder / "mesh.json"
         self._mesh_file.write_text(info.to_json())
         self._state = folder / "blind"
         self._state.mkdir(mode=0o700, exist_ok=True)
         self._environment = {
             "KUBECONFIG": ":".join(str(one.kubeconfig) for one in clusters.values()),
-            "PRIMARY": f"kind-{clusters[_PRIMARY].context}",
-            "REMOTE": f"kind-{clusters[_REMOTE].context}",
-            "PRIMARY_NODE": node_of(clusters[_PRIMARY].context),
-            "REMOTE_NODE": node_of(clusters[_REMOTE].context),
+            **{name.upper(): f"kind-{one.context}" for name, one in clusters.items()},
+            **{f"{name.upper()}_NODE": node_of(one.context) for name, one in clusters.items()},
             "ENGINE": info.provider,
             "STATE": str(self._state),
         }
@@ -118,11 +114,21 @@ class Runner:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where every fault was run, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    if not (chosen := choice.chosen(every_fault(), asked.only)):
+    try:
+        shape = topology.read(asked.topology)
+    except UsageProblem as problem:
+        print(problem, file=sys.stderr)
+        return ending.MISUSED
+    of_shape = [fault for fault in every_fault() if fault.shape == asked.topology]
+    if not (chosen := choice.chosen(of_shape, asked.only)):
         return ending.MISUSED
     ending.interrupt_on_first_signal()
     options = Options(
-        cluster_name=asked.cluster_name, reuse=asked.reuse, keep=asked.keep, reports=REPOSITORY / "reports"
+        cluster_name=asked.cluster_name,
+        topology=shape,
+        reuse=asked.reuse,
+        keep=asked.keep,
+        reports=REPOSITORY / "reports",
     )
     name = f"blind-{time.strftime('%Y%m%d-%H%M%S')}"
     session = LabSession(options, Progress(_say), run_id=name)
@@ -158,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="only these faults, in this order")
     parser.add_argument("--profile", default="core", help="what the suite is asked (default core)")
     parser.add_argument("--short", action="store_true", help="ask readiness, traffic, endpoints and injection alone")
+    parser.add_argument("--topology", default=DEFAULT_SHAPE, metavar="NAME", help="the shape that faults are asked for")
     parser.add_argument("--cluster-name", default="blind", metavar="NAME", help="prefix of the clusters' names")
     parser.add_argument("--reuse", action="store_true", help="a mesh that was kept, instead of a new one")
     parser.add_argument("--keep", action="store_true", help="keep the mesh for another --reuse")

@@ -98,6 +98,25 @@ def test_a_fault_that_could_not_be_made_has_no_verdict() -> None:
     }  # fmt: skip
 
 
+def test_a_head_may_name_another_shape(tmp_path: Path) -> None:
+    head = "#!/bin/sh\n# Broken: it is gone.\n# Answer: a Service\n# Kind: fault\n"
+    (tmp_path / "any.sh").write_text(head)
+    (tmp_path / "several.sh").write_text(head + "# Shape: multi-primary\n")
+    assert [(one.kind, one.shape) for one in every_fault(tmp_path)] == [
+        ("fault", "primary-remote"), ("fault", "multi-primary"),
+    ]  # fmt: skip
+
+
+def test_a_fault_of_another_shape_creates_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--only", every_fault()[0].name, "--topology", "multi-primary"]) == 4
+    assert "Nothing was created" in capsys.readouterr().err
+
+
+def test_an_unknown_shape_creates_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--topology", "no-such-shape"]) == 4
+    assert "no-such-shape" in capsys.readouterr().err
+
+
 def test_an_unknown_name_creates_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "no-such-fault"]) == 4
     assert "Nothing was created" in capsys.readouterr().err
