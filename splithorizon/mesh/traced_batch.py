@@ -68,8 +68,6 @@ class OneRequestAConnection(IsolatedChange[Mapping[Route, TracedBatch]]):
     GatewaySilent where that log is of no use, and EnvironmentBroke for a log in no known format, or a pod's without it.
     """
 
-    begun: Moment = field(init=False)
-    samples: Mapping[Route, Sample] = field(default_factory=dict, init=False)
     batches: Mapping[Route, TracedBatch] = field(default_factory=dict, init=False)
 
     def apply(self, undo: ExitStack) -> None:
@@ -80,14 +78,11 @@ class OneRequestAConnection(IsolatedChange[Mapping[Route, TracedBatch]]):
         """The first requests on connections of before the rule do no harm: gateways log those when they end."""
 
     def look(self) -> None:
-        """Send one batch from each client."""
-        self.begun = Moment.now()
-        self.samples = Sampling(self.mesh).samples(times=_FOLLOWED, service=workloads.HOPS)
-
-    def look_again(self) -> None:
-        """Follow the answers: by now most of their lines are in the logs."""
+        """Send one batch from each client, and follow the answers while there are all the pods that gave them."""
+        begun = Moment.now()
+        samples = Sampling(self.mesh).samples(times=_FOLLOWED, service=workloads.HOPS)
         self.batches = parallel.for_each(
-            self.samples, lambda route: followed(self.mesh, self.samples[route], self.begun, service=workloads.HOPS)
+            samples, lambda route: followed(self.mesh, samples[route], begun, service=workloads.HOPS)
         )
 
     def _seen(self) -> Mapping[Route, TracedBatch]:

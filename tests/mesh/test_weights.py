@@ -1,4 +1,4 @@
-"""Which version has how many pods while a batch is sent, and afterwards."""
+"""How many pods each cluster has while batches are sent, and afterwards."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from contextlib import ExitStack
 import pytest
 
 from splithorizon.istio.topology import Route
-from splithorizon.mesh import weights
+from splithorizon.mesh import isolated_changes
 from splithorizon.mesh.mesh import Mesh
+from splithorizon.mesh.weights import MorePods
 
 
-def test_the_far_version_alone_has_three_pods_while_a_batch_is_sent(
-    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clusters_have_two_and_three_pods_while_batches_are_sent(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[Route, dict[str, int]] = {}
 
-    def batch(mesh: Mesh, route: Route) -> None:
-        seen[route] = pods(mesh)
+    def batch(change: MorePods, route: Route) -> Route:
+        seen[route] = pods(change.mesh)
+        return route
 
-    monkeypatch.setattr(weights, "_batch", batch)
+    monkeypatch.setattr(MorePods, "_batch", batch)
+    change = MorePods(mesh)
     with ExitStack() as undo:
-        assert [*weights.measure(mesh, undo)] == [*mesh.routes]
-    assert {(route.near, route.far): counts for route, counts in seen.items()} == {
-        ("primary", "remote"): {"primary": 1, "remote": 3},
-        ("remote", "primary"): {"primary": 3, "remote": 1},
-    }
+        isolated_changes.make_all(mesh, [change], undo)
+    assert seen == dict.fromkeys(mesh.routes, {"primary": 2, "remote": 3})
+    assert [*change.seen] == [*mesh.routes]
     assert pods(mesh) == {"primary": 1, "remote": 1}
 
 
