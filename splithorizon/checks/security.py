@@ -143,13 +143,13 @@ def plain_text_refused(cluster: str, *, control: Attempt, asked: Attempt) -> Evi
     )
 
 
-def admission_follows_identity(
-    admission: AuthzResult, *, near_pods: Collection[str], far_gateway: Collection[str]
-) -> Evidence:
+def admission_follows_identity(admission: AuthzResult) -> Evidence:
     """A policy that names another account refuses the client in both clusters; one that names its own lets it in."""
     stranger, client = admission.stranger, admission.client
     route = client.route
-    refused, admitted = (_treatment(sample, near_pods, far_gateway) for sample in (stranger, client))
+    refused, admitted = (
+        _treatment(sample, admission.near_pods, admission.far_gateways) for sample in (stranger, client)
+    )
     claim = f"{route}: who may ask is decided by the client's certificate, across the gateway too"
     seen = f"another account named: {_counted(refused)}; the client's own: {_counted(admitted)}"
     if refused.keys() != _both(_FORBIDDEN) or admitted.keys() != _both(_OK):

@@ -15,6 +15,7 @@ from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.istio import certificates
+from splithorizon.istio.horizon import Horizon
 from splithorizon.istio.names import ROOT_CONFIG_MAP, config_map_of
 from splithorizon.istio.topology import Route
 from splithorizon.istio.workload_certificate import WorkloadCertificate, identity_of
@@ -59,6 +60,10 @@ class AuthzResult:
 
     stranger: Sample
     client: Sample
+    near_pods: frozenset[str]
+    """Where its requests went meanwhile within its cluster's network."""
+    far_gateways: frozenset[str]
+    """Where they went of the other networks."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,7 @@ class AdmittedByPrincipal(IsolatedChange[Mapping[Route, AuthzResult]]):
     """A policy admits nobody to one name of helloworld, and the client's account alone to another."""
 
     asked: dict[str, Mapping[Route, Sample]] = field(default_factory=dict, init=False)
+    horizons: Mapping[str, Horizon] = field(default_factory=dict, init=False)
 
     def apply(self, undo: ExitStack) -> None:
         """Apply the policy."""
@@ -200,12 +206,21 @@ class AdmittedByPrincipal(IsolatedChange[Mapping[Route, AuthzResult]]):
 
     def look(self) -> None:
         """Send one batch from each client to each of the names."""
+        self.horizons = {name: self.mesh.horizon(name) for name in self.mesh.names}
         for service in _ACCOUNTS:
             self.asked[service] = Sampling(self.mesh).samples(times=_ASKED, service=service)
 
     def _seen(self) -> Mapping[Route, AuthzResult]:
         strangers, clients = self.asked[workloads.FOR_NOBODY], self.asked[workloads.FOR_CLIENT]
-        return {route: AuthzResult(stranger=strangers[route], client=clients[route]) for route in self.mesh.routes}
+        return {
+            route: AuthzResult(
+                stranger=strangers[route],
+                client=clients[route],
+                near_pods=self.horizons[route.near].near_pods,
+                far_gateways=self.horizons[route.near].far_gateways,
+            )
+            for route in self.mesh.routes
+        }
 
 
 def _by_host(principals: Mapping[str, Sequence[str]], policy: Object, *, by_refusal: bool) -> Object:

@@ -1,7 +1,7 @@
-"""Of two pods here and three there, the near sidecar weighs the far gateway so, and its network answers as often.
+"""Of two pods here and four there, the near sidecar weighs the far gateway so, and its network answers as often.
 
-Given  helloworld scaled to two pods in one cluster, to three in the next, and so on by turns
-When   the client's sidecar has the gateway's new weight, and the client sends 1,500 requests, none of them sent again
+Given  helloworld scaled to two pods in one cluster, to four in the next, and so on by turns
+When   the client's sidecar has the gateway's new weight, and the client sends 600 requests, none of them sent again
 Then   all are answered, and the far network's share lies in the exact binomial interval of its share in all pods
 Why    istio/istio#56355; connections may be pinned to a pod behind the gateway, so of pods nothing is claimed
 """

@@ -9,14 +9,10 @@ Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: p
 from __future__ import annotations
 
 from fixtures.behaviours import behaviour
-from fixtures.types import AuthzResult, Mesh, RecordEvidence, Route
+from fixtures.types import AuthzResult, RecordEvidence
 from splithorizon import checks
 
 
 @behaviour(profile="security", breaks_when="everyone-admitted")
-def test_identity_crosses_the_gateway(
-    mesh: Mesh, route: Route, admission: AuthzResult, record_evidence: RecordEvidence
-) -> None:
-    horizon = mesh.horizon(route.near)
-    near_pods, far_gateway = horizon.near_pods, horizon.far_gateways
-    record_evidence(checks.admission_follows_identity(admission, near_pods=near_pods, far_gateway=far_gateway))
+def test_identity_crosses_the_gateway(admission: AuthzResult, record_evidence: RecordEvidence) -> None:
+    record_evidence(checks.admission_follows_identity(admission))

@@ -251,7 +251,7 @@ def sample(near: int, far: int, *, far_host: str = FAR, lines: int = 100) -> Sam
 
 
 def judge(stranger: Sample, client: Sample) -> checks.Evidence:
-    return checks.admission_follows_identity(AuthzResult(stranger, client), near_pods={NEAR}, far_gateway={FAR})
+    return checks.admission_follows_identity(AuthzResult(stranger, client, frozenset({NEAR}), frozenset({FAR})))
 
 
 def test_an_admission_by_identity_on_both_sides_is_proof() -> None:

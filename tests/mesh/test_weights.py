@@ -12,7 +12,7 @@ from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.weights import MorePods
 
 
-def test_clusters_have_two_and_three_pods_while_batches_are_sent(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clusters_have_two_and_four_pods_while_batches_are_sent(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[Route, dict[str, int]] = {}
 
     def batch(change: MorePods, route: Route) -> Route:
@@ -23,7 +23,7 @@ def test_clusters_have_two_and_three_pods_while_batches_are_sent(mesh: Mesh, mon
     change = MorePods(mesh)
     with ExitStack() as undo:
         isolated_changes.make_all(mesh, [change], undo)
-    assert seen == dict.fromkeys(mesh.routes, {"primary": 2, "remote": 3})
+    assert seen == {route: {"primary": 2, "remote": 4} for route in mesh.routes}
     assert [*change.seen] == [*mesh.routes]
     assert pods(mesh) == {"primary": 1, "remote": 1}
 
