@@ -1,6 +1,6 @@
 #!/bin/sh
-# Broken, twice: a rule of cluster1 for failover prefers endpoints of the client's own cluster, so the clients of cluster1 and cluster2 are answered by
-# the one version beside them alone; and a policy of cluster3 admits to v3 only the callers of another namespace, so cluster3's client, whom that rule
+# Broken, twice: a rule of cluster1 for failover prefers endpoints of the client's own cluster, so the clients of cluster1 and cluster2 are answered
+# by the one version beside them alone; and a policy of cluster3 admits to v3 only a caller of another namespace, so cluster3's client, whom that rule
 # does not bind, gets 403 for a third of its requests.
 # Answer: DestinationRule cluster1/sample/helloworld-failover: localityLbSetting.failoverPriority is topology.istio.io/cluster; and, beside it,
 # AuthorizationPolicy cluster3/sample/v3-callers: it admits only principal cluster.local/ns/shop/sa/checkout (403).
