@@ -97,8 +97,10 @@ def settings(
         for pod, watched in istiod.clusters().items():
             ids = {cluster.cluster_id for cluster in watched}
             yield Setting(Source.CLUSTERS, f"{of} by {pod}", info.cluster_id, _one_of(info.cluster_id, ids))
+    # A cluster's own gateways go before what the configuration says of its network beside them.
+    own_first = mode is NetworkMode.LABELS and bool(info.gateways)
     for istiod in istiods.values():
-        for pod, found in istiod.network_gateways().items():
+        for pod, found in istiod.network_gateways(found=own_first).items():
             known = found.get(info.network, frozenset())
             yield Setting(Source.GATEWAYS, f"{of} by {pod}", _several(gateways), _several(known))
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import yaml
@@ -98,9 +99,12 @@ class ControlPlane:
         self._namespace = namespace
         self._revision = names.revision_name(revision)
 
-    def network_gateways(self) -> Mapping[str, Mapping[str, frozenset[Address]]]:
-        """The gateways of each network, by istiod pod and by network."""
-        return self._get("/debug/networkz", _gateways)
+    def network_gateways(self, *, found: bool = False) -> Mapping[str, Mapping[str, frozenset[Address]]]:
+        """The gateways of each network, by istiod pod and by network.
+
+        With ``found`` those alone that istiod found in a cluster: for its pods they go before addresses of meshNetworks.
+        """
+        return self._get("/debug/networkz", partial(_gateways, found=found))
 
     def mesh_networks(self) -> Mapping[str, Any]:
         """The meshNetworks in istiod's ConfigMap, by name, with the fields of Istio's ``MeshNetworks``."""
@@ -217,8 +221,8 @@ def _server(encoded: str) -> str:
     return ""
 
 
-def _gateways(networkz: Any) -> dict[str, frozenset[Address]]:
-    usable = gateway_services.for_sidecars(networkz or [])
+def _gateways(networkz: Any, *, found: bool) -> dict[str, frozenset[Address]]:
+    usable = [one for one in gateway_services.for_sidecars(networkz or []) if one.get("Cluster") or not found]
     gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in usable]
     return {name: frozenset(address for network, address in gateways if network == name) for name, _ in gateways}
 
