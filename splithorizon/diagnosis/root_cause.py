@@ -32,6 +32,8 @@ _MAKES_FOLLOW = {
     # All but what explains that it is not ready, and what an API server itself answers to the token in a secret.
     r.ISTIOD_NOT_READY.id: {one.id for one in (*r.READ, *c.REGISTRY)}
     - {r.ISTIOD_NOT_READY.id, c.REMOTE_SECRET_REFUSED.id, *_EXPLAINS_ISTIOD},
+    # The other gateways of the network may serve.
+    c.GATEWAY_ADDRESS_WRONG.id: {c.GATEWAY_ADDRESS_REFUSES.id},
     c.SERVICES_NOT_EXPOSED.id: {c.GATEWAY_NOT_LISTENING.id, r.GATEWAY_PORT_LEADS_ELSEWHERE.id},
     c.GATEWAY_NOT_SERVING.id: {c.GATEWAY_SERVICE_SELECTS_ABSENT_POD.id, c.SERVICES_NOT_EXPOSED.id},
     c.SYSTEM_NAMESPACE_WITHOUT_NETWORK.id: {c.POD_WITHOUT_NETWORK.id},

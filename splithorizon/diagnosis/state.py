@@ -104,6 +104,16 @@ def gateway_services(cluster: Cluster) -> list[Object]:
     ]
 
 
+def sharing(reading: Reading, cluster: Cluster) -> tuple[Cluster, ...]:
+    """The clusters of a cluster's network, itself among them: each gateway of the network leads to the pods of all."""
+    return tuple(one for one in reading.clusters if one.name == cluster.name or one.network == cluster.network)
+
+
+def gateway_elsewhere(reading: Reading, cluster: Cluster) -> bool:
+    """Whether a cluster has no gateway, and its network has one in another cluster: none is missing then."""
+    return not gateway_services(cluster) and any(gateway_services(one) for one in sharing(reading, cluster))
+
+
 def injection_webhooks(cluster: Cluster) -> Iterator[tuple[Object, int, Object]]:
     """The injection webhooks that are in use, each with its configuration and its place in it."""
     for one in cluster.all("MutatingWebhookConfiguration"):
@@ -138,19 +148,32 @@ def gateway_port(service: Object) -> int:
 
 
 def gateway_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
-    """Every address, as host:port, by which clients may know a cluster's gateway, right or wrong."""
+    """Every address, as host:port, by which clients may know a cluster's gateway, right or wrong.
+
+    Of a cluster without a gateway it is that of its network's gateways in other clusters.
+    """
     found = {*cluster.gateways}
     for service in gateway_services(cluster):
         found |= {host_port(host, gateway_port(service)) for host in external_hosts(service)}
     for plane in reading.config_clusters:
         for istiod in plane.istiods:
-            found |= _addresses_of(istiod.networks or (), cluster.network)
+            found |= _addresses_for(istiod.networks or (), cluster)
     return frozenset(found)
 
 
 def _addresses_of(networks: Iterable[Object], network: str) -> set[str]:
     """The gateways of one network in what an istiod says of all, as host:port."""
     return {host_port(str(one["Addr"]), one["Port"]) for one in networks if one.get("Network") == network}
+
+
+def _addresses_for(networks: Iterable[Object], cluster: Cluster) -> set[str]:
+    """The gateways in place of a cluster's pods in what an istiod says of all networks, as host:port.
+
+    These are the cluster's own and those of no cluster, as of meshNetworks; all of its network where it has none.
+    """
+    known = [one for one in networks if one.get("Network") == cluster.network]
+    own = [one for one in known if one.get("Cluster", "") in ("", cluster.cluster_id)]
+    return _addresses_of(own or known, cluster.network)
 
 
 def pod_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
@@ -371,20 +394,23 @@ def serving(reading: Reading, addresses: frozenset[str]) -> frozenset[str]:
     return frozenset(host.address for _, _, host in held_hosts(reading) if host.address in addresses and host.successes)
 
 
-def refusing(reading: Reading, cluster: Cluster) -> Iterator[tuple[Cluster, Proxy, Host, list[Host]]]:
+def refusing(
+    reading: Reading, cluster: Cluster, *, in_network: bool = False
+) -> Iterator[tuple[Cluster, Proxy, Host, list[Host]]]:
     """Each address of a cluster's gateway to which a client made no connection, where it reached others of them.
 
-    With the client, its sidecar, the endpoint, and those that it reached.
+    With ``in_network`` the others may be those of another cluster's gateway on the same network. With the client, its
+    sidecar, the endpoint, and those that it reached.
     """
     addresses = gateway_addresses(reading, cluster)
+    beside = addresses.union(*(gateway_addresses(reading, one) for one in sharing(reading, cluster) if in_network))
     for client, proxy in clients(reading):
         if client.network == cluster.network:
             continue
         for hosts in held(proxy, reading.host).values():
-            known = [one for one in hosts if one.address in addresses]
-            reached = [one for one in known if one.successes]
-            for one in known:
-                if reached and one.connect_failures and not one.successes:
+            reached = [one for one in hosts if one.address in beside and one.successes]
+            for one in hosts:
+                if one.address in addresses and reached and one.connect_failures and not one.successes:
                     yield client, proxy, one, reached
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 
 from splithorizon.base.addresses import host_of, host_port
@@ -74,6 +74,8 @@ def gateway_service(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         if not cluster.read("Service") or not cluster.network or not _by_labels(reading, cluster):
+            continue
+        if state.gateway_elsewhere(reading, cluster):
             continue
         services = state.gateway_services(cluster)
         labelled = [one for one in services if labels_of(one).get(NETWORK_LABEL) == cluster.network]
@@ -207,7 +209,10 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
         found = state.config_map(reading, plane)
         if not networks or found is None:
             continue
-        if any(labels_of(one).get(NETWORK_LABEL) == cluster.network for one in state.gateway_services(cluster)):
+        sharing = state.sharing(reading, cluster)
+        right = frozenset(address for one in sharing for address in one.gateways)
+        services = [service for one in sharing for service in state.gateway_services(one)]
+        if any(labels_of(one).get(NETWORK_LABEL) == cluster.network for one in services):
             yield from _beside_labels(reading, plane, cluster, found)
             continue
         network = networks.get(cluster.network) or {}
@@ -221,15 +226,15 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
                 f"name the gateway of {cluster.network} in meshNetworks",
                 _unknown(reading, cluster), UNREACHED,
             )  # fmt: skip
-        elif cluster.gateways:
+        elif right:
             named = {f"{one['address']}:{one.get('port', 15443)}" for one in gateways if one.get("address")}
-            if named and not named & {*cluster.gateways}:
+            if named and not named & right:
                 known = state.networks_known(reading, cluster) or frozenset()
                 yield Finding(
                     causes.GATEWAY_ADDRESS_WRONG, Layer.NETWORK,
                     (
                         Fact(of(plane, found), f"{place}.gateways", shown(sorted(named))),
-                        Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+                        *_before(sharing),
                     ),
                     f"name the address of {cluster.name}'s gateway in meshNetworks",
                     state.trouble(reading, frozenset(named), flags=("UF", "UH", "URX", "UT"))
@@ -253,22 +258,30 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
 
 def _beside_labels(reading: Reading, plane: Cluster, cluster: Cluster, found: Object) -> Iterator[Finding]:
     """Gateways in meshNetworks that istiod takes beside those of labelled Services, and that never answer."""
-    network = state.mesh_networks(reading, plane).get(cluster.network) or {}
+    network, sharing = state.mesh_networks(reading, plane).get(cluster.network) or {}, state.sharing(reading, cluster)
+    right = frozenset(address for one in sharing for address in one.gateways)
     for number, one in enumerate(network.get("gateways") or []):
         address = host_port(str(one.get("address") or ""), int(one.get("port") or GATEWAY_PORT))
-        if not one.get("address") or address in {*cluster.gateways, *state.serving(reading, frozenset({address}))}:
+        if not one.get("address") or address in right | state.serving(reading, frozenset({address})):
             continue
         yield Finding(
             causes.GATEWAY_ADDRESS_WRONG,
             Layer.NETWORK,
             (
                 Fact(of(plane, found), f"data.meshNetworks.networks.{cluster.network}.gateways[{number}]", address),
-                Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+                *_before(sharing),
             ),
             f"take {address} out of meshNetworks, or let it be an address of {cluster.name}'s gateway",
             state.failing_hosts(reading, frozenset({address})),
             UNREACHED,
         )
+
+
+def _before(clusters: Iterable[Cluster]) -> Iterator[Fact]:
+    """Where the gateways of a network were known to be."""
+    for one in clusters:
+        if one.gateways:
+            yield Fact(f"the gateway of {one.name}", "addresses before", shown(one.gateways))
 
 
 @rule
