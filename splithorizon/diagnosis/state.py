@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,30 @@ from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
 def control_plane_of(reading: Reading, cluster: Cluster) -> Cluster:
     """The cluster whose istiod manages one."""
     return reading[cluster.control_plane]
+
+
+def managed_by(reading: Reading, plane: Cluster) -> tuple[Cluster, ...]:
+    """The clusters that the istiod of a cluster manages: its rules and its mesh configuration bind their proxies."""
+    return tuple(one for one in reading.clusters if one.control_plane == plane.name)
+
+
+def seen_by_clients_of(reading: Reading, plane: Cluster) -> Reading:
+    """The reading with those clients alone that a control plane manages: what it tells clients shows at no others."""
+    return seen_by_clients_in(reading, managed_by(reading, plane))
+
+
+def seen_by_clients_in(reading: Reading, homes: Collection[Cluster]) -> Reading:
+    """The reading with the clients of these clusters alone."""
+    names = {one.name for one in homes}
+    return replace(
+        reading,
+        clusters=tuple(
+            one
+            if one.name in names
+            else replace(one, proxies=tuple(proxy for proxy in one.proxies if proxy.kind != CLIENT))
+            for one in reading.clusters
+        ),
+    )
 
 
 def mesh_config(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:

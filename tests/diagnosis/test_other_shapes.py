@@ -8,21 +8,25 @@ from typing import Any
 import pytest
 
 from splithorizon.diagnosis import causes, root_causes
-from splithorizon.diagnosis.finding import Case
+from splithorizon.diagnosis.causes import Cause
+from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading.model import Cluster, Host, Istiod, Reading
 from splithorizon.diagnosis.root_cause import diagnose, of_reading
 from tests.support.made_reading import (
     GATEWAYS,
+    HOST,
     OUTBOUND,
     SECOND,
     SECOND_GATEWAY,
     Change,
     Object,
+    adds,
     also,
     change,
     edits,
     holds,
     logs,
+    made,
     near,
     three_clusters,
     two_primaries,
@@ -117,3 +121,72 @@ def test_a_gateway_is_not_accused_of_what_fails_at_the_other_gateway_of_its_netw
     failing = Host(GATEWAYS["primary"], connect_failures=7, requests=7)
     lost = holds("remote", near("remote"), failing, Host(SECOND_GATEWAY, successes=9, requests=9))
     assert root_causes.GATEWAY_SOURCES_LIMITED.id not in found_in(also(ranges, lost)(three_clusters(gateway=True)))
+
+
+def in_second_primary(kind: str, **spec: Any) -> Change:
+    return adds("remote", made(kind, "h", "sample", spec=spec))
+
+
+def flagged(name: str, flags: str) -> Change:
+    return logs(name, code=503, flags=flags, cluster=OUTBOUND, authority="helloworld.sample:5000")
+
+
+def timeout_in_second_primary() -> Change:
+    return in_second_primary("VirtualService", hosts=["helloworld"], http=[{"timeout": "1s", "route": []}])
+
+
+def pool_in_second_primary() -> Change:
+    pool = {"http": {"http1MaxPendingRequests": 1}}
+    return in_second_primary("DestinationRule", host="helloworld", trafficPolicy={"connectionPool": pool})
+
+
+def plain_text_in_second_primary() -> Change:
+    return in_second_primary("DestinationRule", host="helloworld", trafficPolicy={"tls": {"mode": "DISABLE"}})
+
+
+@pytest.mark.parametrize(("where", "accused"), [("primary", False), ("remote", True)])
+@pytest.mark.parametrize(
+    ("rule", "flags", "cause"),
+    [
+        (timeout_in_second_primary(), "UT", causes.REQUEST_TIME_LIMITED),
+        (pool_in_second_primary(), "UO", root_causes.CONNECTIONS_LIMITED),
+        (plain_text_in_second_primary(), "UC", root_causes.RULE_CHANGES_TLS),
+    ],
+)
+def test_a_rule_is_accused_of_what_clients_of_its_own_primary_log(
+    rule: Change, flags: str, cause: Cause, where: str, accused: bool
+) -> None:
+    reading = also(rule, flagged(where, flags))(two_primaries())
+    assert (cause.id in found_in(reading)) is accused
+
+
+@pytest.mark.parametrize(("route", "accused"), [("primary→remote", False), ("remote→primary", True), ("", True)])
+def test_an_older_rule_explains_the_routes_of_its_own_clients(route: str, accused: bool) -> None:
+    symptom = Symptom("test_outlier_detection_ejects", route, cause_ids=(causes.OLDER_RULE.id,))
+    found = diagnose(Case(timeout_in_second_primary()(two_primaries()), (symptom,))).root_causes
+    assert [one.id for one in found] == ([causes.OLDER_RULE.id] if accused else [])
+
+
+@pytest.mark.parametrize(("where", "accused"), [("primary", False), ("remote", True)])
+def test_a_service_entry_gives_endpoints_to_clients_of_its_own_primary(where: str, accused: bool) -> None:
+    entry = in_second_primary("ServiceEntry", hosts=[HOST], endpoints=[{"address": "10.9.9.9"}])
+    held = holds(
+        where, near(where), Host(GATEWAYS["remote" if where == "primary" else "primary"]), Host("10.9.9.9:5000")
+    )
+    found = found_in(also(entry, held)(two_primaries()))
+    assert (root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS.id in found) is accused
+
+
+def test_a_subset_is_looked_up_among_the_rules_of_the_same_primary() -> None:
+    route = {"route": [{"destination": {"host": "helloworld", "subset": "v2"}}]}
+    subset = {"name": "v2", "labels": {"version": "v2"}}
+    reading = also(
+        adds("primary", made("VirtualService", "h", "sample", spec={"hosts": ["helloworld"], "http": [route]})),
+        in_second_primary("DestinationRule", host="helloworld", subsets=[subset]),
+        logs("primary", code=503, flags="NC", authority="helloworld.sample:5000"),
+    )(two_primaries())
+    (found,) = of_reading(reading).root_causes
+    assert found.id == root_causes.RULE_PICKS_SUBSET.id
+    assert [str(one) for one in found.finding.evidence][1:] == [
+        f"DestinationRules for {HOST}: spec.subsets none is named v2"
+    ]

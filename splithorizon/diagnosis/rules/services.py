@@ -441,6 +441,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
         if not scope.exported_to(spec.get("exportTo"), namespace_of(entry), reading.namespace):
             continue
         addresses = [str(one.get("address")) for one in spec.get("endpoints") or []]
+        bound = state.seen_by_clients_of(reading, plane)
         yield Finding(
             root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
             Layer.SERVICE,
@@ -449,7 +450,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
             ),
             f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
-            next((said for one in addresses if (said := _held_at(reading, one))), "") or _other_kind(reading),
+            next((said for one in addresses if (said := _held_at(bound, one))), "") or _other_kind(bound),
             UNREACHED,
         )
 
@@ -461,7 +462,7 @@ def taken_address(case: Case) -> Iterator[Finding]:
     for plane, entry in reading.configs("ServiceEntry"):
         spec = spec_of(entry)
         numbers = {one.get("number") for one in spec.get("ports") or []}
-        for cluster in reading.clusters:
+        for cluster in state.managed_by(reading, plane):
             service = state.service_of(reading, cluster)
             address = str(spec_of(service or {}).get("clusterIP") or "")
             taken = [port for port in scope.ports(service or {}) if port.get("port") in numbers]
