@@ -302,16 +302,23 @@ def no_pod_has_a_sidecar(reading: Reading) -> bool:
     return not any(scope.has_sidecar(pod) for cluster in reading.clusters for pod in pods_of(reading, cluster))
 
 
-def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False, without_pods: bool = False) -> str:
+def lacking(
+    reading: Reading,
+    cluster: Cluster,
+    *,
+    far_only: bool = False,
+    others_only: bool = False,
+    without_pods: bool = False,
+) -> str:
     """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do.
 
-    Empty too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless
-    ``without_pods``.
+    Asked are all clients, those of other networks (``far_only``), or those of other clusters (``others_only``). Empty
+    too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless ``without_pods``.
     """
     if shares_nothing(reading) or not (without_pods or pods_of(reading, cluster)):
         return ""
     for client, proxy in clients(reading):
-        if far_only and client.network == cluster.network:
+        if (far_only and client.network == cluster.network) or (others_only and client.name == cluster.name):
             continue
         known = held(proxy, reading.host)
         service = service_of(reading, client)

@@ -10,11 +10,13 @@ import pytest
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Symptom
-from splithorizon.diagnosis.reading.model import Cluster, Host, Istiod, Reading
+from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Cluster, Host, Istiod, Reading
 from splithorizon.diagnosis.root_cause import diagnose, of_reading
+from tests.diagnosis.test_identities import certificate
 from tests.support.made_reading import (
     GATEWAYS,
     HOST,
+    MESH,
     OUTBOUND,
     SECOND,
     SECOND_GATEWAY,
@@ -28,6 +30,7 @@ from tests.support.made_reading import (
     logs,
     made,
     near,
+    proxies,
     three_clusters,
     two_primaries,
 )
@@ -190,3 +193,91 @@ def test_a_subset_is_looked_up_among_the_rules_of_the_same_primary() -> None:
     assert [str(one) for one in found.finding.evidence][1:] == [
         f"DestinationRules for {HOST}: spec.subsets none is named v2"
     ]
+
+
+def mesh(name: str, text: str) -> Change:
+    """The mesh configuration of a primary has a line more."""
+    return edits(name, "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
+
+
+LOCAL = f"serviceSettings: [{{settings: {{clusterLocal: true}}, hosts: [{HOST}]}}]"
+SELECTORS = 'discoverySelectors: [{matchLabels: {mesh: "yes"}}]'
+
+
+def selected(name: str) -> Change:
+    return edits(name, "Namespace", "sample", lambda one: one["metadata"]["labels"].update(mesh="yes"))
+
+
+@pytest.mark.parametrize(
+    ("configured", "cause"),
+    [
+        (also(mesh("remote", SELECTORS), selected("remote")), root_causes.NAMESPACE_NOT_DISCOVERED),
+        (mesh("remote", LOCAL), root_causes.SERVICE_CLUSTER_LOCAL),
+        (mesh("remote", "enableAutoMtls: false"), root_causes.AUTO_MTLS_OFF),
+        (mesh("remote", 'defaultServiceExportTo: ["~"]'), causes.SERVICE_NOT_EXPORTED),
+    ],
+)
+def test_a_primarys_mesh_configuration_is_accused_of_what_its_own_clients_lack(
+    configured: Change, cause: Cause
+) -> None:
+    nothing = (
+        {"endpoints": {}} if cause is causes.SERVICE_NOT_EXPORTED else {"endpoints": {OUTBOUND: (near("remote"),)}}
+    )
+    (found,) = of_reading(also(configured, proxies("remote", CLIENT, **nothing))(two_primaries())).root_causes
+    assert found.id == cause.id
+    assert found.finding.evidence[0].object == "ConfigMap remote/istio-system/istio"
+    lost = proxies("primary", CLIENT, endpoints={name: (near("primary"),) for name in nothing["endpoints"]})
+    assert cause.id not in found_in(also(configured, lost)(two_primaries()))
+
+
+def test_a_service_that_is_local_to_its_cluster_is_missed_on_its_own_network_too() -> None:
+    far = Host(GATEWAYS["remote"], successes=9, requests=9)
+    found = found_in(also(mesh("primary", LOCAL), holds("primary", near("primary"), far))(three_clusters()))
+    assert found == [root_causes.SERVICE_CLUSTER_LOCAL.id]
+
+
+def test_a_locality_without_a_share_is_missed_on_its_own_network_too() -> None:
+    setting = "localityLbSetting: {distribute: [{from: primary/*, to: {primary/*: 50, remote/*: 50}}]}"
+    nodes = [
+        adds(name, made("Node", f"{name}-node", labels={
+            "topology.kubernetes.io/region": name, "topology.kubernetes.io/zone": "a",
+        }))
+        for name in ("primary", SECOND, "remote")
+    ]  # fmt: skip
+    far = Host(GATEWAYS["remote"], successes=9, requests=9)
+    reading = also(mesh("primary", setting), *nodes, holds("primary", near("primary"), far))(three_clusters())
+    assert found_in(reading) == [causes.LOCALITY_PREFERRED.id]
+
+
+def test_ports_that_differ_are_missed_on_their_own_network_too() -> None:
+    renamed = edits(SECOND, "Service", "helloworld", lambda one: one["spec"]["ports"][0].update(name="web"))
+    far = Host(GATEWAYS["remote"], successes=9, requests=9)
+    found = found_in(also(renamed, holds("primary", near("primary"), far))(three_clusters()))
+    assert found == [root_causes.PORTS_DIFFER.id]
+
+
+@pytest.mark.parametrize(
+    ("aliases", "named"), [("", [root_causes.TRUST_DOMAIN_CHANGED.id]), ("trustDomainAliases: [b.example]", [])]
+)
+def test_a_primary_has_to_name_the_trust_domain_of_the_other(aliases: str, named: list[str]) -> None:
+    refused = logs("primary", code=503, flags="UF", cluster=OUTBOUND, failure="CERTIFICATE_VERIFY_FAILED")
+    identity = {name: f"spiffe://{name}/ns/sample/sa/default" for name in ("a.example", "b.example")}
+    reading = also(
+        mesh("primary", f"trustDomain: a.example\n{aliases}"),
+        mesh("remote", "trustDomain: b.example\ntrustDomainAliases: [a.example]"),
+        *(proxies("primary", kind, certificate=certificate(identity["a.example"])) for kind in (CLIENT, SERVER)),
+        *(proxies("remote", kind, certificate=certificate(identity["b.example"])) for kind in (CLIENT, SERVER)),
+        refused,
+    )(two_primaries())
+    assert [one for one in found_in(reading) if one == root_causes.TRUST_DOMAIN_CHANGED.id] == named
+    if named:
+        (found,) = (one for one in of_reading(reading).root_causes if one.id in named)
+        assert found.finding.fix == "name the trust domain of remote among trustDomainAliases of primary"
+
+
+@pytest.mark.parametrize("name", ["primary", "remote"])
+def test_the_reader_of_a_primary_is_another_primarys(name: str) -> None:
+    role = edits(name, "ClusterRole", "istio-reader-clusterrole-istio-system", lambda one: one["rules"].pop())
+    failed = Symptom("test_remote_credentials_last", "", "endpointslices", (causes.REMOTE_SECRET_REFUSED.id,))
+    (found,) = diagnose(Case(role(two_primaries()), (failed,))).root_causes
+    assert found.finding.evidence[0].object == f"ClusterRole {name}/istio-reader-clusterrole-istio-system"

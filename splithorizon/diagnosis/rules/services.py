@@ -187,7 +187,8 @@ def ports(case: Case) -> Iterator[Finding]:
                         else Fact(of(other, far, "Service"), "spec.ports", shown(_named(far))),
                     ),
                     f"give port {port.get('port')} of Service {reading.service} the same name in every cluster",
-                    state.lacking(reading, other, far_only=True) or state.lacking(reading, cluster, far_only=True),
+                    state.lacking(reading, other, others_only=True)
+                    or state.lacking(reading, cluster, others_only=True),
                     UNREACHED,
                 )
 
