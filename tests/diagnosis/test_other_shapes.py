@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Symptom
-from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Cluster, Host, Istiod, Reading
+from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Cluster, Host, Istiod, Reading, RemoteSecret
 from splithorizon.diagnosis.root_cause import diagnose, of_reading
 from tests.diagnosis.test_identities import certificate
 from tests.support.made_reading import (
@@ -20,6 +21,7 @@ from tests.support.made_reading import (
     OUTBOUND,
     SECOND,
     SECOND_GATEWAY,
+    SECOND_POD,
     Change,
     Object,
     adds,
@@ -281,3 +283,35 @@ def test_the_reader_of_a_primary_is_another_primarys(name: str) -> None:
     failed = Symptom("test_remote_credentials_last", "", "endpointslices", (causes.REMOTE_SECRET_REFUSED.id,))
     (found,) = diagnose(Case(role(two_primaries()), (failed,))).root_causes
     assert found.finding.evidence[0].object == f"ClusterRole {name}/istio-reader-clusterrole-istio-system"
+
+
+def with_secrets(name: str, edit: Callable[[RemoteSecret], RemoteSecret]) -> Change:
+    return change(name, lambda one: replace(one, secrets=tuple(map(edit, one.secrets))))
+
+
+def test_a_secret_that_leads_to_another_cluster_than_its_key_says_has_the_wrong_key() -> None:
+    """It was written from the wrong context: the cluster of its name is watched in vain, and another one twice."""
+
+    def misled(one: RemoteSecret) -> RemoteSecret:
+        return replace(one, leads_to=SECOND, server="https://10.89.0.4:6443") if one.cluster_id == "remote" else one
+
+    reading = also(with_secrets("primary", misled), holds("primary", near("primary"), Host(f"{SECOND_POD}:5000")))
+    (found,) = of_reading(reading(three_clusters())).root_causes
+    assert found.id == causes.REMOTE_SECRET_KEY_WRONG.id
+    (fact,) = (one for one in found.finding.evidence if one.object.startswith("Secret"))
+    assert str(fact) == (
+        "Secret primary/istio-system/istio-remote-secret-remote: data.remote leads to second, whose id is second"
+    )
+    assert found.finding.fix == (
+        "istioctl <remote> create-remote-secret --name remote | kubectl <secrets of primary> apply -f -"
+    )
+
+
+def test_secrets_that_are_swapped_have_each_the_wrong_key() -> None:
+    swap = {"remote": SECOND, SECOND: "remote"}
+    reading = with_secrets("primary", lambda one: replace(one, leads_to=swap[one.cluster_id]))(three_clusters())
+    (found,) = of_reading(reading).root_causes
+    assert found.id == causes.REMOTE_SECRET_KEY_WRONG.id
+    assert {one.field for one in found.finding.evidence if one.object.startswith("Secret")} == {
+        "data.remote", f"data.{SECOND}",
+    }  # fmt: skip

@@ -53,10 +53,12 @@ def remote_secrets(case: Case) -> Iterator[Finding]:
         yield from _missing(cluster, plane, own, watched)
         for secret in own:
             yield from _wrong(case, cluster, plane, secret, watched)
-        if len(own) > 1 and len({one.cluster_id for one in own}) > 1:
+            yield from _of_another(reading, cluster, plane, secret, watched)
+        names = [one for one in own if not _meant_for_another(reading, cluster, one)]
+        if len({one.cluster_id for one in names}) > 1:
             yield _finding(
                 causes.REMOTE_NAMED_TWICE,
-                tuple(_fact(plane, one, f"leads to {one.server}") for one in own),
+                tuple(_fact(plane, one, f"leads to {one.server}") for one in names),
                 witness=_watch(plane, watched),
                 fix="delete the remote secret of the name that is not the cluster's id",
             )
@@ -137,6 +139,33 @@ def _wrong(
             witness=unsynced,
             fix=f"make {secret.server} reachable from {plane.name}'s istiod, or correct the address",
         )
+
+
+def _meant_for_another(reading: Reading, cluster: Cluster, secret: RemoteSecret) -> bool:
+    """Whether a secret that concerns a cluster has the id of one cluster for its key, and leads to another."""
+    named = next((one for one in reading.clusters if one.cluster_id == secret.cluster_id), None)
+    return (
+        named is not None and secret.leads_to not in ("", named.name) and cluster.name in (named.name, secret.leads_to)
+    )
+
+
+def _of_another(
+    reading: Reading, cluster: Cluster, plane: Cluster, secret: RemoteSecret, watched: dict[str, str] | None
+) -> Iterator[Finding]:
+    """A secret has a cluster's id for its key and leads to another one: it was written from the wrong context."""
+    if secret.cluster_id != cluster.cluster_id or not _meant_for_another(reading, cluster, secret):
+        return
+    there = reading[secret.leads_to]
+    yield _finding(
+        causes.REMOTE_SECRET_KEY_WRONG,
+        (
+            _fact(plane, secret, f"leads to {there.name}, whose id is {there.cluster_id}"),
+            *_clusterz(plane, watched),
+        ),
+        witness=_watch(plane, watched) if watched is not None else "",
+        fix=f"istioctl <{cluster.name}> create-remote-secret --name {cluster.cluster_id} "
+        f"| kubectl <secrets of {plane.name}> apply -f -",
+    )
 
 
 def _of_no_cluster(plane: Cluster, secret: RemoteSecret) -> tuple[Fact, ...]:
