@@ -19,6 +19,7 @@ from tests.support.made_reading import (
     HOST,
     MESH,
     OUTBOUND,
+    PODS,
     SECOND,
     SECOND_GATEWAY,
     SECOND_POD,
@@ -315,3 +316,69 @@ def test_secrets_that_are_swapped_have_each_the_wrong_key() -> None:
     assert {one.field for one in found.finding.evidence if one.object.startswith("Secret")} == {
         "data.remote", f"data.{SECOND}",
     }  # fmt: skip
+
+
+def same_id(*, key: str) -> Change:
+    """Both primaries were installed without an id, which is then Kubernetes, and do not see each other's pods."""
+
+    def rename(one: Cluster) -> Cluster:
+        server = next(secret.server for secret in one.secrets)
+        other = "remote" if one.name == "primary" else "primary"
+        secret = RemoteSecret("istio-system", f"istio-remote-secret-{key}", key, server, other, answer=200)
+        seen = tuple({"id": each, "syncStatus": "synced"} for each in dict.fromkeys(("Kubernetes", key)))
+        own = tuple(replace(each, metadata={**each.metadata, "CLUSTER_ID": "Kubernetes"}) for each in one.proxies)
+        istiods = (replace(one.istiods[0], clusters=seen),)
+        return replace(one, cluster_id="Kubernetes", secrets=(secret,), proxies=own, istiods=istiods)
+
+    lost = also(holds("primary", near("primary")), holds("remote", near("remote")))
+    return also(change("primary", rename), change("remote", rename), lost)
+
+
+@pytest.mark.parametrize("key", ["Kubernetes", "other"])
+def test_two_clusters_of_one_id_are_named_and_not_their_secrets(key: str) -> None:
+    (found,) = of_reading(same_id(key=key)(two_primaries())).root_causes
+    assert found.id == root_causes.CLUSTER_ID_SHARED.id
+    assert [str(one) for one in found.finding.evidence] == [
+        f"Pod {name}/sample/sleep-1: env ISTIO_META_CLUSTER_ID Kubernetes" for name in ("primary", "remote")
+    ]
+
+
+def unreached(name: str, pod: str, far: str) -> Change:
+    return holds(name, near(name), Host(f"{pod}:5000", connect_failures=7, connections=7), Host(far, successes=9))
+
+
+def test_two_clusters_of_one_network_without_a_route_are_parted() -> None:
+    lost = also(
+        unreached("primary", SECOND_POD, GATEWAYS["remote"]),
+        holds(SECOND, Host(f"{SECOND_POD}:5000", successes=9), Host(f"{PODS['primary']}:5000", connect_failures=3)),
+    )
+    (found,) = of_reading(lost(three_clusters())).root_causes
+    assert found.id == root_causes.NETWORK_PARTED.id
+    assert found.finding.evidence[0].object == f"Pod {SECOND}/sample/helloworld-1"
+    assert found.finding.witness == "the sidecar of primary's sleep-1 failed 7 times to connect to 10.30.0.3:5000"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        edits(SECOND, "Pod", "helloworld-1", lambda one: one["status"].update(conditions=[])),
+        logs("primary", code=503, flags="UF", cluster=OUTBOUND, upstream=f"{SECOND_POD}:5000", failure="TLS_error:x"),
+        adds(SECOND, made("NetworkPolicy", "none", "sample", spec={"podSelector": {}, "policyTypes": ["Ingress"]})),
+    ],
+    ids=["a pod that is not ready", "another certificate", "a policy"],
+)
+def test_a_network_is_not_parted_by_what_something_else_explains(other: Change) -> None:
+    reading = also(unreached("primary", SECOND_POD, GATEWAYS["remote"]), other)(three_clusters())
+    assert root_causes.NETWORK_PARTED.id not in found_in(reading)
+
+
+@pytest.mark.parametrize(
+    ("peers", "accused"),
+    [([], True), ([{"podSelector": {}}], True), ([{"ipBlock": {"cidr": "10.10.0.0/16"}}], False)],
+    ids=["nobody", "pods of its own cluster", "the pods of the other cluster"],
+)
+def test_a_network_policy_is_met_from_another_cluster_of_the_network(peers: list[Object], accused: bool) -> None:
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": peers}] if peers else []}
+    policy = adds(SECOND, made("NetworkPolicy", "none", "sample", spec=spec))
+    found = found_in(also(unreached("primary", SECOND_POD, GATEWAYS["remote"]), policy)(three_clusters()))
+    assert found == [causes.NETWORK_POLICY_DROPS.id if accused else root_causes.NETWORK_PARTED.id]

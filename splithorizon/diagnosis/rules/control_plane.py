@@ -495,3 +495,36 @@ def own_cluster_id(case: Case) -> Iterator[Finding]:
                 _absent(plane, plane, reading.revision_of(plane)),
                 WATCH | INJECTION | {causes.POD_NOT_READY.id, causes.REMOTE_SECRET_KEY_WRONG.id},
             )
+
+
+@rule
+def shared_cluster_id(case: Case) -> Iterator[Finding]:
+    """Two clusters have one id: an istiod takes no secret of its own cluster's id, and knows one cluster by each."""
+    reading = case.reading
+    for one, other in itertools.combinations(reading.clusters, 2):
+        if not one.cluster_id or one.cluster_id != other.cluster_id:
+            continue
+        yield Finding(
+            root_causes.CLUSTER_ID_SHARED,
+            Layer.CONTROL_PLANE,
+            tuple(fact for cluster in (one, other) for fact in _says_id(cluster)),
+            f"install {other.name} again with an id of its own (values.global.multiCluster.clusterName), restart its "
+            "pods, and write its remote secrets again",
+            state.lacking(reading, other, others_only=True) or state.lacking(reading, one, others_only=True),
+            WATCH | {causes.REMOTE_SECRET_KEY_WRONG.id},
+        )
+
+
+def _says_id(cluster: Cluster) -> Iterator[Fact]:
+    """What gives a cluster its id: the environment of its istiod, else what its proxies say."""
+    given = [
+        Fact(of(cluster, deployment), f"env {_CLUSTER_ID}", value)
+        for deployment in _istiod_deployments(cluster)
+        if (value := scope.environment(spec_of(deployment).get("template") or {}, _CLUSTER_ID))
+    ]
+    said = [
+        Fact(f"Pod {cluster.name}/{proxy.namespace}/{proxy.pod}", "env ISTIO_META_CLUSTER_ID", value)
+        for proxy in cluster.proxies
+        if (value := str(proxy.metadata.get(_CLUSTER_ID, "")))
+    ]
+    yield (given or said or [Fact(f"Cluster {cluster.name}", "id", cluster.cluster_id)])[0]

@@ -409,10 +409,12 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
         sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
         target, port = host_of(upstream), upstream.rpartition(":")[2]
         number = int(port) if port.isdigit() else 0
-        met = ips.get(target) if home.name == cluster.name else None
+        # Another cluster of the network reaches the pods by their addresses too, from those of its own pods.
+        met = ips.get(target) if home.network == cluster.network else None
+        origin = "" if home.name == cluster.name else next(_ips(home.get("Pod", proxy.pod, proxy.namespace) or {}), "")
         if met is None and gateways and upstream in state.gateway_addresses(reading, cluster):
-            met, number = gateways[0], GATEWAY_PORT
-        inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number)
+            met, number, origin = gateways[0], GATEWAY_PORT, ""
+        inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number, origin)
         outbound = (
             "Egress" in kinds
             and sender is not None
@@ -527,3 +529,43 @@ def joined(case: Case) -> Iterator[Finding]:
             "take away the routes between the two pod ranges, or make both clusters one network",
             seen, frozenset({causes.NETWORKS_JOINED.id}),
         )  # fmt: skip
+
+
+@rule
+def parted(case: Case) -> Iterator[Finding]:
+    """No connection is made from a cluster to the pods of another on the same network, though these are ready."""
+    reading = case.reading
+    for home, cluster in itertools.permutations(reading.clusters, 2):
+        if not home.network or home.network != cluster.network:
+            continue
+        ready = {one: pod for pod in state.pods_of(reading, cluster) if scope.is_ready(pod) for one in _ips(pod)}
+        near = state.pod_addresses(reading, home)
+        tried = [host for at, _, host in state.held_hosts(reading) if at is home and host_of(host.address) in ready]
+        lost = [
+            (address, sentence)
+            for at, _, address, sentence in _timed_out(reading)
+            if at is home and host_of(address) in ready and host_of(address) not in near
+        ]
+        made = (host for host in tried if host.connections > host.connect_failures and not host.never_answered)
+        if not lost or any(host.successes for host in tried) or any(made):
+            continue
+        address, sentence = lost[0]
+        pod = ready[host_of(address)]
+        yield Finding(
+            root_causes.NETWORK_PARTED, Layer.PATH,
+            (
+                Fact(of(cluster, pod, "Pod"), "status.podIP", f"{host_of(address)}, and the pod is ready"),
+                Fact(of(cluster, pod, "Pod"), _LABEL, f"{shown(labels_of(pod).get(NETWORK_LABEL))}; it is also that of "
+                     f"{home.name}, from which no connection to it is made"),
+            ),
+            f"give the nodes of {home.name} and {cluster.name} routes to each other's pods, or make them two networks, "
+            "each with a gateway",
+            sentence, UNREACHED,
+        )  # fmt: skip
+
+
+def _ips(pod: Object) -> Iterator[str]:
+    status = pod.get("status") or {}
+    for one in status.get("podIPs") or [{"ip": status.get("podIP")}]:
+        if one.get("ip"):
+            yield str(one["ip"])
