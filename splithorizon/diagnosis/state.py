@@ -343,7 +343,9 @@ def direct(reading: Reading, cluster: Cluster) -> str:
     pods = pod_addresses(reading, cluster)
     for client, proxy, host in held_hosts(reading):
         ip = host_of(host.address)
-        if client.network != cluster.network and ip in pods and ip not in pod_addresses(reading, client):
+        # Ranges of two networks may overlap.
+        own = (ip in pod_addresses(reading, one) for one in sharing(reading, client))
+        if client.network != cluster.network and ip in pods and not any(own):
             return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address}, a pod of {cluster.name}"
     return ""
 

@@ -382,3 +382,43 @@ def test_a_network_policy_is_met_from_another_cluster_of_the_network(peers: list
     policy = adds(SECOND, made("NetworkPolicy", "none", "sample", spec=spec))
     found = found_in(also(unreached("primary", SECOND_POD, GATEWAYS["remote"]), policy)(three_clusters()))
     assert found == [causes.NETWORK_POLICY_DROPS.id if accused else root_causes.NETWORK_PARTED.id]
+
+
+def test_networks_in_the_config_map_of_one_primary_alone_are_missing_in_the_other() -> None:
+    def ignorant(cluster: Cluster) -> Cluster:
+        return replace(cluster, istiods=(replace(cluster.istiods[0], networks=()),))
+
+    forgotten = edits("remote", "ConfigMap", "istio", lambda one: one["data"].pop("meshNetworks"))
+    reading = also(in_config_map(GATEWAYS["primary"]), forgotten, change("remote", ignorant))(
+        three_clusters(gateway=True)
+    )
+    (found,) = of_reading(reading).root_causes
+    assert found.id == causes.MESH_NETWORKS_WITHOUT_GATEWAY.id
+    assert {one.object for one in found.finding.evidence} == {"ConfigMap remote/istio-system/istio"}
+    assert found.finding.witness.startswith("istiod of remote knows no gateway")
+
+
+def test_pods_of_the_same_addresses_on_two_networks_are_not_taken_for_each_other() -> None:
+    """The range of the remote's network is that of the second cluster's: both are right within their networks."""
+    moved = edits("remote", "Pod", "helloworld-1", lambda one: one["status"].update(podIP=SECOND_POD))
+    own = holds("remote", Host(f"{SECOND_POD}:5000", successes=9), Host(GATEWAYS["primary"], successes=9))
+    gone = edits("remote", "Namespace", "istio-system", lambda one: one["metadata"]["labels"].clear())
+    unnamed = edits(
+        "remote", "Pod", "helloworld-1", lambda one: one["metadata"]["labels"].pop("topology.istio.io/network")
+    )
+    assert found_in(also(moved, own, gone, unnamed)(three_clusters())) == []
+    skipped = edits("remote", "Pod", "helloworld-1", lambda one: one["metadata"].update(
+        annotations={"traffic.sidecar.istio.io/excludeInboundPorts": "5000"}
+    ))  # fmt: skip
+    port = edits("remote", "Service", "helloworld", lambda one: one["spec"]["ports"][0].update(targetPort=5001))
+    for change_of_remote, number in ((skipped, 5000), (port, 5001)):
+        failing = logs("primary", code=503, flags="UF", cluster=OUTBOUND, upstream=f"{SECOND_POD}:{number}")
+        assert found_in(also(moved, own, change_of_remote, failing)(three_clusters())) == []
+
+
+def test_on_its_own_network_istiod_is_asked_at_its_pod() -> None:
+    def at_pod(one: Object) -> None:
+        one["endpoints"] = [{"addresses": ["10.10.0.2"]}]
+
+    found = diagnose(Case(edits(SECOND, "EndpointSlice", "istiod", at_pod)(three_clusters())))
+    assert (found.root_causes, found.notes) == ((), ())

@@ -24,6 +24,7 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import INJECTION, WATCH
+from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.names import REVISION_LABEL
 
 _SYNCED = "synced"
@@ -263,6 +264,9 @@ def istiod_address(case: Case) -> Iterator[Finding]:
         if cluster.runs_istiod or not cluster.read("EndpointSlice") or not plane.gateways or plane.external_istiod:
             continue
         wanted = {host_of(address) for address in plane.gateways}
+        if cluster.network == plane.network:
+            # No gateway is needed between them.
+            wanted |= {*_addresses_of_istiod(plane)}
         for service, slices in _istiod_slices(cluster):
             found = sorted(
                 {str(ip) for one in slices for point in one.get("endpoints") or [] for ip in point["addresses"]}
@@ -324,6 +328,16 @@ def _istiod_slices(cluster: Cluster) -> Iterator[tuple[Object, list[Object]]]:
             if labels_of(one).get("kubernetes.io/service-name") == name or name_of(one) == name
         ]
         yield service, slices
+
+
+def _addresses_of_istiod(plane: Cluster) -> Iterator[str]:
+    """Where an istiod is reached on its own network: its pods, and the addresses that its Services have outside."""
+    for pod in plane.all("Pod", plane.system_namespace):
+        if labels_of(pod).get("app") == "istiod":
+            yield str((pod.get("status") or {}).get("podIP", ""))
+    for service in plane.all("Service", plane.system_namespace):
+        if name_of(service).startswith("istiod"):
+            yield from external_hosts(service)
 
 
 def _of_another_revision(pod: Object, revision: str) -> bool:

@@ -37,8 +37,8 @@ _LABEL = f"metadata.labels {NETWORK_LABEL}"
 
 
 def _by_labels(reading: Reading, cluster: Cluster) -> bool:
-    """Whether a cluster's network is set by labels and not by meshNetworks."""
-    return cluster.network not in state.mesh_networks(reading, state.control_plane_of(reading, cluster))
+    """Whether a cluster's network is set by labels and not by meshNetworks, of any primary."""
+    return not any(cluster.network in state.mesh_networks(reading, plane) for plane in reading.config_clusters)
 
 
 def _unknown(reading: Reading, cluster: Cluster) -> str:
@@ -207,7 +207,8 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
     for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
         networks = state.mesh_networks(reading, plane)
         found = state.config_map(reading, plane)
-        if not networks or found is None:
+        # Each primary has its own: what one of them names, the others have to name as well.
+        if not (networks or not _by_labels(reading, cluster)) or found is None:
             continue
         sharing = state.sharing(reading, cluster)
         right = frozenset(address for one in sharing for address in one.gateways)
@@ -241,7 +242,7 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
                     or (f"istiod of {plane.name} has {', '.join(sorted(known & named))}" if known & named else ""),
                     UNREACHED,
                 )  # fmt: skip
-        if cluster.cluster_id and cluster.cluster_id not in registries:
+        if network and cluster.cluster_id and cluster.cluster_id not in registries:
             yield Finding(
                 causes.MESH_NETWORKS_REGISTRY_WRONG, Layer.NETWORK,
                 (

@@ -262,8 +262,9 @@ def refused_inside(cluster: Cluster, port: int, pod: str = "") -> str:
 
 def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
     ips = state.pod_addresses(reading, cluster)
-    addresses = frozenset(host_port(ip, port) for ip in ips) | state.gateway_addresses(reading, cluster)
+    within, gateways = frozenset(host_port(ip, port) for ip in ips), state.gateway_addresses(reading, cluster)
     for client, proxy in state.clients(reading):
+        addresses = within if client.network == cluster.network else gateways
         for line in proxy.log:
             if line.upstream in addresses and (line.code >= 500 or {*line.flags.split(",")} & {"UF", "URX", "UC"}):
                 return (
