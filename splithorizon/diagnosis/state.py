@@ -327,7 +327,34 @@ def lacking(
             if not any(is_of(reading, client, cluster, host) for host in known.get(port, ())):
                 what = f"outbound|{port}||{reading.host}"
                 return f"the sidecar of {client.name}'s {proxy.pod} holds no endpoint of {cluster.name} in {what}"
+            if said := _none_behind(reading, client, cluster, known.get(port, ())):
+                return f"the sidecar of {client.name}'s {proxy.pod} holds {said} in outbound|{port}||{reading.host}"
     return ""
+
+
+def _none_behind(reading: Reading, client: Cluster, cluster: Cluster, hosts: Collection[Host]) -> str:
+    """What a client holds of a gateway that several clusters share, where that weighs as if one had no pods behind it.
+
+    A gateway weighs as much as the pods behind it; what one pod weighs shows at those of the client's own network.
+    Empty where it weighs anything else, or the cluster has a gateway to itself.
+    """
+    if client.network == cluster.network or not gateway_elsewhere(reading, cluster):
+        return ""
+    near = {ip for one in sharing(reading, client) for ip in pod_addresses(reading, one)}
+    of_a_pod = {host.weight for host in hosts if host_of(host.address) in near}
+    behind = {one.name: _reached_by_gateways(reading, one) for one in sharing(reading, cluster)}
+    own, beside = behind.pop(cluster.name), sum(behind.values())
+    gateways = [host for host in hosts if host.address in gateway_addresses(reading, cluster)]
+    weight = sum(host.weight for host in gateways)
+    if not own or not beside or len(of_a_pod) != 1 or weight != beside * of_a_pod.pop():
+        return ""
+    held_at = ", ".join(host.address for host in gateways)
+    return f"{held_at} with a weight that leaves no pod of {cluster.name} behind it"
+
+
+def _reached_by_gateways(reading: Reading, cluster: Cluster) -> int:
+    """How many pods of the Service in a cluster count for a gateway: those that are ready and have a sidecar."""
+    return sum(scope.is_ready(pod) and scope.has_sidecar(pod) for pod in pods_of(reading, cluster))
 
 
 def lacking_service(client: Cluster, host: str) -> str:

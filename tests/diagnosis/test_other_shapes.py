@@ -422,3 +422,28 @@ def test_on_its_own_network_istiod_is_asked_at_its_pod() -> None:
 
     found = diagnose(Case(edits(SECOND, "EndpointSlice", "istiod", at_pod)(three_clusters())))
     assert (found.root_causes, found.notes) == ((), ())
+
+
+@pytest.mark.parametrize(("weight", "accused"), [(1, True), (2, False)])
+def test_what_a_shared_gateway_weighs_shows_that_no_pod_of_a_cluster_is_behind_it(weight: int, accused: bool) -> None:
+    labelled = edits(SECOND, "Pod", "helloworld-1", lambda one: one["metadata"]["labels"].update(version="v3"))
+    spec = {"selector": {"matchLabels": {"version": "v3"}}, "mtls": {"mode": "DISABLE"}}
+    policy = adds("primary", made("PeerAuthentication", "plain", "sample", spec=spec))
+    held = holds("remote", near("remote"), Host(GATEWAYS["primary"], weight=weight, successes=9))
+    found = of_reading(also(labelled, policy, held)(three_clusters())).root_causes
+    assert [one.id for one in found] == ([causes.NO_MUTUAL_TLS.id] if accused else [])
+    if accused:
+        assert found[0].finding.witness == (
+            "the sidecar of remote's sleep-1 holds 10.89.0.3:15443 with a weight that leaves no pod of second behind "
+            f"it in {OUTBOUND}"
+        )
+
+
+def test_selectors_of_the_other_primary_hide_the_pods_behind_a_shared_gateway() -> None:
+    chosen = also(mesh("remote", SELECTORS), selected("primary"), selected("remote"))
+    held = holds("remote", near("remote"), Host(GATEWAYS["primary"], successes=9))
+    (found,) = of_reading(also(chosen, held)(three_clusters())).root_causes
+    assert found.id == root_causes.NAMESPACE_NOT_DISCOVERED.id
+    assert [one.object for one in found.finding.evidence] == [
+        "ConfigMap remote/istio-system/istio", f"Namespace {SECOND}/sample",
+    ]  # fmt: skip
