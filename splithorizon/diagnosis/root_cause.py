@@ -27,11 +27,19 @@ _MAKES_FOLLOW = {
         c.API_SERVER_UNREACHABLE.id,
         c.PROXY_CLUSTER_ID_WRONG.id,
     },
+    r.CLUSTER_ID_SHARED.id: {
+        c.REMOTE_SECRET_MISSING.id,
+        c.REMOTE_SECRET_KEY_WRONG.id,
+        c.REMOTE_NAMED_TWICE.id,
+        c.PROXY_CLUSTER_ID_WRONG.id,
+    },
     c.REMOTE_SECRET_WITHOUT_KUBECONFIG.id: {c.REMOTE_SECRET_MISSING.id, c.API_SERVER_UNREACHABLE.id},
     c.REMOTE_SECRET_REFUSED.id: {c.API_SERVER_UNREACHABLE.id, c.ISTIOD_MAY_NOT_WRITE.id},
     # All but what explains that it is not ready, and what an API server itself answers to the token in a secret.
     r.ISTIOD_NOT_READY.id: {one.id for one in (*r.READ, *c.REGISTRY)}
     - {r.ISTIOD_NOT_READY.id, c.REMOTE_SECRET_REFUSED.id, *_EXPLAINS_ISTIOD},
+    # The other gateways of the network may serve.
+    c.GATEWAY_ADDRESS_WRONG.id: {c.GATEWAY_ADDRESS_REFUSES.id},
     c.SERVICES_NOT_EXPOSED.id: {c.GATEWAY_NOT_LISTENING.id, r.GATEWAY_PORT_LEADS_ELSEWHERE.id},
     c.GATEWAY_NOT_SERVING.id: {c.GATEWAY_SERVICE_SELECTS_ABSENT_POD.id, c.SERVICES_NOT_EXPOSED.id},
     c.SYSTEM_NAMESPACE_WITHOUT_NETWORK.id: {c.POD_WITHOUT_NETWORK.id},
@@ -136,8 +144,11 @@ def _follows(finding: Finding, others: frozenset[str]) -> bool:
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
     """Whether a finding says only that something is so, where another says why.
 
-    A rule is there, and another finding says what is wrong with it; connections are lost, and another explains that.
+    A rule is there, and another finding says what is wrong with it; connections are lost, or not made at all between
+    two clusters, and another explains that.
     """
+    if finding.cause is r.NETWORK_PARTED:
+        return any(finding.explains & other.explains for other in found if other is not finding)
     if finding.cause is c.CONNECTIONS_DROPPED:
         return any(finding.cause.id in other.explains for other in found if other is not finding)
     if finding.cause is not c.OLDER_RULE:

@@ -213,3 +213,11 @@ ISTIOD_NOT_READY = _new(
     "istiod-not-ready",
     "no istiod is ready: nothing is pushed, and no pod is injected",
 )
+CLUSTER_ID_SHARED = _new(
+    "cluster-id-shared",
+    "two clusters have the same id: istiod takes no remote secret of its own cluster's id, and tells them not apart",
+)
+NETWORK_PARTED = _new(
+    "network-parted",
+    "pods of one cluster do not reach those of another on the same network by address: the two have no route",
+)

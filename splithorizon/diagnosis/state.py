@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -34,6 +35,30 @@ from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
 def control_plane_of(reading: Reading, cluster: Cluster) -> Cluster:
     """The cluster whose istiod manages one."""
     return reading[cluster.control_plane]
+
+
+def managed_by(reading: Reading, plane: Cluster) -> tuple[Cluster, ...]:
+    """The clusters that the istiod of a cluster manages: its rules and its mesh configuration bind their proxies."""
+    return tuple(one for one in reading.clusters if one.control_plane == plane.name)
+
+
+def seen_by_clients_of(reading: Reading, plane: Cluster) -> Reading:
+    """The reading with those clients alone that a control plane manages: what it tells clients shows at no others."""
+    return seen_by_clients_in(reading, managed_by(reading, plane))
+
+
+def seen_by_clients_in(reading: Reading, homes: Collection[Cluster]) -> Reading:
+    """The reading with the clients of these clusters alone."""
+    names = {one.name for one in homes}
+    return replace(
+        reading,
+        clusters=tuple(
+            one
+            if one.name in names
+            else replace(one, proxies=tuple(proxy for proxy in one.proxies if proxy.kind != CLIENT))
+            for one in reading.clusters
+        ),
+    )
 
 
 def mesh_config(reading: Reading, cluster: Cluster) -> Mapping[str, Any]:
@@ -104,6 +129,16 @@ def gateway_services(cluster: Cluster) -> list[Object]:
     ]
 
 
+def sharing(reading: Reading, cluster: Cluster) -> tuple[Cluster, ...]:
+    """The clusters of a cluster's network, itself among them: each gateway of the network leads to the pods of all."""
+    return tuple(one for one in reading.clusters if one.name == cluster.name or one.network == cluster.network)
+
+
+def gateway_elsewhere(reading: Reading, cluster: Cluster) -> bool:
+    """Whether a cluster has no gateway, and its network has one in another cluster: none is missing then."""
+    return not gateway_services(cluster) and any(gateway_services(one) for one in sharing(reading, cluster))
+
+
 def injection_webhooks(cluster: Cluster) -> Iterator[tuple[Object, int, Object]]:
     """The injection webhooks that are in use, each with its configuration and its place in it."""
     for one in cluster.all("MutatingWebhookConfiguration"):
@@ -138,19 +173,32 @@ def gateway_port(service: Object) -> int:
 
 
 def gateway_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
-    """Every address, as host:port, by which clients may know a cluster's gateway, right or wrong."""
+    """Every address, as host:port, by which clients may know a cluster's gateway, right or wrong.
+
+    Of a cluster without a gateway it is that of its network's gateways in other clusters.
+    """
     found = {*cluster.gateways}
     for service in gateway_services(cluster):
         found |= {host_port(host, gateway_port(service)) for host in external_hosts(service)}
     for plane in reading.config_clusters:
         for istiod in plane.istiods:
-            found |= _addresses_of(istiod.networks or (), cluster.network)
+            found |= _addresses_for(istiod.networks or (), cluster)
     return frozenset(found)
 
 
 def _addresses_of(networks: Iterable[Object], network: str) -> set[str]:
     """The gateways of one network in what an istiod says of all, as host:port."""
     return {host_port(str(one["Addr"]), one["Port"]) for one in networks if one.get("Network") == network}
+
+
+def _addresses_for(networks: Iterable[Object], cluster: Cluster) -> set[str]:
+    """The gateways in place of a cluster's pods in what an istiod says of all networks, as host:port.
+
+    These are the cluster's own and those of no cluster, as of meshNetworks; all of its network where it has none.
+    """
+    known = [one for one in networks if one.get("Network") == cluster.network]
+    own = [one for one in known if one.get("Cluster", "") in ("", cluster.cluster_id)]
+    return _addresses_of(own or known, cluster.network)
 
 
 def pod_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
@@ -254,16 +302,23 @@ def no_pod_has_a_sidecar(reading: Reading) -> bool:
     return not any(scope.has_sidecar(pod) for cluster in reading.clusters for pod in pods_of(reading, cluster))
 
 
-def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False, without_pods: bool = False) -> str:
+def lacking(
+    reading: Reading,
+    cluster: Cluster,
+    *,
+    far_only: bool = False,
+    others_only: bool = False,
+    without_pods: bool = False,
+) -> str:
     """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do.
 
-    Empty too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless
-    ``without_pods``.
+    Asked are all clients, those of other networks (``far_only``), or those of other clusters (``others_only``). Empty
+    too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless ``without_pods``.
     """
     if shares_nothing(reading) or not (without_pods or pods_of(reading, cluster)):
         return ""
     for client, proxy in clients(reading):
-        if far_only and client.network == cluster.network:
+        if (far_only and client.network == cluster.network) or (others_only and client.name == cluster.name):
             continue
         known = held(proxy, reading.host)
         service = service_of(reading, client)
@@ -272,7 +327,34 @@ def lacking(reading: Reading, cluster: Cluster, *, far_only: bool = False, witho
             if not any(is_of(reading, client, cluster, host) for host in known.get(port, ())):
                 what = f"outbound|{port}||{reading.host}"
                 return f"the sidecar of {client.name}'s {proxy.pod} holds no endpoint of {cluster.name} in {what}"
+            if said := _none_behind(reading, client, cluster, known.get(port, ())):
+                return f"the sidecar of {client.name}'s {proxy.pod} holds {said} in outbound|{port}||{reading.host}"
     return ""
+
+
+def _none_behind(reading: Reading, client: Cluster, cluster: Cluster, hosts: Collection[Host]) -> str:
+    """What a client holds of a gateway that several clusters share, where that weighs as if one had no pods behind it.
+
+    A gateway weighs as much as the pods behind it; what one pod weighs shows at those of the client's own network.
+    Empty where it weighs anything else, or the cluster has a gateway to itself.
+    """
+    if client.network == cluster.network or not gateway_elsewhere(reading, cluster):
+        return ""
+    near = {ip for one in sharing(reading, client) for ip in pod_addresses(reading, one)}
+    of_a_pod = {host.weight for host in hosts if host_of(host.address) in near}
+    behind = {one.name: _reached_by_gateways(reading, one) for one in sharing(reading, cluster)}
+    own, beside = behind.pop(cluster.name), sum(behind.values())
+    gateways = [host for host in hosts if host.address in gateway_addresses(reading, cluster)]
+    weight = sum(host.weight for host in gateways)
+    if not own or not beside or len(of_a_pod) != 1 or weight != beside * of_a_pod.pop():
+        return ""
+    held_at = ", ".join(host.address for host in gateways)
+    return f"{held_at} with a weight that leaves no pod of {cluster.name} behind it"
+
+
+def _reached_by_gateways(reading: Reading, cluster: Cluster) -> int:
+    """How many pods of the Service in a cluster count for a gateway: those that are ready and have a sidecar."""
+    return sum(scope.is_ready(pod) and scope.has_sidecar(pod) for pod in pods_of(reading, cluster))
 
 
 def lacking_service(client: Cluster, host: str) -> str:
@@ -288,7 +370,9 @@ def direct(reading: Reading, cluster: Cluster) -> str:
     pods = pod_addresses(reading, cluster)
     for client, proxy, host in held_hosts(reading):
         ip = host_of(host.address)
-        if client.network != cluster.network and ip in pods and ip not in pod_addresses(reading, client):
+        # Ranges of two networks may overlap.
+        own = (ip in pod_addresses(reading, one) for one in sharing(reading, client))
+        if client.network != cluster.network and ip in pods and not any(own):
             return f"the sidecar of {client.name}'s {proxy.pod} holds {host.address}, a pod of {cluster.name}"
     return ""
 
@@ -371,20 +455,23 @@ def serving(reading: Reading, addresses: frozenset[str]) -> frozenset[str]:
     return frozenset(host.address for _, _, host in held_hosts(reading) if host.address in addresses and host.successes)
 
 
-def refusing(reading: Reading, cluster: Cluster) -> Iterator[tuple[Cluster, Proxy, Host, list[Host]]]:
+def refusing(
+    reading: Reading, cluster: Cluster, *, in_network: bool = False
+) -> Iterator[tuple[Cluster, Proxy, Host, list[Host]]]:
     """Each address of a cluster's gateway to which a client made no connection, where it reached others of them.
 
-    With the client, its sidecar, the endpoint, and those that it reached.
+    With ``in_network`` the others may be those of another cluster's gateway on the same network. With the client, its
+    sidecar, the endpoint, and those that it reached.
     """
     addresses = gateway_addresses(reading, cluster)
+    beside = addresses.union(*(gateway_addresses(reading, one) for one in sharing(reading, cluster) if in_network))
     for client, proxy in clients(reading):
         if client.network == cluster.network:
             continue
         for hosts in held(proxy, reading.host).values():
-            known = [one for one in hosts if one.address in addresses]
-            reached = [one for one in known if one.successes]
-            for one in known:
-                if reached and one.connect_failures and not one.successes:
+            reached = [one for one in hosts if one.address in beside and one.successes]
+            for one in hosts:
+                if one.address in addresses and reached and one.connect_failures and not one.successes:
                     yield client, proxy, one, reached
 
 

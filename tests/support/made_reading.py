@@ -69,6 +69,65 @@ def two_primaries() -> Reading:
     return replace(sound(), clusters=(primary, second))
 
 
+SECOND = "second"
+SECOND_POD, SECOND_GATEWAY = "10.30.0.3", "10.89.0.4:15443"
+
+
+def three_clusters(*, gateway: bool = False) -> Reading:
+    """The two primaries, and a second cluster on the first one's network, which the first one's istiod manages.
+
+    Requests from the other network come in at the first cluster's gateway, unless the second has one of its own.
+    """
+    text = Reading((sound()["remote"],), "sample", "helloworld").to_json().decode()
+    for old, new in (
+        ('"remote"', f'"{SECOND}"'), ("remote-network", "primary-network"), (PODS["remote"], SECOND_POD),
+        (GATEWAYS["remote"].partition(":")[0], SECOND_GATEWAY.partition(":")[0]),
+    ):  # fmt: skip
+        text = text.replace(old, new)
+    (second,) = Reading.from_json(text).clusters
+    if not gateway:
+        second = _without_gateway(second)
+    found = replace(two_primaries(), clusters=(*two_primaries().clusters, second))
+    for plane in NAMES:
+        found = change(plane, lambda one: _watching_the_second(one, gateway=gateway))(found)
+    near_both = tuple(Host(f"{one}:5000", successes=300, requests=300) for one in (PODS["primary"], SECOND_POD))
+    far = Host(GATEWAYS["remote"], successes=300, requests=300)
+    behind = (GATEWAYS["primary"], SECOND_GATEWAY) if gateway else (GATEWAYS["primary"],)
+    back = tuple(Host(one, weight=2 // len(behind), successes=300, requests=300) for one in behind)
+    return also(
+        holds("primary", *near_both, far), holds(SECOND, *near_both, far), holds("remote", near("remote"), *back)
+    )(found)
+
+
+def _without_gateway(cluster: Cluster) -> Cluster:
+    def kept(kind: str) -> tuple[Object, ...]:
+        return tuple(one for one in cluster.objects[kind] if "eastwestgateway" not in one["metadata"]["name"])
+
+    objects = {**cluster.objects, "Service": kept("Service"), "Pod": kept("Pod")}
+    proxies = tuple(one for one in cluster.proxies if one.kind != GATEWAY)
+    return replace(cluster, gateways=(), objects=objects, proxies=proxies)
+
+
+def _watching_the_second(plane: Cluster, *, gateway: bool) -> Cluster:
+    (istiod,) = plane.istiods
+    secret = replace(
+        plane.secrets[0], name=f"istio-remote-secret-{SECOND}", cluster_id=SECOND, leads_to=SECOND,
+        server="https://10.89.0.4:6443",
+    )  # fmt: skip
+    known = [{**one, "Cluster": str(one["Network"]).removesuffix("-network")} for one in istiod.networks or ()]
+    if gateway:
+        host = SECOND_GATEWAY.partition(":")[0]
+        known.append({"Network": "primary-network", "Cluster": SECOND, "Addr": host, "Port": 15443})
+    own = [{"Addresses": [SECOND_POD], "TLSMode": "istio", "Network": "primary-network", "Labels": {}}]
+    pages = replace(
+        istiod,
+        clusters=(*(istiod.clusters or ()), {"id": SECOND, "syncStatus": "synced"}),
+        networks=tuple(known),
+        shards={HOST: {**(istiod.shards or {})[HOST], SECOND: own}},
+    )
+    return replace(plane, secrets=(*plane.secrets, secret), istiods=(pages,))
+
+
 def _cluster(name: str) -> Cluster:
     network = f"{name}-network"
     mesh = {"topology.istio.io/network": network, "security.istio.io/tlsMode": "istio"}

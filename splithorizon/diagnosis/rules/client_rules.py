@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from splithorizon.diagnosis import scope, state
+from splithorizon.diagnosis.finding import Case
 from splithorizon.diagnosis.reading.model import (
     Cluster,
     Object,
@@ -35,6 +36,18 @@ def rules_for(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster,
         if kind == "VirtualService" and "mesh" not in (spec.get("gateways") or ["mesh"]):
             continue
         yield plane, one
+
+
+def of_clients(case: Case, plane: Cluster) -> Case:
+    """The case as the clients of a control plane have it: they alone are bound by its rules for clients.
+
+    A failed check of a route from elsewhere, or of a client elsewhere, does not follow from such a rule.
+    """
+    others = {one.name for one in case.reading.clusters if one.control_plane != plane.name}
+    return Case(
+        state.seen_by_clients_of(case.reading, plane),
+        tuple(one for one in case.symptoms if one.route.partition("→")[0] not in others),
+    )
 
 
 def failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:

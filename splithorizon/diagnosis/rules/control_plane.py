@@ -24,6 +24,7 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import INJECTION, WATCH
+from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.names import REVISION_LABEL
 
 _SYNCED = "synced"
@@ -53,10 +54,12 @@ def remote_secrets(case: Case) -> Iterator[Finding]:
         yield from _missing(cluster, plane, own, watched)
         for secret in own:
             yield from _wrong(case, cluster, plane, secret, watched)
-        if len(own) > 1 and len({one.cluster_id for one in own}) > 1:
+            yield from _of_another(reading, cluster, plane, secret, watched)
+        names = [one for one in own if not _meant_for_another(reading, cluster, one)]
+        if len({one.cluster_id for one in names}) > 1:
             yield _finding(
                 causes.REMOTE_NAMED_TWICE,
-                tuple(_fact(plane, one, f"leads to {one.server}") for one in own),
+                tuple(_fact(plane, one, f"leads to {one.server}") for one in names),
                 witness=_watch(plane, watched),
                 fix="delete the remote secret of the name that is not the cluster's id",
             )
@@ -137,6 +140,33 @@ def _wrong(
             witness=unsynced,
             fix=f"make {secret.server} reachable from {plane.name}'s istiod, or correct the address",
         )
+
+
+def _meant_for_another(reading: Reading, cluster: Cluster, secret: RemoteSecret) -> bool:
+    """Whether a secret that concerns a cluster has the id of one cluster for its key, and leads to another."""
+    named = next((one for one in reading.clusters if one.cluster_id == secret.cluster_id), None)
+    return (
+        named is not None and secret.leads_to not in ("", named.name) and cluster.name in (named.name, secret.leads_to)
+    )
+
+
+def _of_another(
+    reading: Reading, cluster: Cluster, plane: Cluster, secret: RemoteSecret, watched: dict[str, str] | None
+) -> Iterator[Finding]:
+    """A secret has a cluster's id for its key and leads to another one: it was written from the wrong context."""
+    if secret.cluster_id != cluster.cluster_id or not _meant_for_another(reading, cluster, secret):
+        return
+    there = reading[secret.leads_to]
+    yield _finding(
+        causes.REMOTE_SECRET_KEY_WRONG,
+        (
+            _fact(plane, secret, f"leads to {there.name}, whose id is {there.cluster_id}"),
+            *_clusterz(plane, watched),
+        ),
+        witness=_watch(plane, watched) if watched is not None else "",
+        fix=f"istioctl <{cluster.name}> create-remote-secret --name {cluster.cluster_id} "
+        f"| kubectl <secrets of {plane.name}> apply -f -",
+    )
 
 
 def _of_no_cluster(plane: Cluster, secret: RemoteSecret) -> tuple[Fact, ...]:
@@ -234,6 +264,9 @@ def istiod_address(case: Case) -> Iterator[Finding]:
         if cluster.runs_istiod or not cluster.read("EndpointSlice") or not plane.gateways or plane.external_istiod:
             continue
         wanted = {host_of(address) for address in plane.gateways}
+        if cluster.network == plane.network:
+            # No gateway is needed between them.
+            wanted |= {*_addresses_of_istiod(plane)}
         for service, slices in _istiod_slices(cluster):
             found = sorted(
                 {str(ip) for one in slices for point in one.get("endpoints") or [] for ip in point["addresses"]}
@@ -295,6 +328,16 @@ def _istiod_slices(cluster: Cluster) -> Iterator[tuple[Object, list[Object]]]:
             if labels_of(one).get("kubernetes.io/service-name") == name or name_of(one) == name
         ]
         yield service, slices
+
+
+def _addresses_of_istiod(plane: Cluster) -> Iterator[str]:
+    """Where an istiod is reached on its own network: its pods, and the addresses that its Services have outside."""
+    for pod in plane.all("Pod", plane.system_namespace):
+        if labels_of(pod).get("app") == "istiod":
+            yield str((pod.get("status") or {}).get("podIP", ""))
+    for service in plane.all("Service", plane.system_namespace):
+        if name_of(service).startswith("istiod"):
+            yield from external_hosts(service)
 
 
 def _of_another_revision(pod: Object, revision: str) -> bool:
@@ -466,3 +509,36 @@ def own_cluster_id(case: Case) -> Iterator[Finding]:
                 _absent(plane, plane, reading.revision_of(plane)),
                 WATCH | INJECTION | {causes.POD_NOT_READY.id, causes.REMOTE_SECRET_KEY_WRONG.id},
             )
+
+
+@rule
+def shared_cluster_id(case: Case) -> Iterator[Finding]:
+    """Two clusters have one id: an istiod takes no secret of its own cluster's id, and knows one cluster by each."""
+    reading = case.reading
+    for one, other in itertools.combinations(reading.clusters, 2):
+        if not one.cluster_id or one.cluster_id != other.cluster_id:
+            continue
+        yield Finding(
+            root_causes.CLUSTER_ID_SHARED,
+            Layer.CONTROL_PLANE,
+            tuple(fact for cluster in (one, other) for fact in _says_id(cluster)),
+            f"install {other.name} again with an id of its own (values.global.multiCluster.clusterName), restart its "
+            "pods, and write its remote secrets again",
+            state.lacking(reading, other, others_only=True) or state.lacking(reading, one, others_only=True),
+            WATCH | {causes.REMOTE_SECRET_KEY_WRONG.id},
+        )
+
+
+def _says_id(cluster: Cluster) -> Iterator[Fact]:
+    """What gives a cluster its id: the environment of its istiod, else what its proxies say."""
+    given = [
+        Fact(of(cluster, deployment), f"env {_CLUSTER_ID}", value)
+        for deployment in _istiod_deployments(cluster)
+        if (value := scope.environment(spec_of(deployment).get("template") or {}, _CLUSTER_ID))
+    ]
+    said = [
+        Fact(f"Pod {cluster.name}/{proxy.namespace}/{proxy.pod}", "env ISTIO_META_CLUSTER_ID", value)
+        for proxy in cluster.proxies
+        if (value := str(proxy.metadata.get(_CLUSTER_ID, "")))
+    ]
+    yield (given or said or [Fact(f"Cluster {cluster.name}", "id", cluster.cluster_id)])[0]

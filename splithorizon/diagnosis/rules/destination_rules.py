@@ -18,7 +18,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.client_rules import failing, rules_for
+from splithorizon.diagnosis.rules.client_rules import failing, of_clients, rules_for
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
 from splithorizon.diagnosis.rules.services import prioritised
 
@@ -41,7 +41,7 @@ def destination_rules(case: Case) -> Iterator[Finding]:
     for host in map(reading.host_of, reading.services):
         for plane, one in rules_for(reading, "DestinationRule", host):
             for place, policy in _policies(one):
-                yield from _of_policy(_Policy(case, plane, one, host, place, policy))
+                yield from _of_policy(_Policy(of_clients(case, plane), case, plane, one, host, place, policy))
 
 
 def _policies(one: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -58,6 +58,9 @@ class _Policy:
     """A traffic policy of a DestinationRule for a host."""
 
     case: Case
+    """As the clients have it that the rule binds."""
+    whole: Case
+    """Servers are bound too, and whoever their clients are notices."""
     plane: Cluster
     destination_rule: Object
     host: str
@@ -75,7 +78,7 @@ class _Policy:
 
     def overflowing(self) -> str:
         """A sentence on requests that found a pool full, at a client's sidecar or, by the same rule, at a server's."""
-        return self.failing("UO") or (_overflow_at_servers(self.case.reading) if self.ours else "")
+        return self.failing("UO") or (_overflow_at_servers(self.case.reading, self.plane) if self.ours else "")
 
     def finding(
         self, cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = UNREACHED
@@ -155,7 +158,7 @@ def _identities(reading: Reading) -> Iterator[str]:
 
 
 def _of_pool(policy: _Policy) -> Iterator[Finding]:
-    case, pool = policy.case, policy.settings.get("connectionPool") or {}
+    case, pool = policy.whole, policy.settings.get("connectionPool") or {}
     found = {field: value for field in _POOL if (value := _at(pool, field)) is not None}
     for field, value in found.items():
         if field in _LIMITS:
@@ -211,9 +214,9 @@ def _ejected(reading: Reading) -> str:
     return ""
 
 
-def _overflow_at_servers(reading: Reading) -> str:
+def _overflow_at_servers(reading: Reading, plane: Cluster) -> str:
     """A sentence on requests that a server's sidecar refused because its pool was full; empty without any."""
-    for cluster in reading.clusters:
+    for cluster in state.managed_by(reading, plane):
         for proxy in cluster.of(SERVER):
             for line in state.logged(proxy, flags=("UO",)):
                 return f"{line.count} requests ended with {line.code} {line.flags} at the sidecar of {proxy.pod}"

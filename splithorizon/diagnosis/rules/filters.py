@@ -288,7 +288,7 @@ def _policed(reading: Reading, patch: _Patch) -> bool:
         scope.binds(policy, state.root_namespace(reading, plane), proxy.namespace, labels_of(pod))
         for plane, policy in reading.configs("AuthorizationPolicy")
         for cluster, proxy in patch.bound
-        if (pod := cluster.get("Pod", proxy.pod, proxy.namespace))
+        if cluster.control_plane == plane.name and (pod := cluster.get("Pod", proxy.pod, proxy.namespace))
     )
 
 

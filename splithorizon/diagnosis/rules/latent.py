@@ -222,7 +222,8 @@ def reader_lacks(case: Case) -> Iterator[Finding]:
     for cluster in case.reading.clusters:
         revision = case.reading.revision_of(cluster)
         role = cluster.get("ClusterRole", remote_credential.reader_role_of(revision, cluster.system_namespace))
-        if cluster.runs_istiod or role is None or not asked:
+        watched = any(plane.name != cluster.name for plane in case.reading.config_clusters)
+        if not watched or role is None or not asked:
             continue
         has = remote_credential.rights_of(role)
         lacking: dict[tuple[str, str], list[str]] = {}

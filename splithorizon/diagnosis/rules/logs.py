@@ -61,7 +61,8 @@ def access_log(case: Case) -> Iterator[Finding]:
 
 def _switched_off(case: Case, plane: Cluster, config_map: Object, telemetries: Telemetries) -> Iterator[Finding]:
     reading, config = case.reading, state.mesh_config(case.reading, plane)
-    read = any("listeners" in proxy.read for cluster in reading.clusters for proxy in cluster.of("client"))
+    clients = [proxy for cluster in state.managed_by(reading, plane) for proxy in cluster.of("client")]
+    read = any("listeners" in proxy.read for proxy in clients)
     written = any(path == _STDOUT for path, _ in _formats(reading, plane))
     silent = "no client's Envoy writes an access log to standard output" if read and not written else ""
     witness = silent and case.suspected(causes.ACCESS_LOG_OFF)

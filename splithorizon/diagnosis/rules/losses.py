@@ -17,7 +17,7 @@ def refusing_address(case: Case) -> Iterator[Finding]:
     """One of a gateway's addresses makes no connections, while others do."""
     reading = case.reading
     for cluster in reading.clusters:
-        for client, proxy, host, reached in state.refusing(reading, cluster):
+        for client, proxy, host, reached in state.refusing(reading, cluster, in_network=True):
             others = ", ".join(f"{one.address} has rq_success {one.successes}" for one in reached)
             yield Finding(
                 causes.GATEWAY_ADDRESS_REFUSES,

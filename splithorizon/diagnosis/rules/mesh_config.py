@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import yaml
@@ -16,10 +17,9 @@ _PLACE = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topol
 
 @rule
 def discovery_selectors(case: Case) -> Iterator[Finding]:
-    """DiscoverySelectors leave out the namespace of the service in a cluster."""
+    """DiscoverySelectors leave out the namespace of the service in a cluster, of all that an istiod watches."""
     reading = case.reading
-    for cluster in reading.clusters:
-        plane = state.control_plane_of(reading, cluster)
+    for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
         selectors = state.mesh_config(reading, plane).get("discoverySelectors") or []
         namespace = cluster.get("Namespace", reading.namespace)
         if not selectors or namespace is None:
@@ -34,7 +34,7 @@ def discovery_selectors(case: Case) -> Iterator[Finding]:
                 Fact(of(cluster, namespace), "metadata.labels", shown(dict(labels_of(namespace)))),
             ),
             f"label the namespace {reading.namespace} of {cluster.name} as the selectors demand",
-            state.lacking(reading, cluster),
+            state.lacking(state.seen_by_clients_of(reading, plane), cluster),
             UNREACHED,
         )
 
@@ -53,11 +53,8 @@ def cluster_local(case: Case) -> Iterator[Finding]:
                     best = (len(host.lstrip("*")), bool((one.get("settings") or {}).get("clusterLocal")), number, host)
         if not best[1]:
             continue
-        lacking = [
-            said
-            for cluster in reading.clusters
-            if cluster.control_plane == plane.name and (said := state.lacking(reading, cluster, far_only=True))
-        ]
+        seen = state.seen_by_clients_of(reading, plane)
+        lacking = [said for cluster in seen.clusters if (said := state.lacking(seen, cluster, others_only=True))]
         value = f"clusterLocal=true for hosts {best[3]}"
         yield Finding(
             root_causes.SERVICE_CLUSTER_LOCAL,
@@ -92,7 +89,6 @@ def locality_distributed(case: Case) -> Iterator[Finding]:
                     or any(_meant(to, place) for to in one.get("to") or {} for place in places)
                 ):
                     continue
-                far = any(sender.network != cluster.network for sender in senders)
                 nodes = [
                     Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
                     for node in cluster.all("Node")
@@ -102,7 +98,7 @@ def locality_distributed(case: Case) -> Iterator[Finding]:
                     Layer.MESH_CONFIG,
                     (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
                     f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
-                    state.lacking(reading, cluster, far_only=True) if far else "",
+                    state.lacking(state.seen_by_clients_in(reading, senders), cluster),
                     UNREACHED,
                 )
 
@@ -134,8 +130,9 @@ def auto_mtls(case: Case) -> Iterator[Finding]:
     for plane in reading.config_clusters:
         if state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
             continue
-        lost = [said for one in reading.clusters if (said := state.lacking(reading, one, far_only=True))]
-        failed = [said for one in reading.clusters if (said := state.trouble_at_gateway(reading, one))]
+        seen = state.seen_by_clients_of(reading, plane)
+        lost = [said for one in seen.clusters if (said := state.lacking(seen, one, far_only=True))]
+        failed = [said for one in seen.clusters if (said := state.trouble_at_gateway(seen, one))]
         yield Finding(
             root_causes.AUTO_MTLS_OFF,
             Layer.MESH_CONFIG,
@@ -171,9 +168,9 @@ def exports(case: Case) -> Iterator[Finding]:
         from_gateway = not scope.exported_to(chosen, reading.namespace, cluster.system_namespace)
         if not hidden and not from_gateway:
             continue
-        witness = next(
-            (said for one in reading.clusters if hidden and (said := state.lacking_service(one, reading.host))), ""
-        )
+        # A default is of the clients that this istiod manages.
+        told = reading.clusters if own else state.managed_by(reading, plane)
+        witness = next((said for one in told if hidden and (said := state.lacking_service(one, reading.host))), "")
         witness = witness or (state.unexposed(reading, cluster) if from_gateway else "")
         yield Finding(
             causes.SERVICE_NOT_EXPORTED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 
 from splithorizon.base.addresses import host_of, host_port
@@ -37,8 +37,8 @@ _LABEL = f"metadata.labels {NETWORK_LABEL}"
 
 
 def _by_labels(reading: Reading, cluster: Cluster) -> bool:
-    """Whether a cluster's network is set by labels and not by meshNetworks."""
-    return cluster.network not in state.mesh_networks(reading, state.control_plane_of(reading, cluster))
+    """Whether a cluster's network is set by labels and not by meshNetworks, of any primary."""
+    return not any(cluster.network in state.mesh_networks(reading, plane) for plane in reading.config_clusters)
 
 
 def _unknown(reading: Reading, cluster: Cluster) -> str:
@@ -74,6 +74,8 @@ def gateway_service(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         if not cluster.read("Service") or not cluster.network or not _by_labels(reading, cluster):
+            continue
+        if state.gateway_elsewhere(reading, cluster):
             continue
         services = state.gateway_services(cluster)
         labelled = [one for one in services if labels_of(one).get(NETWORK_LABEL) == cluster.network]
@@ -205,9 +207,13 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
     for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
         networks = state.mesh_networks(reading, plane)
         found = state.config_map(reading, plane)
-        if not networks or found is None:
+        # Each primary has its own: what one of them names, the others have to name as well.
+        if not (networks or not _by_labels(reading, cluster)) or found is None:
             continue
-        if any(labels_of(one).get(NETWORK_LABEL) == cluster.network for one in state.gateway_services(cluster)):
+        sharing = state.sharing(reading, cluster)
+        right = frozenset(address for one in sharing for address in one.gateways)
+        services = [service for one in sharing for service in state.gateway_services(one)]
+        if any(labels_of(one).get(NETWORK_LABEL) == cluster.network for one in services):
             yield from _beside_labels(reading, plane, cluster, found)
             continue
         network = networks.get(cluster.network) or {}
@@ -221,22 +227,22 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
                 f"name the gateway of {cluster.network} in meshNetworks",
                 _unknown(reading, cluster), UNREACHED,
             )  # fmt: skip
-        elif cluster.gateways:
+        elif right:
             named = {f"{one['address']}:{one.get('port', 15443)}" for one in gateways if one.get("address")}
-            if named and not named & {*cluster.gateways}:
+            if named and not named & right:
                 known = state.networks_known(reading, cluster) or frozenset()
                 yield Finding(
                     causes.GATEWAY_ADDRESS_WRONG, Layer.NETWORK,
                     (
                         Fact(of(plane, found), f"{place}.gateways", shown(sorted(named))),
-                        Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+                        *_before(sharing),
                     ),
                     f"name the address of {cluster.name}'s gateway in meshNetworks",
                     state.trouble(reading, frozenset(named), flags=("UF", "UH", "URX", "UT"))
                     or (f"istiod of {plane.name} has {', '.join(sorted(known & named))}" if known & named else ""),
                     UNREACHED,
                 )  # fmt: skip
-        if cluster.cluster_id and cluster.cluster_id not in registries:
+        if network and cluster.cluster_id and cluster.cluster_id not in registries:
             yield Finding(
                 causes.MESH_NETWORKS_REGISTRY_WRONG, Layer.NETWORK,
                 (
@@ -253,22 +259,30 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
 
 def _beside_labels(reading: Reading, plane: Cluster, cluster: Cluster, found: Object) -> Iterator[Finding]:
     """Gateways in meshNetworks that istiod takes beside those of labelled Services, and that never answer."""
-    network = state.mesh_networks(reading, plane).get(cluster.network) or {}
+    network, sharing = state.mesh_networks(reading, plane).get(cluster.network) or {}, state.sharing(reading, cluster)
+    right = frozenset(address for one in sharing for address in one.gateways)
     for number, one in enumerate(network.get("gateways") or []):
         address = host_port(str(one.get("address") or ""), int(one.get("port") or GATEWAY_PORT))
-        if not one.get("address") or address in {*cluster.gateways, *state.serving(reading, frozenset({address}))}:
+        if not one.get("address") or address in right | state.serving(reading, frozenset({address})):
             continue
         yield Finding(
             causes.GATEWAY_ADDRESS_WRONG,
             Layer.NETWORK,
             (
                 Fact(of(plane, found), f"data.meshNetworks.networks.{cluster.network}.gateways[{number}]", address),
-                Fact(f"the gateway of {cluster.name}", "addresses before", shown(cluster.gateways)),
+                *_before(sharing),
             ),
             f"take {address} out of meshNetworks, or let it be an address of {cluster.name}'s gateway",
             state.failing_hosts(reading, frozenset({address})),
             UNREACHED,
         )
+
+
+def _before(clusters: Iterable[Cluster]) -> Iterator[Fact]:
+    """Where the gateways of a network were known to be."""
+    for one in clusters:
+        if one.gateways:
+            yield Fact(f"the gateway of {one.name}", "addresses before", shown(one.gateways))
 
 
 @rule
@@ -396,10 +410,12 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
         sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
         target, port = host_of(upstream), upstream.rpartition(":")[2]
         number = int(port) if port.isdigit() else 0
-        met = ips.get(target) if home.name == cluster.name else None
+        # Another cluster of the network reaches the pods by their addresses too, from those of its own pods.
+        met = ips.get(target) if home.network == cluster.network else None
+        origin = "" if home.name == cluster.name else next(_ips(home.get("Pod", proxy.pod, proxy.namespace) or {}), "")
         if met is None and gateways and upstream in state.gateway_addresses(reading, cluster):
-            met, number = gateways[0], GATEWAY_PORT
-        inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number)
+            met, number, origin = gateways[0], GATEWAY_PORT, ""
+        inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number, origin)
         outbound = (
             "Egress" in kinds
             and sender is not None
@@ -514,3 +530,43 @@ def joined(case: Case) -> Iterator[Finding]:
             "take away the routes between the two pod ranges, or make both clusters one network",
             seen, frozenset({causes.NETWORKS_JOINED.id}),
         )  # fmt: skip
+
+
+@rule
+def parted(case: Case) -> Iterator[Finding]:
+    """No connection is made from a cluster to the pods of another on the same network, though these are ready."""
+    reading = case.reading
+    for home, cluster in itertools.permutations(reading.clusters, 2):
+        if not home.network or home.network != cluster.network:
+            continue
+        ready = {one: pod for pod in state.pods_of(reading, cluster) if scope.is_ready(pod) for one in _ips(pod)}
+        near = state.pod_addresses(reading, home)
+        tried = [host for at, _, host in state.held_hosts(reading) if at is home and host_of(host.address) in ready]
+        lost = [
+            (address, sentence)
+            for at, _, address, sentence in _timed_out(reading)
+            if at is home and host_of(address) in ready and host_of(address) not in near
+        ]
+        made = (host for host in tried if host.connections > host.connect_failures and not host.never_answered)
+        if not lost or any(host.successes for host in tried) or any(made):
+            continue
+        address, sentence = lost[0]
+        pod = ready[host_of(address)]
+        yield Finding(
+            root_causes.NETWORK_PARTED, Layer.PATH,
+            (
+                Fact(of(cluster, pod, "Pod"), "status.podIP", f"{host_of(address)}, and the pod is ready"),
+                Fact(of(cluster, pod, "Pod"), _LABEL, f"{shown(labels_of(pod).get(NETWORK_LABEL))}; it is also that of "
+                     f"{home.name}, from which no connection to it is made"),
+            ),
+            f"give the nodes of {home.name} and {cluster.name} routes to each other's pods, or make them two networks, "
+            "each with a gateway",
+            sentence, UNREACHED,
+        )  # fmt: skip
+
+
+def _ips(pod: Object) -> Iterator[str]:
+    status = pod.get("status") or {}
+    for one in status.get("podIPs") or [{"ip": status.get("podIP")}]:
+        if one.get("ip"):
+            yield str(one["ip"])

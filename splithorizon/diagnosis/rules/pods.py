@@ -488,7 +488,7 @@ def _plain(case: Case, cluster: Cluster, pod: Object) -> str:
     """A sentence on connections that fail at a pod, or on a client that logs nothing; empty without either."""
     reading = case.reading
     ip = str((pod.get("status") or {}).get("podIP"))
-    for home in reading.clusters:
+    for home in state.sharing(reading, cluster):
         for proxy in home.proxies:
             for line in state.logged(proxy, flags=("UF", "UC", "URX", "UR")):
                 if host_of(line.upstream) == ip:

@@ -187,7 +187,8 @@ def ports(case: Case) -> Iterator[Finding]:
                         else Fact(of(other, far, "Service"), "spec.ports", shown(_named(far))),
                     ),
                     f"give port {port.get('port')} of Service {reading.service} the same name in every cluster",
-                    state.lacking(reading, other, far_only=True) or state.lacking(reading, cluster, far_only=True),
+                    state.lacking(reading, other, others_only=True)
+                    or state.lacking(reading, cluster, others_only=True),
                     UNREACHED,
                 )
 
@@ -261,8 +262,9 @@ def refused_inside(cluster: Cluster, port: int, pod: str = "") -> str:
 
 def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
     ips = state.pod_addresses(reading, cluster)
-    addresses = frozenset(host_port(ip, port) for ip in ips) | state.gateway_addresses(reading, cluster)
+    within, gateways = frozenset(host_port(ip, port) for ip in ips), state.gateway_addresses(reading, cluster)
     for client, proxy in state.clients(reading):
+        addresses = within if client.network == cluster.network else gateways
         for line in proxy.log:
             if line.upstream in addresses and (line.code >= 500 or {*line.flags.split(",")} & {"UF", "URX", "UC"}):
                 return (
@@ -441,6 +443,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
         if not scope.exported_to(spec.get("exportTo"), namespace_of(entry), reading.namespace):
             continue
         addresses = [str(one.get("address")) for one in spec.get("endpoints") or []]
+        bound = state.seen_by_clients_of(reading, plane)
         yield Finding(
             root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
             Layer.SERVICE,
@@ -449,7 +452,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
             ),
             f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
-            next((said for one in addresses if (said := _held_at(reading, one))), "") or _other_kind(reading),
+            next((said for one in addresses if (said := _held_at(bound, one))), "") or _other_kind(bound),
             UNREACHED,
         )
 
@@ -461,7 +464,7 @@ def taken_address(case: Case) -> Iterator[Finding]:
     for plane, entry in reading.configs("ServiceEntry"):
         spec = spec_of(entry)
         numbers = {one.get("number") for one in spec.get("ports") or []}
-        for cluster in reading.clusters:
+        for cluster in state.managed_by(reading, plane):
             service = state.service_of(reading, cluster)
             address = str(spec_of(service or {}).get("clusterIP") or "")
             taken = [port for port in scope.ports(service or {}) if port.get("port") in numbers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 
 from cryptography import x509
@@ -112,10 +113,12 @@ def _not_connected(home: Cluster, client: Proxy, host: str, where: frozenset[str
 
 @rule
 def trust_domain(case: Case) -> Iterator[Finding]:
-    """Pods of the service, or clients, have certificates of a trust domain that their istiod does not name."""
+    """Pods of the service, or clients, have certificates of a trust domain that an istiod does not name.
+
+    Those that another istiod manages count as well: with either side's proxies theirs have to be named.
+    """
     reading = case.reading
-    for cluster in reading.clusters:
-        plane = state.control_plane_of(reading, cluster)
+    for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
         config, found = state.mesh_config(reading, plane), state.config_map(reading, plane)
         if found is None:
             continue
@@ -135,7 +138,9 @@ def trust_domain(case: Case) -> Iterator[Finding]:
                     Fact(of(plane, found), "data.mesh.trustDomainAliases", shown(aliases)),
                     *facts,
                 ),
-                "name the former trust domain among trustDomainAliases until every pod was restarted",
+                "name the former trust domain among trustDomainAliases until every pod was restarted"
+                if cluster.control_plane == plane.name
+                else f"name the trust domain of {cluster.name} among trustDomainAliases of {plane.name}",
                 # In TLS 1.3 a server refuses after the handshake: the client sees its connection reset, and no reason.
                 identities.unverified(reading) or failing(reading, reading.host, ("UC",)),
                 UNREACHED | {causes.TRUST_DOMAIN_DIFFERS.id, causes.POLICY_DENIES.id},

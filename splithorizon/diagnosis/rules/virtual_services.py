@@ -18,7 +18,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.client_rules import failing, rules_for
+from splithorizon.diagnosis.rules.client_rules import failing, of_clients, rules_for
 from splithorizon.diagnosis.rules.follows import REFUSED
 from splithorizon.traffic import workloads
 
@@ -36,18 +36,19 @@ def virtual_services(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for host in map(reading.host_of, reading.services):
         for plane, one in rules_for(reading, "VirtualService", host):
+            bound = of_clients(case, plane)
             for route in _http_routes(reading, plane, one):
-                yield from _of_route(case, host, route)
+                yield from _of_route(bound, host, route)
             for kind in ("tcp", "tls"):
                 for number, route in enumerate(spec_of(one).get(kind) or []):
-                    yield from _destinations(case, plane, one, host, f"spec.{kind}[{number}]", route)
-            yield from _unmatched(case, plane, one, host)
+                    yield from _destinations(bound, plane, one, host, f"spec.{kind}[{number}]", route)
+            yield from _unmatched(bound, plane, one, host)
             yield Finding(
                 causes.OLDER_RULE, Layer.RULE,
                 (Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts"))),
                  Fact(of(plane, one), "metadata.creationTimestamp", str(one["metadata"].get("creationTimestamp", "")))),
                 f"kubectl <{plane.name}> -n {namespace_of(one)} delete virtualservice {name_of(one)}",
-                _asking(case, host).suspected(causes.OLDER_RULE),
+                _asking(bound, host).suspected(causes.OLDER_RULE),
                 frozenset({causes.OLDER_RULE.id}),
             )  # fmt: skip
 
@@ -92,7 +93,7 @@ def _http_routes(reading: Reading, plane: Cluster, rule: Object) -> Iterator[_Ht
             (
                 one
                 for home, one in reading.configs("VirtualService")
-                if home is plane and (namespace_of(one), name_of(one)) == wanted
+                if home.name == plane.name and (namespace_of(one), name_of(one)) == wanted
             ),
             None,
         )
@@ -195,7 +196,7 @@ def _destinations(
                            causes.GATEWAY_USED_FOR_NEAR.id},
             )  # fmt: skip
         elif subset := destination.get("subset"):
-            known = _subset(reading, host, str(subset))
+            known = _subset(reading, plane, host, str(subset))
             yield Finding(
                 root_causes.RULE_PICKS_SUBSET, Layer.RULE,
                 (Fact(of(plane, one), f"{field}.subset", str(subset)), *known),
@@ -238,11 +239,12 @@ def _names(host: str) -> tuple[str, ...]:
     return (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", host)
 
 
-def _subset(reading: Reading, host: str, subset: str) -> tuple[Fact, ...]:
-    """What a subset selects, by the DestinationRules that define it."""
+def _subset(reading: Reading, plane: Cluster, host: str, subset: str) -> tuple[Fact, ...]:
+    """What a subset selects, by the DestinationRules of the same control plane that define it."""
     found = [
-        Fact(of(plane, one), f"spec.subsets {subset}.labels", shown(known.get("labels")))
-        for plane, one in rules_for(reading, "DestinationRule", host)
+        Fact(of(home, one), f"spec.subsets {subset}.labels", shown(known.get("labels")))
+        for home, one in rules_for(reading, "DestinationRule", host)
+        if home.name == plane.name
         for known in spec_of(one).get("subsets") or []
         if known.get("name") == subset
     ]
