@@ -221,3 +221,7 @@ NETWORK_PARTED = _new(
     "network-parted",
     "pods of one cluster do not reach those of another on the same network by address: the two have no route",
 )
+MANAGED_ELSEWHERE = _new(
+    "managed-elsewhere",
+    "the annotation of a remote's system namespace does not name its istiod, which therefore writes nothing into it",
+)

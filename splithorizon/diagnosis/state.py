@@ -393,6 +393,18 @@ def unexposed(reading: Reading, cluster: Cluster) -> str:
     return ""
 
 
+def passes_nothing(reading: Reading, cluster: Cluster, proxy: Proxy) -> str:
+    """A sentence on a gateway that holds no endpoint of the service; empty where it holds one or was not read."""
+    if "clusters" not in proxy.read:
+        return ""
+    name = f"_.{reading.host}"
+    if any(
+        hosts for known, hosts in proxy.endpoints.items() if known.startswith("outbound_.") and known.endswith(name)
+    ):
+        return ""
+    return f"the gateway {proxy.pod} of {cluster.name} holds no endpoint of {reading.host}"
+
+
 def networks_known(reading: Reading, cluster: Cluster) -> frozenset[str] | None:
     """The gateway addresses that any istiod has for a cluster's network, as host:port; None where none was asked."""
     pages = [one.networks for plane in reading.config_clusters for one in plane.istiods if one.networks is not None]

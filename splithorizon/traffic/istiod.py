@@ -102,7 +102,7 @@ class ControlPlane:
     def network_gateways(self, *, found: bool = False) -> Mapping[str, Mapping[str, frozenset[Address]]]:
         """The gateways of each network, by istiod pod and by network.
 
-        With ``found`` those alone that istiod found in a cluster: for its pods they go before addresses of meshNetworks.
+        With ``found`` those alone that istiod found in a cluster: for its pods they go before those of meshNetworks.
         """
         return self._get("/debug/networkz", partial(_gateways, found=found))
 

@@ -11,7 +11,7 @@ import pytest
 from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Symptom
-from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Cluster, Host, Istiod, Reading, RemoteSecret
+from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Cluster, Host, Istiod, Reading, RemoteSecret
 from splithorizon.diagnosis.root_cause import diagnose, of_reading
 from tests.diagnosis.test_identities import certificate
 from tests.support.made_reading import (
@@ -23,6 +23,7 @@ from tests.support.made_reading import (
     SECOND,
     SECOND_GATEWAY,
     SECOND_POD,
+    SNI,
     Change,
     Object,
     adds,
@@ -34,6 +35,7 @@ from tests.support.made_reading import (
     made,
     near,
     proxies,
+    removes,
     three_clusters,
     two_primaries,
 )
@@ -447,3 +449,39 @@ def test_selectors_of_the_other_primary_hide_the_pods_behind_a_shared_gateway() 
     assert [one.object for one in found.finding.evidence] == [
         "ConfigMap remote/istio-system/istio", f"Namespace {SECOND}/sample",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("hosts", "flags", "accused"),
+    [((), "UF", True), ((), "UT", False), ((Host(f"{PODS['primary']}:5000"),), "UF", False)],
+)
+def test_plain_text_for_pods_is_met_at_the_gateway_by_clients_of_another_primary(
+    hosts: tuple[Host, ...], flags: str, accused: bool
+) -> None:
+    policy = made(
+        "PeerAuthentication", "v1-plain", "sample",
+        spec={"selector": {"matchLabels": {"app": "helloworld"}}, "mtls": {"mode": "DISABLE"}},
+    )  # fmt: skip
+    failing = logs("remote", code=503, flags=flags, cluster=OUTBOUND, upstream=GATEWAYS["primary"])
+    passes = proxies("primary", GATEWAY, endpoints={SNI: hosts})
+    assert found_in(also(adds("primary", policy), passes, failing)(two_primaries())) == (
+        [causes.NO_MUTUAL_TLS.id] if accused else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "accused"), [("cluster3", True), ("", True), ("primary", False), ("a, primary", False), ("*", False)]
+)
+def test_a_remote_whose_annotation_does_not_name_its_istiod_lacks_what_that_writes(said: str, accused: bool) -> None:
+    annotation = {"topology.istio.io/controlPlaneClusters": said}
+    elsewhere = edits(SECOND, "Namespace", "istio-system", lambda one: one["metadata"].update(annotations=annotation))
+    assert found_in(elsewhere(three_clusters())) == []
+    reading = also(elsewhere, removes(SECOND, "ConfigMap", "istio-ca-root-cert"))(three_clusters())
+    found = of_reading(reading).root_causes
+    assert (root_causes.MANAGED_ELSEWHERE.id in [one.id for one in found]) is accused
+    if accused:
+        assert [str(one) for one in found[0].finding.evidence] == [
+            f"Namespace {SECOND}/istio-system: metadata.annotations topology.istio.io/controlPlaneClusters "
+            f"{said or 'not set'}; its istiod is that of primary",
+            f"ConfigMap {SECOND}/sample/istio-ca-root-cert: data.root-cert.pem not there",
+        ]

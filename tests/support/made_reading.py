@@ -34,10 +34,20 @@ Object = dict[str, Any]
 Change = Callable[[Reading], Reading]
 
 
-def made(kind: str, name: str, namespace: str = "", labels: dict[str, str] | None = None, **content: Any) -> Object:
+def made(
+    kind: str,
+    name: str,
+    namespace: str = "",
+    labels: dict[str, str] | None = None,
+    *,
+    annotations: dict[str, str] | None = None,
+    **content: Any,
+) -> Object:
     """An object as an API server gives it."""
     metadata: Object = {"name": name, **({"namespace": namespace} if namespace else {}), "labels": labels or {}}
     metadata["creationTimestamp"] = "2026-11-27T04:00:00Z"
+    if annotations:
+        metadata["annotations"] = annotations
     return {"kind": kind, "metadata": metadata, **content}
 
 
@@ -134,7 +144,12 @@ def _cluster(name: str) -> Cluster:
     other = NAMES[1 - NAMES.index(name)]
     objects: dict[str, tuple[Object, ...]] = {
         "Namespace": (
-            made("Namespace", "istio-system", labels={"topology.istio.io/network": network}),
+            made(
+                "Namespace",
+                "istio-system",
+                labels={"topology.istio.io/network": network},
+                annotations={"topology.istio.io/controlPlaneClusters": "primary"},
+            ),
             made("Namespace", "sample", labels={"istio-injection": "enabled"}),
         ),
         "Service": (

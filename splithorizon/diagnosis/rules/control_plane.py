@@ -23,9 +23,9 @@ from splithorizon.diagnosis.reading.model import (
     name_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.follows import INJECTION, WATCH
+from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED, WATCH
 from splithorizon.istio.gateway_services import external_hosts
-from splithorizon.istio.names import REVISION_LABEL
+from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, REVISION_LABEL
 
 _SYNCED = "synced"
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -424,6 +424,36 @@ def reader_may_not_write(case: Case) -> Iterator[Finding]:
                         {causes.CLUSTER_NOT_SYNCED.id, causes.WEBHOOK_ORPHANED.id, causes.WEBHOOK_NOT_TRUSTED.id}
                     ),
                 )
+
+
+@rule
+def managed_elsewhere(case: Case) -> Iterator[Finding]:
+    """A remote's system namespace does not name its istiod, and what istiod would write there is missing."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        plane, space = state.control_plane_of(reading, cluster), cluster.get("Namespace", cluster.system_namespace)
+        if cluster.runs_istiod or space is None or not plane.cluster_id:
+            continue
+        said = str(annotations_of(space).get(CONTROL_PLANE_ANNOTATION, ""))
+        lacking = _no_root(reading, cluster) or _no_bundle(cluster)
+        if lacking is None or {one.strip() for one in said.split(",")} & {plane.cluster_id, "*"}:
+            continue
+        yield Finding(
+            root_causes.MANAGED_ELSEWHERE,
+            Layer.CONTROL_PLANE,
+            (
+                Fact(
+                    of(cluster, space, "Namespace"),
+                    f"metadata.annotations {CONTROL_PLANE_ANNOTATION}",
+                    f"{shown(said or None)}; its istiod is that of {plane.cluster_id}",
+                ),
+                lacking,
+            ),
+            f"kubectl <{cluster.name}> annotate --overwrite namespace {cluster.system_namespace} "
+            f"{CONTROL_PLANE_ANNOTATION}={plane.cluster_id}, then restart istiod",
+            str(lacking),
+            INJECTION | UNREACHED | {causes.WEBHOOK_NOT_TRUSTED.id, causes.VOLUME_NOT_MOUNTED.id},
+        )
 
 
 def _no_root(reading: Reading, cluster: Cluster) -> Fact | None:

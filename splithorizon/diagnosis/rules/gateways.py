@@ -351,7 +351,7 @@ def view(case: Case) -> Iterator[Finding]:
                          "env ISTIO_META_REQUESTED_NETWORK_VIEW", f"{asked}; the network is {cluster.network}"),
                 ),
                 f"set ISTIO_META_REQUESTED_NETWORK_VIEW of {cluster.name}'s gateway to {cluster.network}",
-                _passes_nothing(reading, cluster, proxy), _FOLLOWS,
+                state.passes_nothing(reading, cluster, proxy), _FOLLOWS,
             )  # fmt: skip
 
 
@@ -374,7 +374,7 @@ def gateway_destination_rules(case: Case) -> Iterator[Finding]:
                             Fact(of(plane, one), "spec.exportTo", shown(spec_of(one).get("exportTo"))),
                         ),
                         f"kubectl <{plane.name}> -n {namespace_of(one)} delete destinationrule {name_of(one)}",
-                        _passes_nothing(reading, cluster, proxy),
+                        state.passes_nothing(reading, cluster, proxy),
                         _FOLLOWS,
                     )
 
@@ -396,15 +396,3 @@ def _tls_modes(policy: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         mode = (level.get("tls") or {}).get("mode")
         if mode and mode != "ISTIO_MUTUAL":
             yield f"{place}.tls.mode", str(mode)
-
-
-def _passes_nothing(reading: Reading, cluster: Cluster, proxy: Proxy) -> str:
-    """A sentence on a gateway that holds no endpoint of the service; empty where it holds one or was not read."""
-    if "clusters" not in proxy.read:
-        return ""
-    name = f"_.{reading.host}"
-    if any(
-        hosts for known, hosts in proxy.endpoints.items() if known.startswith("outbound_.") and known.endswith(name)
-    ):
-        return ""
-    return f"the gateway {proxy.pod} of {cluster.name} holds no endpoint of {reading.host}"

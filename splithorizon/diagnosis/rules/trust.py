@@ -13,6 +13,7 @@ from splithorizon.base.addresses import host_of
 from splithorizon.diagnosis import causes, identities, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
+    GATEWAY,
     Cluster,
     Object,
     Proxy,
@@ -170,7 +171,12 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
             continue
         for field, mode in modes.items():
             if mode == "DISABLE":
-                lost = [said for cluster, _ in bound if (said := state.lacking(reading, cluster, far_only=True))]
+                # Clients of another primary do not know the policy: to them the gateway leads, and ends there.
+                lost = [
+                    said
+                    for cluster, _ in bound
+                    if (said := state.lacking(reading, cluster, far_only=True) or _ends_at_gateways(reading, cluster))
+                ]
                 yield Finding(
                     causes.NO_MUTUAL_TLS,
                     Layer.TRUST,
@@ -196,6 +202,13 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
                     case.suspected(causes.PLAIN_TEXT_ADMITTED),
                     frozenset({causes.PLAIN_TEXT_ADMITTED.id}),
                 )
+
+
+def _ends_at_gateways(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on requests that a cluster's gateways do not pass on; empty where one of them does, or none came."""
+    ends = [state.passes_nothing(reading, cluster, proxy) for proxy in cluster.of(GATEWAY)]
+    failed = state.trouble_at_gateway(reading, cluster)
+    return f"{failed}; {ends[0]}" if failed and ends and all(ends) else ""
 
 
 def _narrower(reading: Reading, plane: Cluster, policy: Object, pod: Object) -> bool:
