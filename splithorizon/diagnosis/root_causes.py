@@ -225,3 +225,7 @@ MANAGED_ELSEWHERE = _new(
     "managed-elsewhere",
     "the annotation of a remote's system namespace does not name its istiod, which therefore writes nothing into it",
 )
+SUBSET_UNKNOWN_AT_GATEWAY = _new(
+    "subset-unknown-at-gateway",
+    "a route leads to a subset that another primary does not define: the gateway there knows no such name (SNI)",
+)

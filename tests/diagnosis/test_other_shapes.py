@@ -36,6 +36,7 @@ from tests.support.made_reading import (
     near,
     proxies,
     removes,
+    sound,
     three_clusters,
     two_primaries,
 )
@@ -485,3 +486,101 @@ def test_a_remote_whose_annotation_does_not_name_its_istiod_lacks_what_that_writ
             f"{said or 'not set'}; its istiod is that of primary",
             f"ConfigMap {SECOND}/sample/istio-ca-root-cert: data.root-cert.pem not there",
         ]
+
+
+def split(*subsets: str) -> Change:
+    """The first primary splits requests between subsets, which no other primary defines."""
+    defined = [{"name": one, "labels": {"version": one}} for one in subsets]
+    route = [{"destination": {"host": "helloworld", "subset": one}, "weight": 50} for one in subsets]
+    chosen = [{"name": f"outbound|5000|{one}|{HOST}", "weight": 50} for one in subsets]
+    routes = [{"route": {"weighted_clusters": {"clusters": chosen}}}]
+    return also(
+        adds("primary", made("DestinationRule", "h", "sample", spec={"host": "helloworld", "subsets": defined})),
+        adds(
+            "primary", made("VirtualService", "h", "sample", spec={"hosts": ["helloworld"], "http": [{"route": route}]})
+        ),
+        proxies("primary", CLIENT, hosts=({"domains": [HOST], "name": HOST, "routes": routes},)),
+    )
+
+
+def subsets_hold(v1: tuple[Host, ...], v2: tuple[Host, ...]) -> Change:
+    whole = (near("primary"), Host(GATEWAYS["remote"]))
+    named = {OUTBOUND: whole, f"outbound|5000|v1|{HOST}": v1, f"outbound|5000|v2|{HOST}": v2}
+    return proxies("primary", CLIENT, endpoints=named)
+
+
+def test_a_subset_that_the_other_primary_does_not_define_is_unknown_at_its_gateway() -> None:
+    failing = Host(GATEWAYS["remote"], connect_failures=9, connections=9)
+    reading = also(split("v1", "v2"), subsets_hold((near("primary"),), (failing,)))(two_primaries())
+    (found,) = of_reading(reading).root_causes
+    assert found.id == root_causes.SUBSET_UNKNOWN_AT_GATEWAY.id
+    assert [str(one) for one in found.finding.evidence] == [
+        "DestinationRule primary/sample/h: spec.subsets v2.labels version=v2",
+        f"DestinationRules for {HOST} in remote: spec.subsets none is named v2",
+        "VirtualService primary/sample/h: spec.http[0].route[1].destination.subset v2",
+    ]
+    assert found_in(also(split("v1", "v2"), subsets_hold((near("primary"),), (failing,)))(sound())) == []
+
+
+def test_what_one_subset_of_a_route_leaves_out_another_may_have() -> None:
+    whole = subsets_hold((near("primary"),), (Host(GATEWAYS["remote"]),))
+    lost = also(subsets_hold((near("primary"),), ()), split("v1", "v2"))
+    assert found_in(also(split("v1", "v2"), whole)(two_primaries())) == []
+    assert found_in(lost(two_primaries())) == [root_causes.RULE_PICKS_SUBSET.id]
+
+
+def renumbered(one: Object) -> None:
+    one["spec"]["ports"][0]["port"] = 80
+    one["spec"]["clusterIP"] = "10.120.0.9"
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        holds("primary", near("primary"), Host(GATEWAYS["remote"], connect_failures=9, connections=9)),
+        logs("remote", code=503, flags="UF", upstream="10.120.0.9:5000"),
+    ],
+    ids=["at the gateway", "at the Service"],
+)
+def test_a_port_of_another_number_is_met_at_the_gateway_and_at_the_service(seen: Change) -> None:
+    reading = also(
+        edits("remote", "Service", "helloworld", renumbered),
+        proxies("remote", CLIENT, endpoints={f"outbound|80||{HOST}": (near("remote"), Host(GATEWAYS["primary"]))}),
+        seen,
+    )(two_primaries())
+    assert found_in(reading) == [root_causes.PORTS_DIFFER.id]
+
+
+@pytest.mark.parametrize("of_deployment", [True, False])
+def test_a_pod_with_another_networks_label_is_cited_where_it_has_the_label_from(of_deployment: bool) -> None:
+    label = {"topology.istio.io/network": "primary-network"}
+    (server,) = (one for one in two_primaries()["remote"].proxies if one.kind == SERVER)
+    template = {"metadata": {"labels": {"app": "helloworld", **(label if of_deployment else {})}}}
+    selector = {"matchLabels": {"app": "helloworld"}}
+    spec = {"replicas": 1, "selector": selector, "template": template}
+    reading = also(
+        adds("remote", made("Deployment", "helloworld-v2", "sample", spec=spec)),
+        edits("remote", "Pod", "helloworld-1", lambda one: one["metadata"]["labels"].update(label)),
+        proxies("remote", SERVER, metadata={**server.metadata, "NETWORK": "primary-network"}),
+    )(two_primaries())
+    (found,) = of_reading(reading).root_causes
+    assert found.id == causes.PROXY_NETWORK_WRONG.id
+    assert found.finding.evidence[0].object == (
+        "Deployment remote/sample/helloworld-v2" if of_deployment else "Pod remote/sample/helloworld-1"
+    )
+
+
+@pytest.mark.parametrize("path", ["/inject/cluster/primary/net/primary-network", "/inject"])
+def test_the_injectors_value_counts_where_the_webhooks_path_names_no_cluster(path: str) -> None:
+    values = '{"global": {"multiCluster": {"clusterName": "primary"}}}'
+    (server,) = (one for one in three_clusters()[SECOND].proxies if one.kind == SERVER)
+    reading = also(
+        adds("primary", made("ConfigMap", "istio-sidecar-injector", "istio-system", data={"values": values})),
+        edits(SECOND, "MutatingWebhookConfiguration", "istio-sidecar-injector",
+              lambda one: one["webhooks"][0]["clientConfig"]["service"].update(path=path)),
+        proxies(SECOND, SERVER, metadata={**server.metadata, "CLUSTER_ID": "primary"}),
+    )(three_clusters())  # fmt: skip
+    (found,) = of_reading(reading).root_causes
+    cited = [one.object for one in found.finding.evidence]
+    assert found.id == causes.PROXY_CLUSTER_ID_WRONG.id
+    assert ("ConfigMap primary/istio-system/istio-sidecar-injector" in cited) is (path == "/inject")

@@ -332,26 +332,45 @@ def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
 
 def _identity(reading: Reading, cluster: Cluster, proxy: Proxy) -> Iterator[Finding]:
     pod = f"{proxy.namespace}/{proxy.pod}"
-    for key, variable, value, wanted, cause in (
-        ("NETWORK", "ISTIO_META_NETWORK", ("network",), cluster.network, causes.PROXY_NETWORK_WRONG),
+    for key, variable, value, part, wanted, cause in (
+        ("NETWORK", "ISTIO_META_NETWORK", ("network",), "net", cluster.network, causes.PROXY_NETWORK_WRONG),
         (
-            "CLUSTER_ID", "ISTIO_META_CLUSTER_ID", ("multiCluster", "clusterName"), cluster.cluster_id,
+            "CLUSTER_ID", "ISTIO_META_CLUSTER_ID", ("multiCluster", "clusterName"), "cluster", cluster.cluster_id,
             causes.PROXY_CLUSTER_ID_WRONG,
         ),
     ):  # fmt: skip
         said = str(proxy.metadata.get(key, ""))
         if wanted and said and said != wanted:
-            injected = _injected_value(reading, cluster, value, said)
-            fix = (
-                f"correct {injected[0].field} of the injector of {cluster.control_plane} and restart the pod"
-                if injected
-                else "correct the injection webhook's path (net, cluster) and restart the pod"
-            )
+            own = _own_label(cluster, proxy, said) if key == "NETWORK" else ()
+            injected = () if own or _in_path(cluster, part) else _injected_value(reading, cluster, value, said)
+            fix = "correct the injection webhook's path (net, cluster) and restart the pod"
+            if own:
+                fix = f"take the label away from {own[0].object}"
+            elif injected:
+                fix = f"correct {injected[0].field} of the injector of {cluster.control_plane} and restart the pod"
+            variable_set = Fact(f"Pod {cluster.name}/{pod}", f"env {variable}", f"{said}; the cluster's is {wanted}")
             yield Finding(
-                cause, Layer.NETWORK,
-                (*injected, Fact(f"Pod {cluster.name}/{pod}", f"env {variable}", f"{said}; the cluster's is {wanted}")),
+                cause, Layer.NETWORK, (*own, *injected, variable_set),
                 fix, f"Envoy of {pod} says {key} {said} (server_info)", UNREACHED,
             )  # fmt: skip
+
+
+def _own_label(cluster: Cluster, proxy: Proxy, network: str) -> tuple[Fact, ...]:
+    """The pod's own label with that network: in its Deployment's template, or in the pod alone; none of a webhook's."""
+    pod = cluster.get("Pod", proxy.pod, proxy.namespace)
+    if pod is None or labels_of(pod).get(NETWORK_LABEL) != network or _injects(cluster, network):
+        return ()
+    for one in cluster.all("Deployment", proxy.namespace):
+        wanted = (spec_of(one).get("selector") or {}).get("matchLabels") or {}
+        template = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
+        if template.get(NETWORK_LABEL) == network and wanted and wanted.items() <= labels_of(pod).items():
+            return (Fact(of(cluster, one, "Deployment"), f"spec.template.{_LABEL}", network),)
+    return (Fact(of(cluster, pod, "Pod"), _LABEL, network),)
+
+
+def _in_path(cluster: Cluster, part: str) -> bool:
+    """Whether an injection webhook's path names the network or the cluster, which goes before the injector's value."""
+    return any(f"/{part}/" in state.webhook_path(webhook)[1] for _, _, webhook in state.injection_webhooks(cluster))
 
 
 def _injected_value(reading: Reading, cluster: Cluster, path: tuple[str, ...], said: str) -> tuple[Fact, ...]:

@@ -186,11 +186,23 @@ def ports(case: Case) -> Iterator[Finding]:
                         if match
                         else Fact(of(other, far, "Service"), "spec.ports", shown(_named(far))),
                     ),
-                    f"give port {port.get('port')} of Service {reading.service} the same name in every cluster",
+                    f"give port {port.get('port')} of Service {reading.service} one name and number in every cluster",
                     state.lacking(reading, other, others_only=True)
-                    or state.lacking(reading, cluster, others_only=True),
+                    or state.lacking(reading, cluster, others_only=True)
+                    or ("" if match else _port_unknown(reading, other, far, port)),
                     UNREACHED,
                 )
+
+
+def _port_unknown(reading: Reading, cluster: Cluster, service: Object, port: Mapping[str, object]) -> str:
+    """A sentence on requests for a port that a cluster's Service lacks; empty without any.
+
+    The cluster's gateway knows no name with it, and its own clients are led to the Service's address, where nothing is.
+    """
+    address = host_port(str(spec_of(service).get("clusterIP", "")), str(port.get("port")))
+    return state.failing_hosts(reading, state.gateway_addresses(reading, cluster)) or state.trouble(
+        reading, frozenset({address}), flags=("UF", "URX")
+    )
 
 
 def _number(port: Mapping[str, object]) -> tuple[object, str]:

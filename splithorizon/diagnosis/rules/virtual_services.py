@@ -202,6 +202,14 @@ def _destinations(
                 (Fact(of(plane, one), f"{field}.subset", str(subset)), *known),
                 edit, _short_subset(reading, host, str(subset)), REFUSED,
             )  # fmt: skip
+            for manager, failed in _without_subset(reading, plane, host, str(subset)):
+                yield Finding(
+                    root_causes.SUBSET_UNKNOWN_AT_GATEWAY, Layer.RULE,
+                    (*known, Fact(f"DestinationRules for {host} in {manager.name}", "spec.subsets",
+                                  f"none is named {subset}"),
+                     Fact(of(plane, one), f"{field}.subset", str(subset))),
+                    f"apply the DestinationRule of {plane.name} to {manager.name} too", failed, REFUSED,
+                )  # fmt: skip
         wanted = destination.get("port") or {}
         service = state.service_of(reading, plane, _name(reading, host))
         if (
@@ -224,12 +232,7 @@ def _sent_elsewhere(case: Case, host: str, target: str) -> str:
                     f"{line.count} requests of {client.name}'s {proxy.pod} for {line.authority} went to {line.cluster}"
                 )
         for name, route in _routes(proxy, host):
-            chosen = [str((route.get("route") or {}).get("cluster", ""))]
-            chosen += [
-                str(one.get("name"))
-                for one in ((route.get("route") or {}).get("weighted_clusters") or {}).get("clusters", [])
-            ]
-            if any(one.endswith(f"|{target}") for one in chosen):
+            if any(one.endswith(f"|{target}") for one in _clusters_of(route)):
                 return f"the sidecar of {client.name}'s {proxy.pod} routes {name} to {target}"
     return case.suspected(causes.RULE_SENDS_ELSEWHERE)
 
@@ -251,6 +254,33 @@ def _subset(reading: Reading, plane: Cluster, host: str, subset: str) -> tuple[F
     return tuple(found) or (Fact(f"DestinationRules for {host}", "spec.subsets", f"none is named {subset}"),)
 
 
+def _without_subset(reading: Reading, plane: Cluster, host: str, subset: str) -> Iterator[tuple[Cluster, str]]:
+    """The other primaries that define no such subset, each with a sentence on a client that fails at a gateway there.
+
+    A gateway has a name (SNI) for each subset that its own primary defines.
+    """
+    defining = {
+        home.name
+        for home, one in rules_for(reading, "DestinationRule", host)
+        if any(known.get("name") == subset for known in spec_of(one).get("subsets") or [])
+    }
+    for manager in reading.config_clusters:
+        if plane.name not in defining or manager.name in defining or not manager.read("DestinationRule"):
+            continue
+        addresses = frozenset[str]().union(
+            *(state.gateway_addresses(reading, one) for one in state.managed_by(reading, manager))
+        )
+        failing_there = (
+            state.failed_to_connect(client, proxy, one)
+            for client, proxy in state.clients(reading)
+            for hosts in state.held(proxy, host, subset).values()
+            for one in hosts
+            if one.address in addresses and one.never_answered
+        )
+        if failed := next(failing_there, ""):
+            yield manager, failed
+
+
 def _short_subset(reading: Reading, host: str, subset: str) -> str:
     """A sentence on a client whose subset lacks endpoints that the service has; empty where none does."""
     for client, proxy in state.clients(reading):
@@ -262,15 +292,33 @@ def _short_subset(reading: Reading, host: str, subset: str) -> str:
                 f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} "
                 f"{line.flags}: {line.cluster}"
             )
-        whole, part = state.held(proxy, host), state.held(proxy, host, subset)
-        used = [name for name, route in _routes(proxy, host) if f"|{subset}|" in str(route)]
-        for port, hosts in whole.items():
-            missing = {one.address for one in hosts} - {one.address for one in part.get(port, ())}
-            if used and missing:
-                return (
-                    f"the sidecar of {client.name}'s {proxy.pod} lacks {', '.join(sorted(missing))} in subset {subset}"
-                )
+        for _, route in _routes(proxy, host):
+            used = {parts[2] for parts in map(_parts, _clusters_of(route)) if parts[3] == host}
+            if subset not in used:
+                continue
+            # What one subset of a route leaves out another may have.
+            for port, hosts in state.held(proxy, host).items():
+                reached = {one.address for name in used for one in state.held(proxy, host, name).get(port, ())}
+                if missing := {one.address for one in hosts} - reached:
+                    lacks = ", ".join(sorted(missing))
+                    return f"the sidecar of {client.name}'s {proxy.pod} lacks {lacks} in subset {subset}"
     return ""
+
+
+def _clusters_of(route: Mapping[str, Any]) -> Iterator[str]:
+    """The Envoy clusters that a route sends requests to."""
+    action = route.get("route") or {}
+    if action.get("cluster"):
+        yield str(action["cluster"])
+    for one in (action.get("weighted_clusters") or {}).get("clusters", []):
+        if one.get("weight"):
+            yield str(one.get("name"))
+
+
+def _parts(cluster: str) -> list[str]:
+    """Direction, port, subset and host of an Envoy cluster; empty where its name has none."""
+    parts = cluster.split("|")
+    return parts if len(parts) == 4 else [""] * 4
 
 
 def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[Finding]:
