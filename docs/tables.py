@@ -20,7 +20,7 @@ from pathlib import Path
 
 from proof.faults import every_fault
 from proof.faults.registry import Fault
-from splithorizon.diagnosis import causes
+from splithorizon.diagnosis import causes, root_causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.run import catalogue
 from splithorizon.run.catalogue import Behaviour
@@ -101,13 +101,26 @@ def behaviours_of(area: Path) -> str:
 
 
 def all_causes() -> str:
-    """Every cause, what it means, the command that confirms it, and the faults whose failures must carry it."""
+    """Every cause, what it means, the command that confirms it, and the faults whose failures must carry it.
+
+    Then those that no check names, with the faults whose root cause they are.
+    """
     rows = []
     for cause in causes.REGISTRY:
         faults = [_linked(fault, CAUSES.parent) for fault in every_fault() if cause.id in fault.causes.values()]
         command = f"`{cause.next_step.format(near='near', far='far')}`".replace("|", "\\|") if cause.next_step else ""
         rows.append(f"| `{cause.id}` | {cause.text} | {command} | {', '.join(faults)} |")
-    return "\n".join(["| cause | meaning | next step | faults that make it |", "|---|---|---|---|", *rows, ""])
+    read = []
+    for cause in root_causes.READ:
+        faults = [_linked(fault, CAUSES.parent) for fault in every_fault() if cause.id == fault.root_cause]
+        read.append(f"| `{cause.id}` | {cause.text} | {', '.join(faults)} |")
+    return "\n".join(
+        [
+            "| cause | meaning | next step | faults that make it |", "|---|---|---|---|", *rows, "",
+            "### What only a reading of the mesh names", "",
+            "| root cause | meaning | faults that make it |", "|---|---|---|", *read, "",
+        ]
+    )  # fmt: skip
 
 
 def causes_of(behaviour: Behaviour) -> list[Cause]:
