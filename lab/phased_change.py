@@ -131,7 +131,7 @@ class PhasedChange(ABC):
     def _judge(self, phase: Phase) -> None:
         """Run the core checks, and note their verdict."""
         file = self.mesh.folder / "mesh.json"
-        private_file.write(file, self.mesh.info.to_json())
+        private_file.write(file, self.changed().to_json())
         with self.mesh.progress.step(f"core checks: {phase.name}"):
             found = suite_run.judged(
                 file,

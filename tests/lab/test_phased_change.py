@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Timer
 
-from lab import topology
+import pytest
+
+from lab import suite_run, topology
 from lab.phased_change import ChangedMesh, PhasedChange, Step
 from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.client import Kube
 from splithorizon.run.progress import Progress
-from splithorizon.watch.phases import PhaseLog
+from splithorizon.run.report import RunReport
+from splithorizon.watch.phases import Phase, PhaseLog
 from tests.support.mesh_info import mesh_info
+from tests.support.run_reports import GREEN
 from tests.support.small_api import small_api
 
 
@@ -65,6 +69,30 @@ def test_the_version_of_every_istiod_pod_is_named_beside_those_of_their_proxies(
     assert versions == (
         "istiod-new of primary 1.29.1, istiod-old of primary 1.28.3, their proxies: 1 of 1.28.3, 1 of 1.29.1",
     )
+
+
+def test_core_is_told_the_version_that_runs_by_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, str]] = []
+
+    def judged(file: Path, *_: object, **__: object) -> RunReport:
+        told.append(json.loads(file.read_text())["versions"])
+        return GREEN
+
+    monkeypatch.setattr(suite_run, "judged", judged)
+    with small_api(tmp_path / "primary.kubeconfig") as server:
+        server.objects["/version"] = {"gitVersion": "v1.34.4"}
+        server.execute = lambda *_: "[]"
+        containers = [{"name": "discovery", "image": "registry.example/pilot:1.30.0"}]
+        server.put(
+            "Pod", "istiod-new", "istio-system", labels={"app": "istiod"}, status={"phase": "Running"},
+            spec={"containers": containers},
+        )  # fmt: skip
+        server.objects["/api/v1/pods"] = {"items": server.kept("Pod")}
+        kubes = {"primary": Kube(tmp_path / "primary.kubeconfig", "primary")}
+        made = change(tmp_path, kubes)
+        made._judge(Phase("after", 0.0))
+    assert made.mesh.info.versions["istio"] == "1.29.1"
+    assert [one["istio"] for one in told] == ["1.30.0"]
 
 
 def test_a_restart_has_ended_when_the_old_pods_are_gone(tmp_path: Path) -> None:
