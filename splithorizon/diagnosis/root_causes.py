@@ -229,3 +229,7 @@ SUBSET_UNKNOWN_AT_GATEWAY = _new(
     "subset-unknown-at-gateway",
     "a route leads to a subset that another primary does not define: the gateway there knows no such name (SNI)",
 )
+SERVICE_NEEDS_EXPORT = _new(
+    "service-needs-export",
+    "istiod discovers Services of other clusters only where a ServiceExport says so, and there is none",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from splithorizon.istio.names import NETWORK_LABEL
+from splithorizon.istio.names import EXPORTED_SERVICES_ONLY, NETWORK_LABEL
 from splithorizon.kube.pod_status import SIDECAR
 
 Labels = Mapping[str, str]
@@ -141,6 +141,12 @@ def environment(pod: Object, name: str) -> str:
         for one in container.get("env") or []
     )
     return next((str(one.get("value", "")) for one in variables if one.get("name") == name), "")
+
+
+def needs_exports(deployment: Object) -> bool:
+    """Whether an istiod discovers Services of other clusters only where a ServiceExport says so."""
+    template = (deployment.get("spec") or {}).get("template") or {}
+    return environment(template, EXPORTED_SERVICES_ONLY).lower() == "true"
 
 
 def network_of(pod: Object) -> str:

@@ -19,6 +19,7 @@ _API_OF = {
         "autoscaling/v2": "HorizontalPodAutoscaler",
         "coordination.k8s.io/v1": "Lease",
         "discovery.k8s.io/v1": "EndpointSlice",
+        "multicluster.x-k8s.io/v1alpha1": "ServiceExport",
         "networking.istio.io/v1": ("DestinationRule Gateway ServiceEntry Sidecar VirtualService WorkloadEntry"),
         "networking.istio.io/v1alpha3": "EnvoyFilter",
         "networking.istio.io/v1beta1": "ProxyConfig",

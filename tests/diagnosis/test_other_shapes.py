@@ -584,3 +584,27 @@ def test_the_injectors_value_counts_where_the_webhooks_path_names_no_cluster(pat
     cited = [one.object for one in found.finding.evidence]
     assert found.id == causes.PROXY_CLUSTER_ID_WRONG.id
     assert ("ConfigMap primary/istio-system/istio-sidecar-injector" in cited) is (path == "/inject")
+
+
+@pytest.mark.parametrize(
+    ("flag", "exports", "accused"),
+    [("true", (), True), ("false", (), False), ("true", ("helloworld",), False), ("true", ("echo",), True)],
+)
+def test_an_istiod_that_wants_exports_knows_no_service_of_another_cluster_without_one(
+    flag: str, exports: tuple[str, ...], accused: bool
+) -> None:
+    container = {"name": "discovery", "env": [{"name": "ENABLE_MCS_SERVICE_DISCOVERY", "value": flag}]}
+    spec = {"template": {"spec": {"containers": [container]}}}
+    exported = tuple(made("ServiceExport", one, "sample") for one in exports)
+    read = [change(name, lambda one: replace(one, objects={**one.objects, "ServiceExport": exported}))
+            for name in ("primary", "remote")]  # fmt: skip
+    flagged = adds("remote", made("Deployment", "istiod", "istio-system", {"app": "istiod"}, spec=spec))
+    assert found_in(also(flagged, *read)(two_primaries())) == []
+    reading = also(flagged, *read, holds("remote", near("remote")))(two_primaries())
+    found = of_reading(reading).root_causes
+    assert (root_causes.SERVICE_NEEDS_EXPORT.id in [one.id for one in found]) is accused
+    if accused:
+        assert [str(one) for one in found[0].finding.evidence] == [
+            "Deployment remote/istio-system/istiod: env ENABLE_MCS_SERVICE_DISCOVERY true",
+            f"ServiceExports primary/sample: metadata.name [{', '.join(exports)}]; none for helloworld",
+        ]

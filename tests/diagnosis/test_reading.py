@@ -288,6 +288,17 @@ def test_a_kind_that_is_not_served_is_empty_and_not_unread(two: Two) -> None:
     assert reading.unread == ()
 
 
+@pytest.mark.parametrize("flag", ["true", "false"])
+def test_exports_are_read_where_an_istiod_asks_for_them(two: Two, flag: str) -> None:
+    container = {"name": "discovery", "env": [{"name": "ENABLE_MCS_SERVICE_DISCOVERY", "value": flag}]}
+    spec = {"template": {"spec": {"containers": [container]}}}
+    two.apis["primary"].put("Deployment", "istiod", "istio-system", labels={"app": "istiod"}, spec=spec)
+    two.apis["remote"].put("ServiceExport", "helloworld", "sample")
+    found = two.read()
+    assert [one.read("ServiceExport") for one in found.clusters] == [flag == "true"] * 2
+    assert [len(one.all("ServiceExport", "sample")) for one in found.clusters] == [0, 1 if flag == "true" else 0]
+
+
 def test_a_list_is_read_page_by_page_and_not_without_end(two: Two) -> None:
     page = {"items": [{"metadata": {"name": "one"}}], "metadata": {"continue": "more"}}
     path = path_of("DestinationRule", None)

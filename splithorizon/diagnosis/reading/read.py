@@ -114,6 +114,9 @@ class _Reader:
                 if one.control_plane == one.name
             }
             known = {name: _joined(futures) for name, futures in listed.items()}
+            if any(map(_needs_exports, known.values())):
+                exports = {one.name: list(self._exports(pools[one.name], one)) for one in self._clusters}
+                known = {name: {**one, **_joined(exports[name])} for name, one in known.items()}
             if not self._knows_domain:
                 self.domain = domain_of((pod for one in known.values() for pod in one.get("Pod", ())), self._revision)
             inside = {one.name: list(self._proxies(pools[one.name], one, known[one.name])) for one in self._clusters}
@@ -180,6 +183,16 @@ class _Reader:
 
             yield kind, pool.submit(self._attempt, access.name, f"{kind} objects of the external istiod", of_istiod)
 
+    def _exports(
+        self, pool: ThreadPoolExecutor, access: ClusterAccess
+    ) -> Iterator[tuple[str, Future[list[Object] | None]]]:
+        kind, namespace = "ServiceExport", self._target.namespace
+
+        def step() -> list[Object]:
+            return objects.listed(access.kube, kind, namespace, "", self._budget)
+
+        yield kind, pool.submit(self._attempt, access.name, f"{kind} objects in {namespace}", step)
+
     def _secrets(self, access: ClusterAccess) -> list[RemoteSecret] | None:
         def step() -> list[RemoteSecret]:
             if not access.istiod_is_asked:
@@ -236,6 +249,11 @@ class _Reader:
 
     def _hosts(self) -> tuple[str, ...]:
         return tuple(f"{service}.{self._target.namespace}.svc.{self.domain}" for service in self._target.services)
+
+
+def _needs_exports(known: dict[str, tuple[Object, ...]]) -> bool:
+    """Whether an istiod of a cluster discovers Services of other clusters only as they are exported."""
+    return any(scope.needs_exports(one) for one in known.get("Deployment", ()))
 
 
 _OF_PROXY = re.compile(r"\$\(POD_NAMESPACE\)\.svc\.(\S+)")

@@ -25,7 +25,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED, WATCH
 from splithorizon.istio.gateway_services import external_hosts
-from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, REVISION_LABEL
+from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, EXPORTED_SERVICES_ONLY, REVISION_LABEL
 
 _SYNCED = "synced"
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -572,3 +572,32 @@ def _says_id(cluster: Cluster) -> Iterator[Fact]:
         if (value := str(proxy.metadata.get(_CLUSTER_ID, "")))
     ]
     yield (given or said or [Fact(f"Cluster {cluster.name}", "id", cluster.cluster_id)])[0]
+
+
+@rule
+def exported_services_only(case: Case) -> Iterator[Finding]:
+    """An istiod discovers another cluster's Services by their ServiceExports alone, and the Service has none there."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        flagged = [one for one in _istiod_deployments(plane) if scope.needs_exports(one)]
+        seen = state.seen_by_clients_of(reading, plane)
+        for cluster in reading.clusters:
+            exports = [name_of(one) for one in cluster.all("ServiceExport", reading.namespace)]
+            if not flagged or not cluster.read("ServiceExport") or reading.service in exports:
+                continue
+            yield Finding(
+                root_causes.SERVICE_NEEDS_EXPORT,
+                Layer.CONTROL_PLANE,
+                (
+                    Fact(of(plane, flagged[0]), f"env {EXPORTED_SERVICES_ONLY}", "true"),
+                    Fact(
+                        f"ServiceExports {cluster.name}/{reading.namespace}",
+                        "metadata.name",
+                        f"{shown(exports)}; none for {reading.service}",
+                    ),
+                ),
+                f"take {EXPORTED_SERVICES_ONLY} out of the environment of {plane.name}'s istiod, or export "
+                f"{reading.service} in {cluster.name}",
+                state.lacking(seen, cluster, others_only=True),
+                UNREACHED,
+            )
