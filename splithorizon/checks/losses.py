@@ -89,6 +89,7 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
 
     A late one took 0.9 s or more beyond the median of the batch. A long way alone refutes nothing.
     Raises EnvironmentBroke where the near network makes connections late as well: then the client itself is held up.
+    And where more rounds stood still as a whole than may: lost packets would delay some connections of each.
     """
     route, losses, near, every = found.route, found.losses, found.near_losses, found.all_losses
     require_samples(range(losses.connections), "connections")
@@ -127,6 +128,11 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
             next_command=endpoints_of(route.near),
             where=route,
             numbers=numbers,
+        )
+    if found.standstills > LEFT_OUT:
+        raise EnvironmentBroke(
+            f"{route}: whole rounds of connections stood still at once, as they do on a machine that is too busy",
+            seen=f"{found.standstills} of {len(found.far)} rounds; of the others {losses}",
         )
     return Evidence(
         claim,

@@ -132,19 +132,28 @@ class NewConnections:
         return median(times) if times else 0.0
 
     @property
+    def standstills(self) -> int:
+        """The rounds to the far network of which more than half came late: what loses packets delays each by itself.
+
+        Of a loss that high most connections would be late in most rounds, and the median with them.
+        """
+        return sum(map(_stood_still, _by_round(self.far)))
+
+    @property
     def losses(self) -> Losses:
-        """Those of the connections to the far network, without the worst rounds."""
-        return self._losses(self.far)
+        """Those of the connections to the far network, without rounds that stood still, and without the worst."""
+        moving = [one for one in _by_round(self.far) if not _stood_still(one)]
+        return _without_worst(moving, max(0, LEFT_OUT - self.standstills))
 
     @property
     def near_losses(self) -> Losses:
         """Those of the connections to the near network, without the worst rounds."""
-        return self._losses(self.near)
+        return _without_worst(_by_round(self.near), LEFT_OUT)
 
     @property
     def all_losses(self) -> Losses:
         """Those of the connections to the far network, of all rounds."""
-        return self._losses(self.far, left_out=0)
+        return _without_worst(_by_round(self.far), 0)
 
     @property
     def failures(self) -> Counter[str]:
@@ -156,20 +165,26 @@ class NewConnections:
         """The far endpoints to which no connection was made, with the number of those that failed."""
         return {} if self.attempts.broken_off else self.attempts.refused_at
 
-    def _losses(self, rounds: Sequence[Sequence[Reply]], left_out: int = LEFT_OUT) -> Losses:
-        late_after = _late_after([reply.seconds for one in rounds for reply in one if reply.answered])
-        counted = [
-            Losses(
-                len(one),
-                sum(reply.answered and reply.seconds >= late_after for reply in one),
-                sum(not reply.answered for reply in one),
-            )
-            for one in rounds
-        ]
-        kept = sorted(counted, key=lambda one: one.count)[: len(counted) - left_out]
-        return Losses(
-            sum(one.connections for one in kept), sum(one.late for one in kept), sum(one.failed for one in kept)
+
+def _by_round(rounds: Sequence[Sequence[Reply]]) -> list[Losses]:
+    late_after = _late_after([reply.seconds for one in rounds for reply in one if reply.answered])
+    return [
+        Losses(
+            len(one),
+            sum(reply.answered and reply.seconds >= late_after for reply in one),
+            sum(not reply.answered for reply in one),
         )
+        for one in rounds
+    ]
+
+
+def _stood_still(one: Losses) -> bool:
+    return one.late > one.connections / 2
+
+
+def _without_worst(rounds: Sequence[Losses], left_out: int) -> Losses:
+    kept = sorted(rounds, key=lambda one: one.count)[: max(0, len(rounds) - left_out)]
+    return Losses(sum(one.connections for one in kept), sum(one.late for one in kept), sum(one.failed for one in kept))
 
 
 def service_of(version: str) -> str:

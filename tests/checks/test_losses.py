@@ -229,6 +229,23 @@ def test_a_client_that_is_held_up_itself_says_nothing_of_the_far_network() -> No
         made(connections([reply(1.02)] * 5, near=[reply(1.02)] * 2))
 
 
+def rounds(*times: list[float | None]) -> NewConnections:
+    far = tuple(tuple(map(reply, one)) for one in times)
+    return NewConnections(OUT, far, ((reply(0.01),) * NEAR_AT_ONCE,) * len(far), Attempts({}, {}))
+
+
+def test_rounds_that_stood_still_as_a_whole_are_no_judgement_and_hide_no_loss() -> None:
+    still: list[float | None] = [1.2] * AT_ONCE
+    moving: list[float | None] = [0.02] * AT_ONCE
+    losing: list[float | None] = [None, None, *moving[2:]]
+    with pytest.raises(EnvironmentBroke, match="stood still at once"):
+        made(rounds(*[still] * (LEFT_OUT + 1), *[moving] * (ROUNDS - LEFT_OUT - 1)))
+    assert made(rounds(*[still] * LEFT_OUT, *[moving] * (ROUNDS - LEFT_OUT))).numbers["late"] == 0
+    with pytest.raises(CheckFailed) as failed:
+        made(rounds(*[still] * (LEFT_OUT + 1), *[losing] * (ROUNDS - LEFT_OUT - 1)))
+    assert "0 late and 36 failed of 360" in failed.value.seen
+
+
 def test_no_connection_at_all_is_no_judgement() -> None:
     with pytest.raises(EnvironmentBroke):
         made(NewConnections(OUT, (), ()))

@@ -152,6 +152,18 @@ def test_a_moment_in_which_everything_stood_still_is_left_out() -> None:
     assert found.all_losses.late == LEFT_OUT * AT_ONCE
 
 
+def test_rounds_that_stood_still_as_a_whole_are_no_rate_of_losses() -> None:
+    moving = [[0.02] * AT_ONCE] * (ROUNDS - 5)
+    found = rounds([*[[1.2] * AT_ONCE] * 5, *moving])
+    assert found.standstills == 5
+    assert found.losses == Losses((ROUNDS - 5) * AT_ONCE, 0, 0)
+    # Half of a round is no standstill: that many may be lost by chance, where many are.
+    half = [1.2] * (AT_ONCE // 2) + [0.02] * (AT_ONCE // 2)
+    found = rounds([*[half] * 5, *moving])
+    assert (found.standstills, found.losses.late) == (0, (5 - LEFT_OUT) * AT_ONCE // 2)
+    assert rounds([*[[None] * AT_ONCE] * 5, *moving]).standstills == 0
+
+
 def test_losses_exceed_one_in_a_hundred_only_beyond_chance() -> None:
     """By the exact sums: 17 and more of 380 come with 4.6e-07, 16 and more with 2.1e-06."""
     assert not Losses(KEPT, 10, 6).exceed()
