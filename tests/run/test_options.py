@@ -241,7 +241,9 @@ def test_a_behaviour_is_collected_for_every_route_or_cluster_that_it_has(
     signature = module.read_text().partition(f"def {module.stem}(")[2].partition(")")[0]
     if re.search(r"\b(cluster: Cluster|gateway_cluster: Cluster|cluster_name: str)", signature):
         assert found == {"[primary]", "[remote]"}
-    elif re.search(r"route: Route|sample: Sample|traced_batch: TracedBatch|new_connections: New|admission: Au", signature):
+    elif re.search(
+        r"route: Route|sample: Sample|traced_batch: TracedBatch|new_connections: New|admission: Au", signature
+    ):
         assert (
             found
             == {f"[{route}]" for route in PRIMARY_REMOTE.routes}
