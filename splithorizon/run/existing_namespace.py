@@ -31,8 +31,8 @@ _DRY_RUN_POD = "splithorizon-dry-run"
 # What single checks create in the run's namespace, and remove again.
 _OF_CHECKS = ("routing", "security", "resilience")
 _RULE_GROUP = "istio.io"
-# One check scales helloworld up by two pods, and another one runs a client without a sidecar; never both at once.
-_FURTHER_PODS = 2
+# At once there are up to three more pods of helloworld, and a client without a sidecar.
+_FURTHER_PODS = 4
 _OF_PODS = ("cpu", "memory", "ephemeral-storage")
 # Of scoped quotas those that count pods with requests and without a deadline.
 _COUNTED_SCOPES = frozenset({"NotBestEffort", "NotTerminating"})

@@ -163,7 +163,7 @@ def test_the_removal_is_written_down_before_the_first_object(mesh: TwoClusters, 
             lambda api: api.put(
                 "ResourceQuota", "few", NAMESPACE, status={"hard": {"pods": "4"}, "used": {"pods": "1"}}
             ),
-            "ResourceQuota few has 3 of pods left, and the run needs 4 at once",
+            "ResourceQuota few has 3 of pods left, and the run needs 6 at once",
         ),
     ],
 )
@@ -221,7 +221,7 @@ def test_the_named_image_of_the_sender_is_that_of_every_cluster(mesh: TwoCluster
     assert {one.sender_image for one in run.look().info.clusters.values()} == {"mine/sender:2"}
 
 
-def test_a_quota_counts_pods_as_they_are_admitted_and_two_more_of_the_largest() -> None:
+def test_a_quota_counts_pods_as_they_are_admitted_and_four_more_of_the_largest() -> None:
     sidecar = {"name": "istio-proxy", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}}
     first = {"name": "init", "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "1Gi"}}}
     container = {"name": "sleep", "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "256Mi"}}}
@@ -229,8 +229,8 @@ def test_a_quota_counts_pods_as_they_are_admitted_and_two_more_of_the_largest() 
     large = {"spec": {"containers": [container], "initContainers": [first, sidecar]}}
     documents = [{"kind": "Deployment"}, {"kind": "Deployment"}, {"kind": "Service"}]
     found = existing_namespace.needs(documents, [small, large])
-    assert found["pods"] == 4
+    assert found["pods"] == 6
     assert found["count/deployments.apps"] == 2
     assert found["services"] == 1
-    assert found["requests.cpu"] == Decimal("0.01") + 3 * 2
-    assert found["limits.memory"] == 256 * 2**20 + 3 * 2**30
+    assert found["requests.cpu"] == Decimal("0.01") + 5 * 2
+    assert found["limits.memory"] == 256 * 2**20 + 5 * 2**30
