@@ -89,7 +89,8 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
 
     A late one took 0.9 s or more beyond the median of the batch. A long way alone refutes nothing.
     Raises EnvironmentBroke where the near network makes connections late as well: then the client itself is held up.
-    And where more rounds stood still as a whole than may: lost packets would delay some connections of each.
+    And where more rounds stood still as a whole than may: lost packets would delay some connections of each. And where
+    connections are late that wait for each other, as on a machine that is too busy.
     """
     route, losses, near, every = found.route, found.losses, found.near_losses, found.all_losses
     require_samples(range(losses.connections), "connections")
@@ -115,6 +116,11 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
             raise EnvironmentBroke(
                 f"{route}: the client is held up: it makes connections late within its own network as well",
                 seen=f"near: {near}; far: {losses}",
+            )
+        if found.too_queued and not Losses(losses.connections, 0, losses.failed).exceed():
+            raise EnvironmentBroke(
+                f"{route}: connections wait for each other: late ones cannot be told from lost packets",
+                seen=f"{losses}, median {found.median:.3f} s",
             )
         raise CheckFailed(
             claim,

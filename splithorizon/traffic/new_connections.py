@@ -33,6 +33,9 @@ _RETRANSMITTED = 0.9
 # A sidecar that is short of processor time makes connections one after the other. Then those of a round take up to
 # twice the median, and no one is late by more than this many times what lies between the median and the fastest.
 _QUEUED = 2
+# From this many seconds between the median and the fastest on, a late one may be queued as well as sent again. With
+# packets lost the median itself was 0.14 at most, beside another mesh; on a machine that was too busy it was 0.5.
+_TOO_QUEUED = 0.2
 
 # Each request of a round is a transfer of one curl process; the next round begins when the last one has ended.
 SCRIPT = r"""
@@ -140,6 +143,11 @@ class NewConnections:
         return sum(map(_stood_still, _by_round(self.far)))
 
     @property
+    def too_queued(self) -> bool:
+        """Whether connections wait for each other so long that a late one says nothing of packets."""
+        return _queued([reply.seconds for one in self.far for reply in one if reply.answered]) >= _TOO_QUEUED
+
+    @property
     def losses(self) -> Losses:
         """Those of the connections to the far network, without rounds that stood still, and without the worst."""
         moving = [one for one in _by_round(self.far) if not _stood_still(one)]
@@ -218,8 +226,9 @@ def _in_rounds(replies: Sequence[Reply], rounds: int) -> tuple[tuple[Reply, ...]
 
 def _late_after(times: Sequence[float]) -> float:
     """The seconds from which on a connection is late: it was not queued, and it is not the way that is long."""
-    if not times:
-        return 0.0
-    middle = median(times)
-    fastest = quantiles(times, n=10, method="inclusive")[0] if len(times) > 1 else middle
-    return middle + max(_RETRANSMITTED, _QUEUED * (middle - fastest))
+    return median(times) + max(_RETRANSMITTED, _QUEUED * _queued(times)) if times else 0.0
+
+
+def _queued(times: Sequence[float]) -> float:
+    """The seconds between the median and the fastest: a long way is as long for both."""
+    return median(times) - quantiles(times, n=10, method="inclusive")[0] if len(times) > 1 else 0.0

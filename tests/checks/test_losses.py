@@ -246,6 +246,16 @@ def test_rounds_that_stood_still_as_a_whole_are_no_judgement_and_hide_no_loss() 
     assert "0 late and 36 failed of 360" in failed.value.seen
 
 
+def test_late_connections_that_were_queued_are_no_judgement_and_failed_ones_are() -> None:
+    queue: list[float | None] = [0.05 * number for number in range(1, AT_ONCE - 1)]
+    with pytest.raises(EnvironmentBroke, match="wait for each other"):
+        made(rounds(*[[*queue, 2.5, 2.5]] * ROUNDS))
+    with pytest.raises(CheckFailed):
+        made(rounds(*[[*queue, None, None]] * ROUNDS))
+    with pytest.raises(CheckFailed):
+        made(rounds(*[[*[0.5 + 0.01 * number for number in range(1, AT_ONCE - 1)], 2.5, 2.5]] * ROUNDS))
+
+
 def test_no_connection_at_all_is_no_judgement() -> None:
     with pytest.raises(EnvironmentBroke):
         made(NewConnections(OUT, (), ()))
