@@ -252,8 +252,9 @@ def test_late_connections_that_were_queued_are_no_judgement_and_failed_ones_are(
         made(rounds(*[[*queue, 2.5, 2.5]] * ROUNDS))
     with pytest.raises(CheckFailed):
         made(rounds(*[[*queue, None, None]] * ROUNDS))
+    long_way: list[float | None] = [0.5 + 0.01 * number for number in range(1, AT_ONCE - 1)]
     with pytest.raises(CheckFailed):
-        made(rounds(*[[*[0.5 + 0.01 * number for number in range(1, AT_ONCE - 1)], 2.5, 2.5]] * ROUNDS))
+        made(rounds(*[[*long_way, 2.5, 2.5]] * ROUNDS))
 
 
 def test_no_connection_at_all_is_no_judgement() -> None:
