@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import splithorizon
-from lab import ending, preflight, suite_run, topology
+from lab import ending, preflight, suite_run
 from lab.session import LabSession, disk_gib, memory_gib
 from lab.suite_run import REPOSITORY
 from proof import (
@@ -23,6 +23,7 @@ from proof import (
     apart,
     as_json,
     cause_ids_of,
+    choice,
     core_seconds_of,
     missing,
     peers,
@@ -235,10 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     1 where a fault was not detected, or a behaviour names a fault that does not refute it.
     """
     asked = _parser().parse_args(arguments)
-    try:
-        shape = topology.read(asked.topology)
-    except UsageProblem as problem:
-        print(problem, file=sys.stderr)
+    if (shape := choice.shape(asked.topology)) is None:
         return ending.MISUSED
     chosen = asked_for(asked, shape)
     if not chosen or asked.meshes < 1:

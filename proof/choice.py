@@ -6,6 +6,19 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from lab import topology
+from splithorizon.base.errors import UsageProblem
+from splithorizon.istio.topology import Topology
+
+
+def shape(name_or_file: str) -> Topology | None:
+    """The topology that a command is asked for; where there is none it is said."""
+    try:
+        return topology.read(name_or_file)
+    except UsageProblem as problem:
+        print(problem, file=sys.stderr)
+        return None
+
 
 class Named(Protocol):
     """A fault, by its name."""

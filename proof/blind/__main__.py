@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from lab import ending, suite_run, topology
+from lab import ending, suite_run
 from lab.session import LabSession
 from lab.suite_run import REPOSITORY
 from lab.topology import node_of
 from proof import choice
 from proof.blind import DEFAULT_SHAPE, FOLDER, BlindFault, every_fault, row
 from splithorizon.base import process
-from splithorizon.base.errors import EnvironmentBroke, UsageProblem
+from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.run.options import Options
@@ -114,10 +114,7 @@ class Runner:
 def main(arguments: list[str] | None = None) -> int:
     """Run and write; 0 where every fault was run, 4 for bad input, 10 where the environment broke."""
     asked = _parser().parse_args(arguments)
-    try:
-        shape = topology.read(asked.topology)
-    except UsageProblem as problem:
-        print(problem, file=sys.stderr)
+    if (shape := choice.shape(asked.topology)) is None:
         return ending.MISUSED
     of_shape = [fault for fault in every_fault() if fault.shape == asked.topology]
     if not (chosen := choice.chosen(of_shape, asked.only)):

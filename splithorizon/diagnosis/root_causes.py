@@ -215,7 +215,7 @@ ISTIOD_NOT_READY = _new(
 )
 CLUSTER_ID_SHARED = _new(
     "cluster-id-shared",
-    "two clusters have the same id: istiod takes no remote secret of its own cluster's id, and tells them not apart",
+    "two clusters have the same id: istiod takes no remote secret of its own cluster's id, and cannot tell them apart",
 )
 NETWORK_PARTED = _new(
     "network-parted",

@@ -143,6 +143,20 @@ def environment(pod: Object, name: str) -> str:
     return next((str(one.get("value", "")) for one in variables if one.get("name") == name), "")
 
 
+def ips_of(pod: Object) -> Iterator[str]:
+    """The addresses of a pod; none before it has one."""
+    status = pod.get("status") or {}
+    for one in status.get("podIPs") or [{"ip": status.get("podIP")}]:
+        if one.get("ip"):
+            yield str(one["ip"])
+
+
+def template_labels(deployment: Object) -> Labels:
+    """The labels of the pods that a Deployment makes."""
+    found: Labels = (((deployment.get("spec") or {}).get("template") or {}).get("metadata") or {}).get("labels") or {}
+    return found
+
+
 def needs_exports(deployment: Object) -> bool:
     """Whether an istiod discovers Services of other clusters only where a ServiceExport says so."""
     template = (deployment.get("spec") or {}).get("template") or {}

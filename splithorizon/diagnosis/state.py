@@ -203,12 +203,7 @@ def _addresses_for(networks: Iterable[Object], cluster: Cluster) -> set[str]:
 
 def pod_addresses(reading: Reading, cluster: Cluster) -> frozenset[str]:
     """The IP addresses of a cluster's pods in the Service's namespace."""
-    return frozenset(
-        str(address.get("ip"))
-        for pod in cluster.all("Pod", reading.namespace)
-        for address in (pod.get("status") or {}).get("podIPs") or [{"ip": (pod.get("status") or {}).get("podIP")}]
-        if address.get("ip")
-    )
+    return frozenset(address for pod in cluster.all("Pod", reading.namespace) for address in scope.ips_of(pod))
 
 
 def clients(reading: Reading) -> Iterator[tuple[Cluster, Proxy]]:
@@ -237,10 +232,16 @@ def held(proxy: Proxy, host: str, subset: str = "") -> dict[int, tuple[Host, ...
     """The endpoints that a proxy holds of a host, by port; a port that it does not know is absent."""
     found = {}
     for name, hosts in proxy.endpoints.items():
-        parts = name.split("|")
-        if len(parts) == 4 and parts[0] == "outbound" and parts[2] == subset and parts[3] == host:
-            found[int(parts[1])] = hosts
+        direction, port, part, of = parts_of(name)
+        if (direction, part, of) == ("outbound", subset, host):
+            found[int(port)] = hosts
     return found
+
+
+def parts_of(envoy_cluster: str) -> tuple[str, str, str, str]:
+    """Direction, port, subset and host in the name of an Envoy cluster; all empty where it is none of a Service."""
+    parts = envoy_cluster.split("|")
+    return (parts[0], parts[1], parts[2], parts[3]) if len(parts) == 4 else ("", "", "", "")
 
 
 def ports_for_networks(cluster: Cluster) -> Iterator[tuple[Object, int, Mapping[str, Any]]]:

@@ -100,7 +100,7 @@ def settings(
     # A cluster's own gateways go before what the configuration says of its network beside them.
     own_first = mode is NetworkMode.LABELS and bool(info.gateways)
     for istiod in istiods.values():
-        for pod, found in istiod.network_gateways(found=own_first).items():
+        for pod, found in istiod.network_gateways(in_clusters=own_first).items():
             known = found.get(info.network, frozenset())
             yield Setting(Source.GATEWAYS, f"{of} by {pod}", _several(gateways), _several(known))
 

@@ -63,7 +63,7 @@ class AuthzResult:
     near_pods: frozenset[str]
     """Where its requests went meanwhile within its cluster's network."""
     far_gateways: frozenset[str]
-    """Where they went of the other networks."""
+    """The gateways of other networks that they went to."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class WeightedBatch:
 
 @dataclass(eq=False)
 class MorePods(IsolatedChange[Mapping[Route, WeightedBatch]]):
-    """Every cluster has more pods of helloworld, and not each as many: other changes are noticed by none of them."""
+    """Every cluster has more pods of helloworld, two or four by turns: no other isolated change is affected."""
 
     batches: Mapping[Route, WeightedBatch] = field(default_factory=dict, init=False)
 

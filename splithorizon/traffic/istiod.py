@@ -99,12 +99,12 @@ class ControlPlane:
         self._namespace = namespace
         self._revision = names.revision_name(revision)
 
-    def network_gateways(self, *, found: bool = False) -> Mapping[str, Mapping[str, frozenset[Address]]]:
+    def network_gateways(self, *, in_clusters: bool = False) -> Mapping[str, Mapping[str, frozenset[Address]]]:
         """The gateways of each network, by istiod pod and by network.
 
-        With ``found`` those alone that istiod found in a cluster: for its pods they go before those of meshNetworks.
+        With ``in_clusters`` those alone that istiod found in a cluster: there they precede those of meshNetworks.
         """
-        return self._get("/debug/networkz", partial(_gateways, found=found))
+        return self._get("/debug/networkz", partial(_gateways, in_clusters=in_clusters))
 
     def mesh_networks(self) -> Mapping[str, Any]:
         """The meshNetworks in istiod's ConfigMap, by name, with the fields of Istio's ``MeshNetworks``."""
@@ -221,8 +221,8 @@ def _server(encoded: str) -> str:
     return ""
 
 
-def _gateways(networkz: Any, *, found: bool) -> dict[str, frozenset[Address]]:
-    usable = [one for one in gateway_services.for_sidecars(networkz or []) if one.get("Cluster") or not found]
+def _gateways(networkz: Any, *, in_clusters: bool) -> dict[str, frozenset[Address]]:
+    usable = [one for one in gateway_services.for_sidecars(networkz or []) if one.get("Cluster") or not in_clusters]
     gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in usable]
     return {name: frozenset(address for network, address in gateways if network == name) for name, _ in gateways}
 

@@ -131,7 +131,7 @@ class NewConnections:
     @property
     def median(self) -> float:
         """The seconds that the far network's answers took, in the median; 0 without an answer."""
-        times = [reply.seconds for one in self.far for reply in one if reply.answered]
+        times = _times(self.far)
         return median(times) if times else 0.0
 
     @property
@@ -145,13 +145,14 @@ class NewConnections:
     @property
     def too_queued(self) -> bool:
         """Whether connections wait for each other so long that a late one says nothing of packets."""
-        return _queued([reply.seconds for one in self.far for reply in one if reply.answered]) >= _TOO_QUEUED
+        return _queued(_times(self.far)) >= _TOO_QUEUED
 
     @property
     def losses(self) -> Losses:
         """Those of the connections to the far network, without rounds that stood still, and without the worst."""
-        moving = [one for one in _by_round(self.far) if not _stood_still(one)]
-        return _without_worst(moving, max(0, LEFT_OUT - self.standstills))
+        rounds = _by_round(self.far)
+        moving = [one for one in rounds if not _stood_still(one)]
+        return _without_worst(moving, max(0, LEFT_OUT - (len(rounds) - len(moving))))
 
     @property
     def near_losses(self) -> Losses:
@@ -174,8 +175,12 @@ class NewConnections:
         return {} if self.attempts.broken_off else self.attempts.refused_at
 
 
+def _times(rounds: Sequence[Sequence[Reply]]) -> list[float]:
+    return [reply.seconds for one in rounds for reply in one if reply.answered]
+
+
 def _by_round(rounds: Sequence[Sequence[Reply]]) -> list[Losses]:
-    late_after = _late_after([reply.seconds for one in rounds for reply in one if reply.answered])
+    late_after = _late_after(_times(rounds))
     return [
         Losses(
             len(one),

@@ -87,7 +87,7 @@ def test_a_gateway_of_mesh_networks_is_not_found_in_a_cluster(api: SmallApi, ist
     answer(api, json.dumps([own, {**own, "Cluster": "", "Addr": "192.0.2.40"}]))
     known = {Address("10.89.0.94", 15443), Address("192.0.2.40", 15443)}
     assert istiod.network_gateways() == {"istiod-1": {"remote-network": known}}
-    assert istiod.network_gateways(found=True) == {"istiod-1": {"remote-network": {Address("10.89.0.94", 15443)}}}
+    assert istiod.network_gateways(in_clusters=True) == {"istiod-1": {"remote-network": {Address("10.89.0.94", 15443)}}}
 
 
 def test_the_version_is_what_the_program_says(api: SmallApi, istiod: ControlPlane) -> None:

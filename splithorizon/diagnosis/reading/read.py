@@ -114,9 +114,10 @@ class _Reader:
                 if one.control_plane == one.name
             }
             known = {name: _joined(futures) for name, futures in listed.items()}
-            if any(map(_needs_exports, known.values())):
-                exports = {one.name: list(self._exports(pools[one.name], one)) for one in self._clusters}
-                known = {name: {**one, **_joined(exports[name])} for name, one in known.items()}
+            if any(scope.needs_exports(one) for found in known.values() for one in found.get("Deployment", ())):
+                kind, place = "ServiceExport", self._target.namespace
+                exports = {one.name: self._listed(pools[one.name], one, kind, place) for one in self._clusters}
+                known = {name: {**one, **_joined([(kind, exports[name])])} for name, one in known.items()}
             if not self._knows_domain:
                 self.domain = domain_of((pod for one in known.values() for pod in one.get("Pod", ())), self._revision)
             inside = {one.name: list(self._proxies(pools[one.name], one, known[one.name])) for one in self._clusters}
@@ -156,14 +157,7 @@ class _Reader:
         self, pool: ThreadPoolExecutor, access: ClusterAccess
     ) -> Iterator[tuple[str, Future[list[Object] | None]]]:
         for kind, namespace, labels in objects.kinds(access, self._target):
-            where = (
-                f"{kind} objects" + (f" in {namespace}" if namespace else "") + (f" with {labels}" if labels else "")
-            )
-
-            def step(kind: str = kind, namespace: str | None = namespace, labels: str = labels) -> list[Object]:
-                return objects.listed(access.kube, kind, namespace, labels, self._budget)
-
-            yield kind, pool.submit(self._attempt, access.name, where, step)
+            yield kind, self._listed(pool, access, kind, namespace, labels)
 
         def maps() -> list[Object]:
             return objects.config_maps(access, self._target, access.revision or self._revision, self._budget)
@@ -183,15 +177,12 @@ class _Reader:
 
             yield kind, pool.submit(self._attempt, access.name, f"{kind} objects of the external istiod", of_istiod)
 
-    def _exports(
-        self, pool: ThreadPoolExecutor, access: ClusterAccess
-    ) -> Iterator[tuple[str, Future[list[Object] | None]]]:
-        kind, namespace = "ServiceExport", self._target.namespace
-
-        def step() -> list[Object]:
-            return objects.listed(access.kube, kind, namespace, "", self._budget)
-
-        yield kind, pool.submit(self._attempt, access.name, f"{kind} objects in {namespace}", step)
+    def _listed(
+        self, pool: ThreadPoolExecutor, access: ClusterAccess, kind: str, namespace: str | None, labels: str = ""
+    ) -> Future[list[Object] | None]:
+        where = f"{kind} objects" + (f" in {namespace}" if namespace else "") + (f" with {labels}" if labels else "")
+        step = partial(objects.listed, access.kube, kind, namespace, labels, self._budget)
+        return pool.submit(self._attempt, access.name, where, step)
 
     def _secrets(self, access: ClusterAccess) -> list[RemoteSecret] | None:
         def step() -> list[RemoteSecret]:
@@ -249,11 +240,6 @@ class _Reader:
 
     def _hosts(self) -> tuple[str, ...]:
         return tuple(f"{service}.{self._target.namespace}.svc.{self.domain}" for service in self._target.services)
-
-
-def _needs_exports(known: dict[str, tuple[Object, ...]]) -> bool:
-    """Whether an istiod of a cluster discovers Services of other clusters only as they are exported."""
-    return any(scope.needs_exports(one) for one in known.get("Deployment", ()))
 
 
 _OF_PROXY = re.compile(r"\$\(POD_NAMESPACE\)\.svc\.(\S+)")

@@ -60,7 +60,7 @@ class _Policy:
     case: Case
     """As the clients have it that the rule binds."""
     whole: Case
-    """Servers are bound too, and whoever their clients are notices."""
+    """With every client: the rule binds servers too, and a server's limits refuse clients of any primary."""
     plane: Cluster
     destination_rule: Object
     host: str

@@ -67,8 +67,7 @@ def bound(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         plane, pods = state.control_plane_of(reading, cluster), state.gateway_pods(cluster)
-        status = [pod.get("status") or {} for pod in pods]
-        addresses = {str(ip.get("ip")) for one in status for ip in one.get("podIPs") or [{"ip": one.get("podIP")}]}
+        addresses = {address for pod in pods for address in scope.ips_of(pod)}
         ports = {GATEWAY_PORT, *_targets(cluster, pods)}
         for gateway in plane.all("Gateway"):
             if not any(_selects(gateway, pod) for pod in pods):

@@ -168,7 +168,7 @@ def exports(case: Case) -> Iterator[Finding]:
         from_gateway = not scope.exported_to(chosen, reading.namespace, cluster.system_namespace)
         if not hidden and not from_gateway:
             continue
-        # A default is of the clients that this istiod manages.
+        # A default holds for the clients that this istiod manages.
         told = reading.clusters if own else state.managed_by(reading, plane)
         witness = next((said for one in told if hidden and (said := state.lacking_service(one, reading.host))), "")
         witness = witness or (state.unexposed(reading, cluster) if from_gateway else "")

@@ -362,8 +362,8 @@ def _own_label(cluster: Cluster, proxy: Proxy, network: str) -> tuple[Fact, ...]
         return ()
     for one in cluster.all("Deployment", proxy.namespace):
         wanted = (spec_of(one).get("selector") or {}).get("matchLabels") or {}
-        template = ((spec_of(one).get("template") or {}).get("metadata") or {}).get("labels") or {}
-        if template.get(NETWORK_LABEL) == network and wanted and wanted.items() <= labels_of(pod).items():
+        labelled = scope.template_labels(one).get(NETWORK_LABEL) == network
+        if labelled and scope.selects(wanted, labels_of(pod)):
             return (Fact(of(cluster, one, "Deployment"), f"spec.template.{_LABEL}", network),)
     return (Fact(of(cluster, pod, "Pod"), _LABEL, network),)
 
@@ -431,7 +431,11 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
         number = int(port) if port.isdigit() else 0
         # Another cluster of the network reaches the pods by their addresses too, from those of its own pods.
         met = ips.get(target) if home.network == cluster.network else None
-        origin = "" if home.name == cluster.name else next(_ips(home.get("Pod", proxy.pod, proxy.namespace) or {}), "")
+        origin = (
+            ""
+            if home.name == cluster.name
+            else next(scope.ips_of(home.get("Pod", proxy.pod, proxy.namespace) or {}), "")
+        )
         if met is None and gateways and upstream in state.gateway_addresses(reading, cluster):
             met, number, origin = gateways[0], GATEWAY_PORT, ""
         inbound = "Ingress" in kinds and met is not None and not _admitted(cluster, met, "from", sender, number, origin)
@@ -558,7 +562,9 @@ def parted(case: Case) -> Iterator[Finding]:
     for home, cluster in itertools.permutations(reading.clusters, 2):
         if not home.network or home.network != cluster.network:
             continue
-        ready = {one: pod for pod in state.pods_of(reading, cluster) if scope.is_ready(pod) for one in _ips(pod)}
+        ready = {
+            one: pod for pod in state.pods_of(reading, cluster) if scope.is_ready(pod) for one in scope.ips_of(pod)
+        }
         near = state.pod_addresses(reading, home)
         tried = [host for at, _, host in state.held_hosts(reading) if at is home and host_of(host.address) in ready]
         lost = [
@@ -582,10 +588,3 @@ def parted(case: Case) -> Iterator[Finding]:
             "each with a gateway",
             sentence, UNREACHED,
         )  # fmt: skip
-
-
-def _ips(pod: Object) -> Iterator[str]:
-    status = pod.get("status") or {}
-    for one in status.get("podIPs") or [{"ip": status.get("podIP")}]:
-        if one.get("ip"):
-            yield str(one["ip"])

@@ -207,7 +207,7 @@ def no_pods(case: Case) -> Iterator[Finding]:
             spec_of(one).get("selector") for other in reading.clusters if (one := state.service_of(reading, other))
         ]
         for one in cluster.all("Deployment", reading.namespace):
-            labels = _template_labels(one)
+            labels = scope.template_labels(one)
             if spec_of(one).get("replicas") == 0 and any(scope.selects(selector, labels) for selector in selectors):
                 yield Finding(
                     root_causes.NO_PODS_WANTED,
@@ -251,11 +251,7 @@ def pods_not_created(case: Case) -> Iterator[Finding]:
 def _needed(reading: Reading, deployment: Object) -> bool:
     """Whether a Deployment is one of the service, of its clients, of a gateway or of istiod."""
     ours = namespace_of(deployment) in (reading.namespace, *reading.client_namespaces)
-    return ours or _is_of_istio(_template_labels(deployment))
-
-
-def _template_labels(deployment: Object) -> Mapping[str, str]:
-    return ((spec_of(deployment).get("template") or {}).get("metadata") or {}).get("labels") or {}
+    return ours or _is_of_istio(scope.template_labels(deployment))
 
 
 @rule
@@ -508,7 +504,7 @@ def placement(case: Case) -> Iterator[Finding]:
     homes: dict[str, list[Fact]] = {}
     for cluster in reading.clusters:
         for one in cluster.all("Deployment", reading.namespace):
-            labels = _template_labels(one)
+            labels = scope.template_labels(one)
             service = state.service_of(reading, cluster)
             if service and scope.selects(spec_of(service).get("selector"), labels) and labels.get("version"):
                 fact = Fact(of(cluster, one, "Deployment"), "spec.template.metadata.labels version", labels["version"])

@@ -116,7 +116,7 @@ def _not_connected(home: Cluster, client: Proxy, host: str, where: frozenset[str
 def trust_domain(case: Case) -> Iterator[Finding]:
     """Pods of the service, or clients, have certificates of a trust domain that an istiod does not name.
 
-    Those that another istiod manages count as well: with either side's proxies theirs have to be named.
+    Each istiod has to name the trust domains of the others too: its proxies meet theirs on both sides of a request.
     """
     reading = case.reading
     for plane, cluster in itertools.product(reading.config_clusters, reading.clusters):
@@ -171,12 +171,11 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
             continue
         for field, mode in modes.items():
             if mode == "DISABLE":
-                # Clients of another primary do not know the policy: to them the gateway leads, and ends there.
-                lost = [
-                    said
+                # Clients of another primary do not know the policy: they ask the gateway, which passes nothing on.
+                lost = (
+                    state.lacking(reading, cluster, far_only=True) or _ends_at_gateways(reading, cluster)
                     for cluster, _ in bound
-                    if (said := state.lacking(reading, cluster, far_only=True) or _ends_at_gateways(reading, cluster))
-                ]
+                )
                 yield Finding(
                     causes.NO_MUTUAL_TLS,
                     Layer.TRUST,
@@ -186,7 +185,7 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
                     ),
                     f"kubectl <{plane.name}> -n {namespace_of(policy)} delete peerauthentication {name_of(policy)}, "
                     "or let it be PERMISSIVE",
-                    lost[0] if lost else case.suspected(causes.NO_MUTUAL_TLS),
+                    next(filter(None, lost), "") or case.suspected(causes.NO_MUTUAL_TLS),
                     UNREACHED | {causes.PLAIN_TEXT_ADMITTED.id, causes.NO_CLIENT_CERTIFICATE_DEMANDED.id,
                                  causes.CLIENT_NOT_IDENTIFIED.id, causes.POLICY_DENIES.id},
                 )  # fmt: skip

@@ -245,13 +245,19 @@ def _names(host: str) -> tuple[str, ...]:
 def _subset(reading: Reading, plane: Cluster, host: str, subset: str) -> tuple[Fact, ...]:
     """What a subset selects, by the DestinationRules of the same control plane that define it."""
     found = [
-        Fact(of(home, one), f"spec.subsets {subset}.labels", shown(known.get("labels")))
-        for home, one in rules_for(reading, "DestinationRule", host)
+        Fact(of(home, one), f"spec.subsets {subset}.labels", shown(labels))
+        for home, one, labels in _defining(reading, host, subset)
         if home.name == plane.name
-        for known in spec_of(one).get("subsets") or []
-        if known.get("name") == subset
     ]
     return tuple(found) or (Fact(f"DestinationRules for {host}", "spec.subsets", f"none is named {subset}"),)
+
+
+def _defining(reading: Reading, host: str, subset: str) -> Iterator[tuple[Cluster, Object, Any]]:
+    """The DestinationRules that define a subset, each with its control plane and the labels that the subset selects."""
+    for home, one in rules_for(reading, "DestinationRule", host):
+        for known in spec_of(one).get("subsets") or []:
+            if known.get("name") == subset:
+                yield home, one, known.get("labels")
 
 
 def _without_subset(reading: Reading, plane: Cluster, host: str, subset: str) -> Iterator[tuple[Cluster, str]]:
@@ -259,13 +265,11 @@ def _without_subset(reading: Reading, plane: Cluster, host: str, subset: str) ->
 
     A gateway has a name (SNI) for each subset that its own primary defines.
     """
-    defining = {
-        home.name
-        for home, one in rules_for(reading, "DestinationRule", host)
-        if any(known.get("name") == subset for known in spec_of(one).get("subsets") or [])
-    }
+    defining = {home.name for home, _, _ in _defining(reading, host, subset)}
+    if plane.name not in defining:
+        return
     for manager in reading.config_clusters:
-        if plane.name not in defining or manager.name in defining or not manager.read("DestinationRule"):
+        if manager.name in defining or not manager.read("DestinationRule"):
             continue
         addresses = frozenset[str]().union(
             *(state.gateway_addresses(reading, one) for one in state.managed_by(reading, manager))
@@ -293,7 +297,7 @@ def _short_subset(reading: Reading, host: str, subset: str) -> str:
                 f"{line.flags}: {line.cluster}"
             )
         for _, route in _routes(proxy, host):
-            used = {parts[2] for parts in map(_parts, _clusters_of(route)) if parts[3] == host}
+            used = {part for _, _, part, of in map(state.parts_of, _clusters_of(route)) if of == host}
             if subset not in used:
                 continue
             # What one subset of a route leaves out another may have.
@@ -313,12 +317,6 @@ def _clusters_of(route: Mapping[str, Any]) -> Iterator[str]:
     for one in (action.get("weighted_clusters") or {}).get("clusters", []):
         if one.get("weight"):
             yield str(one.get("name"))
-
-
-def _parts(cluster: str) -> list[str]:
-    """Direction, port, subset and host of an Envoy cluster; empty where its name has none."""
-    parts = cluster.split("|")
-    return parts if len(parts) == 4 else [""] * 4
 
 
 def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[Finding]:
