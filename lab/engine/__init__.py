@@ -12,8 +12,8 @@ from typing import Literal
 
 from splithorizon.base import process
 from splithorizon.base.errors import CommandFailed, EnvironmentBroke
+from splithorizon.base.file_lock import exclusive
 from splithorizon.base.timeouts import current as timeouts
-from splithorizon.base.waiting import NotYet, eventually
 
 Provider = Literal["docker", "podman"]
 
@@ -192,35 +192,47 @@ class Engine:
 
     def has_network(self, name: str) -> bool:
         """Whether the engine has a network of that name."""
-        return self._small("network", "inspect", name, check=False).status == 0
+        return bool(self._networks(name))
 
     def make_network(self, name: str) -> None:
-        """Create a network for nodes, dual-stack as kind does or else with IPv4 only, unless it exists."""
+        """Create a network for nodes, dual-stack as kind does or else with IPv4 only, unless it exists.
+
+        One process at a time creates networks: docker makes several of one name when asked at the same time, and then
+        starts no container on any of them.
+        """
         if self.has_network(name):
             return
-        create = ["network", "create", "--driver", "bridge", "--label", _NETWORK_LABEL]
-        dual_stack = ["--ipv6", "--subnet", _unique_local_subnet(name)]
-
-        def created() -> None:
-            for command in ([*create, *dual_stack, name], [*create, name]):
-                done = self._small(*command, check=False)
-                if not done.status or self.has_network(name):
-                    return
-                # Another process creates it. docker reserves the name before it lists the network, and may then fail.
-                if "exists" in done.stderr:
-                    raise NotYet("its name is in use, and the engine does not list it")
-            raise CommandFailed(done.argv, done.status, done.stdout, done.stderr)
-
-        eventually(f"the network {name} exists", created, within=timeouts().engine_network_unlocked)
+        with exclusive(
+            self.command.parent,
+            claim=f"no other run is creating a network with {self.command.name}",
+            busy="another run is creating one",
+            within=timeouts().engine_network_unlocked,
+        ):
+            if not self.has_network(name):
+                self._create_network(name)
 
     def remove_network(self, name: str) -> None:
-        """Remove a network that ``make_network`` created, unless a container uses it, running or not."""
-        if not self._small(
-            "network", "ls", "--quiet", "--filter", f"name=^{name}$", "--filter", f"label={_NETWORK_LABEL}"
-        ).stdout:
-            return
-        if not self._small("ps", "--quiet", "--all", "--filter", f"network={name}").stdout:
-            self._small("network", "rm", name, check=False)
+        """Remove every network of that name that ``make_network`` created, unless a container uses it, running or not.
+
+        Several can have the name: what is not ours can have asked docker at the same time.
+        """
+        ours = self._networks(name, "--filter", f"label={_NETWORK_LABEL}")
+        if ours and not self._small("ps", "--quiet", "--all", "--filter", f"network={name}").stdout:
+            self._small("network", "rm", *ours, check=False)
+
+    def _create_network(self, name: str) -> None:
+        create = ["network", "create", "--driver", "bridge", "--label", _NETWORK_LABEL]
+        dual_stack = ["--ipv6", "--subnet", _unique_local_subnet(name)]
+        for command in ([*create, *dual_stack, name], [*create, name]):
+            done = self._small(*command, check=False)
+            # A kind that is not ours can have created it meanwhile.
+            if not done.status or self.has_network(name):
+                return
+        raise CommandFailed(done.argv, done.status, done.stdout, done.stderr)
+
+    def _networks(self, name: str, *filters: str) -> list[str]:
+        """What the engine removes networks of a name by: podman lists their names, docker their ids."""
+        return self._small("network", "ls", "--quiet", "--filter", f"name=^{name}$", *filters).stdout.split()
 
     def _small(self, *arguments: str, check: bool = True) -> process.Completed:
         return self.run(*arguments, within=timeouts().small_command, check=check)

@@ -15,15 +15,15 @@ state=$(dirname "$0")
 echo "$@" >>"$state/calls"
 for last; do :; done
 case "$1 $2" in
-  "network inspect") test -e "$state/networks/$last" ;;
   "network create")
     if [ -e "$state/ipv4-only" ] && echo "$@" | grep -q -e --ipv6; then echo "Error: no IPv6" >&2; exit 125; fi
-    if [ -e "$state/networks/$last" ] || [ -e "$state/reserved" ]; then
-      echo "Error: network $last already exists" >&2; [ ! -e "$state/reserved" ] || : >"$state/networks/$last"; exit 125
-    fi
-    echo "$@" | grep -q -e "--label" && echo ours >"$state/networks/$last" || : >"$state/networks/$last" ;;
+    [ ! -e "$state/created-meanwhile" ] || echo others >"$state/networks/$last"
+    if [ -e "$state/networks/$last" ]; then echo "Error: network $last already exists" >&2; exit 125; fi
+    echo "$@" | grep -q -e "--label" && echo ours >"$state/networks/$last" || echo others >"$state/networks/$last" ;;
   "network rm") rm "$state/networks/$last" ;;
-  "network ls") name=${5#name=^}; name=${name%$}; grep -ls ours "$state/networks/$name" || true ;;
+  "network ls")
+    name=${5#name=^}; name=${name%$}; label=${7:+ours}
+    ! grep -qs "$label" "$state/networks/$name" || echo "$name" ;;
   "ps --quiet") grep -lxs "${last#network=}" "$state"/containers/* || true ;;
   "ps --all") ls "$state/containers" ;;
   "volume ls") ls "$state/volumes" ;;
@@ -70,6 +70,6 @@ class FakePodman:
         """Let every later network with IPv6 be refused."""
         (self._folder / "ipv4-only").touch()
 
-    def reserves_the_name(self) -> None:
-        """Let the next network be refused as existing, and be listed only afterwards, as docker does."""
-        (self._folder / "reserved").touch()
+    def another_creates_it_meanwhile(self) -> None:
+        """Let every network be created by another process just before it is created here."""
+        (self._folder / "created-meanwhile").touch()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lab.engine import Engine, names_a_registry
 from splithorizon.base.errors import CommandFailed, EnvironmentBroke
+from splithorizon.base.file_lock import locked
 from tests.support.fake_podman import FakePodman
 
 # Records what it is asked to pull, and lists its one image under three names.
@@ -71,9 +74,20 @@ def test_a_machine_without_ipv6_gets_a_network_with_ipv4(fake: FakePodman) -> No
     assert "--ipv6" not in fake.calls[-1]
 
 
-def test_a_network_that_another_process_creates_at_the_same_time_is_waited_for(fake: FakePodman) -> None:
-    fake.reserves_the_name()
+def test_a_network_that_another_process_created_meanwhile_is_taken(fake: FakePodman) -> None:
+    fake.another_creates_it_meanwhile()
     fake.engine.make_network("kind")
+    assert fake.names("networks") == {"kind"}
+
+
+def test_one_run_at_a_time_creates_networks(fake: FakePodman) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with locked(fake.engine.command.parent, fcntl.LOCK_EX):
+            made = pool.submit(fake.engine.make_network, "kind")
+            with pytest.raises(TimeoutError):
+                made.result(0.5)
+            assert fake.names("networks") == set()
+        made.result()
     assert fake.names("networks") == {"kind"}
 
 
