@@ -108,7 +108,7 @@ def diagnose(case: Case) -> Diagnosis:
     found = joined([finding for rule in RULES for finding in rule(case)])
     borne_out = [one for one in found if one.witness]
     notes = tuple(one for one in found if not one.witness)
-    roots = sorted(_roots(borne_out), key=lambda one: one.layer)
+    roots = sorted(_roots(case.reading, borne_out), key=lambda one: one.layer)
     causes = tuple(RootCause(one, _consequences(case, one)) for one in roots)
     explained = {name for one in causes for name in one.consequences}
     return Diagnosis(
@@ -125,14 +125,19 @@ def of_reading(reading: Reading) -> Diagnosis:
     return diagnose(Case(prevailing.without_rare_failures(reading)))
 
 
-def _roots(found: Sequence[Finding]) -> list[Finding]:
-    ids = frozenset(one.cause.id for one in found)
-    return [one for one in found if not _follows(one, ids - {one.cause.id}) and not _is_general(one, found)]
+def _roots(reading: Reading, found: Sequence[Finding]) -> list[Finding]:
+    return [one for one in found if not _follows(reading, one, found) and not _is_general(one, found)]
 
 
-def _follows(finding: Finding, others: frozenset[str]) -> bool:
+def _follows(reading: Reading, finding: Finding, found: Sequence[Finding]) -> bool:
     """Whether the finding follows from one of the other causes that are found."""
-    if any(finding.cause.id in _MAKES_FOLLOW.get(one, ()) for one in others):
+    makes = {one.cause.id: _MAKES_FOLLOW.get(one.cause.id, ()) for one in found if one.cause is not finding.cause}
+    others = makes.keys()
+    if any(
+        finding.cause.id in follow
+        and not (cause == r.ISTIOD_NOT_READY.id and _is_of_another_primary(reading, finding, found))
+        for cause, follow in makes.items()
+    ):
         return True
     if finding.cause is r.PODS_NOT_CREATED and any(_UNANSWERED in fact.value for fact in finding.evidence):
         return bool(others & _EXPLAINS_WEBHOOK)
@@ -141,6 +146,18 @@ def _follows(finding: Finding, others: frozenset[str]) -> bool:
         # An istiod that starts waits for every remote cluster; where there is no pod, none starts.
         return bool(others & _EXPLAINS_ISTIOD) or (c.REMOTE_SECRET_REFUSED.id in others and bool(unready))
     return False
+
+
+def _is_of_another_primary(reading: Reading, finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether all evidence is in clusters whose istiod is ready: it would be there with every istiod ready."""
+    unready = {place for one in found if one.cause is r.ISTIOD_NOT_READY for place in map(_cluster, one.evidence)}
+    ready = {one.name for one in reading.clusters if one.control_plane not in unready}
+    return all(_cluster(fact) in ready for fact in finding.evidence)
+
+
+def _cluster(fact: Fact) -> str:
+    """The cluster of the fact's object, as ``finding.of`` names objects."""
+    return fact.object.partition(" ")[2].partition("/")[0]
 
 
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:

@@ -1108,6 +1108,23 @@ def test_a_filter_is_alone_though_another_cluster_has_one_for_a_pod_of_that_name
     assert found.finding.evidence[0].object == "EnvoyFilter primary/sample/first"
 
 
+@pytest.mark.parametrize(
+    ("details", "found"), [("local_rate_limited", [root_causes.RATE_LIMITED.id]), ("via_upstream", [])]
+)
+def test_a_limit_is_a_cause_where_its_proxy_says_so_and_not_where_the_service_itself_answers_429(
+    details: str, found: list[str]
+) -> None:
+    match = {"context": "SIDECAR_INBOUND"}
+    patch = {"match": match, "patch": {"value": {"name": "envoy.filters.http.local_ratelimit"}}}
+    spec = {"workloadSelector": {"labels": {"app": "helloworld"}}, "configPatches": [patch]}
+    reading = also(
+        adds("primary", made("EnvoyFilter", "h", "sample", spec=spec)),
+        logs("remote", SERVER, code=429, details=details),
+        logs("primary", code=429, details="via_upstream", cluster=OUTBOUND, upstream=GATEWAYS["remote"]),
+    )(sound())
+    assert [one.id for one in of_reading(reading).root_causes] == found
+
+
 def expects_proxy_protocol(context: str = "GATEWAY") -> Change:
     value = {"name": "envoy.filters.listener.proxy_protocol", "typed_config": {"@type": "x/v3.ProxyProtocol"}}
     match = {"context": context, "listener": {"portNumber": 15443}}

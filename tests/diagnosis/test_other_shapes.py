@@ -169,6 +169,24 @@ def test_a_rule_is_accused_of_what_clients_of_its_own_primary_log(
     assert (cause.id in found_in(reading)) is accused
 
 
+@pytest.mark.parametrize(
+    ("unready", "named"),
+    [
+        ("primary", [root_causes.ISTIOD_NOT_READY.id]),
+        ("remote", [root_causes.ISTIOD_NOT_READY.id, root_causes.RULE_CHANGES_TLS.id]),
+    ],
+)
+def test_an_istiod_that_is_not_ready_hides_what_is_found_in_its_own_clusters_alone(
+    unready: str, named: list[str]
+) -> None:
+    stopped = edits(unready, "Pod", "istiod-1", lambda one: one["status"].update(conditions=[]))
+    plain = made(
+        "DestinationRule", "h", "sample", spec={"host": "helloworld", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    )
+    reading = also(stopped, adds("primary", plain), flagged("primary", "UC"))(two_primaries())
+    assert found_in(reading) == named
+
+
 @pytest.mark.parametrize(("route", "accused"), [("primary→remote", False), ("remote→primary", True), ("", True)])
 def test_an_older_rule_explains_the_routes_of_its_own_clients(route: str, accused: bool) -> None:
     symptom = Symptom("test_outlier_detection_ejects", route, cause_ids=(causes.OLDER_RULE.id,))

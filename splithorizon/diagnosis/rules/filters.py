@@ -197,7 +197,8 @@ def _by_filters(case: Case, patch: _Patch) -> Iterator[Finding]:
         yield patch.finding(causes.BODY_LIMITED, *place, case.suspected(causes.BODY_LIMITED))
     if patch.has("RateLimit", "ratelimit"):
         place = patch.at_or_whole("token_bucket", "max_tokens", "domain")
-        witness = _answers(case.reading, 429) or _flagged(case.reading, patch, ("RL",))
+        # A 429 alone may be the service's own answer.
+        witness = _flagged(case.reading, patch, ("RL",)) or _detailed(patch, "rate_limited")
         yield patch.finding(root_causes.RATE_LIMITED, *place, witness)
     if place := patch.at("trust_chain_verification"):
         yield patch.finding(causes.ANY_ROOT_TRUSTED, *place, case.suspected(causes.ANY_ROOT_TRUSTED))
@@ -308,19 +309,6 @@ def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...]) -> str:
             continue
         if proxy.kind != CLIENT or line.cluster.endswith(hosts) or not line.cluster:
             return f"{line.count} requests of {place} ended with {line.code} {line.flags}"
-    return ""
-
-
-def _answers(reading: Reading, code: int) -> str:
-    """A sentence on requests that any proxy logged with the status; empty without any."""
-    for cluster in reading.clusters:
-        for proxy in cluster.proxies:
-            for line in proxy.log:
-                if line.code == code:
-                    return (
-                        f"{line.count} requests of {cluster.name}'s {proxy.pod} ended with {code} "
-                        f"{line.flags} {line.details}"
-                    )
     return ""
 
 
