@@ -157,6 +157,10 @@ RULE_DEMANDS_ANOTHER_NAME = _new(
     "rule-demands-another-name",
     "a DestinationRule demands a name (subjectAltNames) that the certificates of the service's pods do not have",
 )
+IDENTITY_WITHOUT_TRUST_DOMAIN = _new(
+    "identity-without-trust-domain",
+    "istiod read pods before it knew its trust domain: clients expect identities without one, which no certificate has",
+)
 TRUST_DOMAIN_CHANGED = _new(
     "trust-domain-changed",
     "pods have certificates of a trust domain that the mesh configuration no longer names, not even as an alias",

@@ -104,3 +104,27 @@ def test_a_trust_domain_that_is_known_is_no_finding(settings: dict[str, Any]) ->
 def test_where_no_connection_was_refused_a_new_trust_domain_is_a_note() -> None:
     found = of_reading(also(identified(), mesh(trustDomain="mesh.example.com"))(sound()))
     assert root_causes.TRUST_DOMAIN_CHANGED.id in {one.cause.id for one in found.notes}
+
+
+def expects(*identities: str) -> Change:
+    return proxies("primary", CLIENT, clusters={OUTBOUND: {"expected_identities": list(identities)}})
+
+
+def test_an_identity_without_a_trust_domain_is_named_where_a_certificate_was_refused_for_it() -> None:
+    (found,) = of_reading(also(expects("spiffe:///ns/sample/sa/default", DEFAULT), REFUSED)(sound())).root_causes
+    assert found.id == root_causes.IDENTITY_WITHOUT_TRUST_DOMAIN.id
+    (fact,) = found.finding.evidence
+    assert fact.field == f"cluster {OUTBOUND}, match_subject_alt_names"
+    assert fact.value == f"spiffe:///ns/sample/sa/default, {DEFAULT}"
+    assert found.finding.fix == "kubectl <primary> -n istio-system rollout restart deployment -l app=istiod"
+
+
+@pytest.mark.parametrize(
+    ("change", "noted"),
+    [(expects("spiffe:///ns/sample/sa/default"), True), (also(expects(DEFAULT), REFUSED), False)],
+    ids=["nothing was refused", "each has a trust domain"],
+)
+def test_identities_that_refuse_nothing_are_no_cause(change: Change, noted: bool) -> None:
+    found = of_reading(change(sound()))
+    assert found.root_causes == ()
+    assert (root_causes.IDENTITY_WITHOUT_TRUST_DOMAIN.id in {one.cause.id for one in found.notes}) is noted

@@ -27,6 +27,9 @@ _PARTS = {"certificate_chain": b"its chain", "private_key": b"its key", "trusted
 TARGET = Target("sample", "helloworld", ("echo",), "app=sleep")
 
 
+UPSTREAM = "outbound|5000||helloworld.sample.svc.cluster.local"
+
+
 @dataclass
 class Two:
     """Two API servers, and what a reading needs to know of them."""
@@ -98,6 +101,18 @@ def test_both_clusters_are_read_with_the_proxies_that_matter(two: Two) -> None:
     assert not reading["remote"].read("DestinationRule"), "no istiod reads rules there"
     assert reading.unread == ()
     assert 0 < reading.size < 100_000
+
+
+def test_of_the_tls_to_an_upstream_its_identities_are_kept(two: Two) -> None:
+    identity = "spiffe://cluster.local/ns/sample/sa/default"
+    names = {"default_validation_context": {"match_subject_alt_names": [{"exact": identity}, {"prefix": "spiffe://"}]}}
+    context = {"common_tls_context": {"combined_validation_context": names}}
+    sockets = [{"name": "tls", "typed_config": context}, {"name": "raw_buffer"}]
+    upstream = {"name": UPSTREAM, "transport_socket_matches": [{"transport_socket": one} for one in sockets]}
+    answer(two.apis["primary"], json.dumps({"configs": [{"cluster": upstream}]}).encode())
+    (client,) = two.read()["primary"].of(CLIENT)
+    assert client.clusters[UPSTREAM]["expected_identities"] == [identity]
+    assert client.clusters[UPSTREAM]["transport_sockets"] == ["tls", "raw_buffer"]
 
 
 @pytest.mark.parametrize(

@@ -176,15 +176,29 @@ def _host(one: Mapping[str, Any]) -> Host:
 
 
 def _cluster(config: Mapping[str, Any]) -> Object:
-    """A cluster's configuration without its certificates' sources, which are long and all alike."""
+    """A cluster's configuration without its certificates' sources, which are long and all alike.
+
+    Of its TLS it keeps the identities that servers must have one of.
+    """
     kept = {
         key: value
         for key, value in config.items()
         if key not in ("transport_socket_matches", "transport_socket", "@type")
     }
-    sockets = [match.get("transport_socket", {}).get("name") for match in config.get("transport_socket_matches", [])]
-    one = config.get("transport_socket", {}).get("name")
-    return {**kept, "transport_sockets": [*sockets, *([one] if one else [])]}
+    sockets = [match.get("transport_socket") or {} for match in config.get("transport_socket_matches", [])]
+    sockets += [one] if (one := config.get("transport_socket")) else []
+    expected = {identity for socket in sockets for identity in _expected_identities(socket)}
+    return {
+        **kept,
+        "transport_sockets": [socket.get("name") for socket in sockets],
+        "expected_identities": sorted(expected),
+    }
+
+
+def _expected_identities(socket: Mapping[str, Any]) -> list[str]:
+    common = (socket.get("typed_config") or {}).get("common_tls_context") or {}
+    validation = (common.get("combined_validation_context") or {}).get("default_validation_context") or {}
+    return [name["exact"] for name in validation.get("match_subject_alt_names", []) if "exact" in name]
 
 
 def _listener(one: Mapping[str, Any], wanted: Wanted) -> Object:

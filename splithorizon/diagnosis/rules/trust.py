@@ -29,6 +29,7 @@ from splithorizon.istio import certificates
 from splithorizon.istio.names import DEFAULT_DOMAIN, ROOT_CONFIG_MAP
 
 _ROOT = "root-cert.pem"
+_NO_TRUST_DOMAIN = "spiffe:///"
 
 
 @rule
@@ -145,6 +146,35 @@ def trust_domain(case: Case) -> Iterator[Finding]:
                 # In TLS 1.3 a server refuses after the handshake: the client sees its connection reset, and no reason.
                 identities.unverified(reading) or failing(reading, reading.host, ("UC",)),
                 UNREACHED | {causes.TRUST_DOMAIN_DIFFERS.id, causes.POLICY_DENIES.id},
+            )
+
+
+@rule
+def identities_without_trust_domain(case: Case) -> Iterator[Finding]:
+    """An istiod gave clients identities without a trust domain for a Service's endpoints.
+
+    Seen with Istio 1.29.1, whose istiod may read a remote cluster's pods first where its machine is busy, and then sends
+    ``spiffe:///ns/sample/sa/default`` until the pods change. A Service with other pods of that account hides it.
+    """
+    for cluster, client in state.clients(case.reading):
+        plane = state.control_plane_of(case.reading, cluster)
+        facts = [
+            Fact(
+                f"Envoy {cluster.name}/{client.namespace}/{client.pod}",
+                f"cluster {name}, match_subject_alt_names",
+                ", ".join(one["expected_identities"]),
+            )
+            for name, one in client.clusters.items()
+            if any(identity.startswith(_NO_TRUST_DOMAIN) for identity in one.get("expected_identities", ()))
+        ]
+        if facts:
+            yield Finding(
+                root_causes.IDENTITY_WITHOUT_TRUST_DOMAIN,
+                Layer.TRUST,
+                tuple(facts),
+                f"kubectl <{plane.name}> -n {plane.system_namespace} rollout restart deployment -l app=istiod",
+                identities.unverified(case.reading),
+                UNREACHED | {causes.ROOTS_DIFFER.id, causes.TRUST_DOMAIN_DIFFERS.id},
             )
 
 
