@@ -1,7 +1,7 @@
 #!/bin/sh
 # Broken, twice: the remote's client was given an environment variable of the gateways, by which istiod shows it the endpoints of one network alone,
-# so it is answered by v2 and never by v1; and a tool put the network's label on every Service of the remote's system namespace: istiod takes a
-# console's external address for a second gateway, to which half of the primary's traffic for v2 goes.
+# so it is answered by v2 and never by v1; and a tool put the network's label on two new Services of the remote's system namespace: istiod takes
+# a console's external address for a second gateway, to which half of the primary's traffic for v2 goes.
 # Answer: Deployment remote/sample/sleep: annotation proxy.istio.io/config has proxyMetadata ISTIO_META_REQUESTED_NETWORK_VIEW=remote-network; and,
 # beside it, Service remote/istio-system/mesh-console: label topology.istio.io/network=remote-network, and externalIPs 192.0.2.60. (Service
 # mesh-probes has that label and no external address: it is innocent.)
