@@ -90,7 +90,7 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
     A late one took 0.9 s or more beyond the median of the batch. A long way alone refutes nothing.
     Raises EnvironmentBroke where the near network makes connections late as well: then the client itself is held up.
     And where more rounds stood still as a whole than may: lost packets would delay some connections of each. And where
-    connections are late that wait for each other, as on a machine that is too busy.
+    connections are late, or not answered in time, that wait for each other, as on a machine that is too busy.
     """
     route, losses, near, every = found.route, found.losses, found.near_losses, found.all_losses
     require_samples(range(losses.connections), "connections")
@@ -117,9 +117,10 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
                 f"{route}: the client is held up: it makes connections late within its own network as well",
                 seen=f"near: {near}; far: {losses}",
             )
-        if found.too_queued and not Losses(losses.connections, 0, losses.failed).exceed():
+        if found.too_queued and not Losses(losses.connections, 0, losses.failed - losses.timed_out).exceed():
             raise EnvironmentBroke(
-                f"{route}: connections wait for each other: late ones cannot be told from lost packets",
+                f"{route}: connections wait for each other: those late, or not answered in time, cannot be told "
+                "from lost packets",
                 seen=f"{losses}, median {found.median:.3f} s",
             )
         raise CheckFailed(

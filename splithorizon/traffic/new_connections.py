@@ -81,11 +81,15 @@ echo "end $status"
 
 @dataclass(frozen=True)
 class Losses:
-    """Of a number of connections those that were made late, and those on which nothing was answered."""
+    """Of a number of connections those that were made late, and those on which nothing was answered.
+
+    ``timed_out`` are those of the failed ones that got no answer in time: they may be no more than very late.
+    """
 
     connections: int
     late: int
     failed: int
+    timed_out: int = 0
 
     @property
     def count(self) -> int:
@@ -144,7 +148,7 @@ class NewConnections:
 
     @property
     def too_queued(self) -> bool:
-        """Whether connections wait for each other so long that a late one says nothing of packets."""
+        """Whether connections wait for each other so long that late ones, or none in time, say nothing of packets."""
         return _queued(_times(self.far)) >= _TOO_QUEUED
 
     @property
@@ -186,6 +190,7 @@ def _by_round(rounds: Sequence[Sequence[Reply]]) -> list[Losses]:
             len(one),
             sum(reply.answered and reply.seconds >= late_after for reply in one),
             sum(not reply.answered for reply in one),
+            sum(reply.timed_out for reply in one),
         )
         for one in rounds
     ]
@@ -197,7 +202,12 @@ def _stood_still(one: Losses) -> bool:
 
 def _without_worst(rounds: Sequence[Losses], left_out: int) -> Losses:
     kept = sorted(rounds, key=lambda one: one.count)[: max(0, len(rounds) - left_out)]
-    return Losses(sum(one.connections for one in kept), sum(one.late for one in kept), sum(one.failed for one in kept))
+    return Losses(
+        sum(one.connections for one in kept),
+        sum(one.late for one in kept),
+        sum(one.failed for one in kept),
+        sum(one.timed_out for one in kept),
+    )
 
 
 def service_of(version: str) -> str:

@@ -91,6 +91,11 @@ class Reply:
         return self.error != _NOT_ENDED
 
     @property
+    def timed_out(self) -> bool:
+        """Whether no answer came in the time that a request may take, by curl's exit code."""
+        return self.error.startswith("curl 28:")
+
+    @property
     def answered(self) -> bool:
         """Whether a helloworld pod answered, and the answer is complete."""
         return self.status == 200 and self.version is not None and not self.error

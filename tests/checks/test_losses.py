@@ -137,7 +137,13 @@ def test_counters_that_say_nothing_are_no_judgement(attempts: Attempts) -> None:
         hidden(Sample(OUT, found.replies, found.matched, attempts))
 
 
+RESET = -1.0
+"""In place of the seconds that an answer took: the connection was reset."""
+
+
 def reply(seconds: float | None, status: int = 200) -> Reply:
+    if seconds == RESET:
+        return Reply("b-1", error="curl 56: Recv failure: Connection reset by peer")
     if seconds is None:
         return Reply("b-1", error="curl 28: Operation timed out")
     return Reply("b-1", status, seconds, HELLO if status == 200 else "RBAC: access denied")
@@ -250,8 +256,12 @@ def test_late_connections_that_were_queued_are_no_judgement_and_failed_ones_are(
     queue: list[float | None] = [0.05 * number for number in range(1, AT_ONCE - 1)]
     with pytest.raises(EnvironmentBroke, match="wait for each other"):
         made(rounds(*[[*queue, 2.5, 2.5]] * ROUNDS))
-    with pytest.raises(CheckFailed):
+    with pytest.raises(EnvironmentBroke, match="wait for each other"):
         made(rounds(*[[*queue, None, None]] * ROUNDS))
+    with pytest.raises(CheckFailed):
+        made(rounds(*[[*queue, RESET, RESET]] * ROUNDS))
+    with pytest.raises(CheckFailed):
+        made(rounds(*[[*[0.02] * (AT_ONCE - 2), None, None]] * ROUNDS))
     long_way: list[float | None] = [0.5 + 0.01 * number for number in range(1, AT_ONCE - 1)]
     with pytest.raises(CheckFailed):
         made(rounds(*[[*long_way, 2.5, 2.5]] * ROUNDS))

@@ -142,7 +142,7 @@ def test_connections_that_were_queued_are_not_late() -> None:
 
 
 def test_a_request_without_an_answer_is_a_failed_connection() -> None:
-    assert lost(3, seconds=None).losses == Losses(KEPT, 0, 3 * (ROUNDS - LEFT_OUT))
+    assert lost(3, seconds=None).losses == Losses(KEPT, 0, 3 * (ROUNDS - LEFT_OUT), 3 * (ROUNDS - LEFT_OUT))
 
 
 def test_a_moment_in_which_everything_stood_still_is_left_out() -> None:

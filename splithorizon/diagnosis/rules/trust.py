@@ -153,8 +153,8 @@ def trust_domain(case: Case) -> Iterator[Finding]:
 def identities_without_trust_domain(case: Case) -> Iterator[Finding]:
     """An istiod gave clients identities without a trust domain for a Service's endpoints.
 
-    Seen with Istio 1.29.1, whose istiod may read a remote cluster's pods first where its machine is busy, and then sends
-    ``spiffe:///ns/sample/sa/default`` until the pods change. A Service with other pods of that account hides it.
+    Seen with Istio 1.29.1, whose istiod may read a remote cluster's pods first where its machine is busy, and then
+    sends ``spiffe:///ns/sample/sa/default`` until the pods change. A Service with other pods of that account hides it.
     """
     for cluster, client in state.clients(case.reading):
         plane = state.control_plane_of(case.reading, cluster)
