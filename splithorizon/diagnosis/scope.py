@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from splithorizon.istio.names import EXPORTED_SERVICES_ONLY, NETWORK_LABEL
@@ -33,7 +34,9 @@ def selector_of(policy: Object) -> Labels:
     """The labels that a policy selects pods by; empty where it binds all of its namespace."""
     spec = policy.get("spec") or {}
     selector = spec.get("selector") or {}
-    found: Labels = selector.get("matchLabels") or (spec.get("workloadSelector") or {}).get("labels") or {}
+    # A DestinationRule's has labels of another name than a Sidecar's.
+    of_workloads = spec.get("workloadSelector") or {}
+    found: Labels = selector.get("matchLabels") or of_workloads.get("labels") or of_workloads.get("matchLabels") or {}
     if not found and policy.get("kind") == "Gateway":
         found = selector
     return found
@@ -68,11 +71,20 @@ def rule_means(rule: Object, name: str, host: str, domain: str = "cluster.local"
     return host_matches(full_host(name, rule.get("metadata", {}).get("namespace", ""), domain), host)
 
 
-def policy_levels(policy: Object) -> Iterator[tuple[str, Object]]:
-    """A DestinationRule's traffic policy and its settings for single ports, each with its path in the rule."""
-    yield "spec.trafficPolicy", policy
-    for number, level in enumerate(policy.get("portLevelSettings") or []):
-        yield f"spec.trafficPolicy.portLevelSettings[{number}]", level
+def policy_levels(
+    policy: Object, numbers: Collection[int] = (), place: str = "spec.trafficPolicy"
+) -> Iterator[tuple[str, Object]]:
+    """A traffic policy at ``place`` of a DestinationRule and its settings for single ports, each with its path.
+
+    Of a Service with these ports they are what is in force: a port's own settings replace the others altogether.
+    """
+    levels = [*enumerate(policy.get("portLevelSettings") or [])]
+    own = {(level.get("port") or {}).get("number") for _, level in levels}
+    if not numbers or {*numbers} - own:
+        yield place, policy
+    for number, level in levels:
+        if not numbers or (level.get("port") or {}).get("number") in numbers:
+            yield f"{place}.portLevelSettings[{number}]", level
 
 
 def egress_shows(entry: str, own: str, namespace: str, host: str) -> bool:
@@ -166,3 +178,11 @@ def needs_exports(deployment: Object) -> bool:
 def network_of(pod: Object) -> str:
     """The network that a pod's label names."""
     return str((pod.get("metadata", {}).get("labels") or {}).get(NETWORK_LABEL, ""))
+
+
+def seconds(text: str) -> float:
+    """A duration as Go writes it, such as 1m30s or 500ms, in seconds; 0 for what is none."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+\.?\d*)(h|ms|us|ns|m|s)", text))
+
+
+_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}

@@ -431,10 +431,22 @@ def logged(proxy: Proxy, *, flags: tuple[str, ...] = (), host: str = "") -> Iter
         known = {*line.flags.split(",")} if line.flags else set()
         if flags and not known & {*flags}:
             continue
-        short = ".".join(host.split(".")[:2])
-        if host and not (line.cluster.endswith(f"|{host}") or host in line.cluster or line.authority.startswith(short)):
+        if host and not _is_about(proxy, line, host):
             continue
         yield line
+
+
+def _is_about(proxy: Proxy, line: LogCount, host: str) -> bool:
+    """Whether a line is about a host: by its upstream cluster, a client's or a gateway's, or by what was asked for."""
+    name, namespace, *_ = host.split(".")
+    asked = line.authority.partition(":")[0]
+    # Within its own namespace a Service is asked for by its name alone.
+    own = {name} if proxy.namespace == namespace else set()
+    return (
+        line.cluster.endswith((f"|{host}", f"_.{host}"))
+        or asked in {f"{name}.{namespace}", *own}
+        or asked.startswith(f"{name}.{namespace}.")
+    )
 
 
 def trouble_at_gateway(reading: Reading, cluster: Cluster) -> str:
@@ -496,9 +508,24 @@ def export_of(service: Object) -> list[str]:
 
 def in_force(config: Mapping[str, Any], one: Object) -> bool:
     """Whether Envoy's configuration names a rule as the one that made it."""
+    kind = _DASHED.get(one.get("kind", ""), "")
+    return made_by(config).endswith(f"/namespaces/{namespace_of(one)}/{kind}/{name_of(one)}")
+
+
+def made_by(config: Mapping[str, Any]) -> str:
+    """The path of the rule that Envoy's configuration names as the one that made it; empty where it names none."""
     named = ((config.get("metadata") or {}).get("filter_metadata") or {}).get("istio") or {}
-    path = str(named.get("config", ""))
-    return path.endswith(f"/namespaces/{namespace_of(one)}/{_DASHED.get(one.get('kind', ''), '')}/{name_of(one)}")
+    return str(named.get("config", ""))
+
+
+def outdone(configs: Iterable[Mapping[str, Any]], one: Object) -> bool:
+    """Whether parts of Envoy's configuration name rules of a rule's kind that made them, and none names this rule.
+
+    Then a rule of a narrower host, or of the client's own namespace, is in force in its place.
+    """
+    kind = f"/{_DASHED.get(one.get('kind', ''), '')}/"
+    named = [config for config in configs if kind in made_by(config)]
+    return bool(named) and not any(in_force(config, one) for config in named)
 
 
 _DASHED = {"DestinationRule": "destination-rule", "VirtualService": "virtual-service"}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from splithorizon.diagnosis import scope, state
 from splithorizon.diagnosis.finding import Case
 from splithorizon.diagnosis.reading.model import (
+    CLIENT,
     Cluster,
+    LogCount,
     Object,
     Reading,
+    labels_of,
     namespace_of,
     spec_of,
 )
@@ -35,7 +38,19 @@ def rules_for(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster,
             continue
         if kind == "VirtualService" and "mesh" not in (spec.get("gateways") or ["mesh"]):
             continue
+        if (wanted := scope.selector_of(one)) and not is_of_a_client(reading, plane, wanted, own):
+            continue
         yield plane, one
+
+
+def is_of_a_client(reading: Reading, plane: Cluster, labels: Mapping[str, str], namespace: str = "") -> bool:
+    """Whether a client of a control plane has these labels, and is in the namespace, if one is named."""
+    return any(
+        labels.items() <= labels_of(cluster.get("Pod", proxy.pod, proxy.namespace) or {}).items()
+        for cluster in state.managed_by(reading, plane)
+        for proxy in cluster.of(CLIENT)
+        if namespace in ("", proxy.namespace)
+    )
 
 
 def of_clients(case: Case, plane: Cluster) -> Case:
@@ -50,10 +65,15 @@ def of_clients(case: Case, plane: Cluster) -> Case:
     )
 
 
-def failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:
-    """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any."""
+def failing(
+    reading: Reading, host: str, flags: tuple[str, ...], meant: Callable[[LogCount], bool] = lambda _: True
+) -> str:
+    """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any.
+
+    Only lines that are ``meant`` count.
+    """
     for client, proxy in state.clients(reading):
-        for line in state.logged(proxy, flags=flags, host=host):
+        for line in filter(meant, state.logged(proxy, flags=flags, host=host)):
             return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.flags}"
     return ""
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from splithorizon.diagnosis import causes, identities, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
-from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
+from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, paths, rule, shown
 from splithorizon.diagnosis.reading.model import (
     SERVER,
     Cluster,
+    LogCount,
     Object,
     Reading,
     name_of,
@@ -20,13 +21,16 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.client_rules import failing, of_clients, rules_for
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
-from splithorizon.diagnosis.rules.services import prioritised
+from splithorizon.diagnosis.rules.mesh_config import left_out
+from splithorizon.diagnosis.rules.services import kept_near_by, prioritised
 
 _UNWEIGHTED = ("RANDOM", "PASSTHROUGH")
 _UNWEIGHTED_POLICIES = ("RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
 _WEIGHTS = (
     causes.BALANCED_WITHOUT_WEIGHTS, causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED, causes.REMOTE_SECRET_MISSING,
 )  # fmt: skip
+# Seconds in which a connection is made wherever the other side answers; the mesh's own limit is 10.
+_SOON = 1.0
 _LIMITS = (
     "tcp.maxConnections", "http.http1MaxPendingRequests", "http.http2MaxRequests", "http.maxRequestsPerConnection",
     "http.maxRetries", "http.maxConcurrentStreams",
@@ -40,17 +44,47 @@ def destination_rules(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for host in map(reading.host_of, reading.services):
         for plane, one in rules_for(reading, "DestinationRule", host):
-            for place, policy in _policies(one):
-                yield from _of_policy(_Policy(of_clients(case, plane), case, plane, one, host, place, policy))
+            bound = of_clients(case, plane)
+            for place, policy in _policies(reading, plane, one, host):
+                yield from _of_policy(_Policy(bound, case, plane, one, host, place, policy))
 
 
-def _policies(one: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    spec = spec_of(one)
-    if policy := spec.get("trafficPolicy"):
-        yield from scope.policy_levels(policy)
+def _policies(reading: Reading, plane: Cluster, one: Object, host: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The traffic policies of a rule that are in force for a host: of the Service's own ports, and of used subsets."""
+    spec, name = spec_of(one), host.partition(".")[0]
+    services = (state.service_of(reading, cluster, name) for cluster in reading.clusters)
+    numbers = {int(port["port"]) for service in services if service for port in scope.ports(service)}
+    if (policy := spec.get("trafficPolicy")) and not _is_outdone(reading, plane, one, host):
+        yield from scope.policy_levels(policy, numbers)
     for number, subset in enumerate(spec.get("subsets") or []):
-        if policy := subset.get("trafficPolicy"):
-            yield f"spec.subsets[{number}].trafficPolicy", policy
+        if (policy := subset.get("trafficPolicy")) and _is_routed_to(plane, str(subset.get("name"))):
+            yield from scope.policy_levels(policy, numbers, f"spec.subsets[{number}].trafficPolicy")
+
+
+def _is_outdone(reading: Reading, plane: Cluster, one: Object, host: str) -> bool:
+    """Whether the clients have another rule's traffic policy for a host; two rules of a host may be made into one."""
+    bound = state.seen_by_clients_of(reading, plane)
+    configs = [
+        config
+        for _, proxy in state.clients(bound)
+        for name, config in proxy.clusters.items()
+        if name.startswith("outbound|") and state.parts_of(name)[3] == host
+    ]
+    others = [
+        other
+        for other in plane.all("DestinationRule")
+        if spec_of(other).get("trafficPolicy") and any(state.in_force(config, other) for config in configs)
+    ]
+    return bool(others) and state.outdone(configs, one)
+
+
+def _is_routed_to(plane: Cluster, subset: str) -> bool:
+    """Whether a VirtualService of a control plane has a route to a subset of this name."""
+    return any(
+        path.endswith("destination.subset") and value == subset
+        for rule in plane.all("VirtualService")
+        for path, value in paths(spec_of(rule))
+    )
 
 
 @dataclass(frozen=True)
@@ -109,10 +143,12 @@ def _of_locality(policy: _Policy) -> Iterator[Finding]:
     if not policy.ours or locality.get("enabled") is False:
         return
     if locality:
-        witness = prioritised(reading) or _weighted(reading)
+        witness = prioritised(reading)
+        if not witness and locality.get("distribute"):
+            witness = _left_out(reading, policy.plane, locality) or _weighted(reading)
         yield policy.finding(causes.LOCALITY_PREFERRED, "loadBalancer.localityLbSetting", locality, witness)
-    elif outliers := policy.settings.get("outlierDetection"):
-        # Outlier detection alone switches on the mesh's own preference.
+    elif (outliers := policy.settings.get("outlierDetection")) and not kept_near_by(reading):
+        # Outlier detection alone switches on the mesh's own preference, which a Service's goes before.
         of_mesh = state.mesh_config(reading, policy.plane).get("localityLbSetting") or {}
         witness = prioritised(reading) if of_mesh.get("enabled") is not False else ""
         yield policy.finding(causes.LOCALITY_PREFERRED, "outlierDetection", outliers, witness)
@@ -167,9 +203,14 @@ def _of_pool(policy: _Policy) -> Iterator[Finding]:
             cause, witness, follows = causes.SILENCE_LIMITED, case.suspected(causes.SILENCE_LIMITED), frozenset()
         else:
             cause, witness, follows = causes.CONNECTION_CUT, case.suspected(causes.CONNECTION_CUT), REFUSED
-            if not witness and field.endswith("connectTimeout"):
-                witness = policy.failing("UF", "UT")
+            if not witness and field.endswith("connectTimeout") and scope.seconds(str(value)) < _SOON:
+                witness = failing(policy.case.reading, policy.host, ("UF", "UT"), _is_no_answer)
         yield policy.finding(cause, f"connectionPool.{field}", value, witness, follows)
+
+
+def _is_no_answer(line: LogCount) -> bool:
+    """Whether a connection may have ended for want of time: what refuses it, or fails in TLS, has answered."""
+    return "refused" not in line.failure and "TLS" not in line.failure
 
 
 def _at_far_gateway(reading: Reading, cluster: Cluster) -> str:
@@ -182,6 +223,15 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
     for key in path.split("."):
         value = value.get(key) or {}
     return value or None
+
+
+def _left_out(reading: Reading, plane: Cluster, locality: Mapping[str, Any]) -> str:
+    """A sentence on clients without the endpoints of a cluster that a distribution leaves out; empty without any."""
+    lost = (
+        state.lacking(state.seen_by_clients_in(reading, senders), cluster)
+        for _, _, cluster, senders in left_out(reading, plane, locality)
+    )
+    return next(filter(None, lost), "")
 
 
 def _weighted(reading: Reading) -> str:
@@ -209,7 +259,8 @@ def _balanced(reading: Reading, host: str) -> str:
 
 def _ejected(reading: Reading) -> str:
     for client, proxy, host in state.held_hosts(reading):
-        if "failed_outlier_check" in host.health:
+        # One that never answered is ejected by right: what it is that keeps it from answering is the cause.
+        if "failed_outlier_check" in host.health and not host.never_answered:
             return f"the sidecar of {client.name}'s {proxy.pod} has ejected {host.address}"
     return ""
 

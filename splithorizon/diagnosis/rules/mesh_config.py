@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -72,35 +73,37 @@ def locality_distributed(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for plane in reading.config_clusters:
         setting = state.mesh_config(reading, plane).get("localityLbSetting") or {}
-        distribute = setting.get("distribute") or [] if setting.get("enabled") is not False else []
-        for number, one in enumerate(distribute):
-            senders = [
-                other
-                for other in reading.clusters
-                if other.control_plane == plane.name
-                and any(_deciding(distribute, place) == number for place in _places(other))
+        for number, one, cluster, senders in left_out(reading, plane, setting):
+            nodes = [
+                Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
+                for node in cluster.all("Node")
             ]
-            for cluster in reading.clusters:
-                places = _places(cluster)
-                # Of nodes that could not be read nothing is known.
-                if (
-                    not senders
-                    or not places
-                    or any(_meant(to, place) for to in one.get("to") or {} for place in places)
-                ):
-                    continue
-                nodes = [
-                    Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
-                    for node in cluster.all("Node")
-                ]
-                yield Finding(
-                    causes.LOCALITY_PREFERRED,
-                    Layer.MESH_CONFIG,
-                    (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
-                    f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
-                    state.lacking(state.seen_by_clients_in(reading, senders), cluster),
-                    UNREACHED,
-                )
+            yield Finding(
+                causes.LOCALITY_PREFERRED,
+                Layer.MESH_CONFIG,
+                (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
+                f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
+                state.lacking(state.seen_by_clients_in(reading, senders), cluster),
+                UNREACHED,
+            )
+
+
+def left_out(
+    reading: Reading, plane: Cluster, setting: Mapping[str, Any]
+) -> Iterator[tuple[int, Object, Cluster, list[Cluster]]]:
+    """Each entry of a distribution that leaves out all of a cluster, with its number, and the senders that it binds."""
+    distribute = setting.get("distribute") or [] if setting.get("enabled") is not False else []
+    for number, one in enumerate(distribute):
+        senders = [
+            other
+            for other in state.managed_by(reading, plane)
+            if any(_deciding(distribute, place) == number for place in _places(other))
+        ]
+        for cluster in reading.clusters if senders else ():
+            places = _places(cluster)
+            # Of nodes that could not be read nothing is known.
+            if places and not any(_meant(to, place) for to in one.get("to") or {} for place in places):
+                yield number, one, cluster, senders
 
 
 def _deciding(distribute: Sequence[Object], place: str) -> int:

@@ -22,6 +22,7 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.diagnosis.rules.client_rules import rules_for
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import workloads
@@ -325,25 +326,22 @@ def _kind(service: Object) -> str:
 def kept_near(case: Case) -> Iterator[Finding]:
     """TrafficDistribution or internalTrafficPolicy of the Service keeps requests in a locality or on a node."""
     reading = case.reading
-    near: list[Fact] = []
-    local: list[Fact] = []
-    for cluster in reading.clusters:
-        service = state.service_of(reading, cluster)
-        if service is None:
-            continue
-        field, value = "spec.trafficDistribution", spec_of(service).get("trafficDistribution")
-        if not value:
-            field, value = f"metadata.annotations {_DISTRIBUTION}", annotations_of(service).get(_DISTRIBUTION)
-        if value in _NEAR:
-            near.append(Fact(of(cluster, service, "Service"), field, str(value)))
-        if spec_of(service).get("internalTrafficPolicy") == "Local":
-            local.append(Fact(of(cluster, service, "Service"), "spec.internalTrafficPolicy", "Local"))
-    if near:
+    # What a rule says of localities replaces it.
+    ruled = any(
+        ((spec_of(one).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("localityLbSetting")
+        for _, one in rules_for(reading, "DestinationRule", reading.host)
+    )
+    if near := kept_near_by(reading):
         yield Finding(
             root_causes.TRAFFIC_KEPT_NEAR, Layer.SERVICE, tuple(near),
             f"take trafficDistribution out of Service {reading.service} in every cluster",
-            prioritised(reading), UNREACHED,
+            "" if ruled else prioritised(reading), UNREACHED,
         )  # fmt: skip
+    local = [
+        Fact(of(cluster, service, "Service"), "spec.internalTrafficPolicy", "Local")
+        for cluster in reading.clusters
+        if (service := state.service_of(reading, cluster)) and spec_of(service).get("internalTrafficPolicy") == "Local"
+    ]
     if local:
         lacking = [said for one in reading.clusters if (said := state.lacking(reading, one))]
         yield Finding(
@@ -351,6 +349,18 @@ def kept_near(case: Case) -> Iterator[Finding]:
             f"set internalTrafficPolicy of Service {reading.service} to Cluster",
             lacking[0] if lacking else "", UNREACHED,
         )  # fmt: skip
+
+
+def kept_near_by(reading: Reading) -> list[Fact]:
+    """What has the Service be reached as near as possible: its field in each cluster, or else its annotation."""
+    near = []
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster) or {}
+        if (value := spec_of(service).get("trafficDistribution")) in _NEAR:
+            near.append(Fact(of(cluster, service, "Service"), "spec.trafficDistribution", str(value)))
+        elif str(value := annotations_of(service).get(_DISTRIBUTION)).lower() in map(str.lower, _NEAR):
+            near.append(Fact(of(cluster, service, "Service"), f"metadata.annotations {_DISTRIBUTION}", str(value)))
+    return near
 
 
 def prioritised(reading: Reading) -> str:

@@ -1,0 +1,232 @@
+"""Settings that are unusual and harmless beside a fault that no rule knows: they are not accused of its effects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Host
+from splithorizon.diagnosis.root_cause import of_reading
+from tests.support.made_reading import (
+    FAR_LOST,
+    GATEWAYS,
+    HOST,
+    MESH,
+    OUTBOUND,
+    Change,
+    Object,
+    adds,
+    also,
+    edits,
+    holds,
+    logs,
+    made,
+    near,
+    pod,
+    proxies,
+    sound,
+)
+
+REFUSED = logs(
+    "primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream=GATEWAYS["remote"],
+    failure="delayed_connect_error:_Connection_refused",
+)  # fmt: skip
+LATE = logs(
+    "primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream=GATEWAYS["remote"], failure="connection timeout"
+)
+NEVER_THERE = holds("primary", near("primary"), Host(GATEWAYS["remote"], connect_failures=7, requests=7))
+TWO_PRIORITIES = holds("primary", near("primary"), Host(GATEWAYS["remote"], successes=9, requests=9, priority=1))
+PLAIN = {"tls": {"mode": "DISABLE"}}
+
+
+def rule(kind: str, namespace: str = "sample", annotations: dict[str, str] | None = None, **spec: Any) -> Change:
+    return adds("primary", made(kind, "h", namespace, annotations=annotations, spec=spec))
+
+
+def destination(**policy: Any) -> Change:
+    return rule("DestinationRule", host="helloworld", trafficPolicy=policy)
+
+
+def mesh(text: str) -> Change:
+    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
+
+
+def routed(*routes: Object) -> Change:
+    return proxies("primary", CLIENT, hosts=({"domains": [HOST], "name": HOST, "routes": list(routes)},))
+
+
+def goes_to(cluster: str, **match: Any) -> Object:
+    return {"match": {"prefix": "/", **match}, "route": {"cluster": cluster}}
+
+
+def http(*routes: Object) -> Change:
+    return rule("VirtualService", hosts=["helloworld"], http=list(routes))
+
+
+def to(host: str = "helloworld", **more: Any) -> list[Object]:
+    return [{"destination": {"host": host, **more}}]
+
+
+CANARY = {"headers": {"x-canary": {"exact": "yes"}}}
+CANARY_IN_ENVOY = {"headers": [{"name": "x-canary", "string_match": {"exact": "yes"}}]}
+HEALTH = {"uri": {"exact": "/healthz"}}
+
+
+def pods_annotations(name: str, pod_name: str, **annotations: str) -> Change:
+    full = {f"traffic.sidecar.istio.io/{key}": value for key, value in annotations.items()}
+    return edits(name, "Pod", pod_name, lambda one: one["metadata"].update(annotations=full))
+
+
+def filtering(apply_to: str, value: Any, app: str = "sleep", **match: Any) -> Change:
+    operation = match.pop("operation", "MERGE")
+    patch = {"applyTo": apply_to, "match": match, "patch": {"operation": operation, "value": value}}
+    return rule("EnvoyFilter", workloadSelector={"labels": {"app": app}}, configPatches=[patch])
+
+
+def at_gateway(apply_to: str, value: Any, **match: Any) -> Change:
+    patch = {"applyTo": apply_to, "match": {"context": "GATEWAY", **match}, "patch": {"value": value}}
+    selector = {"labels": {"istio": "eastwestgateway"}}
+    return rule("EnvoyFilter", "istio-system", workloadSelector=selector, configPatches=[patch])
+
+
+BREAKERS = {"circuit_breakers": {"thresholds": [{"max_requests": 1}]}}
+OVERFLOWS = logs("primary", code=503, flags="UO", cluster=OUTBOUND)
+DENIED = logs("remote", SERVER, code=403, details="rbac_access_denied_matched_policy[none]")
+UNREADY = [{"type": "Ready", "status": "False", "message": "containers with unready status: [discovery]"}]
+
+
+def unready(name: str, pod_name: str, labels: dict[str, str]) -> Change:
+    """One pod more in the system namespace, which is not ready."""
+    one = pod(pod_name, "istio-system", "10.10.0.99", labels, sidecar=False)
+    one["status"]["conditions"] = UNREADY
+    return adds(name, one)
+
+
+def worker_without_pods() -> Change:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "pods is forbidden: exceeded quota"}
+    spec = {"replicas": 1, "template": {"metadata": {"labels": {"app": "worker"}}}}
+    return adds("remote", made("Deployment", "worker", "sample", spec=spec, status={"conditions": [failure]}))
+
+
+def ports(name: str, *numbers: int, target: Any = None) -> Change:
+    found = [{"name": f"http-{one}", "port": one, **({"targetPort": target} if target else {})} for one in numbers]
+    return edits(name, "Service", "helloworld", lambda one: one["spec"].update(ports=found))
+
+
+def declared(*found: Object) -> Change:
+    return edits("remote", "Pod", "helloworld-1", lambda one: one["spec"]["containers"][0].update(ports=list(found)))
+
+
+INNOCENT: dict[str, Change] = {
+    # DestinationRules.
+    "plain text at a port that the Service does not have": also(
+        destination(portLevelSettings=[{"port": {"number": 9090}, **PLAIN}]), FAR_LOST
+    ),
+    "plain text that the port's own settings replace": also(
+        destination(**PLAIN, portLevelSettings=[{"port": {"number": 5000}, "tls": {"mode": "ISTIO_MUTUAL"}}]), FAR_LOST
+    ),
+    "plain text of a subset that no route uses": also(
+        rule("DestinationRule", host="helloworld", subsets=[{"name": "old", "trafficPolicy": PLAIN}]), FAR_LOST
+    ),
+    "plain text of other clients": also(
+        rule(
+            "DestinationRule", host="helloworld", trafficPolicy=PLAIN,
+            workloadSelector={"matchLabels": {"app": "batch"}},
+        ),
+        FAR_LOST,
+    ),
+    "a limit of other clients": also(
+        rule(
+            "DestinationRule", host="helloworld", trafficPolicy={"connectionPool": {"http": {"http2MaxRequests": 9}}},
+            workloadSelector={"matchLabels": {"app": "batch"}},
+        ),
+        OVERFLOWS,
+    ),
+    "a usual time for connections": also(destination(connectionPool={"tcp": {"connectTimeout": "10s"}}), LATE),
+    "a time for connections that are refused": also(
+        destination(connectionPool={"tcp": {"connectTimeout": "2s"}}), REFUSED
+    ),
+    "failover between localities": also(
+        destination(loadBalancer={"localityLbSetting": {"failover": [{"from": "a", "to": "b"}]}}),
+        holds(
+            "primary", Host("10.10.0.4:5000", successes=9, locality="a"),
+            Host(GATEWAYS["remote"], connect_failures=7, requests=7, locality="b"),
+        ),
+    ),
+    "an ejection of what never answers": also(
+        destination(outlierDetection={"consecutive5xxErrors": 5}),
+        holds(
+            "primary", near("primary"),
+            Host(GATEWAYS["remote"], connect_failures=7, requests=7, health=("failed_outlier_check",)),
+        ),
+    ),
+    "plain text of a rule that another one outdoes": also(
+        adds("primary", made(
+            "DestinationRule", "all", "istio-system", spec={"host": "*.local", "trafficPolicy": PLAIN}
+        )),
+        destination(connectionPool={"tcp": {"maxConnections": 1000}}),
+        proxies("primary", CLIENT, clusters={OUTBOUND: {
+            "metadata": {"filter_metadata": {"istio": {"config": "…/namespaces/sample/destination-rule/h"}}},
+        }}),
+        FAR_LOST,
+    ),
+    # VirtualServices.
+    "a canary by its header": also(
+        http({"match": [CANARY], "route": to("canary")}, {"route": to()}),
+        routed(goes_to("outbound|5000||canary.sample.svc.cluster.local", **CANARY_IN_ENVOY), goes_to(OUTBOUND)),
+        NEVER_THERE,
+    ),
+    "a subset by its header": also(
+        rule("DestinationRule", host="helloworld", subsets=[{"name": "v2", "labels": {"version": "v2"}}]),
+        http({"match": [CANARY], "route": to(subset="v2")}, {"route": to()}),
+        proxies("primary", CLIENT, endpoints={
+            OUTBOUND: (near("primary"), Host(GATEWAYS["remote"], connect_failures=7, requests=7)),
+            f"outbound|5000|v2|{HOST}": (Host(GATEWAYS["remote"], connect_failures=7, requests=7),),
+        }),
+        routed(goes_to(f"outbound|5000|v2|{HOST}", **CANARY_IN_ENVOY), goes_to(OUTBOUND)),
+    ),
+    "an answer to one path": also(
+        http({"match": [HEALTH], "directResponse": {"status": 200}}, {"route": to()}),
+        routed(
+            {
+                "match": {"path": "/healthz"}, "direct_response": {"status": 200},
+                "metadata": {"filter_metadata": {"istio": {"config": "…/namespaces/sample/virtual-service/h"}}},
+            },
+            goes_to(OUTBOUND),
+        ),
+        NEVER_THERE,
+    ),
+    "a fault with another status": also(
+        http({"match": [CANARY], "fault": {"abort": {"httpStatus": 418}}, "route": to()}, {"route": to()}),
+        logs("primary", code=503, flags="FI", details="fault_filter_abort", cluster=OUTBOUND),
+    ),
+    "a fault for other clients": also(
+        http(
+            {"match": [{"sourceLabels": {"app": "batch"}}], "fault": {"abort": {"httpStatus": 503}}, "route": to()},
+            {"route": to()},
+        ),
+        logs("primary", code=503, flags="FI", details="fault_filter_abort", cluster=OUTBOUND),
+    ),
+    "a time limit of another route": also(
+        http({"name": "slow", "timeout": "30s", "route": to()}, {"name": "rest", "route": to()}),
+        logs("primary", code=504, flags="UT", cluster=OUTBOUND, route="rest"),
+    ),
+    "a match of every path": also(
+        http({"match": [{"uri": {"prefix": "/"}}], "route": to()}),
+        logs("primary", code=404, flags="NR", authority="helloworld.sample:5000"),
+    ),
+    "a rule that another one outdoes": also(
+        rule("VirtualService", hosts=["*.sample.svc.cluster.local"], http=[{"timeout": "30s", "route": to()}]),
+        routed({
+            **goes_to(OUTBOUND),
+            "metadata": {"filter_metadata": {"istio": {"config": "…/namespaces/sample/virtual-service/other"}}},
+        }),
+        logs("primary", code=504, flags="UT", cluster=OUTBOUND),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("harmless", INNOCENT.values(), ids=INNOCENT)
+def test_a_harmless_setting_is_not_accused_of_what_something_unknown_does(harmless: Change) -> None:
+    assert [one.id for one in of_reading(harmless(sound())).root_causes] == []
