@@ -128,10 +128,31 @@ def ports(service: Object) -> Sequence[Object]:
     return found
 
 
+def target_of(port: Object, *pods: Object) -> int:
+    """The number of the target of a Service's port; 0 for a name that no container of the pods has."""
+    target = port.get("targetPort", port.get("port"))
+    if isinstance(target, int):
+        return target
+    ports = (one for pod in pods for container in _containers(pod) for one in container.get("ports") or [])
+    return next((int(one["containerPort"]) for one in ports if one.get("name") == target), 0)
+
+
+def declared(pod: Object) -> Iterator[Object]:
+    """The ports that the containers of a pod declare, without those of Istio's proxy."""
+    for container in _containers(pod):
+        if container.get("name") != SIDECAR:
+            yield from container.get("ports") or []
+
+
+def _containers(pod: Object) -> list[Object]:
+    """The containers of a pod, with those that begin before the others: such a one may go on."""
+    spec = pod.get("spec") or {}
+    return [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+
+
 def has_sidecar(pod: Object) -> bool:
     """Whether a pod has Istio's proxy, as a container or as an init container that goes on."""
-    spec = pod.get("spec") or {}
-    return any(one.get("name") == SIDECAR for part in ("containers", "initContainers") for one in spec.get(part) or [])
+    return any(one.get("name") == SIDECAR for one in _containers(pod))
 
 
 def is_ready(pod: Object) -> bool:
@@ -144,11 +165,9 @@ def is_ready(pod: Object) -> bool:
 
 def environment(pod: Object, name: str) -> str:
     """A variable of a pod's proxy, or of istiod; empty where it has none of that name."""
-    spec = pod.get("spec") or {}
-    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     variables = (
         one
-        for container in containers
+        for container in _containers(pod)
         if container.get("name") in (SIDECAR, "discovery")
         for one in container.get("env") or []
     )

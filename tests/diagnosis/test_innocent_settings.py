@@ -224,6 +224,37 @@ INNOCENT: dict[str, Change] = {
         }),
         logs("primary", code=504, flags="UT", cluster=OUTBOUND),
     ),
+    # Policies.
+    "a policy that is only tried": also(
+        rule("AuthorizationPolicy", annotations={"istio.io/dry-run": "true"}, rules=[{}]), DENIED
+    ),
+    "plain text at another port of the pods": also(
+        rule(
+            "PeerAuthentication", selector={"matchLabels": {"app": "helloworld"}},
+            portLevelMtls={"9090": {"mode": "DISABLE"}},
+        ),
+        FAR_LOST,
+    ),
+    "plain text at a port, without a selector": also(
+        rule("PeerAuthentication", mtls={"mode": "STRICT"}, portLevelMtls={"5000": {"mode": "DISABLE"}}), FAR_LOST
+    ),
+    "a workload's policy in the root namespace": also(
+        rule("PeerAuthentication", "istio-system", selector={"matchLabels": {"app": "helloworld"}},
+             mtls={"mode": "DISABLE"}),
+        FAR_LOST,
+    ),
+    # Sidecar resources.
+    "a port that the Service names": also(
+        ports("remote", 5000, target="http"),
+        ports("primary", 5000, target="http"),
+        *(
+            edits(one, "Pod", "helloworld-1",
+                  lambda found: found["spec"]["containers"][0].update(ports=[{"containerPort": 5000, "name": "http"}]))
+            for one in ("primary", "remote")
+        ),
+        rule("Sidecar", workloadSelector={"labels": {"app": "helloworld"}}, ingress=[{"port": {"number": 5000}}]),
+        LATE,
+    ),
 }  # fmt: skip
 
 

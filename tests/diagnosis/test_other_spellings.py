@@ -13,6 +13,7 @@ from splithorizon.diagnosis.root_cause import of_reading
 from tests.support.made_reading import (
     FAR_LOST,
     HOST,
+    MESH,
     OUTBOUND,
     Change,
     Object,
@@ -93,6 +94,39 @@ SPELLED: dict[str, tuple[Change, Cause, tuple[str, str]]] = {
         ),
         causes.LOCALITY_PREFERRED,
         ("DestinationRule primary/sample/h", "spec.trafficPolicy.loadBalancer.localityLbSetting"),
+    ),
+    # Policies.
+    "a provider that does not answer": (
+        also(
+            rule("AuthorizationPolicy", action="CUSTOM", provider={"name": "opa"}, rules=[{}]),
+            edits("primary", "ConfigMap", "istio",
+                  lambda one: one["data"].update(mesh=f"{MESH}extensionProviders: [{{name: opa}}]\n")),
+            logs("remote", SERVER, code=403, flags="UAEX", details="ext_authz_error"),
+        ),
+        causes.POLICY_DENIES,
+        ("AuthorizationPolicy primary/sample/h", "spec.provider.name"),
+    ),
+    # Sidecar resources.
+    "a pool of a Sidecar": (
+        also(
+            rule("Sidecar", workloadSelector={"labels": {"app": "helloworld"}},
+                 inboundConnectionPool={"http": {"http2MaxRequests": 1}}),
+            adds("primary", made("DestinationRule", "d", "sample", spec={
+                "host": "helloworld", "trafficPolicy": {"connectionPool": {"http": {"http2MaxRequests": 1000}}},
+            })),
+            FULL_AT_SERVER,
+        ),
+        root_causes.CONNECTIONS_LIMITED,
+        ("Sidecar primary/sample/h", "spec.inboundConnectionPool"),
+    ),
+    "a pool of a Sidecar's port": (
+        also(
+            rule("Sidecar", workloadSelector={"labels": {"app": "helloworld"}},
+                 ingress=[{"port": {"number": 5000}, "connectionPool": {"http": {"http2MaxRequests": 1}}}]),
+            FULL_AT_SERVER,
+        ),
+        root_causes.CONNECTIONS_LIMITED,
+        ("Sidecar primary/sample/h", "spec.ingress[0].connectionPool"),
     ),
 }  # fmt: skip
 

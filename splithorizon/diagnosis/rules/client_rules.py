@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from splithorizon.diagnosis import scope, state
 from splithorizon.diagnosis.finding import Case
 from splithorizon.diagnosis.reading.model import (
     CLIENT,
+    SERVER,
     Cluster,
     LogCount,
     Object,
@@ -51,6 +53,46 @@ def is_of_a_client(reading: Reading, plane: Cluster, labels: Mapping[str, str], 
         for proxy in cluster.of(CLIENT)
         if namespace in ("", proxy.namespace)
     )
+
+
+def sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:
+    """The Sidecar in force for a pod: with a selector before the namespace's own, and that before the mesh's."""
+    found = [one for one in plane.all("Sidecar") if scope.binds(one, root, namespace, labels)]
+    mine = [one for one in found if namespace_of(one) == namespace]
+    for choice in ([one for one in mine if scope.selector_of(one)], mine, found):
+        if choice:
+            return min(choice, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
+    return None
+
+
+def pool_of(sidecar: Object, port: int) -> tuple[str, Mapping[str, Any]] | None:
+    """The limits of a Sidecar for a port of its pods, with their place; they replace those of DestinationRules."""
+    for number, entry in enumerate(spec_of(sidecar).get("ingress") or []):
+        if (entry.get("port") or {}).get("number") == port and entry.get("connectionPool"):
+            return f"spec.ingress[{number}].connectionPool", entry["connectionPool"]
+    pool = spec_of(sidecar).get("inboundConnectionPool")
+    return ("spec.inboundConnectionPool", pool) if pool else None
+
+
+_LIMITS = (
+    "tcp.maxConnections", "http.http1MaxPendingRequests", "http.http2MaxRequests", "http.maxRequestsPerConnection",
+    "http.maxRetries", "http.maxConcurrentStreams",
+)  # fmt: skip
+
+
+def limits_of(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """What a connection pool limits, by the path of its field."""
+    found = ((field, (pool.get(field.partition(".")[0]) or {}).get(field.partition(".")[2])) for field in _LIMITS)
+    return {field: value for field, value in found if value}
+
+
+def overflow_at_servers(cluster: Cluster, pod: str = "") -> str:
+    """A sentence on requests that a server's sidecar, or one pod's, refused because its pool was full; or empty."""
+    for proxy in cluster.of(SERVER):
+        for line in state.logged(proxy, flags=("UO",)):
+            if pod in ("", proxy.pod):
+                return f"{line.count} requests ended with {line.code} {line.flags} at the sidecar of {proxy.pod}"
+    return ""
 
 
 def of_clients(case: Case, plane: Cluster) -> Case:

@@ -10,16 +10,24 @@ from splithorizon.diagnosis import causes, identities, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, paths, rule, shown
 from splithorizon.diagnosis.reading.model import (
-    SERVER,
     Cluster,
     LogCount,
     Object,
     Reading,
+    labels_of,
     name_of,
     namespace_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.client_rules import failing, of_clients, rules_for
+from splithorizon.diagnosis.rules.client_rules import (
+    failing,
+    limits_of,
+    of_clients,
+    overflow_at_servers,
+    pool_of,
+    rules_for,
+    sidecar_of,
+)
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
 from splithorizon.diagnosis.rules.mesh_config import left_out
 from splithorizon.diagnosis.rules.services import kept_near_by, prioritised
@@ -31,11 +39,7 @@ _WEIGHTS = (
 )  # fmt: skip
 # Seconds in which a connection is made wherever the other side answers; the mesh's own limit is 10.
 _SOON = 1.0
-_LIMITS = (
-    "tcp.maxConnections", "http.http1MaxPendingRequests", "http.http2MaxRequests", "http.maxRequestsPerConnection",
-    "http.maxRetries", "http.maxConcurrentStreams",
-)  # fmt: skip
-_POOL = (*_LIMITS, "tcp.idleTimeout", "http.idleTimeout", "tcp.maxConnectionDuration", "tcp.connectTimeout")
+_TIMES = ("tcp.idleTimeout", "http.idleTimeout", "tcp.maxConnectionDuration", "tcp.connectTimeout")
 
 
 @rule
@@ -195,11 +199,12 @@ def _identities(reading: Reading) -> Iterator[str]:
 
 def _of_pool(policy: _Policy) -> Iterator[Finding]:
     case, pool = policy.whole, policy.settings.get("connectionPool") or {}
-    found = {field: value for field in _POOL if (value := _at(pool, field)) is not None}
+    for field, value in limits_of(pool).items():
+        cause, witness = root_causes.CONNECTIONS_LIMITED, policy.overflowing()
+        yield policy.finding(cause, f"connectionPool.{field}", value, witness, REFUSED)
+    found = {field: value for field in _TIMES if (value := _at(pool, field)) is not None}
     for field, value in found.items():
-        if field in _LIMITS:
-            cause, witness, follows = root_causes.CONNECTIONS_LIMITED, policy.overflowing(), REFUSED
-        elif field.endswith("idleTimeout"):
+        if field.endswith("idleTimeout"):
             cause, witness, follows = causes.SILENCE_LIMITED, case.suspected(causes.SILENCE_LIMITED), frozenset()
         else:
             cause, witness, follows = causes.CONNECTION_CUT, case.suspected(causes.CONNECTION_CUT), REFUSED
@@ -266,9 +271,13 @@ def _ejected(reading: Reading) -> str:
 
 
 def _overflow_at_servers(reading: Reading, plane: Cluster) -> str:
-    """A sentence on requests that a server's sidecar refused because its pool was full; empty without any."""
+    """A sentence on requests that a server's sidecar refused for a full pool, unless a Sidecar limits it; or empty."""
+    root = state.root_namespace(reading, plane)
     for cluster in state.managed_by(reading, plane):
-        for proxy in cluster.of(SERVER):
-            for line in state.logged(proxy, flags=("UO",)):
-                return f"{line.count} requests ended with {line.code} {line.flags} at the sidecar of {proxy.pod}"
+        for pod in state.pods_of(reading, cluster):
+            sidecar = sidecar_of(plane, root, namespace_of(pod), labels_of(pod))
+            ports = scope.ports(state.service_of(reading, cluster) or {})
+            limited = sidecar and any(pool_of(sidecar, scope.target_of(port, pod)) for port in ports)
+            if not limited and (said := overflow_at_servers(cluster, name_of(pod))):
+                return said
     return ""

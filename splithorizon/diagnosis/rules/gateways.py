@@ -48,7 +48,7 @@ def target_port(case: Case) -> Iterator[Finding]:
     for cluster in reading.clusters:
         pods = state.gateway_pods(cluster)
         for service, number, port in state.ports_for_networks(cluster):
-            target = target_of(port, pods)
+            target = scope.target_of(port, *pods)
             if proxy := not_listening(cluster, target):
                 led = port.get("targetPort") not in (None, port.get("port"))
                 yield Finding(
@@ -127,19 +127,6 @@ _SUSPECTS = (causes.GATEWAY_NOT_LISTENING, causes.GATEWAY_NOT_SERVING, causes.GA
 def _is_agents(name: str, port: int) -> bool:
     """Whether a listener is one that every proxy has for its own readiness and statistics."""
     return name in ("readiness", "statistics") or port in (15000, 15004, 15020, 15021, 15090)
-
-
-def target_of(port: Mapping[str, Any], pods: list[Object]) -> int:
-    """The number of a port's target; 0 for a name that no container has."""
-    target = port.get("targetPort", port.get("port"))
-    if isinstance(target, int):
-        return target
-    for pod in pods:
-        for container in spec_of(pod).get("containers") or []:
-            for one in container.get("ports") or []:
-                if one.get("name") == target:
-                    return int(one["containerPort"])
-    return 0
 
 
 @rule
@@ -284,7 +271,7 @@ def _means(host: str, service: str) -> bool:
 def _targets(cluster: Cluster, pods: list[Object]) -> Iterator[int]:
     """The ports to which the gateway's Services lead other networks."""
     for _, _, port in state.ports_for_networks(cluster):
-        yield target_of(port, pods)
+        yield scope.target_of(port, *pods)
 
 
 def _unfit(

@@ -19,7 +19,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.control_plane import other_bundle
 from splithorizon.diagnosis.rules.follows import INJECTION
-from splithorizon.diagnosis.rules.gateways import led_past, not_listening, target_of
+from splithorizon.diagnosis.rules.gateways import led_past, not_listening
 from splithorizon.istio import remote_credential
 from splithorizon.istio.names import REVISION_LABEL
 from splithorizon.istio.remote_credential import Right
@@ -161,7 +161,7 @@ def _not_led(plane: Cluster, number: int) -> Iterator[Fact]:
         known = shown([port.get("port") for _, _, port in found])
         yield Fact(of(plane, services[0], "Service"), "spec.ports", f"{known}, without {number}")
     for service, index, port in leading:
-        target = target_of(port, pods)
+        target = scope.target_of(port, *pods)
         if proxy := not_listening(plane, target):
             yield from led_past(plane, service, index, proxy, target)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 from splithorizon.diagnosis import root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
@@ -15,10 +15,16 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.client_rules import failing, failing_code
+from splithorizon.diagnosis.rules.client_rules import (
+    failing,
+    failing_code,
+    limits_of,
+    overflow_at_servers,
+    pool_of,
+    sidecar_of,
+)
 from splithorizon.diagnosis.rules.follows import REFUSED
 from splithorizon.diagnosis.rules.services import refused_inside
-from splithorizon.kube.pod_status import SIDECAR
 
 
 @rule
@@ -32,7 +38,7 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                 continue
             for proxy in cluster.of("client"):
                 pod = cluster.get("Pod", proxy.pod, proxy.namespace)
-                one = _sidecar_of(plane, root, proxy.namespace, labels_of(pod or {}))
+                one = sidecar_of(plane, root, proxy.namespace, labels_of(pod or {}))
                 if one is None or _shows(reading, one, proxy.namespace):
                     continue
                 egress = spec_of(one).get("egress") or []
@@ -48,14 +54,16 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                     state.lacking_service(cluster, reading.host), REFUSED,
                 )  # fmt: skip
             for pod in state.pods_of(reading, cluster):
-                one = _sidecar_of(plane, root, reading.namespace, labels_of(pod))
+                one = sidecar_of(plane, root, reading.namespace, labels_of(pod))
                 service = state.service_of(reading, cluster)
-                if one is None or service is None or not (ingress := spec_of(one).get("ingress")):
+                if one is None or service is None:
                     continue
+                targets = {scope.target_of(port, pod) for port in scope.ports(service)} - {0}
+                yield from _limited(plane, one, cluster, pod, targets)
+                ingress = spec_of(one).get("ingress") or []
                 yield from _led_elsewhere(plane, one, cluster, pod)
                 numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
-                targets = {port.get("targetPort", port.get("port")) for port in scope.ports(service)}
-                if targets <= numbers:
+                if not ingress or targets <= numbers:
                     continue
                 yield Finding(
                     root_causes.SIDECAR_HIDES_PORT, Layer.RULE,
@@ -67,14 +75,21 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
+def _limited(plane: Cluster, one: Object, cluster: Cluster, pod: Object, targets: Collection[int]) -> Iterator[Finding]:
+    """A Sidecar limits what its pods' sidecars take at once."""
+    for place, pool in dict(found for port in targets if (found := pool_of(one, port))).items():
+        for field, value in limits_of(pool).items():
+            yield Finding(
+                root_causes.CONNECTIONS_LIMITED, Layer.RULE,
+                (Fact(of(plane, one), f"{place}.{field}", shown(value)),),
+                f"kubectl <{plane.name}> -n {namespace_of(one)} edit sidecar {name_of(one)}: take {field} out",
+                overflow_at_servers(cluster, name_of(pod)), REFUSED,
+            )  # fmt: skip
+
+
 def _led_elsewhere(plane: Cluster, one: Object, cluster: Cluster, pod: Object) -> Iterator[Finding]:
     """An ingress listener of a Sidecar leads to a port that the pod's containers do not declare, and fails there."""
-    declared = {
-        int(port["containerPort"])
-        for container in spec_of(pod).get("containers") or []
-        if container.get("name") != SIDECAR
-        for port in container.get("ports") or []
-    }
+    declared = {int(port["containerPort"]) for port in scope.declared(pod)}
     for number, entry in enumerate(spec_of(one).get("ingress") or []):
         target = str(entry.get("defaultEndpoint", ""))
         port = target.rpartition(":")[2]
@@ -90,16 +105,6 @@ def _led_elsewhere(plane: Cluster, one: Object, cluster: Cluster, pod: Object) -
             refused_inside(cluster, int((entry.get("port") or {}).get("number") or 0), name_of(pod)),
             REFUSED,
         )  # fmt: skip
-
-
-def _sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:
-    """The Sidecar in force for a pod: with a selector before the namespace's own, and that before the mesh's."""
-    found = [one for one in plane.all("Sidecar") if scope.binds(one, root, namespace, labels)]
-    mine = [one for one in found if namespace_of(one) == namespace]
-    for choice in ([one for one in mine if scope.selector_of(one)], mine, found):
-        if choice:
-            return min(choice, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
-    return None
 
 
 def _shows(reading: Reading, one: Object, client_namespace: str) -> bool:
