@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -449,15 +449,47 @@ def _is_about(proxy: Proxy, line: LogCount, host: str) -> bool:
     )
 
 
+def timed_out(reading: Reading) -> Iterator[tuple[Cluster, Proxy, str, str]]:
+    """Connections that were not made and not refused: the sender's cluster and proxy, where to, and a sentence on them.
+
+    By the logs first. A client that gives up before its sidecar does leaves a line without an upstream, or the sidecar
+    tries elsewhere: the counters of an endpoint to which no connection was ever made show these.
+    """
+    for home in reading.clusters:
+        for proxy in home.proxies:
+            for line in logged(proxy, flags=("UF", "URX")):
+                if not was_refused(line):
+                    lost = f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed"
+                    yield home, proxy, line.upstream, f"{lost} ({line.flags})"
+    for home, proxy, host in held_hosts(reading):
+        refused = any(line.upstream == host.address and was_refused(line) for line in proxy.log)
+        if host.never_answered and not refused:
+            yield home, proxy, host.address, failed_to_connect(home, proxy, host)
+
+
+def was_refused(line: LogCount) -> bool:
+    """Whether something answered: it refused the connection, or TLS failed on it."""
+    return "refused" in line.failure or "TLS" in line.failure
+
+
 def trouble_at_gateway(reading: Reading, cluster: Cluster) -> str:
     """A sentence on requests of clients that failed at the gateways of a cluster; empty without any."""
     return trouble(reading, gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
 
 
-def trouble(reading: Reading, addresses: frozenset[str], *, flags: tuple[str, ...]) -> str:
-    """A sentence on requests of clients that failed at one of the addresses, by their logs; empty without any."""
+def trouble(
+    reading: Reading,
+    addresses: frozenset[str],
+    *,
+    flags: tuple[str, ...],
+    meant: Callable[[LogCount], bool] = lambda _: True,
+) -> str:
+    """A sentence on requests of clients that failed at one of the addresses, by their logs; empty without any.
+
+    Only lines that are ``meant`` count.
+    """
     for client, proxy in clients(reading):
-        for line in logged(proxy, flags=flags):
+        for line in filter(meant, logged(proxy, flags=flags)):
             if line.upstream in addresses:
                 reason = f", {line.failure}" if line.failure else ""
                 return (

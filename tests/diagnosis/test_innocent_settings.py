@@ -255,9 +255,72 @@ INNOCENT: dict[str, Change] = {
         rule("Sidecar", workloadSelector={"labels": {"app": "helloworld"}}, ingress=[{"port": {"number": 5000}}]),
         LATE,
     ),
+    # EnvoyFilters.
+    "a filter of another version": also(
+        filtering("CLUSTER", BREAKERS, proxy={"proxyVersion": r"^1\.9.*"}),
+        proxies("primary", CLIENT, metadata={"NETWORK": "primary-network", "CLUSTER_ID": "primary",
+                                             "ISTIO_VERSION": "1.29.1"}),
+        OVERFLOWS,
+    ),
+    "a filter of another Service": also(
+        filtering("CLUSTER", BREAKERS, cluster={"service": "payments.shop.svc.cluster.local"}), OVERFLOWS
+    ),
+    "the time limit of a filter's own service": also(
+        filtering("HTTP_FILTER", {"name": "x", "typed_config": {"grpc_service": {"timeout": "0.25s"}}}),
+        logs("primary", code=504, flags="UT", cluster=OUTBOUND),
+    ),
+    "a filter that is taken out": also(
+        filtering("HTTP_FILTER", None, operation="REMOVE",
+                  listener={"filterChain": {"filter": {"subFilter": {"name": "envoy.filters.http.grpc_stats"}}}}),
+        REFUSED,
+    ),
+    "a filter's answer to one path": also(
+        filtering("HTTP_ROUTE", {"name": "health", "match": {"path": "/healthz"}, "direct_response": {"status": 200}}),
+        REFUSED,
+    ),
+    "a limit of connections at a gateway that refuses": also(
+        at_gateway("NETWORK_FILTER", {"name": "envoy.filters.network.connection_limit"}), REFUSED
+    ),
+    "a limit at another port of the gateway": also(
+        at_gateway("NETWORK_FILTER", {"name": "envoy.filters.network.connection_limit"}, listener={"portNumber": 8443}),
+        logs("primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream=GATEWAYS["remote"], failure="TLS_error"),
+    ),
+    # Gateways and networks.
+    "source addresses of everybody": also(
+        edits("remote", "Service", "istio-eastwestgateway",
+              lambda one: one["spec"].update(loadBalancerSourceRanges=["0.0.0.0/0"])),
+        LATE,
+    ),
+    "source addresses at a gateway that refuses": also(
+        edits("remote", "Service", "istio-eastwestgateway",
+              lambda one: one["spec"].update(loadBalancerSourceRanges=["10.89.0.0/16"])),
+        REFUSED,
+    ),
+    "a pod whose namespace names its network": also(
+        edits("remote", "Pod", "helloworld-1",
+              lambda one: one["metadata"]["labels"].pop("topology.istio.io/network")),
+        FAR_LOST,
+    ),
+    "mutual TLS by a rule in place of the automatic one": also(
+        mesh("enableAutoMtls: false"), destination(tls={"mode": "ISTIO_MUTUAL"}), REFUSED
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("harmless", INNOCENT.values(), ids=INNOCENT)
 def test_a_harmless_setting_is_not_accused_of_what_something_unknown_does(harmless: Change) -> None:
     assert [one.id for one in of_reading(harmless(sound())).root_causes] == []
+
+
+def test_of_two_filters_the_one_that_the_answer_names_is_accused() -> None:
+    patches = [
+        {"applyTo": "HTTP_FILTER", "patch": {"value": {"name": f"envoy.filters.http.{one}"}}}
+        for one in ("compressor", "csrf")
+    ]
+    spec = {"workloadSelector": {"labels": {"app": "helloworld"}}, "configPatches": patches}
+    broken = also(
+        adds("primary", made("EnvoyFilter", "h", "sample", spec=spec)),
+        logs("remote", SERVER, code=403, details="csrf_origin_mismatch"),
+    )
+    (found,) = of_reading(broken(sound())).root_causes
+    assert [one.value for one in found.finding.evidence if "patch" in one.field] == ["envoy.filters.http.csrf"]

@@ -182,15 +182,22 @@ def sources(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         for service in state.gateway_services(cluster):
-            if ranges := spec_of(service).get("loadBalancerSourceRanges"):
+            ranges = [str(one) for one in spec_of(service).get("loadBalancerSourceRanges") or []]
+            if ranges and not any(one.endswith("/0") for one in ranges):
                 yield Finding(
                     root_causes.GATEWAY_SOURCES_LIMITED,
                     Layer.GATEWAY,
                     (Fact(of(cluster, service, "Service"), "spec.loadBalancerSourceRanges", shown(ranges)),),
                     f"admit the other networks' addresses in Service {name_of(service)} of {cluster.name}",
-                    _failed(reading, cluster),
+                    _unanswered(reading, cluster),
                     _FOLLOWS,
                 )
+
+
+def _unanswered(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on connections to a cluster's gateway that nothing answered, not even by a refusal; or empty."""
+    addresses = state.gateway_addresses(reading, cluster)
+    return next((said for _, _, address, said in state.timed_out(reading) if address in addresses), "")
 
 
 @rule

@@ -10,7 +10,8 @@ import yaml
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
-from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of
+from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, spec_of
+from splithorizon.diagnosis.rules.client_rules import rules_for
 from splithorizon.diagnosis.rules.follows import UNREACHED
 
 _PLACE = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
@@ -131,7 +132,13 @@ def auto_mtls(case: Case) -> Iterator[Finding]:
     """The mesh configuration switches automatic mutual TLS off."""
     reading = case.reading
     for plane in reading.config_clusters:
-        if state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
+        # A rule for the service may say it in place of the mesh.
+        ruled = any(
+            ((spec_of(one).get("trafficPolicy") or {}).get("tls") or {}).get("mode") == "ISTIO_MUTUAL"
+            for home, one in rules_for(reading, "DestinationRule", reading.host)
+            if home is plane
+        )
+        if ruled or state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
             continue
         seen = state.seen_by_clients_of(reading, plane)
         lost = [said for one in seen.clusters if (said := state.lacking(seen, one, far_only=True))]
