@@ -285,6 +285,26 @@ INNOCENT: dict[str, Change] = {
         at_gateway("NETWORK_FILTER", {"name": "envoy.filters.network.connection_limit"}, listener={"portNumber": 8443}),
         logs("primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream=GATEWAYS["remote"], failure="TLS_error"),
     ),
+    # Services.
+    "a target port that is not declared": also(
+        ports("remote", 5000, target=5000), ports("primary", 5000, target=5000),
+        declared({"containerPort": 9090, "name": "metrics"}), REFUSED,
+    ),
+    # Pods.
+    "a second istiod that is not ready": also(
+        unready("primary", "istiod-2", {"app": "istiod", "istio.io/rev": "default"}), NEVER_THERE
+    ),
+    "an istiod of another revision": also(
+        unready("primary", "istiod-old", {"app": "istiod", "istio.io/rev": "old"}), NEVER_THERE
+    ),
+    "a second gateway that is not ready": also(
+        unready("remote", "istio-eastwestgateway-2", {"app": "istio-eastwestgateway", "istio": "eastwestgateway"}),
+        NEVER_THERE,
+    ),
+    "another's pods that are not created": also(worker_without_pods(), NEVER_THERE),
+    "a port that is added to those captured": also(
+        pods_annotations("primary", "sleep-1", includeOutboundPorts="8080"), NEVER_THERE
+    ),
     # Gateways and networks.
     "source addresses of everybody": also(
         edits("remote", "Service", "istio-eastwestgateway",

@@ -491,8 +491,8 @@ def _fits_peer(cluster: Cluster, policy: Object, peers: list[Object], peer: Obje
     for one in peers:
         if block := one.get("ipBlock"):
             if not address or (
-                _within(address, str(block.get("cidr")))
-                and not any(_within(address, str(hole)) for hole in block.get("except") or [])
+                within(address, str(block.get("cidr")))
+                and not any(within(address, str(hole)) for hole in block.get("except") or [])
             ):
                 return True
         elif peer is not None:
@@ -508,7 +508,8 @@ def _fits_peer(cluster: Cluster, policy: Object, peers: list[Object], peer: Obje
     return not peers
 
 
-def _within(address: str, cidr: str) -> bool:
+def within(address: str, cidr: str) -> bool:
+    """Whether an address is in a range; true where either cannot be read, for that it is not is no evidence."""
     try:
         return ip_address(address) in ip_network(cidr, strict=False)
     except ValueError:

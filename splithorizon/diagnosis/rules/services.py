@@ -24,7 +24,6 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.client_rules import rules_for
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import workloads
 
 _SLICE_OF = "kubernetes.io/service-name"
@@ -228,9 +227,7 @@ def target_port(case: Case) -> Iterator[Finding]:
             declared = {
                 value
                 for pod in pods
-                for container in spec_of(pod).get("containers") or []
-                if container.get("name") != SIDECAR
-                for one in container.get("ports") or []
+                for one in scope.declared(pod)
                 for value in (one.get("containerPort"), one.get("name"))
                 if value
             }
@@ -274,6 +271,9 @@ def refused_inside(cluster: Cluster, port: int, pod: str = "") -> str:
 
 
 def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
+    """A sentence on requests that failed at a cluster, where its pods' own logs do not say what failed; or empty."""
+    if any("log" in proxy.read for proxy in cluster.of(SERVER)):
+        return ""
     ips = state.pod_addresses(reading, cluster)
     within, gateways = frozenset(host_port(ip, port) for ip in ips), state.gateway_addresses(reading, cluster)
     for client, proxy in state.clients(reading):
