@@ -310,11 +310,13 @@ def lacking(
     far_only: bool = False,
     others_only: bool = False,
     without_pods: bool = False,
+    at: int = 0,
 ) -> str:
     """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do.
 
-    Asked are all clients, those of other networks (``far_only``), or those of other clusters (``others_only``). Empty
-    too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless ``without_pods``.
+    Asked are all clients, those of other networks (``far_only``), or those of other clusters (``others_only``); about
+    the ports that the cluster has too, or one of the client's own (``at``). Empty too where none is to be held: none of
+    its endpoints ever is, or no pod of it is there, unless ``without_pods``.
     """
     if shares_nothing(reading) or not (without_pods or pods_of(reading, cluster)):
         return ""
@@ -322,15 +324,23 @@ def lacking(
         if (far_only and client.network == cluster.network) or (others_only and client.name == cluster.name):
             continue
         known = held(proxy, reading.host)
-        service = service_of(reading, client)
-        wanted = [int(port["port"]) for port in scope.ports(service)] if service else sorted(known)
-        for port in wanted or [0]:
+        for port in [at] if at else _shared_ports(reading, client, cluster) or sorted(known) or [0]:
             if not any(is_of(reading, client, cluster, host) for host in known.get(port, ())):
                 what = f"outbound|{port}||{reading.host}"
                 return f"the sidecar of {client.name}'s {proxy.pod} holds no endpoint of {cluster.name} in {what}"
             if said := _none_behind(reading, client, cluster, known.get(port, ())):
                 return f"the sidecar of {client.name}'s {proxy.pod} holds {said} in outbound|{port}||{reading.host}"
     return ""
+
+
+def _shared_ports(reading: Reading, client: Cluster, cluster: Cluster) -> list[int]:
+    """The TCP ports of the Service in a client's cluster of which another cluster's has the names.
+
+    All of them where it has none of these: what keeps it from having any says why.
+    """
+    own = [port for port in scope.ports(service_of(reading, client) or {}) if port.get("protocol", "TCP") == "TCP"]
+    names = {port.get("name") for port in scope.ports(service_of(reading, cluster) or {})}
+    return [int(port["port"]) for port in own if port.get("name") in names] or [int(port["port"]) for port in own]
 
 
 def _none_behind(reading: Reading, client: Cluster, cluster: Cluster, hosts: Collection[Host]) -> str:

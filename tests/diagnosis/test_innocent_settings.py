@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from splithorizon.diagnosis import state
 from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Host
 from splithorizon.diagnosis.root_cause import of_reading
 from tests.support.made_reading import (
@@ -90,6 +91,7 @@ def at_gateway(apply_to: str, value: Any, **match: Any) -> Change:
     return rule("EnvoyFilter", "istio-system", workloadSelector=selector, configPatches=[patch])
 
 
+FAULT = {"name": "envoy.filters.http.fault", "typed_config": {"abort": {"http_status": 503}}}
 BREAKERS = {"circuit_breakers": {"thresholds": [{"max_requests": 1}]}}
 OVERFLOWS = logs("primary", code=503, flags="UO", cluster=OUTBOUND)
 DENIED = logs("remote", SERVER, code=403, details="rbac_access_denied_matched_policy[none]")
@@ -269,6 +271,14 @@ INNOCENT: dict[str, Change] = {
         filtering("HTTP_FILTER", {"name": "x", "typed_config": {"grpc_service": {"timeout": "0.25s"}}}),
         logs("primary", code=504, flags="UT", cluster=OUTBOUND),
     ),
+    "a filter of what comes in, at a client": also(
+        filtering("HTTP_FILTER", FAULT, context="SIDECAR_INBOUND"),
+        logs("primary", code=503, flags="FI", details="fault_filter_abort", cluster=OUTBOUND),
+    ),
+    "a filter's fault with another status": also(
+        filtering("HTTP_FILTER", FAULT, context="SIDECAR_OUTBOUND"),
+        logs("primary", code=418, flags="FI", details="fault_filter_abort", cluster=OUTBOUND),
+    ),
     "a filter that is taken out": also(
         filtering("HTTP_FILTER", None, operation="REMOVE",
                   listener={"filterChain": {"filter": {"subFilter": {"name": "envoy.filters.http.grpc_stats"}}}}),
@@ -289,6 +299,24 @@ INNOCENT: dict[str, Change] = {
     "a target port that is not declared": also(
         ports("remote", 5000, target=5000), ports("primary", 5000, target=5000),
         declared({"containerPort": 9090, "name": "metrics"}), REFUSED,
+    ),
+    "a port that one cluster alone has and nobody asks for": also(
+        ports("primary", 5000, 9090), ports("remote", 5000), *(
+            proxies(one, CLIENT, endpoints={
+                OUTBOUND: (near(one), Host(GATEWAYS[other], successes=9)), f"outbound|9090||{HOST}": (near(one),),
+            })
+            for one, other in (("primary", "remote"), ("remote", "primary"))
+        ),
+    ),
+    "a webhook of a tag that nobody asks for": also(
+        adds("remote", made(
+            "MutatingWebhookConfiguration", "istio-revision-tag-prod",
+            labels={"app": "sidecar-injector", "istio.io/tag": "prod", "istio.io/rev": "1-20"},
+            webhooks=[{"name": "x", "clientConfig": {
+                "caBundle": "3 characters", "service": {"name": "istiod-1-20", "namespace": "istio-system"},
+            }}],
+        )),
+        NEVER_THERE,
     ),
     # Pods.
     "a second istiod that is not ready": also(
@@ -344,3 +372,15 @@ def test_of_two_filters_the_one_that_the_answer_names_is_accused() -> None:
     )
     (found,) = of_reading(broken(sound())).root_causes
     assert [one.value for one in found.finding.evidence if "patch" in one.field] == ["envoy.filters.http.csrf"]
+
+
+def test_a_port_of_udp_is_no_endpoint_that_is_missing() -> None:
+    both = [{"name": "http", "port": 5000}, {"name": "stats", "port": 9125, "protocol": "UDP"}]
+    with_udp = also(
+        *(
+            edits(one, "Service", "helloworld", lambda found: found["spec"].update(ports=both))
+            for one in ("primary", "remote")
+        )
+    )
+    reading = with_udp(sound())
+    assert [state.lacking(reading, one) for one in reading.clusters] == ["", ""]

@@ -35,6 +35,11 @@ def rule(kind: str, namespace: str = "sample", **spec: Any) -> Change:
     return adds("primary", made(kind, "h", namespace, spec=spec))
 
 
+def mesh(text: str) -> Change:
+    """The mesh configuration has a line more."""
+    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
+
+
 def to(host: str = "helloworld", **more: Any) -> list[Object]:
     return [{"destination": {"host": host}, **more}]
 
@@ -100,12 +105,27 @@ SPELLED: dict[str, tuple[Change, Cause, tuple[str, str]]] = {
         causes.LOCALITY_PREFERRED,
         ("DestinationRule primary/sample/h", "spec.trafficPolicy.loadBalancer.localityLbSetting"),
     ),
+    "something before mutual TLS": (
+        also(
+            rule("DestinationRule", host="helloworld", trafficPolicy={"proxyProtocol": {"version": "V1"}}),
+            holds("primary", near("primary"), Host(GATEWAYS["remote"], connect_failures=7, requests=7)),
+        ),
+        root_causes.RULE_CHANGES_TLS,
+        ("DestinationRule primary/sample/h", "spec.trafficPolicy.proxyProtocol"),
+    ),
+    "a time for connections of the whole mesh": (
+        also(
+            mesh("connectTimeout: 1ms"),
+            logs("primary", code=503, flags="UF,URX", cluster=OUTBOUND, upstream=GATEWAYS["remote"]),
+        ),
+        causes.CONNECTION_CUT,
+        ("ConfigMap primary/istio-system/istio", "data.mesh.connectTimeout"),
+    ),
     # Policies.
     "a provider that does not answer": (
         also(
             rule("AuthorizationPolicy", action="CUSTOM", provider={"name": "opa"}, rules=[{}]),
-            edits("primary", "ConfigMap", "istio",
-                  lambda one: one["data"].update(mesh=f"{MESH}extensionProviders: [{{name: opa}}]\n")),
+            mesh("extensionProviders: [{name: opa}]"),
             logs("remote", SERVER, code=403, flags="UAEX", details="ext_authz_error"),
         ),
         causes.POLICY_DENIES,
@@ -173,6 +193,15 @@ SPELLED: dict[str, tuple[Change, Cause, tuple[str, str]]] = {
         ),
         root_causes.TRAFFIC_NOT_CAPTURED,
         ("Pod remote/sample/helloworld-1", "metadata.annotations traffic.sidecar.istio.io/excludeInboundPorts"),
+    ),
+    "a port that the injector's values exclude": (
+        also(
+            edits("remote", "Pod", "helloworld-1", lambda one: one["spec"].update(
+                initContainers=[{"name": "istio-init", "args": ["istio-iptables", "-b", "*", "-d", "15090,5000"]}])),
+            LOST_AT_POD,
+        ),
+        root_causes.TRAFFIC_NOT_CAPTURED,
+        ("Pod remote/sample/helloworld-1", "spec.initContainers istio-init.args -d"),
     ),
 }  # fmt: skip
 
@@ -256,3 +285,10 @@ def test_an_istiod_that_is_not_ready_is_not_spared_for_one_of_another_revision()
 
     broken = also(adds("primary", other), edits("primary", "Pod", "istiod-1", pulls))
     assert [one.id for one in of_reading(broken(sound())).root_causes] == [causes.IMAGE_NOT_PULLED.id]
+
+
+@pytest.mark.parametrize(("policy", "accused"), [("{attempts: 0}", True), ("{}", True), ("{attempts: 2}", False)])
+def test_retries_of_the_whole_mesh_are_changed_by_its_configuration(policy: str, accused: bool) -> None:
+    asked = (Symptom("test_x", cause_ids=(causes.RETRIES_CHANGED.id,)),)
+    found = diagnose(Case(mesh(f"defaultHttpRetryPolicy: {policy}")(sound()), asked)).root_causes
+    assert [one.id for one in found] == [causes.RETRIES_CHANGED.id] * accused

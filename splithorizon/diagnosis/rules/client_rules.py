@@ -19,6 +19,9 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 
+# Seconds in which a connection is made wherever the other side answers; the mesh's own limit is 10.
+MADE_AT_ONCE = 1.0
+
 
 def rules_for(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Object]]:
     """The rules of a kind that are in force for clients and mean a host."""
@@ -118,6 +121,11 @@ def failing(
         for line in filter(meant, state.logged(proxy, flags=flags, host=host)):
             return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.flags}"
     return ""
+
+
+def is_unanswered(line: LogCount) -> bool:
+    """Whether a connection may have ended for want of time: what refuses it, or fails in TLS, has answered."""
+    return "refused" not in line.failure and "TLS" not in line.failure
 
 
 def failing_code(reading: Reading, host: str) -> str:

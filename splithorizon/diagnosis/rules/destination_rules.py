@@ -11,7 +11,6 @@ from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, paths, rule, shown
 from splithorizon.diagnosis.reading.model import (
     Cluster,
-    LogCount,
     Object,
     Reading,
     labels_of,
@@ -20,7 +19,9 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.client_rules import (
+    MADE_AT_ONCE,
     failing,
+    is_unanswered,
     limits_of,
     of_clients,
     overflow_at_servers,
@@ -37,8 +38,6 @@ _UNWEIGHTED_POLICIES = ("RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
 _WEIGHTS = (
     causes.BALANCED_WITHOUT_WEIGHTS, causes.ENDPOINTS_WEIGHTED, causes.LOCALITY_PREFERRED, causes.REMOTE_SECRET_MISSING,
 )  # fmt: skip
-# Seconds in which a connection is made wherever the other side answers; the mesh's own limit is 10.
-_SOON = 1.0
 _TIMES = ("tcp.idleTimeout", "http.idleTimeout", "tcp.maxConnectionDuration", "tcp.connectTimeout")
 
 
@@ -171,6 +170,10 @@ def _of_balancer(policy: _Policy) -> Iterator[Finding]:
 
 def _of_tls(policy: _Policy) -> Iterator[Finding]:
     reading, tls = policy.case.reading, policy.settings.get("tls")
+    if (header := policy.settings.get("proxyProtocol")) is not None:
+        lost = (_at_far_gateway(reading, cluster) for cluster in reading.clusters)
+        witness = next(filter(None, lost), "") if policy.ours else ""
+        yield policy.finding(root_causes.RULE_CHANGES_TLS, "proxyProtocol", header, witness, REFUSED)
     if tls is None:
         return
     # Without a mode it is Istio's first one, which is no TLS.
@@ -208,14 +211,9 @@ def _of_pool(policy: _Policy) -> Iterator[Finding]:
             cause, witness, follows = causes.SILENCE_LIMITED, case.suspected(causes.SILENCE_LIMITED), frozenset()
         else:
             cause, witness, follows = causes.CONNECTION_CUT, case.suspected(causes.CONNECTION_CUT), REFUSED
-            if not witness and field.endswith("connectTimeout") and scope.seconds(str(value)) < _SOON:
-                witness = failing(policy.case.reading, policy.host, ("UF", "UT"), _is_no_answer)
+            if not witness and field.endswith("connectTimeout") and scope.seconds(str(value)) < MADE_AT_ONCE:
+                witness = failing(policy.case.reading, policy.host, ("UF", "UT"), is_unanswered)
         yield policy.finding(cause, f"connectionPool.{field}", value, witness, follows)
-
-
-def _is_no_answer(line: LogCount) -> bool:
-    """Whether a connection may have ended for want of time: what refuses it, or fails in TLS, has answered."""
-    return "refused" not in line.failure and "TLS" not in line.failure
 
 
 def _at_far_gateway(reading: Reading, cluster: Cluster) -> str:

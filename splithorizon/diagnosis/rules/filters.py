@@ -97,9 +97,12 @@ class _Patch:
 
     def lines(self) -> Iterator[tuple[str, Proxy, LogCount]]:
         """The access-log lines of the proxies that it is for, with the proxy, and how a sentence names that."""
+        context = str(self.matched("context") or "")
+        other = {"SIDECAR_INBOUND": "outbound|", "SIDECAR_OUTBOUND": "inbound|"}.get(context)
         for cluster, proxy in self.bound:
             for line in proxy.log:
-                yield f"{cluster.name}'s {proxy.pod}", proxy, line
+                if other is None or not line.cluster.startswith(other):
+                    yield f"{cluster.name}'s {proxy.pod}", proxy, line
 
     def finding(self, cause: Cause, field: str, value: Any, witness: str) -> Finding:
         """What is found where the patch has this field and value."""
@@ -245,7 +248,8 @@ def _by_filters(case: Case, patch: _Patch) -> Iterator[Finding]:
     if patch.has("HTTPFault", "filters.http.fault"):
         for word, flag in (("abort", "FI"), ("delay", "DI")):
             if place := patch.at(word):
-                witness = _flagged(case.reading, patch, (flag,)) or _injected(patch)
+                status = place[1].get("http_status") if isinstance(place[1], dict) else None
+                witness = _flagged(case.reading, patch, (flag,), status) or _injected(patch)
                 yield patch.finding(root_causes.FAULT_INJECTED, *place, witness)
     if patch.has("Buffer"):
         place = patch.at_or_whole("max_request_bytes")
@@ -374,11 +378,11 @@ _ANSWERING = {
 }  # fmt: skip
 
 
-def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...]) -> str:
-    """A sentence on requests that a bound proxy logged with one of the flags; empty without any."""
+def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...], status: Any = None) -> str:
+    """A sentence on requests that a bound proxy logged with one of the flags, and this status if any; or empty."""
     hosts = tuple(map(reading.host_of, reading.services))
     for place, proxy, line in patch.lines():
-        if not {*line.flags.split(",")} & {*flags}:
+        if not {*line.flags.split(",")} & {*flags} or str(line.code) != str(status or line.code):
             continue
         if proxy.kind != CLIENT or line.cluster.endswith(hosts) or not line.cluster:
             return f"{line.count} requests of {place} ended with {line.code} {line.flags}"

@@ -12,6 +12,7 @@ from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule,
 from splithorizon.diagnosis.reading.model import (
     Cluster,
     Object,
+    Reading,
     labels_of,
     name_of,
     namespace_of,
@@ -40,9 +41,7 @@ def webhooks(case: Case) -> Iterator[Finding]:
             continue
         facts: dict[str, Fact] = {}
         for one, number, webhook in state.injection_webhooks(cluster):
-            if _of_revision(one, case.reading.revision_of(cluster)) and (
-                fact := _nowhere(cluster, one, number, webhook)
-            ):
+            if _is_asked(case.reading, cluster, one) and (fact := _nowhere(cluster, one, number, webhook)):
                 facts.setdefault(name_of(one), fact)
         known = ", ".join(
             name_of(service)
@@ -58,6 +57,14 @@ def webhooks(case: Case) -> Iterator[Finding]:
                 f"{cluster.name}'s API server has no such Service or port to call",
                 _INJECTION,
             )
+
+
+def _is_asked(reading: Reading, cluster: Cluster, one: Object) -> bool:
+    """Whether pods of the Service's namespace come by a webhook: it is the revision's own, or of the tag they name."""
+    if tag := labels_of(one).get("istio.io/tag"):
+        namespace = labels_of(cluster.get("Namespace", reading.namespace) or {})
+        return tag == namespace.get(REVISION_LABEL, "default")
+    return _of_revision(one, reading.revision_of(cluster))
 
 
 def _of_revision(one: Object, revision: str) -> bool:

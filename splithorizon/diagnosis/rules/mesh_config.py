@@ -11,8 +11,8 @@ import yaml
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, spec_of
-from splithorizon.diagnosis.rules.client_rules import rules_for
-from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.diagnosis.rules.client_rules import MADE_AT_ONCE, failing, is_unanswered, of_clients, rules_for
+from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
 
 _PLACE = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
@@ -151,6 +151,34 @@ def auto_mtls(case: Case) -> Iterator[Finding]:
             next(iter((*lost, *failed)), ""),
             UNREACHED,
         )
+
+
+@rule
+def defaults(case: Case) -> Iterator[Finding]:
+    """The mesh configuration has no request tried again, or gives up a connection at once, where no rule says else."""
+    for plane in case.reading.config_clusters:
+        config, bound = state.mesh_config(case.reading, plane), of_clients(case, plane)
+        retries = config.get("defaultHttpRetryPolicy")
+        if retries is not None and not (retries or {}).get("attempts"):
+            yield Finding(
+                causes.RETRIES_CHANGED,
+                Layer.MESH_CONFIG,
+                (_config(case.reading, plane, "defaultHttpRetryPolicy", retries),),
+                f"take defaultHttpRetryPolicy out of the mesh configuration of {plane.name}",
+                bound.suspected(causes.RETRIES_CHANGED),
+                frozenset({causes.RETRIES_CHANGED.id}),
+            )
+        limit = str(config.get("connectTimeout") or "")
+        if limit and scope.seconds(limit) < MADE_AT_ONCE:
+            yield Finding(
+                causes.CONNECTION_CUT,
+                Layer.MESH_CONFIG,
+                (_config(case.reading, plane, "connectTimeout", limit),),
+                f"take connectTimeout out of the mesh configuration of {plane.name}",
+                bound.suspected(causes.CONNECTION_CUT)
+                or failing(bound.reading, case.reading.host, ("UF", "UT"), is_unanswered),
+                REFUSED | {causes.CONNECTION_CUT.id},
+            )
 
 
 @rule

@@ -36,6 +36,12 @@ _INJECT = "sidecar.istio.io/inject"
 _INBOUND = ("excludeInboundPorts", "includeInboundPorts")
 # Of the ports that are included outbound a sidecar takes what the addresses alone would leave out.
 _OUTBOUND = ("excludeOutboundPorts", "excludeOutboundIPRanges", "includeOutboundIPRanges")
+# The containers that set the capture up, and their arguments.
+_CAPTURERS = ("istio-init", "istio-validation")
+_CAPTURE = {
+    "excludeInboundPorts": "-d", "includeInboundPorts": "-b", "excludeOutboundPorts": "-o",
+    "excludeOutboundIPRanges": "-x", "includeOutboundIPRanges": "-i",
+}  # fmt: skip
 # Pods of Istio's that have these labels alike do the same work.
 _ALIKE = ("app", "istio", REVISION_LABEL)
 _MEMORY_LIMIT = "sidecar.istio.io/proxyMemoryLimit"
@@ -456,15 +462,14 @@ def capture(case: Case) -> Iterator[Finding]:
         clients = [pod for pod in cluster.all("Pod") if (namespace_of(pod), name_of(pod)) in _clients(cluster)]
         inbound = itertools.product(state.pods_of(reading, cluster), _INBOUND)
         for pod, name in itertools.chain(inbound, itertools.product(clients, _OUTBOUND)):
-            annotation = f"traffic.sidecar.istio.io/{name}"
-            value = annotations_of(pod).get(annotation)
+            field, value = _setting(pod, name)
             if value is None or not _kept_away(name, value, service, pod):
                 continue
             yield Finding(
                 root_causes.TRAFFIC_NOT_CAPTURED,
                 Layer.POD,
-                (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {annotation}", value),),
-                f"take the annotation from the pods of {name_of(pod)} in {cluster.name}",
+                (Fact(of(cluster, pod, "Pod"), field, value),),
+                f"take {name} from the pods of {name_of(pod)} in {cluster.name}, or from the injector's values",
                 _plain(case, cluster, pod),
                 UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
             )
@@ -504,6 +509,19 @@ def _as_proxy(cluster: Cluster, pod: Object) -> tuple[Fact, ...]:
 
 def _clients(cluster: Cluster) -> set[tuple[str, str]]:
     return {(proxy.namespace, proxy.pod) for proxy in cluster.of("client")}
+
+
+def _setting(pod: Object, name: str) -> tuple[str, str | None]:
+    """The field that says what of a pod's traffic is captured, and its value: an annotation, or the injector's own."""
+    annotation = f"traffic.sidecar.istio.io/{name}"
+    if (value := annotations_of(pod).get(annotation)) is not None:
+        return f"metadata.annotations {annotation}", value
+    flag = _CAPTURE[name]
+    for container in spec_of(pod).get("initContainers") or []:
+        args = [str(one) for one in container.get("args") or []]
+        if container.get("name") in _CAPTURERS and flag in args[:-1]:
+            return f"spec.initContainers {container['name']}.args {flag}", args[args.index(flag) + 1]
+    return "", None
 
 
 def _kept_away(name: str, value: str, service: Object, pod: Object) -> bool:

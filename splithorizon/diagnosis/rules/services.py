@@ -187,11 +187,24 @@ def ports(case: Case) -> Iterator[Finding]:
                         else Fact(of(other, far, "Service"), "spec.ports", shown(_named(far))),
                     ),
                     f"give port {port.get('port')} of Service {reading.service} one name and number in every cluster",
-                    state.lacking(reading, other, others_only=True)
-                    or state.lacking(reading, cluster, others_only=True)
+                    _missed_at(reading, int(port["port"]), other, cluster)
                     or ("" if match else _port_unknown(reading, other, far, port)),
                     UNREACHED,
                 )
+
+
+def _missed_at(reading: Reading, number: int, *clusters: Cluster) -> str:
+    """A sentence on a client without endpoints of one of the clusters at a port that is asked for; or empty."""
+    logs = [proxy for _, proxy in state.clients(reading) if "log" in proxy.read and proxy.log]
+    asked = any(
+        state.parts_of(line.cluster)[1] == str(number) or line.authority.endswith(f":{number}")
+        for proxy in logs
+        for line in state.logged(proxy, host=reading.host)
+    )
+    if logs and not asked:
+        return ""
+    lost = (state.lacking(reading, one, others_only=True, at=number) for one in clusters)
+    return next(filter(None, lost), "")
 
 
 def _port_unknown(reading: Reading, cluster: Cluster, service: Object, port: Mapping[str, object]) -> str:
