@@ -173,6 +173,10 @@ INNOCENT: dict[str, Change] = {
         }}),
         FAR_LOST,
     ),
+    "a name that no gateway is told, which refuses": also(
+        destination(tls={"mode": "ISTIO_MUTUAL", "sni": HOST}), REFUSED
+    ),
+    "a header that no gateway is told, which refuses": also(destination(proxyProtocol={"version": "V1"}), REFUSED),
     # VirtualServices.
     "a canary by its header": also(
         http({"match": [CANARY], "route": to("canary")}, {"route": to()}),
@@ -279,6 +283,10 @@ INNOCENT: dict[str, Change] = {
         filtering("HTTP_FILTER", FAULT, context="SIDECAR_OUTBOUND"),
         logs("primary", code=418, flags="FI", details="fault_filter_abort", cluster=OUTBOUND),
     ),
+    "a filter of clusters, where a listener is refused": also(
+        filtering("CLUSTER", {"connect_timeout": "5s"}),
+        proxies("primary", CLIENT, rejected=({"name": "0.0.0.0_5000", "details": "duplicate filter chain"},)),
+    ),
     "a filter that is taken out": also(
         filtering("HTTP_FILTER", None, operation="REMOVE",
                   listener={"filterChain": {"filter": {"subFilter": {"name": "envoy.filters.http.grpc_stats"}}}}),
@@ -317,6 +325,9 @@ INNOCENT: dict[str, Change] = {
             }}],
         )),
         NEVER_THERE,
+    ),
+    "an entry with the pods' own addresses": also(
+        rule("ServiceEntry", hosts=[HOST], resolution="STATIC", endpoints=[{"address": "10.10.0.4"}]), NEVER_THERE
     ),
     # Pods.
     "a second istiod that is not ready": also(

@@ -171,8 +171,7 @@ def _of_balancer(policy: _Policy) -> Iterator[Finding]:
 def _of_tls(policy: _Policy) -> Iterator[Finding]:
     reading, tls = policy.case.reading, policy.settings.get("tls")
     if (header := policy.settings.get("proxyProtocol")) is not None:
-        lost = (_at_far_gateway(reading, cluster) for cluster in reading.clusters)
-        witness = next(filter(None, lost), "") if policy.ours else ""
+        witness = _at_far_gateways(reading) if policy.ours else ""
         yield policy.finding(root_causes.RULE_CHANGES_TLS, "proxyProtocol", header, witness, REFUSED)
     if tls is None:
         return
@@ -190,8 +189,7 @@ def _of_tls(policy: _Policy) -> Iterator[Finding]:
         yield policy.finding(root_causes.RULE_DEMANDS_ANOTHER_NAME, "tls.subjectAltNames", value, witness, REFUSED)
     if sni:
         # The gateway of another network chooses the service by this name, and knows it by Istio's own alone.
-        lost = [said for cluster in reading.clusters if (said := _at_far_gateway(reading, cluster))]
-        witness = lost[0] if lost and policy.ours else ""
+        witness = _at_far_gateways(reading) if policy.ours else ""
         yield policy.finding(causes.GATEWAY_NAME_CHANGED, "tls.sni", sni, witness, REFUSED)
 
 
@@ -208,18 +206,26 @@ def _of_pool(policy: _Policy) -> Iterator[Finding]:
     found = {field: value for field in _TIMES if (value := _at(pool, field)) is not None}
     for field, value in found.items():
         if field.endswith("idleTimeout"):
-            cause, witness, follows = causes.SILENCE_LIMITED, case.suspected(causes.SILENCE_LIMITED), frozenset()
-        else:
-            cause, witness, follows = causes.CONNECTION_CUT, case.suspected(causes.CONNECTION_CUT), REFUSED
-            if not witness and field.endswith("connectTimeout") and scope.seconds(str(value)) < MADE_AT_ONCE:
-                witness = failing(policy.case.reading, policy.host, ("UF", "UT"), is_unanswered)
-        yield policy.finding(cause, f"connectionPool.{field}", value, witness, follows)
+            witness = case.suspected(causes.SILENCE_LIMITED)
+            yield policy.finding(causes.SILENCE_LIMITED, f"connectionPool.{field}", value, witness, frozenset())
+            continue
+        witness = case.suspected(causes.CONNECTION_CUT)
+        if not witness and field.endswith("connectTimeout") and scope.seconds(str(value)) < MADE_AT_ONCE:
+            witness = failing(policy.case.reading, policy.host, ("UF", "UT"), is_unanswered)
+        yield policy.finding(causes.CONNECTION_CUT, f"connectionPool.{field}", value, witness, REFUSED)
 
 
-def _at_far_gateway(reading: Reading, cluster: Cluster) -> str:
-    """A sentence on clients whose connections fail at a cluster's gateway, by their logs and counters."""
-    failed = state.trouble_at_gateway(reading, cluster)
-    return failed or state.failing_hosts(reading, state.gateway_addresses(reading, cluster))
+def _at_far_gateways(reading: Reading) -> str:
+    """A sentence on clients whose connections fail at a gateway that does not refuse them, by logs and counters."""
+    for cluster in reading.clusters:
+        addresses = state.gateway_addresses(reading, cluster)
+        failures = (line for _, proxy in state.clients(reading) for line in proxy.log if line.upstream in addresses)
+        # The gateway reads what a client says only where a connection is made.
+        if any("refused" in line.failure for line in failures):
+            continue
+        if failed := state.trouble_at_gateway(reading, cluster) or state.failing_hosts(reading, addresses):
+            return failed
+    return ""
 
 
 def _at(value: Mapping[str, Any], path: str) -> Any:

@@ -172,7 +172,7 @@ def refused(case: Case) -> Iterator[Finding]:
                 (
                     f"Envoy of {cluster.name}'s {proxy.pod} refused {one['name'] or 'it'}: {one['details']}"
                     for _, other, one in rejected
-                    if other is proxy and (alone or _mentions(one, patch.value))
+                    if other is proxy and ((alone and _may_make(patch, one)) or _mentions(one, patch.value))
                 ),
                 "",
             )
@@ -181,6 +181,12 @@ def refused(case: Case) -> Iterator[Finding]:
                 field, value = _named(patch.value, text)
                 yield patch.finding(causes.ENVOY_REFUSED_CONFIG, field, value, said or f"{late}; {asked}")
                 break
+
+
+def _may_make(patch: _Patch, rejected: Object) -> bool:
+    """Whether a patch may have made what Envoy refused: no patch of clusters or routes makes a listener."""
+    of_listener = re.search(r"_\d+$|^virtual(Inbound|Outbound)$", str(rejected["name"]))
+    return not of_listener or patch.kind not in ("CLUSTER", "HTTP_ROUTE", "VIRTUAL_HOST", "ROUTE_CONFIGURATION")
 
 
 def _mentions(rejected: Object, value: Any) -> bool:

@@ -478,6 +478,10 @@ def service_entries(case: Case) -> Iterator[Finding]:
         if not scope.exported_to(spec.get("exportTo"), namespace_of(entry), reading.namespace):
             continue
         addresses = [str(one.get("address")) for one in spec.get("endpoints") or []]
+        # The service's own pods and gateways are held anyway.
+        own = frozenset[str]().union(*(state.pod_addresses(reading, one) for one in reading.clusters))
+        own |= {host_of(one) for cluster in reading.clusters for one in state.gateway_addresses(reading, cluster)}
+        added = [one for one in addresses if one not in own]
         bound = state.seen_by_clients_of(reading, plane)
         yield Finding(
             root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
@@ -487,7 +491,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
             ),
             f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
-            next((said for one in addresses if (said := _held_at(bound, one))), "") or _other_kind(bound),
+            next((said for one in added if (said := _held_at(bound, one))), "") or _other_kind(bound),
             UNREACHED,
         )
 
