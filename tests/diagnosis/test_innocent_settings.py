@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from splithorizon.diagnosis import state
+from splithorizon.diagnosis import causes, state
+from splithorizon.diagnosis.finding import Case, Symptom
 from splithorizon.diagnosis.reading.model import CLIENT, SERVER, Host
-from splithorizon.diagnosis.root_cause import of_reading
+from splithorizon.diagnosis.root_cause import diagnose, of_reading
+from splithorizon.istio import certificates
 from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
@@ -91,6 +94,18 @@ def at_gateway(apply_to: str, value: Any, **match: Any) -> Change:
     return rule("EnvoyFilter", "istio-system", workloadSelector=selector, configPatches=[patch])
 
 
+def root(text: str) -> str:
+    name, key = certificates.name(text), certificates.new_key()
+    return certificates.authority(name, key, issuer=name, issuer_key=key).public_bytes(Encoding.PEM).decode()
+
+
+def trusts(name: str, bundle: str) -> Change:
+    return edits(
+        name, "ConfigMap", "istio-ca-root-cert", lambda one: one.update(data={"root-cert.pem": bundle})
+    )  # fmt: skip
+
+
+OLD_ROOT, NEW_ROOT = root("Root 0"), root("Root 1")
 FAULT = {"name": "envoy.filters.http.fault", "typed_config": {"abort": {"http_status": 503}}}
 BREAKERS = {"circuit_breakers": {"thresholds": [{"max_requests": 1}]}}
 OVERFLOWS = logs("primary", code=503, flags="UO", cluster=OUTBOUND)
@@ -261,6 +276,16 @@ INNOCENT: dict[str, Change] = {
         rule("Sidecar", workloadSelector={"labels": {"app": "helloworld"}}, ingress=[{"port": {"number": 5000}}]),
         LATE,
     ),
+    "another port that a Sidecar leaves out": also(
+        ports("primary", 5000, 9090), ports("remote", 5000, 9090), *(
+            proxies(one, CLIENT, endpoints={
+                f"outbound|{port}||{HOST}": (near(one), Host(GATEWAYS[other])) for port in (5000, 9090)
+            })
+            for one, other in (("primary", "remote"), ("remote", "primary"))
+        ),
+        rule("Sidecar", workloadSelector={"labels": {"app": "helloworld"}}, ingress=[{"port": {"number": 5000}}]),
+        LATE,
+    ),
     # EnvoyFilters.
     "a filter of another version": also(
         filtering("CLUSTER", BREAKERS, proxy={"proxyVersion": r"^1\.9.*"}),
@@ -355,6 +380,18 @@ INNOCENT: dict[str, Change] = {
               lambda one: one["spec"].update(loadBalancerSourceRanges=["10.89.0.0/16"])),
         REFUSED,
     ),
+    "another gateway's Service with the network's label": also(
+        adds("remote", made(
+            "Service", "ingress", "istio-system", {"topology.istio.io/network": "remote-network"},
+            spec={"selector": {"app": "ingress"}, "ports": [{"port": 443}]},
+        )),
+        REFUSED,
+    ),
+    "roots that are being changed": also(
+        trusts("primary", OLD_ROOT + NEW_ROOT), trusts("remote", OLD_ROOT),
+        logs("primary", code=503, flags="UF", cluster=OUTBOUND, upstream=GATEWAYS["remote"],
+             failure="TLS_error:CERTIFICATE_VERIFY_FAILED"),
+    ),
     "a pod whose namespace names its network": also(
         edits("remote", "Pod", "helloworld-1",
               lambda one: one["metadata"]["labels"].pop("topology.istio.io/network")),
@@ -395,3 +432,11 @@ def test_a_port_of_udp_is_no_endpoint_that_is_missing() -> None:
     )
     reading = with_udp(sound())
     assert [state.lacking(reading, one) for one in reading.clusters] == ["", ""]
+
+
+@pytest.mark.parametrize(("match", "accused"), [(CANARY, False), ({"uri": {"prefix": "/hello"}}, True)])
+def test_a_suspicion_is_none_of_a_route_for_requests_with_a_header_of_their_own(match: Object, accused: bool) -> None:
+    reading = http({"match": [match], "route": to("canary")}, {"route": to()})(sound())
+    asked = (Symptom("test_x", cause_ids=(causes.RULE_SENDS_ELSEWHERE.id,)),)
+    found = [one.id for one in diagnose(Case(reading, asked)).root_causes]
+    assert found == [causes.RULE_SENDS_ELSEWHERE.id] * accused

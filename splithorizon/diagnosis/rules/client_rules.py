@@ -128,10 +128,13 @@ def is_unanswered(line: LogCount) -> bool:
     return "refused" not in line.failure and "TLS" not in line.failure
 
 
-def failing_code(reading: Reading, host: str) -> str:
-    """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any."""
+def failing_code(reading: Reading, host: str, meant: Callable[[LogCount], bool] = lambda _: True) -> str:
+    """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any.
+
+    Only lines that are ``meant`` count.
+    """
     for client, proxy in state.clients(reading):
-        for line in state.logged(proxy, host=host):
+        for line in filter(meant, state.logged(proxy, host=host)):
             if line.code >= 400:
                 return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.details}"
     return ""

@@ -135,7 +135,8 @@ def selector(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         pods = state.gateway_pods(cluster)
-        for service in state.gateway_services(cluster):
+        # One without the port is no gateway of the network, whatever its labels are.
+        for service in (one for one, _, _ in state.ports_for_networks(cluster)):
             own = spec_of(service).get("selector")
             everyone = [pod for pod in cluster.all("Pod", namespace_of(service)) if scope.selects(own, labels_of(pod))]
             chosen = [pod for pod in everyone if pod in pods]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from splithorizon.diagnosis import root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
+    CLIENT,
     Cluster,
+    LogCount,
     Object,
     Reading,
     labels_of,
@@ -28,15 +30,13 @@ from splithorizon.diagnosis.rules.services import refused_inside
 
 
 @rule
-def sidecar_resources(case: Case) -> Iterator[Finding]:
-    """A Sidecar resource hides the service from its clients, or the port from its pods."""
+def hidden_services(case: Case) -> Iterator[Finding]:
+    """A Sidecar resource hides the service from its clients."""
     reading = case.reading
     for plane in reading.config_clusters:
         root = state.root_namespace(reading, plane)
-        for cluster in reading.clusters:
-            if cluster.control_plane != plane.name:
-                continue
-            for proxy in cluster.of("client"):
+        for cluster in state.managed_by(reading, plane):
+            for proxy in cluster.of(CLIENT):
                 pod = cluster.get("Pod", proxy.pod, proxy.namespace)
                 one = sidecar_of(plane, root, proxy.namespace, labels_of(pod or {}))
                 if one is None or _shows(reading, one, proxy.namespace):
@@ -53,26 +53,47 @@ def sidecar_resources(case: Case) -> Iterator[Finding]:
                     f"{namespace_of(one)}/{name_of(one)} (in {plane.name})",
                     state.lacking_service(cluster, reading.host), REFUSED,
                 )  # fmt: skip
-            for pod in state.pods_of(reading, cluster):
+
+
+@rule
+def ports_of_pods(case: Case) -> Iterator[Finding]:
+    """A Sidecar resource hides the port from the service's pods, leads it elsewhere, or limits it."""
+    reading = case.reading
+    for plane in reading.config_clusters:
+        root = state.root_namespace(reading, plane)
+        for cluster in state.managed_by(reading, plane):
+            ports = scope.ports(state.service_of(reading, cluster) or {})
+            for pod in state.pods_of(reading, cluster) if ports else ():
                 one = sidecar_of(plane, root, reading.namespace, labels_of(pod))
-                service = state.service_of(reading, cluster)
-                if one is None or service is None:
+                if one is None:
                     continue
-                targets = {scope.target_of(port, pod) for port in scope.ports(service)} - {0}
+                # By the target, which is what a Sidecar names; one that no container has cannot be told.
+                by_target = {scope.target_of(port, pod): int(port["port"]) for port in ports}
+                targets = {target: number for target, number in by_target.items() if target}
                 yield from _limited(plane, one, cluster, pod, targets)
-                ingress = spec_of(one).get("ingress") or []
                 yield from _led_elsewhere(plane, one, cluster, pod)
-                numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
-                if not ingress or targets <= numbers:
-                    continue
-                yield Finding(
-                    root_causes.SIDECAR_HIDES_PORT, Layer.RULE,
-                    (Fact(of(plane, one), "spec.ingress[].port.number", f"{shown(sorted(map(str, numbers)))}, binds "
-                          f"{cluster.name}/{name_of(pod)}, whose port is {shown(sorted(map(str, targets)))}"),),
-                    f"add the port to the ingress of Sidecar {name_of(one)}",
-                    failing(reading, reading.host, ("UF", "URX", "NR", "UC")) or failing_code(reading, reading.host),
-                    REFUSED,
-                )  # fmt: skip
+                yield from _hidden(reading, plane, one, f"{cluster.name}/{name_of(pod)}", targets)
+
+
+def _hidden(reading: Reading, plane: Cluster, one: Object, pod: str, targets: Mapping[int, int]) -> Iterator[Finding]:
+    """A Sidecar's ingress leaves out targets of the Service's ports, and requests at these ports fail."""
+    ingress = spec_of(one).get("ingress") or []
+    numbers = {(entry.get("port") or {}).get("number") for entry in ingress}
+    if not ingress or targets.keys() <= numbers:
+        return
+    hidden = {str(number) for target, number in targets.items() if target not in numbers}
+
+    def meant(line: LogCount) -> bool:
+        return not line.cluster or state.parts_of(line.cluster)[1] in hidden
+
+    failed = failing(reading, reading.host, ("UF", "URX", "NR", "UC"), meant)
+    yield Finding(
+        root_causes.SIDECAR_HIDES_PORT, Layer.RULE,
+        (Fact(of(plane, one), "spec.ingress[].port.number", f"{shown(sorted(map(str, numbers)))}, binds {pod}, "
+              f"whose port is {shown(sorted(map(str, targets)))}"),),
+        f"add the port to the ingress of Sidecar {name_of(one)}",
+        failed or failing_code(reading, reading.host, meant), REFUSED,
+    )  # fmt: skip
 
 
 def _limited(plane: Cluster, one: Object, cluster: Cluster, pod: Object, targets: Collection[int]) -> Iterator[Finding]:

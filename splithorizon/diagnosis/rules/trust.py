@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -49,9 +49,16 @@ def roots(case: Case) -> Iterator[Finding]:
             Fact(of(cluster, one, "ConfigMap"), f"data.{_ROOT}", f"SHA-256 {digest}") for cluster, one, digest in found
         ),
         "give every cluster the same root (cacerts), or trust both until the change is over",
-        identities.unverified(reading) or case.suspected(causes.ROOTS_DIFFER),
+        ("" if _overlap(one for _, one, _ in found) else identities.unverified(reading))
+        or case.suspected(causes.ROOTS_DIFFER),
         UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
     )
+
+
+def _overlap(config_maps: Iterable[Object]) -> bool:
+    """Whether all bundles have a root in common, as while roots are changed: then proxies' certificates decide."""
+    bundles = [{*identities.parsed(one["data"][_ROOT])} for one in config_maps]
+    return bool(set[x509.Certificate].intersection(*bundles))
 
 
 @rule

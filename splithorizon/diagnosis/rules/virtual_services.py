@@ -251,7 +251,7 @@ def _destinations(
                 causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
                 (Fact(of(plane, one), f"{field}.host", str(destination.get("host"))),
                  Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts")))),
-                edit, _sent_elsewhere(case, host, target),
+                edit, _sent_elsewhere(case, host, target, route),
                 REFUSED | {causes.RULE_SENDS_ELSEWHERE.id, causes.SERVICE_IN_BOTH_CLUSTERS.id,
                            causes.GATEWAY_USED_FOR_NEAR.id},
             )  # fmt: skip
@@ -284,7 +284,8 @@ def _destinations(
             )  # fmt: skip
 
 
-def _sent_elsewhere(case: Case, host: str, target: str) -> str:
+def _sent_elsewhere(case: Case, host: str, target: str, settings: Mapping[str, Any]) -> str:
+    """A sentence on requests for a host that go to another one, by a route of a rule; empty without any."""
     for client, proxy in state.clients(case.reading):
         for line in state.logged(proxy, host=host):
             if line.cluster.endswith(f"|{target}") and line.authority.partition(":")[0] in _names(host):
@@ -294,7 +295,9 @@ def _sent_elsewhere(case: Case, host: str, target: str) -> str:
         for name, route in _routes(proxy, host):
             if _takes_all(route) and any(one.endswith(f"|{target}") for one in _clusters_of(route)):
                 return f"the sidecar of {client.name}'s {proxy.pod} routes {name} to {target}"
-    return case.suspected(causes.RULE_SENDS_ELSEWHERE)
+    # Of requests with a header or a parameter of their own the log alone shows that there are any.
+    marked = [{"headers", "queryParams"} & {*match} for match in settings.get("match") or [{}]]
+    return "" if all(marked) else case.suspected(causes.RULE_SENDS_ELSEWHERE)
 
 
 def _names(host: str) -> tuple[str, ...]:
@@ -337,9 +340,14 @@ def _without_subset(reading: Reading, plane: Cluster, host: str, subset: str) ->
         failing_there = (
             state.failed_to_connect(client, proxy, one)
             for client, proxy in state.clients(reading)
-            for hosts in state.held(proxy, host, subset).values()
+            for port, hosts in state.held(proxy, host, subset).items()
             for one in hosts
-            if one.address in addresses and one.never_answered
+            if one.address in addresses
+            and one.never_answered
+            # Where the service itself is not reached either, it is not for the subset's name.
+            and not any(
+                whole.address == one.address and whole.never_answered for whole in state.held(proxy, host).get(port, ())
+            )
         )
         if failed := next(failing_there, ""):
             yield manager, failed
