@@ -313,11 +313,10 @@ def _addresses(reading: Reading, cluster: Cluster, number: int, name: str) -> li
     if port is None:
         others = (_same_port(state.service_of(reading, one), number, name) for one in reading.clusters)
         port = next((one for one in others if one), None)
-    target = (port or {}).get("targetPort", (port or {}).get("port", number))
     found = []
     for pod in state.pods_of(reading, cluster):
         ip = str((pod.get("status") or {}).get("podIP") or "")
-        at = target if isinstance(target, int) else _named_port(pod, str(target))
+        at = scope.target_of(port or {"port": number}, pod)
         if ip and at and scope.is_ready(pod):
             found.append(host_port(ip, at))
     return found
@@ -327,14 +326,6 @@ def _same_port(service: Object | None, number: int, name: str) -> Mapping[str, o
     ports = scope.ports(service or {})
     alike = [one for one in ports if one.get("port") == number] or [one for one in ports if one.get("name") == name]
     return alike[0] if alike else None
-
-
-def _named_port(pod: Object, name: str) -> int:
-    for container in [one for key in ("containers", "initContainers") for one in spec_of(pod).get(key) or []]:
-        for port in container.get("ports") or []:
-            if port.get("name") == name:
-                return int(port["containerPort"])
-    return 0
 
 
 def _of_slices(reading: Reading, cluster: Cluster, service: Object, port: Mapping[str, object] | None) -> Iterator[str]:

@@ -151,7 +151,8 @@ SIDECAR_LEADS_ELSEWHERE = _new(
 )
 RULE_CHANGES_TLS = _new(
     "rule-changes-tls",
-    "a DestinationRule has clients speak no mutual TLS to the service: a gateway passes nothing else on",
+    "a DestinationRule has clients speak no mutual TLS to the service, or something before it: a gateway passes "
+    "nothing else on",
 )
 RULE_DEMANDS_ANOTHER_NAME = _new(
     "rule-demands-another-name",

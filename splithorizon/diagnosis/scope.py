@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from splithorizon.istio.names import EXPORTED_SERVICES_ONLY, NETWORK_LABEL
@@ -33,7 +34,9 @@ def selector_of(policy: Object) -> Labels:
     """The labels that a policy selects pods by; empty where it binds all of its namespace."""
     spec = policy.get("spec") or {}
     selector = spec.get("selector") or {}
-    found: Labels = selector.get("matchLabels") or (spec.get("workloadSelector") or {}).get("labels") or {}
+    # A DestinationRule's has labels of another name than a Sidecar's.
+    of_workloads = spec.get("workloadSelector") or {}
+    found: Labels = selector.get("matchLabels") or of_workloads.get("labels") or of_workloads.get("matchLabels") or {}
     if not found and policy.get("kind") == "Gateway":
         found = selector
     return found
@@ -68,11 +71,20 @@ def rule_means(rule: Object, name: str, host: str, domain: str = "cluster.local"
     return host_matches(full_host(name, rule.get("metadata", {}).get("namespace", ""), domain), host)
 
 
-def policy_levels(policy: Object) -> Iterator[tuple[str, Object]]:
-    """A DestinationRule's traffic policy and its settings for single ports, each with its path in the rule."""
-    yield "spec.trafficPolicy", policy
-    for number, level in enumerate(policy.get("portLevelSettings") or []):
-        yield f"spec.trafficPolicy.portLevelSettings[{number}]", level
+def policy_levels(
+    policy: Object, numbers: Collection[int] = (), place: str = "spec.trafficPolicy"
+) -> Iterator[tuple[str, Object]]:
+    """A traffic policy at ``place`` of a DestinationRule and its settings for single ports, each with its path.
+
+    Of a Service with these ports they are what is in force: a port's own settings replace the others altogether.
+    """
+    levels = [*enumerate(policy.get("portLevelSettings") or [])]
+    own = {(level.get("port") or {}).get("number") for _, level in levels}
+    if not numbers or {*numbers} - own:
+        yield place, policy
+    for number, level in levels:
+        if not numbers or (level.get("port") or {}).get("number") in numbers:
+            yield f"{place}.portLevelSettings[{number}]", level
 
 
 def egress_shows(entry: str, own: str, namespace: str, host: str) -> bool:
@@ -116,10 +128,31 @@ def ports(service: Object) -> Sequence[Object]:
     return found
 
 
+def target_of(port: Object, *pods: Object) -> int:
+    """The number of the target of a Service's port; 0 for a name that no container of the pods has."""
+    target = port.get("targetPort", port.get("port"))
+    if isinstance(target, int):
+        return target
+    ports = (one for pod in pods for container in _containers(pod) for one in container.get("ports") or [])
+    return next((int(one["containerPort"]) for one in ports if one.get("name") == target), 0)
+
+
+def declared(pod: Object) -> Iterator[Object]:
+    """The ports that the containers of a pod declare, without those of Istio's proxy."""
+    for container in _containers(pod):
+        if container.get("name") != SIDECAR:
+            yield from container.get("ports") or []
+
+
+def _containers(pod: Object) -> list[Object]:
+    """The containers of a pod, with those that begin before the others: such a one may go on."""
+    spec = pod.get("spec") or {}
+    return [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
+
+
 def has_sidecar(pod: Object) -> bool:
     """Whether a pod has Istio's proxy, as a container or as an init container that goes on."""
-    spec = pod.get("spec") or {}
-    return any(one.get("name") == SIDECAR for part in ("containers", "initContainers") for one in spec.get(part) or [])
+    return any(one.get("name") == SIDECAR for one in _containers(pod))
 
 
 def is_ready(pod: Object) -> bool:
@@ -132,11 +165,9 @@ def is_ready(pod: Object) -> bool:
 
 def environment(pod: Object, name: str) -> str:
     """A variable of a pod's proxy, or of istiod; empty where it has none of that name."""
-    spec = pod.get("spec") or {}
-    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     variables = (
         one
-        for container in containers
+        for container in _containers(pod)
         if container.get("name") in (SIDECAR, "discovery")
         for one in container.get("env") or []
     )
@@ -166,3 +197,11 @@ def needs_exports(deployment: Object) -> bool:
 def network_of(pod: Object) -> str:
     """The network that a pod's label names."""
     return str((pod.get("metadata", {}).get("labels") or {}).get(NETWORK_LABEL, ""))
+
+
+def seconds(text: str) -> float:
+    """A duration as Go writes it, such as 1m30s or 500ms, in seconds; 0 for what is none."""
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+\.?\d*)(h|ms|us|ns|m|s)", text))
+
+
+_SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -310,11 +310,13 @@ def lacking(
     far_only: bool = False,
     others_only: bool = False,
     without_pods: bool = False,
+    at: int = 0,
 ) -> str:
     """A sentence on the first client that holds no endpoint of the Service in a cluster; empty where all do.
 
-    Asked are all clients, those of other networks (``far_only``), or those of other clusters (``others_only``). Empty
-    too where none is to be held: none of its endpoints ever is, or no pod of it is there, unless ``without_pods``.
+    Asked are all clients, those of other networks (``far_only``), or those of other clusters (``others_only``); about
+    the ports that the cluster has too, or one of the client's own (``at``). Empty too where none is to be held: none of
+    its endpoints ever is, or no pod of it is there, unless ``without_pods``.
     """
     if shares_nothing(reading) or not (without_pods or pods_of(reading, cluster)):
         return ""
@@ -322,15 +324,23 @@ def lacking(
         if (far_only and client.network == cluster.network) or (others_only and client.name == cluster.name):
             continue
         known = held(proxy, reading.host)
-        service = service_of(reading, client)
-        wanted = [int(port["port"]) for port in scope.ports(service)] if service else sorted(known)
-        for port in wanted or [0]:
+        for port in [at] if at else _shared_ports(reading, client, cluster) or sorted(known) or [0]:
             if not any(is_of(reading, client, cluster, host) for host in known.get(port, ())):
                 what = f"outbound|{port}||{reading.host}"
                 return f"the sidecar of {client.name}'s {proxy.pod} holds no endpoint of {cluster.name} in {what}"
             if said := _none_behind(reading, client, cluster, known.get(port, ())):
                 return f"the sidecar of {client.name}'s {proxy.pod} holds {said} in outbound|{port}||{reading.host}"
     return ""
+
+
+def _shared_ports(reading: Reading, client: Cluster, cluster: Cluster) -> list[int]:
+    """The TCP ports of the Service in a client's cluster of which another cluster's has the names.
+
+    All of them where it has none of these: what keeps it from having any says why.
+    """
+    own = [port for port in scope.ports(service_of(reading, client) or {}) if port.get("protocol", "TCP") == "TCP"]
+    names = {port.get("name") for port in scope.ports(service_of(reading, cluster) or {})}
+    return [int(port["port"]) for port in own if port.get("name") in names] or [int(port["port"]) for port in own]
 
 
 def _none_behind(reading: Reading, client: Cluster, cluster: Cluster, hosts: Collection[Host]) -> str:
@@ -431,10 +441,45 @@ def logged(proxy: Proxy, *, flags: tuple[str, ...] = (), host: str = "") -> Iter
         known = {*line.flags.split(",")} if line.flags else set()
         if flags and not known & {*flags}:
             continue
-        short = ".".join(host.split(".")[:2])
-        if host and not (line.cluster.endswith(f"|{host}") or host in line.cluster or line.authority.startswith(short)):
+        if host and not _is_about(proxy, line, host):
             continue
         yield line
+
+
+def _is_about(proxy: Proxy, line: LogCount, host: str) -> bool:
+    """Whether a line is about a host: by its upstream cluster, a client's or a gateway's, or by what was asked for."""
+    name, namespace, *_ = host.split(".")
+    asked = line.authority.partition(":")[0]
+    # Within its own namespace a Service is asked for by its name alone.
+    own = {name} if proxy.namespace == namespace else set()
+    return (
+        line.cluster.endswith((f"|{host}", f"_.{host}"))
+        or asked in {f"{name}.{namespace}", *own}
+        or asked.startswith(f"{name}.{namespace}.")
+    )
+
+
+def timed_out(reading: Reading) -> Iterator[tuple[Cluster, Proxy, str, str]]:
+    """Connections that were not made and not refused: the sender's cluster and proxy, where to, and a sentence on them.
+
+    By the logs first. A client that gives up before its sidecar does leaves a line without an upstream, or the sidecar
+    tries elsewhere: the counters of an endpoint to which no connection was ever made show these.
+    """
+    for home in reading.clusters:
+        for proxy in home.proxies:
+            for line in logged(proxy, flags=("UF", "URX")):
+                if not was_refused(line):
+                    lost = f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed"
+                    yield home, proxy, line.upstream, f"{lost} ({line.flags})"
+    for home, proxy, host in held_hosts(reading):
+        refused = any(line.upstream == host.address and was_refused(line) for line in proxy.log)
+        if host.never_answered and not refused:
+            yield home, proxy, host.address, failed_to_connect(home, proxy, host)
+
+
+def was_refused(line: LogCount) -> bool:
+    """Whether something answered: it refused the connection, or TLS failed on it."""
+    return "refused" in line.failure or "TLS" in line.failure
 
 
 def trouble_at_gateway(reading: Reading, cluster: Cluster) -> str:
@@ -442,10 +487,19 @@ def trouble_at_gateway(reading: Reading, cluster: Cluster) -> str:
     return trouble(reading, gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
 
 
-def trouble(reading: Reading, addresses: frozenset[str], *, flags: tuple[str, ...]) -> str:
-    """A sentence on requests of clients that failed at one of the addresses, by their logs; empty without any."""
+def trouble(
+    reading: Reading,
+    addresses: frozenset[str],
+    *,
+    flags: tuple[str, ...],
+    meant: Callable[[LogCount], bool] = lambda _: True,
+) -> str:
+    """A sentence on requests of clients that failed at one of the addresses, by their logs; empty without any.
+
+    Only lines that are ``meant`` count.
+    """
     for client, proxy in clients(reading):
-        for line in logged(proxy, flags=flags):
+        for line in filter(meant, logged(proxy, flags=flags)):
             if line.upstream in addresses:
                 reason = f", {line.failure}" if line.failure else ""
                 return (
@@ -496,9 +550,24 @@ def export_of(service: Object) -> list[str]:
 
 def in_force(config: Mapping[str, Any], one: Object) -> bool:
     """Whether Envoy's configuration names a rule as the one that made it."""
+    kind = _DASHED.get(one.get("kind", ""), "")
+    return made_by(config).endswith(f"/namespaces/{namespace_of(one)}/{kind}/{name_of(one)}")
+
+
+def made_by(config: Mapping[str, Any]) -> str:
+    """The path of the rule that Envoy's configuration names as the one that made it; empty where it names none."""
     named = ((config.get("metadata") or {}).get("filter_metadata") or {}).get("istio") or {}
-    path = str(named.get("config", ""))
-    return path.endswith(f"/namespaces/{namespace_of(one)}/{_DASHED.get(one.get('kind', ''), '')}/{name_of(one)}")
+    return str(named.get("config", ""))
+
+
+def outdone(configs: Iterable[Mapping[str, Any]], one: Object) -> bool:
+    """Whether parts of Envoy's configuration name rules of a rule's kind that made them, and none names this rule.
+
+    Then a rule of a narrower host, or of the client's own namespace, is in force in its place.
+    """
+    kind = f"/{_DASHED.get(one.get('kind', ''), '')}/"
+    named = [config for config in configs if kind in made_by(config)]
+    return bool(named) and not any(in_force(config, one) for config in named)
 
 
 _DASHED = {"DestinationRule": "destination-rule", "VirtualService": "virtual-service"}

@@ -540,6 +540,13 @@ def test_a_subset_that_the_other_primary_does_not_define_is_unknown_at_its_gatew
     assert found_in(also(split("v1", "v2"), subsets_hold((near("primary"),), (failing,)))(sound())) == []
 
 
+def test_a_gateway_that_is_not_reached_at_all_does_not_lack_the_name_of_a_subset() -> None:
+    failing = Host(GATEWAYS["remote"], connect_failures=9, connections=9)
+    named = {OUTBOUND: (near("primary"), failing), f"outbound|5000|v1|{HOST}": (near("primary"),)}
+    held = proxies("primary", CLIENT, endpoints={**named, f"outbound|5000|v2|{HOST}": (failing,)})
+    assert found_in(also(split("v1", "v2"), held)(two_primaries())) == []
+
+
 def test_what_one_subset_of_a_route_leaves_out_another_may_have() -> None:
     whole = subsets_hold((near("primary"),), (Host(GATEWAYS["remote"]),))
     lost = also(subsets_hold((near("primary"),), ()), split("v1", "v2"))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from splithorizon.diagnosis import scope, state
 from splithorizon.diagnosis.finding import Case
 from splithorizon.diagnosis.reading.model import (
+    CLIENT,
+    SERVER,
     Cluster,
+    LogCount,
     Object,
     Reading,
+    labels_of,
     namespace_of,
     spec_of,
 )
+
+# Seconds in which a connection is made wherever the other side answers; the mesh's own limit is 10.
+MADE_AT_ONCE = 1.0
 
 
 def rules_for(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster, Object]]:
@@ -35,7 +43,59 @@ def rules_for(reading: Reading, kind: str, host: str) -> Iterator[tuple[Cluster,
             continue
         if kind == "VirtualService" and "mesh" not in (spec.get("gateways") or ["mesh"]):
             continue
+        if (wanted := scope.selector_of(one)) and not is_of_a_client(reading, plane, wanted, own):
+            continue
         yield plane, one
+
+
+def is_of_a_client(reading: Reading, plane: Cluster, labels: Mapping[str, str], namespace: str = "") -> bool:
+    """Whether a client of a control plane has these labels, and is in the namespace, if one is named."""
+    return any(
+        labels.items() <= labels_of(cluster.get("Pod", proxy.pod, proxy.namespace) or {}).items()
+        for cluster in state.managed_by(reading, plane)
+        for proxy in cluster.of(CLIENT)
+        if namespace in ("", proxy.namespace)
+    )
+
+
+def sidecar_of(plane: Cluster, root: str, namespace: str, labels: Mapping[str, str]) -> Object | None:
+    """The Sidecar in force for a pod: with a selector before the namespace's own, and that before the mesh's."""
+    found = [one for one in plane.all("Sidecar") if scope.binds(one, root, namespace, labels)]
+    mine = [one for one in found if namespace_of(one) == namespace]
+    for choice in ([one for one in mine if scope.selector_of(one)], mine, found):
+        if choice:
+            return min(choice, key=lambda one: str(one["metadata"].get("creationTimestamp", "")))
+    return None
+
+
+def pool_of(sidecar: Object, port: int) -> tuple[str, Mapping[str, Any]] | None:
+    """The limits of a Sidecar for a port of its pods, with their place; they replace those of DestinationRules."""
+    for number, entry in enumerate(spec_of(sidecar).get("ingress") or []):
+        if (entry.get("port") or {}).get("number") == port and entry.get("connectionPool"):
+            return f"spec.ingress[{number}].connectionPool", entry["connectionPool"]
+    pool = spec_of(sidecar).get("inboundConnectionPool")
+    return ("spec.inboundConnectionPool", pool) if pool else None
+
+
+_LIMITS = (
+    "tcp.maxConnections", "http.http1MaxPendingRequests", "http.http2MaxRequests", "http.maxRequestsPerConnection",
+    "http.maxRetries", "http.maxConcurrentStreams",
+)  # fmt: skip
+
+
+def limits_of(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """What a connection pool limits, by the path of its field."""
+    found = ((field, (pool.get(field.partition(".")[0]) or {}).get(field.partition(".")[2])) for field in _LIMITS)
+    return {field: value for field, value in found if value}
+
+
+def overflow_at_servers(cluster: Cluster, pod: str = "") -> str:
+    """A sentence on requests that a server's sidecar, or one pod's, refused because its pool was full; or empty."""
+    for proxy in cluster.of(SERVER):
+        for line in state.logged(proxy, flags=("UO",)):
+            if pod in ("", proxy.pod):
+                return f"{line.count} requests ended with {line.code} {line.flags} at the sidecar of {proxy.pod}"
+    return ""
 
 
 def of_clients(case: Case, plane: Cluster) -> Case:
@@ -50,18 +110,31 @@ def of_clients(case: Case, plane: Cluster) -> Case:
     )
 
 
-def failing(reading: Reading, host: str, flags: tuple[str, ...]) -> str:
-    """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any."""
+def failing(
+    reading: Reading, host: str, flags: tuple[str, ...], meant: Callable[[LogCount], bool] = lambda _: True
+) -> str:
+    """A sentence on requests for a host that ended with one of the flags, by clients' logs; empty without any.
+
+    Only lines that are ``meant`` count.
+    """
     for client, proxy in state.clients(reading):
-        for line in state.logged(proxy, flags=flags, host=host):
+        for line in filter(meant, state.logged(proxy, flags=flags, host=host)):
             return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.flags}"
     return ""
 
 
-def failing_code(reading: Reading, host: str) -> str:
-    """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any."""
+def is_unanswered(line: LogCount) -> bool:
+    """Whether a connection may have ended for want of time: what refuses it, or fails in TLS, has answered."""
+    return "refused" not in line.failure and "TLS" not in line.failure
+
+
+def failing_code(reading: Reading, host: str, meant: Callable[[LogCount], bool] = lambda _: True) -> str:
+    """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any.
+
+    Only lines that are ``meant`` count.
+    """
     for client, proxy in state.clients(reading):
-        for line in state.logged(proxy, host=host):
+        for line in filter(meant, state.logged(proxy, host=host)):
             if line.code >= 400:
                 return f"{line.count} requests of {client.name}'s {proxy.pod} ended with {line.code} {line.details}"
     return ""

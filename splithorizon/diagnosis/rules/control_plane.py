@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -38,7 +37,6 @@ _REMOTE_TIMEOUT = "PILOT_REMOTE_CLUSTER_TIMEOUT"
 # Istio's own default.
 _REMOTE_TIMEOUT_SECONDS = 30
 _ISTIOD_PORTS = (15012, 15017)
-_SECONDS = {"h": 3600, "m": 60, "s": 1}
 
 
 @rule
@@ -501,7 +499,7 @@ def patient_istiod(case: Case) -> Iterator[Finding]:
     for plane in case.reading.config_clusters:
         for one in _istiod_deployments(plane):
             value = scope.environment(spec_of(one).get("template") or {}, _REMOTE_TIMEOUT)
-            if _seconds(value) > _REMOTE_TIMEOUT_SECONDS:
+            if scope.seconds(value) > _REMOTE_TIMEOUT_SECONDS:
                 yield Finding(
                     causes.REMOTE_CLUSTER_TIMEOUT_LONG,
                     Layer.CONTROL_PLANE,
@@ -509,10 +507,6 @@ def patient_istiod(case: Case) -> Iterator[Finding]:
                     f"take {_REMOTE_TIMEOUT} out of istiod's environment, or lower it",
                     case.suspected(causes.REMOTE_CLUSTER_TIMEOUT_LONG),
                 )
-
-
-def _seconds(text: str) -> float:
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(h|m|s)(?![a-z])", text))
 
 
 @rule

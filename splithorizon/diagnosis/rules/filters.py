@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,6 +58,29 @@ class _Patch:
     def _names(self) -> frozenset[str]:
         return frozenset(str(one) for path, one in self._fields.items() if path.endswith(("@type", "name")))
 
+    @property
+    def kind(self) -> str:
+        """What of Envoy's configuration is patched."""
+        return str(self.body.get("applyTo") or "")
+
+    @property
+    def word(self) -> str:
+        """By which a filter's own name ends: csrf of envoy.filters.http.csrf."""
+        name = self.value.get("name") if isinstance(self.value, dict) else ""
+        return str(name or "").rpartition(".")[2]
+
+    @property
+    def operation(self) -> str:
+        """What is done with it."""
+        return str((self.body.get("patch") or {}).get("operation") or "")
+
+    def matched(self, *path: str) -> Any:
+        """What the patch matches at a path; None where it matches anything."""
+        found: Any = self.body.get("match")
+        for key in path:
+            found = (found or {}).get(key)
+        return found
+
     def has(self, *words: str) -> bool:
         """Whether a name or type in the value holds one of the words."""
         return any(word in name for word in words for name in self._names)
@@ -73,9 +97,12 @@ class _Patch:
 
     def lines(self) -> Iterator[tuple[str, Proxy, LogCount]]:
         """The access-log lines of the proxies that it is for, with the proxy, and how a sentence names that."""
+        context = str(self.matched("context") or "")
+        other = {"SIDECAR_INBOUND": "outbound|", "SIDECAR_OUTBOUND": "inbound|"}.get(context)
         for cluster, proxy in self.bound:
             for line in proxy.log:
-                yield f"{cluster.name}'s {proxy.pod}", proxy, line
+                if other is None or not line.cluster.startswith(other):
+                    yield f"{cluster.name}'s {proxy.pod}", proxy, line
 
     def finding(self, cause: Cause, field: str, value: Any, witness: str) -> Finding:
         """What is found where the patch has this field and value."""
@@ -106,9 +133,21 @@ def _patches(reading: Reading) -> Iterator[_Patch]:
         ]
         for number, patch in enumerate(spec_of(one).get("configPatches") or []):
             context = str((patch.get("match") or {}).get("context") or "ANY")
-            chosen = tuple(pair for pair in bound if pair[1].kind in _CONTEXTS.get(context, ()))
+            versions = str(((patch.get("match") or {}).get("proxy") or {}).get("proxyVersion") or "")
+            chosen = tuple(
+                pair for pair in bound if pair[1].kind in _CONTEXTS.get(context, ()) and _is_of(pair[1], versions)
+            )
             if chosen:
                 yield _Patch(plane, one, f"spec.configPatches[{number}]", patch, chosen)
+
+
+def _is_of(proxy: Proxy, versions: str) -> bool:
+    """Whether a proxy is of the versions that a patch is for, a regular expression; also where its own is not known."""
+    known = str(proxy.metadata.get("ISTIO_VERSION") or "")
+    try:
+        return not versions or not known or bool(re.search(versions, known))
+    except re.error:
+        return True
 
 
 @rule
@@ -133,7 +172,7 @@ def refused(case: Case) -> Iterator[Finding]:
                 (
                     f"Envoy of {cluster.name}'s {proxy.pod} refused {one['name'] or 'it'}: {one['details']}"
                     for _, other, one in rejected
-                    if other is proxy and (alone or _mentions(one, patch.value))
+                    if other is proxy and ((alone and _may_make(patch, one)) or _mentions(one, patch.value))
                 ),
                 "",
             )
@@ -142,6 +181,12 @@ def refused(case: Case) -> Iterator[Finding]:
                 field, value = _named(patch.value, text)
                 yield patch.finding(causes.ENVOY_REFUSED_CONFIG, field, value, said or f"{late}; {asked}")
                 break
+
+
+def _may_make(patch: _Patch, rejected: Object) -> bool:
+    """Whether a patch may have made what Envoy refused: no patch of clusters or routes makes a listener."""
+    of_listener = re.search(r"_\d+$|^virtual(Inbound|Outbound)$", str(rejected["name"]))
+    return not of_listener or patch.kind not in ("CLUSTER", "HTTP_ROUTE", "VIRTUAL_HOST", "ROUTE_CONFIGURATION")
 
 
 def _mentions(rejected: Object, value: Any) -> bool:
@@ -175,14 +220,33 @@ def _unacknowledged(reading: Reading) -> dict[str, str]:
 @rule
 def effects(case: Case) -> Iterator[Finding]:
     """An EnvoyFilter makes a proxy inject faults, limit, answer or trust otherwise."""
-    for patch in _patches(case.reading):
-        yield from _effect(case, patch)
+    met = [patch for patch in _patches(case.reading) if _is_met(case.reading, patch)]
+    for patch in met:
+        yield from _by_filters(case, patch)
+        yield from _by_settings(case, patch)
+        yield from _by_answers(case, patch, met)
 
 
-def _effect(case: Case, patch: _Patch) -> Iterator[Finding]:
-    yield from _by_filters(case, patch)
-    yield from _by_settings(case, patch)
-    yield from _by_answers(case, patch)
+def _is_met(reading: Reading, patch: _Patch) -> bool:
+    """Whether requests for the services can meet what is patched: it is not for another Service, or another port."""
+    hosts = tuple(map(reading.host_of, reading.services))
+    where = patch.matched("cluster") or {}
+    named = str(where.get("service") or state.parts_of(str(where.get("name") or ""))[3])
+    # A virtual host of a Service is named by its host and port.
+    virtual = str(patch.matched("routeConfiguration", "vhost", "name") or "").rpartition(":")[0]
+    port = patch.matched("listener", "portNumber")
+    listening = {number for _, proxy in patch.bound if proxy.kind == GATEWAY for number in proxy.listening}
+    ports = {
+        scope.target_of(one, *state.gateway_pods(cluster))
+        for cluster in reading.clusters
+        for _, _, one in state.ports_for_networks(cluster)
+    }
+    return (
+        (not named or named in hosts)
+        and (not virtual.endswith(f".svc.{reading.domain}") or virtual in hosts)
+        # Of sidecars the ports are those of pods or of Services, by the direction.
+        and not (port and listening and all(proxy.kind == GATEWAY for _, proxy in patch.bound) and port not in ports)
+    )
 
 
 def _by_filters(case: Case, patch: _Patch) -> Iterator[Finding]:
@@ -190,7 +254,8 @@ def _by_filters(case: Case, patch: _Patch) -> Iterator[Finding]:
     if patch.has("HTTPFault", "filters.http.fault"):
         for word, flag in (("abort", "FI"), ("delay", "DI")):
             if place := patch.at(word):
-                witness = _flagged(case.reading, patch, (flag,)) or _injected(patch)
+                status = place[1].get("http_status") if isinstance(place[1], dict) else None
+                witness = _flagged(case.reading, patch, (flag,), status) or _injected(patch)
                 yield patch.finding(root_causes.FAULT_INJECTED, *place, witness)
     if patch.has("Buffer"):
         place = patch.at_or_whole("max_request_bytes")
@@ -215,7 +280,9 @@ def _by_settings(case: Case, patch: _Patch) -> Iterator[Finding]:
     """Timeouts, limits and balancing."""
     if place := patch.at("stream_idle_timeout", "idle_timeout"):
         yield patch.finding(causes.SILENCE_LIMITED, *place, case.suspected(causes.SILENCE_LIMITED))
-    if place := patch.at("timeout", "request_timeout", "max_stream_duration"):
+    # A filter's own timeout is for what the filter asks.
+    of_routes = () if patch.kind in ("HTTP_FILTER", "NETWORK_FILTER", "LISTENER_FILTER", "CLUSTER") else ("timeout",)
+    if place := patch.at(*of_routes, "request_timeout", "max_stream_duration"):
         witness = case.suspected(causes.REQUEST_TIME_LIMITED) or _flagged(case.reading, patch, ("UT",))
         yield patch.finding(causes.REQUEST_TIME_LIMITED, *place, witness)
     if place := patch.at("max_connection_duration", "max_downstream_connection_duration"):
@@ -227,26 +294,28 @@ def _by_settings(case: Case, patch: _Patch) -> Iterator[Finding]:
         yield patch.finding(causes.BALANCED_WITHOUT_WEIGHTS, *place, witness)
 
 
-def _by_answers(case: Case, patch: _Patch) -> Iterator[Finding]:
+def _by_answers(case: Case, patch: _Patch, others: list[_Patch]) -> Iterator[Finding]:
     """Filters and routes by which a proxy answers itself."""
     cause, named = root_causes.FILTER_ANSWERS, patch.at_or_whole("name")
     for word, details in _ANSWERING.items():
         if patch.has(word):
             yield patch.finding(cause, *named, _detailed(patch, details))
     if not patch.has(*_ANSWERING, "HTTPFault", "filters.http.fault", "RateLimit", "ratelimit", "Buffer"):
-        yield patch.finding(cause, *named, _local_reply(patch))
+        yield patch.finding(cause, *named, _local_reply(patch, others))
     if patch.has("filters.network.rbac"):
         # Policies of Istio's make filters of that name too: they are the cause where one binds the proxy.
         witness = "" if _policed(case.reading, patch) else _ended(patch, "rbac_access_denied")
         yield patch.finding(cause, *named, witness)
     if patch.has(*_CLOSING):
         yield patch.finding(cause, *named, _closed(case.reading, patch))
-    operation = str((patch.body.get("patch") or {}).get("operation", ""))
-    answer = patch.at("direct_response", "redirect")
-    if operation in ("REMOVE", "REPLACE") or answer:
-        witness = _detailed(patch, "direct_response") or _flagged(case.reading, patch, ("NR", "NC", "UF", "UC", "UH"))
-        place: tuple[str, Any] = answer or ("", operation)
-        yield patch.finding(cause, *place, witness)
+    if answer := patch.at("direct_response", "redirect"):
+        yield patch.finding(cause, *answer, _detailed(patch, "direct_response"))
+    if patch.operation in ("REMOVE", "REPLACE"):
+        removed = str(patch.matched("listener", "filterChain", "filter", "subFilter", "name") or "")
+        # Of the HTTP filters no request needs the others.
+        needed = patch.kind != "HTTP_FILTER" or not removed or removed.endswith((".router", ".alpn"))
+        witness = _flagged(case.reading, patch, ("NR", "NC", "UF", "UC", "UH")) if needed else ""
+        yield patch.finding(cause, "", patch.operation, witness)
 
 
 # What Envoy itself gives for a reason, whatever filters there are.
@@ -257,12 +326,17 @@ _ENVOYS_OWN = (
 )  # fmt: skip
 
 
-def _local_reply(patch: _Patch) -> str:
-    """A sentence on requests that a bound proxy answered itself, for a reason that is none of Envoy's own."""
-    if str(patch.body.get("applyTo")) != "HTTP_FILTER":
+def _local_reply(patch: _Patch, others: list[_Patch]) -> str:
+    """A sentence on requests that a bound proxy answered itself, for a reason that is none of Envoy's own.
+
+    Where the reason begins with the name of a filter it is that one's.
+    """
+    if patch.kind != "HTTP_FILTER":
         return ""
     for place, _, line in patch.lines():
-        if line.code >= 400 and not line.upstream and line.details and not line.details.startswith(_ENVOYS_OWN):
+        own = line.details.startswith(_ENVOYS_OWN)
+        named = [one for one in others if one.word and line.details.startswith(one.word)]
+        if line.code >= 400 and not line.upstream and line.details and not own and (patch in named or not named):
             return f"{line.count} requests of {place} ended with {line.code} {line.details}"
     return ""
 
@@ -278,9 +352,18 @@ def _ended(patch: _Patch, word: str) -> str:
 def _closed(reading: Reading, patch: _Patch) -> str:
     """A sentence on connections of clients that ended at a gateway that the patch is for; empty without any."""
     for cluster, proxy in patch.bound:
-        if proxy.kind == GATEWAY and (said := state.trouble_at_gateway(reading, cluster)):
+        addresses = state.gateway_addresses(reading, cluster)
+        if proxy.kind == GATEWAY and (said := state.trouble(reading, addresses, flags=_LOST, meant=_was_made)):
             return said
     return ""
+
+
+_LOST = ("UF", "UC", "URX")
+
+
+def _was_made(line: LogCount) -> bool:
+    """Whether a connection may have been made before it ended: a filter takes one before it closes it."""
+    return "refused" not in line.failure and "timeout" not in line.failure
 
 
 def _policed(reading: Reading, patch: _Patch) -> bool:
@@ -301,11 +384,11 @@ _ANSWERING = {
 }  # fmt: skip
 
 
-def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...]) -> str:
-    """A sentence on requests that a bound proxy logged with one of the flags; empty without any."""
+def _flagged(reading: Reading, patch: _Patch, flags: tuple[str, ...], status: Any = None) -> str:
+    """A sentence on requests that a bound proxy logged with one of the flags, and this status if any; or empty."""
     hosts = tuple(map(reading.host_of, reading.services))
     for place, proxy, line in patch.lines():
-        if not {*line.flags.split(",")} & {*flags}:
+        if not {*line.flags.split(",")} & {*flags} or str(line.code) != str(status or line.code):
             continue
         if proxy.kind != CLIENT or line.cluster.endswith(hosts) or not line.cluster:
             return f"{line.count} requests of {place} ended with {line.code} {line.flags}"

@@ -48,7 +48,7 @@ def target_port(case: Case) -> Iterator[Finding]:
     for cluster in reading.clusters:
         pods = state.gateway_pods(cluster)
         for service, number, port in state.ports_for_networks(cluster):
-            target = target_of(port, pods)
+            target = scope.target_of(port, *pods)
             if proxy := not_listening(cluster, target):
                 led = port.get("targetPort") not in (None, port.get("port"))
                 yield Finding(
@@ -129,26 +129,14 @@ def _is_agents(name: str, port: int) -> bool:
     return name in ("readiness", "statistics") or port in (15000, 15004, 15020, 15021, 15090)
 
 
-def target_of(port: Mapping[str, Any], pods: list[Object]) -> int:
-    """The number of a port's target; 0 for a name that no container has."""
-    target = port.get("targetPort", port.get("port"))
-    if isinstance(target, int):
-        return target
-    for pod in pods:
-        for container in spec_of(pod).get("containers") or []:
-            for one in container.get("ports") or []:
-                if one.get("name") == target:
-                    return int(one["containerPort"])
-    return 0
-
-
 @rule
 def selector(case: Case) -> Iterator[Finding]:
     """The gateway's Service selects no gateway, not all of them, or something that is none."""
     reading = case.reading
     for cluster in reading.clusters:
         pods = state.gateway_pods(cluster)
-        for service in state.gateway_services(cluster):
+        # One without the port is no gateway of the network, whatever its labels are.
+        for service in (one for one, _, _ in state.ports_for_networks(cluster)):
             own = spec_of(service).get("selector")
             everyone = [pod for pod in cluster.all("Pod", namespace_of(service)) if scope.selects(own, labels_of(pod))]
             chosen = [pod for pod in everyone if pod in pods]
@@ -195,15 +183,22 @@ def sources(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for cluster in reading.clusters:
         for service in state.gateway_services(cluster):
-            if ranges := spec_of(service).get("loadBalancerSourceRanges"):
+            ranges = [str(one) for one in spec_of(service).get("loadBalancerSourceRanges") or []]
+            if ranges and not any(one.endswith("/0") for one in ranges):
                 yield Finding(
                     root_causes.GATEWAY_SOURCES_LIMITED,
                     Layer.GATEWAY,
                     (Fact(of(cluster, service, "Service"), "spec.loadBalancerSourceRanges", shown(ranges)),),
                     f"admit the other networks' addresses in Service {name_of(service)} of {cluster.name}",
-                    _failed(reading, cluster),
+                    _unanswered(reading, cluster),
                     _FOLLOWS,
                 )
+
+
+def _unanswered(reading: Reading, cluster: Cluster) -> str:
+    """A sentence on connections to a cluster's gateway that nothing answered, not even by a refusal; or empty."""
+    addresses = state.gateway_addresses(reading, cluster)
+    return next((said for _, _, address, said in state.timed_out(reading) if address in addresses), "")
 
 
 @rule
@@ -284,7 +279,7 @@ def _means(host: str, service: str) -> bool:
 def _targets(cluster: Cluster, pods: list[Object]) -> Iterator[int]:
     """The ports to which the gateway's Services lead other networks."""
     for _, _, port in state.ports_for_networks(cluster):
-        yield target_of(port, pods)
+        yield scope.target_of(port, *pods)
 
 
 def _unfit(

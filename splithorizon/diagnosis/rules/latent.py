@@ -12,6 +12,7 @@ from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule,
 from splithorizon.diagnosis.reading.model import (
     Cluster,
     Object,
+    Reading,
     labels_of,
     name_of,
     namespace_of,
@@ -19,7 +20,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules.control_plane import other_bundle
 from splithorizon.diagnosis.rules.follows import INJECTION
-from splithorizon.diagnosis.rules.gateways import led_past, not_listening, target_of
+from splithorizon.diagnosis.rules.gateways import led_past, not_listening
 from splithorizon.istio import remote_credential
 from splithorizon.istio.names import REVISION_LABEL
 from splithorizon.istio.remote_credential import Right
@@ -40,9 +41,7 @@ def webhooks(case: Case) -> Iterator[Finding]:
             continue
         facts: dict[str, Fact] = {}
         for one, number, webhook in state.injection_webhooks(cluster):
-            if _of_revision(one, case.reading.revision_of(cluster)) and (
-                fact := _nowhere(cluster, one, number, webhook)
-            ):
+            if _is_asked(case.reading, cluster, one) and (fact := _nowhere(cluster, one, number, webhook)):
                 facts.setdefault(name_of(one), fact)
         known = ", ".join(
             name_of(service)
@@ -58,6 +57,14 @@ def webhooks(case: Case) -> Iterator[Finding]:
                 f"{cluster.name}'s API server has no such Service or port to call",
                 _INJECTION,
             )
+
+
+def _is_asked(reading: Reading, cluster: Cluster, one: Object) -> bool:
+    """Whether pods of the Service's namespace come by a webhook: it is the revision's own, or of the tag they name."""
+    if tag := labels_of(one).get("istio.io/tag"):
+        namespace = labels_of(cluster.get("Namespace", reading.namespace) or {})
+        return tag == namespace.get(REVISION_LABEL, "default")
+    return _of_revision(one, reading.revision_of(cluster))
 
 
 def _of_revision(one: Object, revision: str) -> bool:
@@ -161,7 +168,7 @@ def _not_led(plane: Cluster, number: int) -> Iterator[Fact]:
         known = shown([port.get("port") for _, _, port in found])
         yield Fact(of(plane, services[0], "Service"), "spec.ports", f"{known}, without {number}")
     for service, index, port in leading:
-        target = target_of(port, pods)
+        target = scope.target_of(port, *pods)
         if proxy := not_listening(plane, target):
             yield from led_past(plane, service, index, proxy, target)
 

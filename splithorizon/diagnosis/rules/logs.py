@@ -11,6 +11,8 @@ from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, label
 
 _FOLLOWS = frozenset({causes.ACCESS_LOG_OFF.id, causes.ACCESS_LOG_FORMAT_UNKNOWN.id, causes.LOG_LINES_DROPPED.id})
 _STDOUT = "/dev/stdout"
+# Istio's own provider, which writes to standard output.
+_FILE = {"name": "envoy"}
 
 Telemetries: TypeAlias = Sequence[tuple[Object, int, Mapping[str, Any]]]
 """Telemetries with the number and the content of one of their ``accessLogging``."""
@@ -20,14 +22,13 @@ def _telemetries(reading: Reading, plane: Cluster) -> Iterator[tuple[Object, int
     """What the Telemetries say of access logs that bind a client."""
     root = state.root_namespace(reading, plane)
     clients = [
-        labels_of(pod)
-        for cluster in reading.clusters
-        if cluster.control_plane == plane.name
+        (proxy.namespace, labels_of(pod))
+        for cluster in state.managed_by(reading, plane)
         for proxy in cluster.of("client")
         if (pod := cluster.get("Pod", proxy.pod, proxy.namespace))
     ]
     for one in plane.all("Telemetry"):
-        if any(scope.binds(one, root, reading.namespace, labels) for labels in clients):
+        if any(scope.binds(one, root, namespace, labels) for namespace, labels in clients):
             for number, logging in enumerate(spec_of(one).get("accessLogging") or []):
                 yield one, number, logging
 
@@ -72,6 +73,14 @@ def _switched_off(case: Case, plane: Cluster, config_map: Object, telemetries: T
                 causes.ACCESS_LOG_OFF,
                 Fact(of(plane, one), f"spec.accessLogging[{number}].disabled", shown(True)),
                 fix=f"kubectl <{plane.name}> -n {namespace_of(one)} delete telemetry {name_of(one)}",
+                witness=witness,
+            )
+        elif others := [str(each.get("name")) for each in logging.get("providers") or [] if each != _FILE]:
+            # Providers of a Telemetry take the place of the mesh's own file.
+            yield _finding(
+                causes.ACCESS_LOG_OFF,
+                Fact(of(plane, one), f"spec.accessLogging[{number}].providers", shown(others)),
+                fix=f"add the provider {_FILE['name']} to Telemetry {name_of(one)} of {namespace_of(one)}",
                 witness=witness,
             )
     if not config.get("accessLogFile") and not telemetries:

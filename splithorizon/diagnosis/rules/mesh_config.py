@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import yaml
 
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
-from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of
-from splithorizon.diagnosis.rules.follows import UNREACHED
+from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, spec_of
+from splithorizon.diagnosis.rules.client_rules import MADE_AT_ONCE, failing, is_unanswered, of_clients, rules_for
+from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
 
 _PLACE = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
@@ -72,35 +74,37 @@ def locality_distributed(case: Case) -> Iterator[Finding]:
     reading = case.reading
     for plane in reading.config_clusters:
         setting = state.mesh_config(reading, plane).get("localityLbSetting") or {}
-        distribute = setting.get("distribute") or [] if setting.get("enabled") is not False else []
-        for number, one in enumerate(distribute):
-            senders = [
-                other
-                for other in reading.clusters
-                if other.control_plane == plane.name
-                and any(_deciding(distribute, place) == number for place in _places(other))
+        for number, one, cluster, senders in left_out(reading, plane, setting):
+            nodes = [
+                Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
+                for node in cluster.all("Node")
             ]
-            for cluster in reading.clusters:
-                places = _places(cluster)
-                # Of nodes that could not be read nothing is known.
-                if (
-                    not senders
-                    or not places
-                    or any(_meant(to, place) for to in one.get("to") or {} for place in places)
-                ):
-                    continue
-                nodes = [
-                    Fact(of(cluster, node, "Node"), "metadata.labels", _labels_of_place(node))
-                    for node in cluster.all("Node")
-                ]
-                yield Finding(
-                    causes.LOCALITY_PREFERRED,
-                    Layer.MESH_CONFIG,
-                    (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
-                    f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
-                    state.lacking(state.seen_by_clients_in(reading, senders), cluster),
-                    UNREACHED,
-                )
+            yield Finding(
+                causes.LOCALITY_PREFERRED,
+                Layer.MESH_CONFIG,
+                (_config(reading, plane, f"localityLbSetting.distribute[{number}]", one), *nodes[:1]),
+                f"let localityLbSetting.distribute of {plane.name} name {cluster.name}'s locality, or take it out",
+                state.lacking(state.seen_by_clients_in(reading, senders), cluster),
+                UNREACHED,
+            )
+
+
+def left_out(
+    reading: Reading, plane: Cluster, setting: Mapping[str, Any]
+) -> Iterator[tuple[int, Object, Cluster, list[Cluster]]]:
+    """Each entry of a distribution that leaves out all of a cluster, with its number, and the senders that it binds."""
+    distribute = setting.get("distribute") or [] if setting.get("enabled") is not False else []
+    for number, one in enumerate(distribute):
+        senders = [
+            other
+            for other in state.managed_by(reading, plane)
+            if any(_deciding(distribute, place) == number for place in _places(other))
+        ]
+        for cluster in reading.clusters if senders else ():
+            places = _places(cluster)
+            # Of nodes that could not be read nothing is known.
+            if places and not any(_meant(to, place) for to in one.get("to") or {} for place in places):
+                yield number, one, cluster, senders
 
 
 def _deciding(distribute: Sequence[Object], place: str) -> int:
@@ -128,7 +132,13 @@ def auto_mtls(case: Case) -> Iterator[Finding]:
     """The mesh configuration switches automatic mutual TLS off."""
     reading = case.reading
     for plane in reading.config_clusters:
-        if state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
+        # A rule for the service may say it in place of the mesh.
+        ruled = any(
+            ((spec_of(one).get("trafficPolicy") or {}).get("tls") or {}).get("mode") == "ISTIO_MUTUAL"
+            for home, one in rules_for(reading, "DestinationRule", reading.host)
+            if home is plane
+        )
+        if ruled or state.mesh_config(reading, plane).get("enableAutoMtls") is not False:
             continue
         seen = state.seen_by_clients_of(reading, plane)
         lost = [said for one in seen.clusters if (said := state.lacking(seen, one, far_only=True))]
@@ -141,6 +151,34 @@ def auto_mtls(case: Case) -> Iterator[Finding]:
             next(iter((*lost, *failed)), ""),
             UNREACHED,
         )
+
+
+@rule
+def defaults(case: Case) -> Iterator[Finding]:
+    """The mesh configuration has no request tried again, or gives up a connection at once, where no rule says else."""
+    for plane in case.reading.config_clusters:
+        config, bound = state.mesh_config(case.reading, plane), of_clients(case, plane)
+        retries = config.get("defaultHttpRetryPolicy")
+        if retries is not None and not (retries or {}).get("attempts"):
+            yield Finding(
+                causes.RETRIES_CHANGED,
+                Layer.MESH_CONFIG,
+                (_config(case.reading, plane, "defaultHttpRetryPolicy", retries),),
+                f"take defaultHttpRetryPolicy out of the mesh configuration of {plane.name}",
+                bound.suspected(causes.RETRIES_CHANGED),
+                frozenset({causes.RETRIES_CHANGED.id}),
+            )
+        limit = str(config.get("connectTimeout") or "")
+        if limit and scope.seconds(limit) < MADE_AT_ONCE:
+            yield Finding(
+                causes.CONNECTION_CUT,
+                Layer.MESH_CONFIG,
+                (_config(case.reading, plane, "connectTimeout", limit),),
+                f"take connectTimeout out of the mesh configuration of {plane.name}",
+                bound.suspected(causes.CONNECTION_CUT)
+                or failing(bound.reading, case.reading.host, ("UF", "UT"), is_unanswered),
+                REFUSED | {causes.CONNECTION_CUT.id},
+            )
 
 
 @rule

@@ -13,7 +13,6 @@ from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
     Cluster,
-    LogCount,
     Object,
     Proxy,
     Reading,
@@ -309,12 +308,20 @@ def pods_network(case: Case) -> Iterator[Finding]:
             yield Finding(
                 causes.POD_WITHOUT_NETWORK, Layer.NETWORK, (fact,),
                 f"label the namespace {cluster.system_namespace} and restart the pod, or take its own label away",
-                state.direct(reading, cluster) or state.lacking(reading, cluster)
+                state.direct(reading, cluster)
+                # Without a label of its own a pod has the network of the system namespace.
+                or ("" if label is None and _is_named(cluster) else state.lacking(reading, cluster))
                 or case.suspected(causes.POD_WITHOUT_NETWORK),
                 UNREACHED,
             )  # fmt: skip
         for proxy in cluster.proxies:
             yield from _identity(reading, cluster, proxy)
+
+
+def _is_named(cluster: Cluster) -> bool:
+    """Whether the system namespace of a cluster names the cluster's network."""
+    namespace = cluster.get("Namespace", cluster.system_namespace) or {}
+    return labels_of(namespace).get(NETWORK_LABEL) == cluster.network
 
 
 def _injects(cluster: Cluster, network: str | None) -> tuple[Fact, ...]:
@@ -425,7 +432,7 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
     names = {name_of(pod) for pod in pods}
     ips = {str((pod.get("status") or {}).get("podIP")): pod for pod in pods}
     gateways = [pod for pod in pods if labels_of(pod).get("istio") == "eastwestgateway"]
-    for home, proxy, upstream, sentence in _timed_out(reading):
+    for home, proxy, upstream, sentence in state.timed_out(reading):
         sender = home.get("Pod", proxy.pod, proxy.namespace) if home.name == cluster.name else None
         target, port = host_of(upstream), upstream.rpartition(":")[2]
         number = int(port) if port.isdigit() else 0
@@ -448,29 +455,6 @@ def _dropped(reading: Reading, cluster: Cluster, pods: list[Object], kinds: list
         if inbound or outbound:
             return sentence
     return ""
-
-
-def _timed_out(reading: Reading) -> Iterator[tuple[Cluster, Proxy, str, str]]:
-    """Connections that were not made and not refused: the sender's cluster and proxy, where to, and a sentence on them.
-
-    By the logs first. A client that gives up before its sidecar does leaves a line without an upstream, or the sidecar
-    tries elsewhere: the counters of an endpoint to which no connection was ever made show these.
-    """
-    for home in reading.clusters:
-        for proxy in home.proxies:
-            for line in state.logged(proxy, flags=("UF", "URX")):
-                if not _was_refused(line):
-                    lost = f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed"
-                    yield home, proxy, line.upstream, f"{lost} ({line.flags})"
-    for home, proxy, host in state.held_hosts(reading):
-        refused = any(line.upstream == host.address and _was_refused(line) for line in proxy.log)
-        if host.never_answered and not refused:
-            yield home, proxy, host.address, state.failed_to_connect(home, proxy, host)
-
-
-def _was_refused(line: LogCount) -> bool:
-    """Whether something answered: it refused the connection, or TLS failed on it."""
-    return "refused" in line.failure or "TLS" in line.failure
 
 
 def _pod_at(cluster: Cluster, address: str) -> Object | None:
@@ -507,8 +491,8 @@ def _fits_peer(cluster: Cluster, policy: Object, peers: list[Object], peer: Obje
     for one in peers:
         if block := one.get("ipBlock"):
             if not address or (
-                _within(address, str(block.get("cidr")))
-                and not any(_within(address, str(hole)) for hole in block.get("except") or [])
+                within(address, str(block.get("cidr")))
+                and not any(within(address, str(hole)) for hole in block.get("except") or [])
             ):
                 return True
         elif peer is not None:
@@ -524,7 +508,8 @@ def _fits_peer(cluster: Cluster, policy: Object, peers: list[Object], peer: Obje
     return not peers
 
 
-def _within(address: str, cidr: str) -> bool:
+def within(address: str, cidr: str) -> bool:
+    """Whether an address is in a range; true where either cannot be read, for that it is not is no evidence."""
     try:
         return ip_address(address) in ip_network(cidr, strict=False)
     except ValueError:
@@ -569,7 +554,7 @@ def parted(case: Case) -> Iterator[Finding]:
         tried = [host for at, _, host in state.held_hosts(reading) if at is home and host_of(host.address) in ready]
         lost = [
             (address, sentence)
-            for at, _, address, sentence in _timed_out(reading)
+            for at, _, address, sentence in state.timed_out(reading)
             if at is home and host_of(address) in ready and host_of(address) not in near
         ]
         made = (host for host in tried if host.connections > host.connect_failures and not host.never_answered)

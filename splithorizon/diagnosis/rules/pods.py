@@ -25,6 +25,7 @@ from splithorizon.diagnosis.reading.model import (
 )
 from splithorizon.diagnosis.rules import injection
 from splithorizon.diagnosis.rules.follows import INJECTION, UNREACHED
+from splithorizon.diagnosis.rules.networks import within
 from splithorizon.istio.names import PROXY_CONFIG_ANNOTATION, REVISION_LABEL
 from splithorizon.kube.pod_status import SIDECAR
 
@@ -33,7 +34,16 @@ _PROBERS = "ISTIO_KUBE_APP_PROBERS"
 _TAG = "istio.io/tag"
 _INJECT = "sidecar.istio.io/inject"
 _INBOUND = ("excludeInboundPorts", "includeInboundPorts")
-_OUTBOUND = ("excludeOutboundPorts", "includeOutboundPorts", "excludeOutboundIPRanges")
+# Of the ports that are included outbound a sidecar takes what the addresses alone would leave out.
+_OUTBOUND = ("excludeOutboundPorts", "excludeOutboundIPRanges", "includeOutboundIPRanges")
+# The containers that set the capture up, and their arguments.
+_CAPTURERS = ("istio-init", "istio-validation")
+_CAPTURE = {
+    "excludeInboundPorts": "-d", "includeInboundPorts": "-b", "excludeOutboundPorts": "-o",
+    "excludeOutboundIPRanges": "-x", "includeOutboundIPRanges": "-i",
+}  # fmt: skip
+# Pods of Istio's that have these labels alike do the same work.
+_ALIKE = ("app", "istio", REVISION_LABEL)
 _MEMORY_LIMIT = "sidecar.istio.io/proxyMemoryLimit"
 _FAILURE = "ReplicaFailure"
 # As the quota plug-in of the API server says it.
@@ -90,14 +100,28 @@ def readiness(case: Case) -> Iterator[Finding]:
             # Of a sidecar that waits, why it waits is the cause: by itself that is only noted. What it stands before
             # waits with it.
             waits = cause is causes.POD_NOT_READY and (SIDECAR in _unready(pod) or f"[{SIDECAR}]" in facts[0].value)
+            spared = _is_spared(reading, cluster, pod) and not case.suspected(cause)
             yield Finding(
                 cause,
                 Layer.POD,
                 facts,
                 f"kubectl <{cluster.name}> -n {namespace_of(pod)} describe pod {name_of(pod)}",
-                "" if waits else f"{name_of(pod)} of {cluster.name} is not ready",
+                "" if waits or spared else f"{name_of(pod)} of {cluster.name} is not ready",
                 UNREACHED | _READINESS if pod in state.pods_of(reading, cluster) else _READINESS,
             )
+
+
+def _is_spared(reading: Reading, cluster: Cluster, pod: Object) -> bool:
+    """Whether nothing is lost without a pod of Istio's: another one does its work, or it is of another revision."""
+    labels = labels_of(pod)
+    if not _is_of_istio(labels):
+        return False
+    if labels.get("app") == "istiod" and labels.get(REVISION_LABEL, "default") != reading.revision_of(cluster):
+        return True
+    return any(
+        scope.is_ready(other) and all(labels_of(other).get(key) == labels.get(key) for key in _ALIKE)
+        for other in cluster.all("Pod", namespace_of(pod))
+    )
 
 
 def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
@@ -250,8 +274,26 @@ def pods_not_created(case: Case) -> Iterator[Finding]:
 
 def _needed(reading: Reading, deployment: Object) -> bool:
     """Whether a Deployment is one of the service, of its clients, of a gateway or of istiod."""
-    ours = namespace_of(deployment) in (reading.namespace, *reading.client_namespaces)
-    return ours or _is_of_istio(scope.template_labels(deployment))
+    labels = scope.template_labels(deployment)
+    if _is_of_istio(labels):
+        return True
+    # Without labels nothing shows whose it is.
+    of_service = not labels or any(
+        scope.selects(spec_of(service).get("selector"), labels)
+        for cluster in reading.clusters
+        for name in reading.services
+        if (service := state.service_of(reading, cluster, name))
+    )
+    wanted = (spec_of(deployment).get("selector") or {}).get("matchLabels") or labels
+    clients = [
+        labels_of(cluster.get("Pod", proxy.pod, proxy.namespace) or {})
+        for cluster in reading.clusters
+        for proxy in cluster.of("client")
+        if proxy.namespace == namespace_of(deployment)
+    ]
+    return (of_service and namespace_of(deployment) == reading.namespace) or any(
+        scope.selects(wanted, one) for one in clients
+    )
 
 
 @rule
@@ -416,22 +458,18 @@ def capture(case: Case) -> Iterator[Finding]:
     """An annotation keeps the service's port, or a client's requests for it, away from the sidecar."""
     reading = case.reading
     for cluster in reading.clusters:
-        service = state.service_of(reading, cluster)
-        numbers = {str(port.get("port")) for port in scope.ports(service or {})}
-        targets = {str(port.get("targetPort", port.get("port"))) for port in scope.ports(service or {})}
+        service = state.service_of(reading, cluster) or {}
         clients = [pod for pod in cluster.all("Pod") if (namespace_of(pod), name_of(pod)) in _clients(cluster)]
-        inbound = itertools.product(state.pods_of(reading, cluster), [targets], _INBOUND)
-        outbound = itertools.product(clients, [numbers], _OUTBOUND)
-        for pod, ports, name in itertools.chain(inbound, outbound):
-            annotation = f"traffic.sidecar.istio.io/{name}"
-            value = annotations_of(pod).get(annotation)
-            if value is None or not _kept_away(name, value, ports):
+        inbound = itertools.product(state.pods_of(reading, cluster), _INBOUND)
+        for pod, name in itertools.chain(inbound, itertools.product(clients, _OUTBOUND)):
+            field, value = _setting(pod, name)
+            if value is None or not _kept_away(name, value, service, pod):
                 continue
             yield Finding(
                 root_causes.TRAFFIC_NOT_CAPTURED,
                 Layer.POD,
-                (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {annotation}", value),),
-                f"take the annotation from the pods of {name_of(pod)} in {cluster.name}",
+                (Fact(of(cluster, pod, "Pod"), field, value),),
+                f"take {name} from the pods of {name_of(pod)} in {cluster.name}, or from the injector's values",
                 _plain(case, cluster, pod),
                 UNREACHED | {causes.ACCESS_LOG_OFF.id, causes.NO_MUTUAL_TLS.id},
             )
@@ -473,11 +511,30 @@ def _clients(cluster: Cluster) -> set[tuple[str, str]]:
     return {(proxy.namespace, proxy.pod) for proxy in cluster.of("client")}
 
 
-def _kept_away(name: str, value: str, ports: set[str]) -> bool:
-    listed = {one.strip() for one in value.split(",") if one.strip()}
-    if name.startswith("exclude"):
-        return bool(listed & ports) or (name.endswith("IPRanges") and bool(listed))
-    return "*" not in listed and not ports <= listed
+def _setting(pod: Object, name: str) -> tuple[str, str | None]:
+    """The field that says what of a pod's traffic is captured, and its value: an annotation, or the injector's own."""
+    annotation = f"traffic.sidecar.istio.io/{name}"
+    if (value := annotations_of(pod).get(annotation)) is not None:
+        return f"metadata.annotations {annotation}", value
+    flag = _CAPTURE[name]
+    for container in spec_of(pod).get("initContainers") or []:
+        args = [str(one) for one in container.get("args") or []]
+        if container.get("name") in _CAPTURERS and flag in args[:-1]:
+            return f"spec.initContainers {container['name']}.args {flag}", args[args.index(flag) + 1]
+    return "", None
+
+
+def _kept_away(name: str, value: str, service: Object, pod: Object) -> bool:
+    """Whether an annotation keeps requests for a Service from a sidecar, of a client or of a pod that it selects."""
+    listed = [one.strip() for one in value.split(",") if one.strip()]
+    if name.endswith("IPRanges"):
+        address = str(spec_of(service).get("clusterIP") or "")
+        held = "*" in listed or any(within(address, one) for one in listed)
+    else:
+        ports = scope.ports(service)
+        numbers = {str(scope.target_of(port, pod) if name in _INBOUND else port.get("port")) for port in ports}
+        held = bool(numbers & {*listed}) if name.startswith("exclude") else "*" in listed or numbers <= {*listed}
+    return held if name.startswith("exclude") else not held
 
 
 def _plain(case: Case, cluster: Cluster, pod: Object) -> str:
@@ -568,11 +625,15 @@ def short_certificates(case: Case) -> Iterator[Finding]:
     """A pod's proxy asks for certificates of a short life."""
     for cluster in case.reading.clusters:
         for pod in cluster.all("Pod", case.reading.namespace):
-            if line := _of_proxy_config(pod, "SECRET_TTL"):
+            field, line = f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", _of_proxy_config(pod, "SECRET_TTL")
+            if not line:
+                # From the mesh configuration or a ProxyConfig.
+                field, line = "env SECRET_TTL", scope.environment(pod, "SECRET_TTL")
+            if line:
                 yield Finding(
                     causes.CERTIFICATE_SHORT_LIVED,
                     Layer.TRUST,
-                    (Fact(of(cluster, pod, "Pod"), f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", line),),
+                    (Fact(of(cluster, pod, "Pod"), field, line),),
                     f"take SECRET_TTL out of the configuration of {name_of(pod)}",
                     case.suspected(causes.CERTIFICATE_SHORT_LIVED),
                     frozenset(),

@@ -11,10 +11,10 @@ from splithorizon.diagnosis.reading.model import (
     GATEWAY,
     SERVER,
     Cluster,
-    LogCount,
     Object,
     Proxy,
     Reading,
+    annotations_of,
     labels_of,
     name_of,
     namespace_of,
@@ -27,7 +27,12 @@ _MATCHED = re.compile(
     r"rbac_access_denied_matched_policy\[[\w-]*?ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\][\w-]*\]"
 )
 _DENIED = "rbac_access_denied"
+# Of a provider that a CUSTOM policy has Envoy ask: it denied the request, or did not answer.
+_BY_PROVIDER, _PROVIDERS_FLAG = "ext_authz", "UAEX"
+# What Go reads as true.
+_TRUE = ("1", "t", "T", "true", "TRUE", "True")
 _FORBIDDEN = 403
+_DRY_RUN = "istio.io/dry-run"
 
 
 def _bound(reading: Reading, plane: Cluster, policy: Object) -> list[tuple[Cluster, Proxy]]:
@@ -43,11 +48,24 @@ def _bound(reading: Reading, plane: Cluster, policy: Object) -> list[tuple[Clust
     ]
 
 
-def _denials(proxies: list[tuple[Cluster, Proxy]]) -> Iterator[tuple[Cluster, Proxy, LogCount]]:
+def _denials(proxies: list[tuple[Cluster, Proxy]], policy: Object) -> Iterator[str]:
+    """A sentence on each kind of requests that proxies denied by a policy, or because no ALLOW policy admits them."""
+    action = _action(policy)
     for cluster, proxy in proxies:
         for line in proxy.log:
-            if line.details.startswith(_DENIED):
-                yield cluster, proxy, line
+            named = _MATCHED.search(line.details)
+            mine = named and (named[1], named[2]) == (namespace_of(policy), name_of(policy))
+            # None of the ALLOW policies matched: each of them is a part of the reason.
+            unmatched = action == "ALLOW" and not named and line.details.startswith(_DENIED)
+            by_provider = _PROVIDERS_FLAG in line.flags.split(",") or line.details.startswith(_BY_PROVIDER)
+            if mine or unmatched or (action == "CUSTOM" and by_provider):
+                yield f"{line.count} requests at {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
+
+
+def _action(policy: Object) -> str:
+    """What a policy does with a request that matches; one that is only tried does nothing."""
+    tried = annotations_of(policy).get(_DRY_RUN, "") in _TRUE
+    return "DRY RUN" if tried else str(spec_of(policy).get("action") or "ALLOW")
 
 
 @rule
@@ -55,16 +73,8 @@ def authorization(case: Case) -> Iterator[Finding]:
     """An AuthorizationPolicy denies requests for the service, at its pods or at a gateway."""
     reading = case.reading
     for plane, policy in reading.configs("AuthorizationPolicy"):
-        action = str(spec_of(policy).get("action") or "ALLOW")
-        bound = _bound(reading, plane, policy)
-        witness = ""
-        for cluster, proxy, line in _denials(bound):
-            named = _MATCHED.search(line.details)
-            mine = named and (named[1], named[2]) == (namespace_of(policy), name_of(policy))
-            # None of the ALLOW policies matched: each of them is a part of the reason.
-            if mine or (action == "ALLOW" and not named):
-                witness = f"{line.count} requests at {cluster.name}'s {proxy.pod} ended with {line.code} {line.details}"
-                break
+        action, bound = _action(policy), _bound(reading, plane, policy)
+        witness = next(_denials(bound, policy), "")
         if not witness and action in ("DENY", "ALLOW", "CUSTOM"):
             witness = _at_gateway(bound, reading) or _forbidden(case, bound, policy)
         if not bound:

@@ -22,8 +22,8 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
+from splithorizon.diagnosis.rules.client_rules import rules_for
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import workloads
 
 _SLICE_OF = "kubernetes.io/service-name"
@@ -187,11 +187,24 @@ def ports(case: Case) -> Iterator[Finding]:
                         else Fact(of(other, far, "Service"), "spec.ports", shown(_named(far))),
                     ),
                     f"give port {port.get('port')} of Service {reading.service} one name and number in every cluster",
-                    state.lacking(reading, other, others_only=True)
-                    or state.lacking(reading, cluster, others_only=True)
+                    _missed_at(reading, int(port["port"]), other, cluster)
                     or ("" if match else _port_unknown(reading, other, far, port)),
                     UNREACHED,
                 )
+
+
+def _missed_at(reading: Reading, number: int, *clusters: Cluster) -> str:
+    """A sentence on a client without endpoints of one of the clusters at a port that is asked for; or empty."""
+    logs = [proxy for _, proxy in state.clients(reading) if "log" in proxy.read and proxy.log]
+    asked = any(
+        state.parts_of(line.cluster)[1] == str(number) or line.authority.endswith(f":{number}")
+        for proxy in logs
+        for line in state.logged(proxy, host=reading.host)
+    )
+    if logs and not asked:
+        return ""
+    lost = (state.lacking(reading, one, others_only=True, at=number) for one in clusters)
+    return next(filter(None, lost), "")
 
 
 def _port_unknown(reading: Reading, cluster: Cluster, service: Object, port: Mapping[str, object]) -> str:
@@ -227,9 +240,7 @@ def target_port(case: Case) -> Iterator[Finding]:
             declared = {
                 value
                 for pod in pods
-                for container in spec_of(pod).get("containers") or []
-                if container.get("name") != SIDECAR
-                for one in container.get("ports") or []
+                for one in scope.declared(pod)
                 for value in (one.get("containerPort"), one.get("name"))
                 if value
             }
@@ -273,6 +284,9 @@ def refused_inside(cluster: Cluster, port: int, pod: str = "") -> str:
 
 
 def _refused_at(reading: Reading, cluster: Cluster, port: int) -> str:
+    """A sentence on requests that failed at a cluster, where its pods' own logs do not say what failed; or empty."""
+    if any("log" in proxy.read for proxy in cluster.of(SERVER)):
+        return ""
     ips = state.pod_addresses(reading, cluster)
     within, gateways = frozenset(host_port(ip, port) for ip in ips), state.gateway_addresses(reading, cluster)
     for client, proxy in state.clients(reading):
@@ -325,25 +339,22 @@ def _kind(service: Object) -> str:
 def kept_near(case: Case) -> Iterator[Finding]:
     """TrafficDistribution or internalTrafficPolicy of the Service keeps requests in a locality or on a node."""
     reading = case.reading
-    near: list[Fact] = []
-    local: list[Fact] = []
-    for cluster in reading.clusters:
-        service = state.service_of(reading, cluster)
-        if service is None:
-            continue
-        field, value = "spec.trafficDistribution", spec_of(service).get("trafficDistribution")
-        if not value:
-            field, value = f"metadata.annotations {_DISTRIBUTION}", annotations_of(service).get(_DISTRIBUTION)
-        if value in _NEAR:
-            near.append(Fact(of(cluster, service, "Service"), field, str(value)))
-        if spec_of(service).get("internalTrafficPolicy") == "Local":
-            local.append(Fact(of(cluster, service, "Service"), "spec.internalTrafficPolicy", "Local"))
-    if near:
+    # What a rule says of localities replaces it.
+    ruled = any(
+        ((spec_of(one).get("trafficPolicy") or {}).get("loadBalancer") or {}).get("localityLbSetting")
+        for _, one in rules_for(reading, "DestinationRule", reading.host)
+    )
+    if near := kept_near_by(reading):
         yield Finding(
             root_causes.TRAFFIC_KEPT_NEAR, Layer.SERVICE, tuple(near),
             f"take trafficDistribution out of Service {reading.service} in every cluster",
-            prioritised(reading), UNREACHED,
+            "" if ruled else prioritised(reading), UNREACHED,
         )  # fmt: skip
+    local = [
+        Fact(of(cluster, service, "Service"), "spec.internalTrafficPolicy", "Local")
+        for cluster in reading.clusters
+        if (service := state.service_of(reading, cluster)) and spec_of(service).get("internalTrafficPolicy") == "Local"
+    ]
     if local:
         lacking = [said for one in reading.clusters if (said := state.lacking(reading, one))]
         yield Finding(
@@ -351,6 +362,18 @@ def kept_near(case: Case) -> Iterator[Finding]:
             f"set internalTrafficPolicy of Service {reading.service} to Cluster",
             lacking[0] if lacking else "", UNREACHED,
         )  # fmt: skip
+
+
+def kept_near_by(reading: Reading) -> list[Fact]:
+    """What has the Service be reached as near as possible: its field in each cluster, or else its annotation."""
+    near = []
+    for cluster in reading.clusters:
+        service = state.service_of(reading, cluster) or {}
+        if (value := spec_of(service).get("trafficDistribution")) in _NEAR:
+            near.append(Fact(of(cluster, service, "Service"), "spec.trafficDistribution", str(value)))
+        elif str(value := annotations_of(service).get(_DISTRIBUTION)).lower() in map(str.lower, _NEAR):
+            near.append(Fact(of(cluster, service, "Service"), f"metadata.annotations {_DISTRIBUTION}", str(value)))
+    return near
 
 
 def prioritised(reading: Reading) -> str:
@@ -455,6 +478,10 @@ def service_entries(case: Case) -> Iterator[Finding]:
         if not scope.exported_to(spec.get("exportTo"), namespace_of(entry), reading.namespace):
             continue
         addresses = [str(one.get("address")) for one in spec.get("endpoints") or []]
+        # The service's own pods and gateways are held anyway.
+        own = frozenset[str]().union(*(state.pod_addresses(reading, one) for one in reading.clusters))
+        own |= {host_of(one) for cluster in reading.clusters for one in state.gateway_addresses(reading, cluster)}
+        added = [one for one in addresses if one not in own]
         bound = state.seen_by_clients_of(reading, plane)
         yield Finding(
             root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
@@ -464,7 +491,7 @@ def service_entries(case: Case) -> Iterator[Finding]:
                 Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
             ),
             f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
-            next((said for one in addresses if (said := _held_at(bound, one))), "") or _other_kind(bound),
+            next((said for one in added if (said := _held_at(bound, one))), "") or _other_kind(bound),
             UNREACHED,
         )
 

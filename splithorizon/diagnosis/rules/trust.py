@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -50,9 +50,16 @@ def roots(case: Case) -> Iterator[Finding]:
             Fact(of(cluster, one, "ConfigMap"), f"data.{_ROOT}", f"SHA-256 {digest}") for cluster, one, digest in found
         ),
         "give every cluster the same root (cacerts), or trust both until the change is over",
-        identities.unverified(reading) or case.suspected(causes.ROOTS_DIFFER),
+        ("" if _overlap(one for _, one, _ in found) else identities.unverified(reading))
+        or case.suspected(causes.ROOTS_DIFFER),
         UNREACHED | {causes.ROOTS_DIFFER.id, causes.ISTIOD_MAY_NOT_WRITE.id},
     )
+
+
+def _overlap(config_maps: Iterable[Object]) -> bool:
+    """Whether all bundles have a root in common, as while roots are changed: then proxies' certificates decide."""
+    bundles = [{*identities.parsed(one["data"][_ROOT])} for one in config_maps]
+    return bool(set[x509.Certificate].intersection(*bundles))
 
 
 @rule
@@ -183,12 +190,6 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
     """A PeerAuthentication switches mutual TLS off for the service's pods, or lets plain text in."""
     reading = case.reading
     for plane, policy in reading.configs("PeerAuthentication"):
-        spec = spec_of(policy)
-        modes = {"spec.mtls.mode": str((spec.get("mtls") or {}).get("mode", ""))}
-        modes |= {
-            f"spec.portLevelMtls.{port}.mode": str(one.get("mode", ""))
-            for port, one in (spec.get("portLevelMtls") or {}).items()
-        }
         bound = [
             (cluster, pod)
             for cluster in reading.clusters
@@ -199,7 +200,7 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
         ]
         if not bound:
             continue
-        for field, mode in modes.items():
+        for field, mode in _modes(reading, policy, bound).items():
             if mode == "DISABLE":
                 # Clients of another primary do not know the policy: they ask the gateway, which passes nothing on.
                 lost = (
@@ -233,6 +234,24 @@ def peer_authentication(case: Case) -> Iterator[Finding]:
                 )
 
 
+def _modes(reading: Reading, policy: Object, bound: list[tuple[Cluster, Object]]) -> dict[str, str]:
+    """The modes of a policy that are in force for the Service's ports at its pods, each by its field."""
+    spec = spec_of(policy)
+    # Without a selector Istio reads no modes of ports.
+    of_ports = (spec.get("portLevelMtls") or {}) if scope.selector_of(policy) else {}
+    own = {int(port): str((one or {}).get("mode") or "UNSET") for port, one in of_ports.items()}
+    targets = {
+        scope.target_of(port, pod)
+        for cluster, pod in bound
+        for port in scope.ports(state.service_of(reading, cluster) or {})
+    }
+    set_apart = {port for port, mode in own.items() if mode != "UNSET"}
+    modes = {f"spec.portLevelMtls.{port}.mode": own[port] for port in set_apart & targets}
+    if not targets or targets - set_apart:
+        modes["spec.mtls.mode"] = str((spec.get("mtls") or {}).get("mode", ""))
+    return modes
+
+
 def _ends_at_gateways(reading: Reading, cluster: Cluster) -> str:
     """A sentence on requests that a cluster's gateways do not pass on; empty where one of them does, or none came."""
     ends = [state.passes_nothing(reading, cluster, proxy) for proxy in cluster.of(GATEWAY)]
@@ -241,9 +260,12 @@ def _ends_at_gateways(reading: Reading, cluster: Cluster) -> str:
 
 
 def _narrower(reading: Reading, plane: Cluster, policy: Object, pod: Object) -> bool:
-    """Whether another policy is in force for a pod: of a workload before the namespace's, before the mesh's."""
+    """Whether another policy is in force for a pod: of a workload before the namespace's, before the mesh's.
+
+    Of two alike it is the older one. Of the root namespace Istio takes none with a selector.
+    """
     mine = _rank(reading, plane, policy)
-    return any(
+    return mine[0] == _NEVER or any(
         _rank(reading, plane, other) < mine
         for other in plane.all("PeerAuthentication")
         if other is not policy
@@ -252,10 +274,15 @@ def _narrower(reading: Reading, plane: Cluster, policy: Object, pod: Object) -> 
     )
 
 
-def _rank(reading: Reading, plane: Cluster, policy: Object) -> int:
+_NEVER = 3
+
+
+def _rank(reading: Reading, plane: Cluster, policy: Object) -> tuple[int, str]:
+    created = str(policy["metadata"].get("creationTimestamp", ""))
+    of_root = namespace_of(policy) == state.root_namespace(reading, plane)
     if scope.selector_of(policy):
-        return 0
-    return 2 if namespace_of(policy) == state.root_namespace(reading, plane) != reading.namespace else 1
+        return (_NEVER if of_root else 0), created
+    return (2 if of_root and namespace_of(policy) != reading.namespace else 1), created
 
 
 def _binds(policy: Object, bound: list[tuple[Cluster, Object]]) -> str:

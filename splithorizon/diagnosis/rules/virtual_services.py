@@ -11,6 +11,7 @@ from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, Symptom, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
     Cluster,
+    LogCount,
     Object,
     Proxy,
     Reading,
@@ -18,12 +19,15 @@ from splithorizon.diagnosis.reading.model import (
     namespace_of,
     spec_of,
 )
-from splithorizon.diagnosis.rules.client_rules import failing, of_clients, rules_for
+from splithorizon.diagnosis.rules.client_rules import failing, is_of_a_client, of_clients, rules_for
 from splithorizon.diagnosis.rules.follows import REFUSED
 from splithorizon.traffic import workloads
 
 # How an application answers a path, a method or a host that it does not have.
 _NOT_KNOWN = (400, 404, 405, 421)
+_REDIRECTS = (301, 302, 303, 307, 308)
+# Paths of every request, as a rule matches them.
+_EVERY_PATH = ({"prefix": "/"}, {"regex": ".*"}, {"regex": "/.*"})
 
 
 def _name(reading: Reading, host: str) -> str:
@@ -37,8 +41,12 @@ def virtual_services(case: Case) -> Iterator[Finding]:
     for host in map(reading.host_of, reading.services):
         for plane, one in rules_for(reading, "VirtualService", host):
             bound = of_clients(case, plane)
+            held = (route for _, proxy in state.clients(bound.reading) for _, route in _routes(proxy, host))
+            if spec_of(one).get("http") and state.outdone(held, one):
+                continue
             for route in _http_routes(reading, plane, one):
-                yield from _of_route(bound, host, route)
+                if _is_for_clients(reading, plane, route.settings):
+                    yield from _of_route(bound, host, route)
             for kind in ("tcp", "tls"):
                 for number, route in enumerate(spec_of(one).get(kind) or []):
                     yield from _destinations(bound, plane, one, host, f"spec.{kind}[{number}]", route)
@@ -79,6 +87,14 @@ class _HttpRoute:
     settings: Mapping[str, Any]
     absent: tuple[Fact, ...] = ()
 
+    def finding(
+        self, cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str] = frozenset()
+    ) -> Finding:
+        """What is found where a field of the route has this value."""
+        facts = (*self.absent, Fact(of(self.plane, self.holder), f"{self.place}.{field}", shown(value)))
+        edit = f"kubectl <{self.plane.name}> -n {namespace_of(self.holder)} edit virtualservice {name_of(self.holder)}"
+        return Finding(cause, Layer.RULE, facts, f"{edit}: take {field} out", witness, follows | {cause.id})
+
 
 def _http_routes(reading: Reading, plane: Cluster, rule: Object) -> Iterator[_HttpRoute]:
     """The HTTP routes of a VirtualService in their order, with those of its delegates in their places."""
@@ -104,69 +120,113 @@ def _http_routes(reading: Reading, plane: Cluster, rule: Object) -> Iterator[_Ht
             yield _HttpRoute(plane, rule, holder, f"spec.http[{inner}]", delegated, tuple(absent))
 
 
+def _is_for_clients(reading: Reading, plane: Cluster, route: Mapping[str, Any]) -> bool:
+    """Whether a route is for a client of the control plane that was read, by what it matches of the sender."""
+    for match in route.get("match") or [{}]:
+        labels, namespace = match.get("sourceLabels") or {}, str(match.get("sourceNamespace") or "")
+        sent = not (labels or namespace) or is_of_a_client(reading, plane, labels, namespace)
+        if sent and "mesh" in (match.get("gateways") or ["mesh"]):
+            return True
+    return False
+
+
+def _logged_of(http: _HttpRoute, line: LogCount) -> bool:
+    """Whether a line may be of a request by this route: Envoy logs a route's name, if the format has it."""
+    name = str(http.settings.get("name") or "")
+    matches = {f"{name}.{match['name']}" for match in http.settings.get("match") or [] if match.get("name")}
+    # A delegate's routes have names made of both rules'.
+    return http.holder is not http.in_force or line.route in {"", name, *matches}
+
+
 def _of_route(case: Case, host: str, http: _HttpRoute) -> Iterator[Finding]:
-    reading, plane, holder, route = case.reading, http.plane, http.holder, http.settings
-    edit = f"kubectl <{plane.name}> -n {namespace_of(holder)} edit virtualservice {name_of(holder)}"
+    yield from _limits(case, host, http)
+    yield from _answers(case, host, http)
+    yield from _destinations(case, http.plane, http.holder, host, http.place, http.settings)
 
-    def finding(cause: Cause, field: str, value: Any, witness: str, follows: frozenset[str]) -> Finding:
-        facts = (*http.absent, Fact(of(plane, holder), f"{http.place}.{field}", shown(value)))
-        return Finding(cause, Layer.RULE, facts, f"{edit}: take {field} out", witness, follows | {cause.id})
 
-    fault = route.get("fault") or {}
+def _limits(case: Case, host: str, http: _HttpRoute) -> Iterator[Finding]:
+    """Faults that a route injects, limits of time, and retries."""
+    reading, route = case.reading, http.settings
+
+    def ended(flag: str, status: Any = None) -> str:
+        def meant(line: LogCount) -> bool:
+            return _logged_of(http, line) and str(line.code) == str(status or line.code)
+
+        return failing(reading, host, (flag,), meant)
+
+    fault, retries = route.get("fault") or {}, route.get("retries") or {}
     if abort := fault.get("abort"):
-        yield finding(root_causes.FAULT_INJECTED, "fault.abort", abort, failing(reading, host, ("FI",)), REFUSED)
+        # Of another status it is another rule's, or a filter's.
+        witness = ended("FI", abort.get("httpStatus"))
+        yield http.finding(root_causes.FAULT_INJECTED, "fault.abort", abort, witness, REFUSED)
+    asked = case.suspected(causes.REQUEST_TIME_LIMITED)
     if delay := fault.get("delay"):
-        witness = failing(reading, host, ("DI",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
-        yield finding(root_causes.FAULT_INJECTED, "fault.delay", delay, witness, REFUSED)
-    if timeout := route.get("timeout"):
-        witness = failing(reading, host, ("UT",)) or case.suspected(causes.REQUEST_TIME_LIMITED)
-        yield finding(causes.REQUEST_TIME_LIMITED, "timeout", timeout, witness, REFUSED)
-    if "retries" in route and (route["retries"] or {}).get("attempts") in (0, None):
-        yield finding(
-            causes.RETRIES_CHANGED, "retries", route["retries"], case.suspected(causes.RETRIES_CHANGED), frozenset()
-        )
+        yield http.finding(root_causes.FAULT_INJECTED, "fault.delay", delay, ended("DI") or asked, REFUSED)
+    for field, limit in (("timeout", route.get("timeout")), ("retries.perTryTimeout", retries.get("perTryTimeout"))):
+        if limit:
+            yield http.finding(causes.REQUEST_TIME_LIMITED, field, limit, ended("UT") or asked, REFUSED)
+    if "retries" in route and retries.get("attempts") in (0, None):
+        witness = case.suspected(causes.RETRIES_CHANGED)
+        yield http.finding(causes.RETRIES_CHANGED, "retries", route["retries"], witness)
+
+
+def _answers(case: Case, host: str, http: _HttpRoute) -> Iterator[Finding]:
+    """Where a route has the sidecar answer, or the request changed."""
+    reading, route = case.reading, http.settings
     for field in ("directResponse", "redirect"):
         if value := route.get(field):
-            yield finding(
-                root_causes.RULE_ANSWERS_ITSELF, field, value, _answered_itself(reading, host, http.in_force), REFUSED
-            )
+            witness = _answered_itself(reading, host, http)
+            yield http.finding(root_causes.RULE_ANSWERS_ITSELF, field, value, witness, REFUSED)
     if rewrite := route.get("rewrite"):
-        yield finding(
-            root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite, _not_known_there(reading, host), REFUSED,
-        )  # fmt: skip
-    headers = (route.get("headers") or {}).get("request") or {}
-    if any(str(key).lower() == "x-request-id" for part in headers.values() for key in part):
-        yield finding(
-            causes.REQUEST_ID_CHANGED,
-            "headers.request",
-            headers,
-            case.suspected(causes.REQUEST_ID_CHANGED),
-            frozenset(),
-        )
-    yield from _destinations(case, plane, holder, host, http.place, route)
+        witness = _not_known_there(reading, host, http)
+        yield http.finding(root_causes.RULE_ANSWERS_ITSELF, "rewrite", rewrite, witness, REFUSED)
+    changing = {"headers.request": route, **{
+        f"route[{number}].headers.request": one for number, one in enumerate(route.get("route") or [])
+    }}  # fmt: skip
+    for field, one in changing.items():
+        headers = (one.get("headers") or {}).get("request") or {}
+        if any(str(key).lower() == "x-request-id" for part in headers.values() for key in part):
+            witness = case.suspected(causes.REQUEST_ID_CHANGED)
+            yield http.finding(causes.REQUEST_ID_CHANGED, field, headers, witness)
 
 
-def _answered_itself(reading: Reading, host: str, one: Object) -> str:
+def _answered_itself(reading: Reading, host: str, http: _HttpRoute) -> str:
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, host=host):
-            if line.details in ("direct_response",) or (line.code in (301, 302, 303, 307, 308) and not line.upstream):
+            answered = line.details == "direct_response" or (line.code in _REDIRECTS and not line.upstream)
+            if answered and _logged_of(http, line):
                 return (
                     f"{line.count} requests of {client.name}'s {proxy.pod} got {line.code} {line.details} "
                     f"from the sidecar"
                 )
         for virtual, route in _routes(proxy, host):
-            if ("direct_response" in route or "redirect" in route) and state.in_force(route, one):
+            answers = "direct_response" in route or "redirect" in route
+            # A path of its own may well be answered: the log shows whether anybody asks for it.
+            if answers and state.in_force(route, http.in_force) and _takes_all(route):
                 return f"the sidecar of {client.name}'s {proxy.pod} answers {virtual} itself"
     return ""
 
 
-def _not_known_there(reading: Reading, host: str) -> str:
+def _not_known_there(reading: Reading, host: str, http: _HttpRoute) -> str:
     """A sentence on requests whose path or host the application does not know; empty without any."""
     for client, proxy in state.clients(reading):
         for line in state.logged(proxy, host=host):
-            if line.code in _NOT_KNOWN and line.details == "via_upstream":
+            if line.code in _NOT_KNOWN and line.details == "via_upstream" and _logged_of(http, line):
                 return f"{line.count} requests of {client.name}'s {proxy.pod} were answered with {line.code}"
     return ""
+
+
+def _takes_all(route: Mapping[str, Any]) -> bool:
+    """Whether a route of Envoy's takes every request that comes to it, whatever its path and headers are."""
+    match = route.get("match") or {}
+    narrower = {*match} & {"path", "safe_regex", "path_separated_prefix", "headers", "query_parameters"}
+    return not narrower and match.get("prefix", "/") == "/"
+
+
+def _is_taken(proxy: Proxy, route: Mapping[str, Any]) -> bool:
+    """Whether requests go by a route of Envoy's: it takes all of them, or the log has some where it leads."""
+    used = {*_clusters_of(route)}
+    return _takes_all(route) or any(line.cluster in used for line in proxy.log)
 
 
 def _routes(proxy: Proxy, host: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -191,7 +251,7 @@ def _destinations(
                 causes.RULE_SENDS_ELSEWHERE, Layer.RULE,
                 (Fact(of(plane, one), f"{field}.host", str(destination.get("host"))),
                  Fact(of(plane, one), "spec.hosts", shown(spec_of(one).get("hosts")))),
-                edit, _sent_elsewhere(case, host, target),
+                edit, _sent_elsewhere(case, host, target, route),
                 REFUSED | {causes.RULE_SENDS_ELSEWHERE.id, causes.SERVICE_IN_BOTH_CLUSTERS.id,
                            causes.GATEWAY_USED_FOR_NEAR.id},
             )  # fmt: skip
@@ -224,7 +284,8 @@ def _destinations(
             )  # fmt: skip
 
 
-def _sent_elsewhere(case: Case, host: str, target: str) -> str:
+def _sent_elsewhere(case: Case, host: str, target: str, settings: Mapping[str, Any]) -> str:
+    """A sentence on requests for a host that go to another one, by a route of a rule; empty without any."""
     for client, proxy in state.clients(case.reading):
         for line in state.logged(proxy, host=host):
             if line.cluster.endswith(f"|{target}") and line.authority.partition(":")[0] in _names(host):
@@ -232,9 +293,11 @@ def _sent_elsewhere(case: Case, host: str, target: str) -> str:
                     f"{line.count} requests of {client.name}'s {proxy.pod} for {line.authority} went to {line.cluster}"
                 )
         for name, route in _routes(proxy, host):
-            if any(one.endswith(f"|{target}") for one in _clusters_of(route)):
+            if _takes_all(route) and any(one.endswith(f"|{target}") for one in _clusters_of(route)):
                 return f"the sidecar of {client.name}'s {proxy.pod} routes {name} to {target}"
-    return case.suspected(causes.RULE_SENDS_ELSEWHERE)
+    # Of requests with a header or a parameter of their own the log alone shows that there are any.
+    marked = [{"headers", "queryParams"} & {*match} for match in settings.get("match") or [{}]]
+    return "" if all(marked) else case.suspected(causes.RULE_SENDS_ELSEWHERE)
 
 
 def _names(host: str) -> tuple[str, ...]:
@@ -277,9 +340,14 @@ def _without_subset(reading: Reading, plane: Cluster, host: str, subset: str) ->
         failing_there = (
             state.failed_to_connect(client, proxy, one)
             for client, proxy in state.clients(reading)
-            for hosts in state.held(proxy, host, subset).values()
+            for port, hosts in state.held(proxy, host, subset).items()
             for one in hosts
-            if one.address in addresses and one.never_answered
+            if one.address in addresses
+            and one.never_answered
+            # Where the service itself is not reached either, it is not for the subset's name.
+            and not any(
+                whole.address == one.address and whole.never_answered for whole in state.held(proxy, host).get(port, ())
+            )
         )
         if failed := next(failing_there, ""):
             yield manager, failed
@@ -298,7 +366,7 @@ def _short_subset(reading: Reading, host: str, subset: str) -> str:
             )
         for _, route in _routes(proxy, host):
             used = {part for _, _, part, of in map(state.parts_of, _clusters_of(route)) if of == host}
-            if subset not in used:
+            if subset not in used or not _is_taken(proxy, route):
                 continue
             # What one subset of a route leaves out another may have.
             for port, hosts in state.held(proxy, host).items():
@@ -321,7 +389,7 @@ def _clusters_of(route: Mapping[str, Any]) -> Iterator[str]:
 
 def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[Finding]:
     routes = list(_http_routes(case.reading, plane, one))
-    if not routes or any(not route.settings.get("match") for route in routes):
+    if not routes or any(_matches_all(route.settings) for route in routes):
         return
     matches = [route.settings.get("match") for route in routes]
     yield Finding(
@@ -330,3 +398,13 @@ def _unmatched(case: Case, plane: Cluster, one: Object, host: str) -> Iterator[F
         f"give {name_of(one)} a route without a match as its last",
         failing(case.reading, host, ("NR",)), REFUSED,
     )  # fmt: skip
+
+
+def _matches_all(route: Mapping[str, Any]) -> bool:
+    """Whether a route of a VirtualService is for every request of a client."""
+    return any(
+        not {*match} - {"name", "uri", "ignoreUriCase", "gateways"}
+        and match.get("uri", _EVERY_PATH[0]) in _EVERY_PATH
+        and "mesh" in (match.get("gateways") or ["mesh"])
+        for match in route.get("match") or [{}]
+    )
