@@ -36,6 +36,10 @@ GATEWAY_SELECTS_NO_GATEWAY = _new(
     "the gateway's Service selects none of the gateway's pods",
 )
 
+SERVICE_IS_NO_GATEWAY = _new(
+    "service-is-no-gateway",
+    "a Service that leads to no gateway has the label topology.istio.io/network: istiod takes its address for one",
+)
 GATEWAY_BINDS_ELSEWHERE = _new(
     "gateway-binds-elsewhere",
     "a Gateway has the gateway listen at an address that nobody else reaches",
@@ -68,6 +72,11 @@ GATEWAY_SOURCES_LIMITED = _new(
 GATEWAY_VIEW_WRONG = _new(
     "gateway-view-wrong",
     "the gateway asks istiod for other networks' endpoints and not for its own's (ISTIO_META_REQUESTED_NETWORK_VIEW)",
+)
+
+CLIENT_VIEW_LIMITED = _new(
+    "client-view-limited",
+    "a client asks istiod for some networks' endpoints alone (ISTIO_META_REQUESTED_NETWORK_VIEW): it gets no others",
 )
 
 # The Service.
@@ -209,6 +218,10 @@ REVISION_WITHOUT_WEBHOOK = _new(
 REMOTE_SECRET_AUTHORITY_WRONG = _new(
     "remote-secret-authority-wrong",
     "the CA in a remote secret is another cluster's: istiod trusts no answer of the API server",
+)
+REMOTE_SECRET_NOT_ALLOWED = _new(
+    "remote-secret-not-allowed",
+    "the kubeconfig in a remote secret asks istiod to run a command or to read a file: it takes no such credential",
 )
 ISTIOD_CLUSTER_ID_WRONG = _new(
     "istiod-cluster-id-wrong",

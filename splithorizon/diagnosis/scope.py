@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from splithorizon.istio.names import EXPORTED_SERVICES_ONLY, NETWORK_LABEL
+from splithorizon.istio.names import EXPORTED_SERVICES_ONLY, NETWORK_LABEL, PROXY_CONFIG_ANNOTATION
 from splithorizon.kube.pod_status import SIDECAR
 
 Labels = Mapping[str, str]
@@ -205,3 +205,9 @@ def seconds(text: str) -> float:
 
 
 _SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+def proxy_config_line(pod: Object, setting: str) -> str:
+    """The line with a setting of the pod's annotation for its proxy; empty without one."""
+    config = str(((pod.get("metadata") or {}).get("annotations") or {}).get(PROXY_CONFIG_ANNOTATION, ""))
+    return next((one.strip() for one in config.splitlines() if setting in one), "")

@@ -232,6 +232,7 @@ def _cluster(name: str) -> Cluster:
                         "resources": ["mutatingwebhookconfigurations"],
                         "verbs": [*READS, "patch"],
                     },
+                    {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
                     {"apiGroups": [""], "resources": ["pods", "services", "nodes", "namespaces"], "verbs": READS},
                     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": READS},
                 ],

@@ -143,6 +143,8 @@ class RemoteSecret:
     """HTTP status by which that API server answers its token; 0 where it was not asked."""
     refused: str = ""
     """The first resource whose list it refuses, where it does not refuse them all; empty where it refuses none."""
+    not_allowed: str = ""
+    """The field of its kubeconfig's user that istiod does not take from a secret; empty without one."""
     ends: str = ""
     """When its credential ends, in ISO 8601; empty where it does not, or where that cannot be read."""
 

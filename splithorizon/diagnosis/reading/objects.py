@@ -35,6 +35,7 @@ ISTIO_KINDS = (
     "ProxyConfig", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Telemetry",
 )  # fmt: skip
 _OF_NAMESPACES = ("Pod", "Service", "EndpointSlice", "Deployment")
+_NOT_FROM_A_SECRET = ("client-key", "client-certificate", "tokenFile", "exec")
 _OF_CLUSTER = ("Namespace", "Node", "MutatingWebhookConfiguration", "NetworkPolicy", "ClusterRoleBinding")
 # Containers' environment and probes matter; what a kubelet adds for everyone does not.
 _USELESS = ("managedFields", "ownerReferences", "generateName", "selfLink")
@@ -138,7 +139,8 @@ def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], bud
     for secret in found:
         for cluster_id, encoded in (secret.get("data") or {}).items():
             metadata = secret["metadata"]
-            server, certificate, token = _kubeconfig(str(encoded))
+            server, certificate, user = _kubeconfig(str(encoded))
+            token = str(user.get("token", ""))
             authority = _owner(certificate, authorities)
             by_key = next((one for one in others if one.cluster_id == cluster_id), None)
             by_authority = next((one for one in others if one.name == authority), None)
@@ -148,7 +150,7 @@ def remote_secrets(access: ClusterAccess, others: tuple[ClusterAccess, ...], bud
             secrets.append(
                 RemoteSecret(
                     metadata.get("namespace", ""), metadata["name"], cluster_id, server, leads_to, authority, answer,
-                    refused, ends=ends.isoformat() if ends else "",
+                    refused, _not_allowed(user), ends.isoformat() if ends else "",
                 )
             )  # fmt: skip
     return secrets
@@ -207,12 +209,21 @@ def _authority(access: ClusterAccess, budget: Budget) -> str:
     return ""
 
 
-def _kubeconfig(encoded: str) -> tuple[str, str, str]:
-    """Server, CA and token; what cannot be read is empty."""
+def _not_allowed(user: Object) -> str:
+    """What istiod refuses by itself (``sanitizeKubeConfig``): what would have it read files or run commands."""
+    provider = (user.get("auth-provider") or {}).get("name", "oidc")
+    return next(
+        (name for name in _NOT_FROM_A_SECRET if user.get(name)),
+        "" if provider == "oidc" else f"auth-provider {provider}",
+    )
+
+
+def _kubeconfig(encoded: str) -> tuple[str, str, Object]:
+    """Server, CA and user; what cannot be read is empty."""
     with suppress(ValueError, yaml.YAMLError, KeyError, TypeError, IndexError):
         content = yaml.safe_load(base64.b64decode(encoded))
         cluster = content["clusters"][0]["cluster"]
         user = content["users"][0]["user"]
         authority = base64.b64decode(cluster.get("certificate-authority-data", "")).decode().strip()
-        return str(cluster.get("server", "")), authority, str(user.get("token", ""))
-    return "", "", ""
+        return str(cluster.get("server", "")), authority, dict(user)
+    return "", "", {}

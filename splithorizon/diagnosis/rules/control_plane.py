@@ -29,7 +29,7 @@ from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, EXPORTED_SERVICES
 _SYNCED = "synced"
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 # Of what istiod watches in every cluster; the rest is in the core group, which has no name.
-_GROUPS = {"endpointslices": "discovery.k8s.io"}
+_GROUPS = {"endpointslices": "discovery.k8s.io", "tokenreviews": "authentication.k8s.io"}
 _READER = "istio-reader-service-account"
 _WRITING = frozenset({"create", "update", "patch", "*"})
 _CLUSTER_ID = "CLUSTER_ID"
@@ -121,6 +121,13 @@ def _wrong(
             witness=unsynced or case.suspected(causes.REMOTE_SECRET_AT_LOOPBACK),
             fix=f"write the secret again with an address that {plane.name}'s istiod reaches (--server)",
         )
+    elif secret.not_allowed:
+        yield _finding(
+            root_causes.REMOTE_SECRET_NOT_ALLOWED,
+            (_fact(plane, secret, f"users[0].user has {secret.not_allowed}"), *evidence),
+            witness=unsynced,
+            fix="write the secret again with a token of Istio's reader account (istioctl create-remote-secret)",
+        )
     elif secret.authority not in ("", OTHER_AUTHORITY, secret.leads_to):
         of_whom = f"its certificate-authority-data is the CA of {secret.authority}, its token one of {secret.leads_to}"
         yield _finding(
@@ -180,7 +187,10 @@ def _refused(case: Case, cluster: Cluster, plane: Cluster, secret: RemoteSecret,
     if secret.refused:
         return _finding(
             causes.REMOTE_SECRET_REFUSED,
-            (_fact(plane, secret, f"{answered} for {secret.refused}"), *_rights(cluster, secret.refused)),
+            (
+                _fact(plane, secret, f"{answered} for {secret.refused}"),
+                *(_right(cluster, role, secret.refused, verbs) for role, verbs in _rights(cluster, secret.refused)),
+            ),
             witness=unsynced or state.lacking(case.reading, cluster) or case.suspected(causes.REMOTE_SECRET_REFUSED),
             fix=f"let Istio's reader account in {cluster.name} get, list and watch {secret.refused} again",
         )
@@ -232,8 +242,8 @@ def _bindings(cluster: Cluster) -> tuple[Fact, ...]:
     return tuple(Fact(of(cluster, one), "roleRef", shown(one.get("roleRef") or {})) for one in bound)
 
 
-def _rights(cluster: Cluster, resource: str) -> Iterator[Fact]:
-    """What the roles of Istio's reader account say of a resource."""
+def _rights(cluster: Cluster, resource: str) -> Iterator[tuple[Object, set[str]]]:
+    """The roles of Istio's reader account, each with its verbs for a resource."""
     group = _GROUPS.get(resource, "")
     for role in cluster.all("ClusterRole"):
         verbs = {
@@ -242,7 +252,28 @@ def _rights(cluster: Cluster, resource: str) -> Iterator[Fact]:
             if {resource, "*"} & {*(one.get("resources") or [])} and {group, "*"} & {*(one.get("apiGroups") or [])}
             for verb in one.get("verbs") or []
         }
-        yield Fact(of(cluster, role), "rules", f"{resource}: {shown(sorted(verbs)) if verbs else 'in none of them'}")
+        yield role, verbs
+
+
+def _right(cluster: Cluster, role: Object, resource: str, verbs: set[str]) -> Fact:
+    return Fact(of(cluster, role), "rules", f"{resource}: {shown(sorted(verbs)) if verbs else 'in none of them'}")
+
+
+@rule
+def reader_may_not_review_tokens(case: Case) -> Iterator[Finding]:
+    """Istiod may not have a remote's API server check the tokens of its proxies: it admits none of them."""
+    reading = case.reading
+    for cluster in reading.clusters:
+        rights = [*_rights(cluster, "tokenreviews")]
+        if cluster.runs_istiod or not rights or any({"create", "*"} & verbs for _, verbs in rights):
+            continue
+        plane = state.control_plane_of(reading, cluster)
+        yield _finding(
+            causes.REMOTE_SECRET_REFUSED,
+            tuple(_right(cluster, role, "tokenreviews", verbs) for role, verbs in rights),
+            witness=_absent(cluster, plane, reading.revision_of(cluster)),
+            fix=f"let Istio's reader account in {cluster.name} create tokenreviews (authentication.k8s.io) again",
+        )
 
 
 def _is_loopback(server: str) -> bool:

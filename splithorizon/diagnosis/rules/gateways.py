@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from splithorizon.base.addresses import host_port
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
@@ -21,7 +22,8 @@ from splithorizon.diagnosis.reading.model import (
     spec_of,
 )
 from splithorizon.diagnosis.rules.follows import UNREACHED
-from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL
+from splithorizon.istio.gateway_services import external_hosts
+from splithorizon.istio.names import GATEWAY_PORT, GATEWAY_PORT_LABEL, NETWORK_LABEL
 
 _UNREACHABLE = ("UF", "UC", "URX", "UH", "UT", "UR")
 _PASSTHROUGH = "AUTO_PASSTHROUGH"
@@ -143,6 +145,9 @@ def selector(case: Case) -> Iterator[Finding]:
             strangers = [pod for pod in everyone if pod not in pods and not scope.has_sidecar(pod)]
             if not own or not pods or (len(chosen) == len(pods) and not strangers and not _pins(own)):
                 continue
+            if not chosen and _is_beside_a_gateway(cluster, service, pods):
+                yield from _no_gateway(reading, cluster, service)
+                continue
             fact = Fact(
                 of(cluster, service, "Service"),
                 "spec.selector",
@@ -153,6 +158,37 @@ def selector(case: Case) -> Iterator[Finding]:
             fix = f"let the Service {name_of(service)} of {cluster.name} select istio=eastwestgateway"
             cause, witness = _why_not_selected(case, cluster, chosen, strangers)
             yield Finding(cause, Layer.GATEWAY, (fact, labels), fix, witness or _failed(reading, cluster), _FOLLOWS)
+
+
+def _is_beside_a_gateway(cluster: Cluster, service: Object, pods: list[Object]) -> bool:
+    """Whether another Service of the cluster selects all pods of the gateway: this one is no gateway's."""
+    return any(
+        other is not service
+        and all(scope.selects(spec_of(other).get("selector"), labels_of(pod)) for pod in pods)
+        and external_hosts(other)
+        for other, _, _ in state.ports_for_networks(cluster)
+    )
+
+
+def _no_gateway(reading: Reading, cluster: Cluster, service: Object) -> Iterator[Finding]:
+    """Of a Service that leads to no gateway and has the label of one; without an address outside istiod leaves it."""
+    hosts, network = external_hosts(service), labels_of(service).get(NETWORK_LABEL)
+    if not hosts or not network:
+        return
+    addresses = frozenset(host_port(host, state.gateway_port(service)) for host in hosts)
+    name = of(cluster, service, "Service")
+    yield Finding(
+        root_causes.SERVICE_IS_NO_GATEWAY,
+        Layer.GATEWAY,
+        (
+            Fact(name, f"metadata.labels {NETWORK_LABEL}", network),
+            Fact(name, "addresses outside", shown(hosts)),
+            Fact(name, "spec.selector", f"{shown(spec_of(service).get('selector'))} selects no pod of the gateway"),
+        ),
+        f"kubectl <{cluster.name}> -n {namespace_of(service)} label service {name_of(service)} {NETWORK_LABEL}-",
+        state.trouble(reading, addresses, flags=_UNREACHABLE) or state.failing_hosts(reading, addresses),
+        _FOLLOWS,
+    )
 
 
 def _why_not_selected(case: Case, cluster: Cluster, chosen: list[Object], strangers: list[Object]) -> tuple[Cause, str]:

@@ -12,6 +12,7 @@ from splithorizon.base.addresses import host_of, host_port
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import (
+    CLIENT,
     Cluster,
     Object,
     Proxy,
@@ -28,6 +29,7 @@ from splithorizon.istio.names import (
     GATEWAY_PORT_LABEL,
     INJECTOR_VALUES,
     NETWORK_LABEL,
+    PROXY_CONFIG_ANNOTATION,
     injector_config_map_of,
 )
 
@@ -573,3 +575,28 @@ def parted(case: Case) -> Iterator[Finding]:
             "each with a gateway",
             sentence, UNREACHED,
         )  # fmt: skip
+
+
+@rule
+def client_view(case: Case) -> Iterator[Finding]:
+    """A client asks istiod for the endpoints of some networks, and holds none of another one's."""
+    reading = case.reading
+    for home, far in itertools.product(reading.clusters, reading.clusters):
+        for proxy in home.of(CLIENT):
+            asked = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
+            if not asked or not far.network or far.network in [one.strip() for one in asked.split(",")]:
+                continue
+            name = f"Pod {home.name}/{proxy.namespace}/{proxy.pod}"
+            pod = home.get("Pod", proxy.pod, proxy.namespace) or {}
+            line = scope.proxy_config_line(pod, "ISTIO_META_REQUESTED_NETWORK_VIEW")
+            yield Finding(
+                root_causes.CLIENT_VIEW_LIMITED,
+                Layer.NETWORK,
+                (
+                    Fact(name, "env ISTIO_META_REQUESTED_NETWORK_VIEW", f"{asked}; not {far.network}"),
+                    *([Fact(name, f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", line)] if line else []),
+                ),
+                f"take ISTIO_META_REQUESTED_NETWORK_VIEW from the sidecar of {home.name}'s {proxy.pod}",
+                state.lacking(state.seen_by_clients_in(reading, [home]), far),
+                UNREACHED,
+            )

@@ -57,6 +57,12 @@ _PROXY_ID = 1337
 _CLUSTER_DNS = ("ClusterFirst", "ClusterFirstWithHostNet")
 # As the Pod Security plug-in of the API server says it, and the label by which a namespace asks for a level.
 _VIOLATES = "violates PodSecurity"
+# As Istio's own templates ask a proxy whether it is ready; a gateway's port may have a name.
+_READY_PORT, _READY_PATH = 15021, "/healthz/ready"
+_PROXY_IMAGE = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType")
+# Which of the injector's templates a pod is made by; the wrong one leaves it without what it needs.
+_TEMPLATES = "inject.istio.io/templates"
+_INVALID = "is invalid: "
 _POD_SECURITY = "pod-security.kubernetes.io/enforce"
 _TLS_MODE = "security.istio.io/tlsMode"
 _WAITING = {
@@ -97,9 +103,15 @@ def readiness(case: Case) -> Iterator[Finding]:
             if scope.is_ready(pod) or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
                 continue
             cause, facts = _why(cluster, pod)
+            if cause is causes.IMAGE_NOT_PULLED:
+                facts += tuple(_image_settings(reading, cluster, pod))
             # Of a sidecar that waits, why it waits is the cause: by itself that is only noted. What it stands before
             # waits with it.
-            waits = cause is causes.POD_NOT_READY and (SIDECAR in _unready(pod) or f"[{SIDECAR}]" in facts[0].value)
+            waits = (
+                cause is causes.POD_NOT_READY
+                and (SIDECAR in _unready(pod) or f"[{SIDECAR}]" in facts[0].value)
+                and not _proxy_is_asked_elsewhere(pod)
+            )
             spared = _is_spared(reading, cluster, pod) and not case.suspected(cause)
             yield Finding(
                 cause,
@@ -162,6 +174,22 @@ def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:
     return causes.POD_NOT_READY, tuple(shows)
 
 
+def _image_settings(reading: Reading, cluster: Cluster, pod: Object) -> Iterator[Fact]:
+    """What has the injector take another image of the proxy: the pod's annotations, a ProxyConfig, the whole mesh's."""
+    for name in _PROXY_IMAGE:
+        if said := annotations_of(pod).get(name):
+            yield Fact(of(cluster, pod, "Pod"), f"metadata.annotations {name}", said)
+    plane = state.control_plane_of(reading, cluster)
+    root = state.root_namespace(reading, plane)
+    for one in plane.all("ProxyConfig"):
+        kind = (spec_of(one).get("image") or {}).get("imageType")
+        if kind and scope.binds(one, root, namespace_of(pod), labels_of(pod)):
+            yield Fact(of(plane, one), "spec.image.imageType", str(kind))
+    default = (state.mesh_config(reading, plane).get("defaultConfig") or {}).get("image") or {}
+    if (kind := default.get("imageType")) and (found := state.config_map(reading, plane)):
+        yield Fact(of(plane, found), "data.mesh.defaultConfig.image.imageType", str(kind))
+
+
 def _logged_before_crash(cluster: Cluster, pod: Object, name: str) -> tuple[Fact, ...]:
     said = cluster.logged_before_crash.get(name_of(pod), "")
     return (Fact(name, "log of the container before, its last error", said[-240:]),) if said else ()
@@ -204,6 +232,20 @@ def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
     return original if isinstance(original, dict) else probe
 
 
+def _proxy_is_asked_elsewhere(pod: Object) -> bool:
+    """Whether the proxy's readiness probe asks for something else than its own readiness."""
+    probes = [
+        one.get("readinessProbe") or {}
+        for part in ("containers", "initContainers")
+        for one in spec_of(pod).get(part) or []
+        if one.get("name") == SIDECAR
+    ]
+    return any(
+        asked.get("path") != _READY_PATH or (isinstance(port := asked.get("port"), int) and port != _READY_PORT)
+        for asked in ((probe.get("httpGet") or {}) for probe in probes if probe)
+    )
+
+
 def _unready(pod: Object) -> list[str]:
     """The containers of a pod that are not ready, by their names."""
     return [str(one.get("name")) for one in _containers(pod.get("status") or {}) if not one.get("ready")]
@@ -212,12 +254,6 @@ def _unready(pod: Object) -> list[str]:
 def _containers(status: Object) -> list[Object]:
     """The status of each container; a sidecar may be among the init containers."""
     return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-
-
-def _of_proxy_config(pod: Object, setting: str) -> str:
-    """The line with a setting of the pod's annotation for its proxy; empty without one."""
-    config = annotations_of(pod).get(PROXY_CONFIG_ANNOTATION, "")
-    return next((one.strip() for one in config.splitlines() if setting in one), "")
 
 
 @rule
@@ -262,6 +298,10 @@ def pods_not_created(case: Case) -> Iterator[Finding]:
             namespace = cluster.get("Namespace", namespace_of(one)) or {}
             if _VIOLATES in message and (level := labels_of(namespace).get(_POD_SECURITY)):
                 facts.insert(0, Fact(of(cluster, namespace, "Namespace"), f"metadata.labels {_POD_SECURITY}", level))
+            templates = annotations_of(spec_of(one).get("template") or {}).get(_TEMPLATES)
+            if _INVALID in message and templates:
+                template = f"spec.template.metadata.annotations {_TEMPLATES}"
+                facts.insert(0, Fact(of(cluster, one, "Deployment"), template, templates))
             yield Finding(
                 root_causes.PODS_NOT_CREATED,
                 Layer.POD,
@@ -584,7 +624,7 @@ def discovery_address(case: Case) -> Iterator[Finding]:
     """A pod's annotation has its sidecar ask another address than istiod's, and the sidecar is not ready."""
     for cluster in case.reading.clusters:
         for pod in _watched(case.reading, cluster):
-            line = _of_proxy_config(pod, "discoveryAddress")
+            line = scope.proxy_config_line(pod, "discoveryAddress")
             if not line:
                 continue
             yield Finding(
@@ -625,7 +665,7 @@ def short_certificates(case: Case) -> Iterator[Finding]:
     """A pod's proxy asks for certificates of a short life."""
     for cluster in case.reading.clusters:
         for pod in cluster.all("Pod", case.reading.namespace):
-            field, line = f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", _of_proxy_config(pod, "SECRET_TTL")
+            field, line = f"metadata.annotations {PROXY_CONFIG_ANNOTATION}", scope.proxy_config_line(pod, "SECRET_TTL")
             if not line:
                 # From the mesh configuration or a ProxyConfig.
                 field, line = "env SECRET_TTL", scope.environment(pod, "SECRET_TTL")

@@ -478,22 +478,41 @@ def service_entries(case: Case) -> Iterator[Finding]:
         if not scope.exported_to(spec.get("exportTo"), namespace_of(entry), reading.namespace):
             continue
         addresses = [str(one.get("address")) for one in spec.get("endpoints") or []]
+        selected = [*_selected_by(reading, entry)]
         # The service's own pods and gateways are held anyway.
-        own = frozenset[str]().union(*(state.pod_addresses(reading, one) for one in reading.clusters))
+        own = {ip for one in reading.clusters for pod in state.pods_of(reading, one) for ip in scope.ips_of(pod)}
         own |= {host_of(one) for cluster in reading.clusters for one in state.gateway_addresses(reading, cluster)}
-        added = [one for one in addresses if one not in own]
+        pods = [ip for _, pod in selected for ip in scope.ips_of(pod)]
+        added = [one for one in (*addresses, *pods) if one not in own]
         bound = state.seen_by_clients_of(reading, plane)
         yield Finding(
             root_causes.SERVICE_ENTRY_ADDS_ENDPOINTS,
             Layer.SERVICE,
             (
                 Fact(of(plane, entry), "spec.hosts", shown(spec.get("hosts"))),
-                Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution"))),
+                _endpoints_of(plane, entry, addresses, selected),
             ),
             f"kubectl <{plane.name}> -n {namespace_of(entry)} delete serviceentry {name_of(entry)}",
             next((said for one in added if (said := _held_at(bound, one))), "") or _other_kind(bound),
             UNREACHED,
         )
+
+
+def _selected_by(reading: Reading, entry: Object) -> Iterator[tuple[Cluster, Object]]:
+    """The pods that a ServiceEntry selects, with their clusters: istiod selects in every cluster that it watches."""
+    wanted = scope.selector_of(entry)
+    for cluster in reading.clusters if wanted else ():
+        for pod in cluster.all("Pod", namespace_of(entry)):
+            if wanted.items() <= labels_of(pod).items():
+                yield cluster, pod
+
+
+def _endpoints_of(plane: Cluster, entry: Object, addresses: list[str], selected: list[tuple[Cluster, Object]]) -> Fact:
+    spec = spec_of(entry)
+    if not (wanted := scope.selector_of(entry)):
+        return Fact(of(plane, entry), "spec.endpoints", shown(addresses or spec.get("resolution")))
+    names = [f"{cluster.name}/{name_of(pod)}" for cluster, pod in selected]
+    return Fact(of(plane, entry), "spec.workloadSelector.labels", f"{shown(dict(wanted))} selects {shown(names)}")
 
 
 @rule
