@@ -4,7 +4,7 @@
 # a console's external address for a second gateway, to which half of the primary's traffic for v2 goes.
 # Answer: Deployment remote/sample/sleep: annotation proxy.istio.io/config has proxyMetadata ISTIO_META_REQUESTED_NETWORK_VIEW=remote-network; and,
 # beside it, Service remote/istio-system/mesh-console: label topology.istio.io/network=remote-network, and externalIPs 192.0.2.60. (Service
-# mesh-probes has that label and no external address: it is innocent.)
+# mesh-probes has that label and no external address: it is innocent.) In the first try mesh-console had no port 15443: istiod leaves it out then.
 # Kind: fault
 . "$(dirname "$0")/lib.sh"
 
@@ -29,6 +29,8 @@ spec:
   ports:
     - name: https
       port: 443
+    - name: tls
+      port: 15443
 YAML
   remote apply -f - <<'YAML'
 apiVersion: v1
