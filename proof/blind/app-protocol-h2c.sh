@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sound: the remote's Service of helloworld says that port 5000 speaks HTTP/2 without TLS, as another team's gRPC service does. v2's sidecar speaks
+# Unusual: the remote's Service of helloworld says that port 5000 speaks HTTP/2 without TLS, as another team's gRPC service does. v2's sidecar speaks
 # HTTP/2 to its application. (Written as a fault, for an application that speaks HTTP/1.1 alone; helloworld of this repository speaks both.)
 # Answer: sound: v2's application speaks HTTP/2 without TLS too.
 # Kind: sound
