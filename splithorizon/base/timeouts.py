@@ -39,6 +39,7 @@ class Timeouts:
 
     small_command: float = 60  # a read from an engine or an API: seconds on a loaded machine
     engine_probe: float = 30  # one privileged container from an image of about 2 MB
+    exec_started: float = 10  # runc lost its own first process twice in a day on a busy machine; it starts in tenths
     exec_plugin: float = 120  # a person types a password or confirms on a phone; a plug-in alone takes a second
     read_repeated: float = 15  # an API server behind a load balancer is back within seconds; a rollout takes longer
     registry_answers: float = 3  # a reachable registry answers within tenths of a second; the user waits for this

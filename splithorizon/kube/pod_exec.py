@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.base.timeouts import current as timeouts
+from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.kube import api_websocket
 from splithorizon.kube.api_websocket import Endpoint
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
 _STREAMS = (("stdout", "true"), ("stderr", "true"))
 _FORBIDDEN = 403
+# As runc says it where its own first process ended before the command began; of a command that the container does not
+# have it says `exec: "name"` at the end.
+_NOT_STARTED = re.compile(r"unable to start container process: (?!exec: )")
 
 
 class NotPermitted(EnvironmentBroke):
@@ -33,7 +40,16 @@ def run(
     ``what`` names the command in errors. Raises NotPermitted if the user may not run it, and EnvironmentBroke if it
     cannot be run, the stream is cut off, it prints more than ``limit`` bytes, or it does not end within ``within``
     seconds. It then goes on in the container, because Kubernetes cannot stop it.
+
+    Where the container runtime did not start the command, it is asked again: nothing of it has run.
     """
+    begin = partial(_run, endpoint, path, query, what=what, within=within, limit=limit)
+    return eventually(f"{what} could be run", begin, within=timeouts().exec_started)
+
+
+def _run(
+    endpoint: Endpoint, path: str, query: Sequence[tuple[str, str]], *, what: str, within: float, limit: int | None
+) -> tuple[str, str, int]:
     import websocket
 
     deadline = time.monotonic() + within
@@ -62,7 +78,10 @@ def run(
 
 
 def _exit_status(answer: bytes, what: str) -> int:
-    """Read the Status at the end of the stream; raises EnvironmentBroke if the command did not run."""
+    """Read the Status at the end of the stream; raises EnvironmentBroke if the command did not run.
+
+    And NotYet if the container runtime could not start it.
+    """
     status = json.loads(answer or b"{}")
     if status.get("status") == "Success":
         return 0
@@ -70,4 +89,6 @@ def _exit_status(answer: bytes, what: str) -> int:
         if cause.get("reason") == "ExitCode":
             return int(cause["message"])
     seen = status.get("message", "the stream was cut off")
+    if _NOT_STARTED.search(seen):
+        raise NotYet(seen)
     raise EnvironmentBroke(f"{what} could not be run", seen=seen)

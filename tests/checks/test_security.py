@@ -345,7 +345,7 @@ def test_without_proxies_nothing_is_said() -> None:
 
 @pytest.mark.parametrize("minutes", [60, 31, 20])
 def test_a_certificate_of_one_hour_is_judged_by_its_own_life(minutes: int) -> None:
-    ends = NOW + timedelta(minutes=minutes)
+    ends = datetime.now(UTC) + timedelta(minutes=minutes)
     known = WorkloadIdentity(
         "sleep-1.sample", IDENTITY, (replace(CERTIFICATE, begins=ends - timedelta(hours=1), ends=ends),)
     )

@@ -15,7 +15,7 @@ import pytest
 
 from splithorizon.base.errors import EnvironmentBroke, TimedOut
 from splithorizon.base.timeouts import shortened
-from splithorizon.base.waiting import NotYet
+from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.kube import credentials
 from splithorizon.kube.api_resources import path_of
 from splithorizon.kube.api_server import NoAnswer, Refused, TooLarge
@@ -308,6 +308,34 @@ def test_a_command_that_cannot_start_raises_the_reason(api: SmallApi, kube: Kube
     api.answers[EXEC_PATH] = (404, b'{"message":"pods \\"sleep-1\\" not found"}')
     with pytest.raises(EnvironmentBroke, match='pods "sleep-1" not found'):
         kube.execute("sleep-1", "sample", "x", ["id"], within=5)
+
+
+def not_started(reason: str) -> tuple[int, bytes]:
+    message = f"OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
+    return 3, json.dumps({"status": "Failure", "message": message}).encode()
+
+
+def test_a_command_that_the_container_runtime_did_not_start_is_begun_again(api: SmallApi, kube: Kube) -> None:
+    def asked() -> None:
+        if not api.asked:
+            raise NotYet("not asked")
+
+    api.frames = [not_started("waiting for init preliminary setup: read init-p: connection reset by peer")]
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(kube.execute, "sleep-1", "sample", "sleep", ["id"], within=5)
+        eventually("the first attempt is made", asked, within=10, every=0.01)
+        api.frames = [(1, b"begun"), SUCCESS]
+        assert running.result() == ("begun", "", 0)
+    assert len(api.asked) > 1
+
+
+@pytest.mark.parametrize(("reason", "again"), [("read init-p: reset", True), ('exec: "id": not found', False)])
+def test_a_command_that_never_starts_raises_the_reason(api: SmallApi, kube: Kube, reason: str, again: bool) -> None:
+    api.frames = [not_started(reason)]
+    with shortened(0.05), pytest.raises(EnvironmentBroke, match="could") as caught:
+        kube.execute("sleep-1", "sample", "sleep", ["id"], within=5)
+    assert reason in str(caught.value)
+    assert (len(api.asked) > 1) is again
 
 
 def test_a_log_begins_with_the_time_of_its_first_line(api: SmallApi, kube: Kube) -> None:
