@@ -214,7 +214,7 @@ class Engine:
     def remove_network(self, name: str) -> None:
         """Remove every network of that name that ``make_network`` created, unless a container uses it, running or not.
 
-        Several can have the name: what is not ours can have asked docker at the same time.
+        Several can have the name: a program that is not ours may have had docker create one at the same time.
         """
         ours = self._networks(name, "--filter", f"label={_NETWORK_LABEL}")
         if ours and not self._small("ps", "--quiet", "--all", "--filter", f"network={name}").stdout:
@@ -231,7 +231,7 @@ class Engine:
         raise CommandFailed(done.argv, done.status, done.stdout, done.stderr)
 
     def _networks(self, name: str, *filters: str) -> list[str]:
-        """What the engine removes networks of a name by: podman lists their names, docker their ids."""
+        """The networks of a name, as the engine's ``network rm`` takes them: podman lists names, docker ids."""
         return self._small("network", "ls", "--quiet", "--filter", f"name=^{name}$", *filters).stdout.split()
 
     def _small(self, *arguments: str, check: bool = True) -> process.Completed:

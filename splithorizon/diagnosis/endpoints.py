@@ -31,7 +31,6 @@ from splithorizon.istio.gateway_services import external_hosts
 from splithorizon.istio.horizon import gateways_for
 from splithorizon.istio.info import NetworkMode, is_address
 
-_NETWORK_VIEW = "REQUESTED_NETWORK_VIEW"
 _PAGE = "clusters"
 
 
@@ -99,7 +98,7 @@ def _view(reading: Reading, target: Target, cluster: Cluster) -> View:
     ports = _ports(reading, cluster)
     picked = _pick(reading, target, cluster)
     proxy = picked[0] if picked else None
-    networks = _networks(proxy) if proxy else None
+    networks = state.networks_asked_for(proxy) if proxy else None
     remark = _remark(reading)
     found = tuple(
         _port(reading, cluster, proxy, number, name, networks if networks else None, bool(remark))
@@ -127,7 +126,7 @@ def _pick(reading: Reading, target: Target, cluster: Cluster) -> tuple[Proxy, st
         return proxy, f"a pod with a sidecar in namespace {proxy.namespace}"
     gateways = [one for one in cluster.of(GATEWAY) if _PAGE in one.read]
     # One without a network of its own sees all that a client sees.
-    for proxy in sorted(gateways, key=lambda one: bool(_networks(one))):
+    for proxy in sorted(gateways, key=lambda one: bool(state.networks_asked_for(one))):
         return proxy, "a gateway: no pod of the Service's namespace has a sidecar"
     return None
 
@@ -145,12 +144,6 @@ def _is_asked_client(cluster: Cluster, target: Target, proxy: Proxy) -> bool:
     if pod is None or deployment is None:
         return False
     return scope.matches_labels(spec_of(deployment).get("selector") or {}, labels_of(pod))
-
-
-def _networks(proxy: Proxy) -> frozenset[str]:
-    """The networks whose endpoints a proxy asks for; empty where it asks for all."""
-    text = str(proxy.metadata.get(_NETWORK_VIEW) or "")
-    return frozenset(one.strip() for one in text.split(",") if one.strip())
 
 
 def _unseen(reading: Reading, target: Target, cluster: Cluster) -> str:

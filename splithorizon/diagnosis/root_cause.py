@@ -132,13 +132,9 @@ def _roots(reading: Reading, found: Sequence[Finding]) -> list[Finding]:
 
 def _follows(reading: Reading, finding: Finding, found: Sequence[Finding]) -> bool:
     """Whether the finding follows from one of the other causes that are found."""
-    makes = {one.cause.id: _MAKES_FOLLOW.get(one.cause.id, ()) for one in found if one.cause is not finding.cause}
-    others = makes.keys()
-    if any(
-        finding.cause.id in follow
-        and not (cause == r.ISTIOD_NOT_READY.id and _is_of_another_primary(reading, finding, found))
-        for cause, follow in makes.items()
-    ):
+    others = {one.cause.id for one in found} - {finding.cause.id}
+    explaining = others - {r.ISTIOD_NOT_READY.id} if _is_of_another_primary(reading, finding, found) else others
+    if any(finding.cause.id in _MAKES_FOLLOW.get(one, ()) for one in explaining):
         return True
     if finding.cause is r.PODS_NOT_CREATED and any(_UNANSWERED in fact.value for fact in finding.evidence):
         return bool(others & _EXPLAINS_WEBHOOK)

@@ -133,18 +133,18 @@ def target_of(port: Object, *pods: Object) -> int:
     target = port.get("targetPort", port.get("port"))
     if isinstance(target, int):
         return target
-    ports = (one for pod in pods for container in _containers(pod) for one in container.get("ports") or [])
+    ports = (one for pod in pods for container in containers_of(pod) for one in container.get("ports") or [])
     return next((int(one["containerPort"]) for one in ports if one.get("name") == target), 0)
 
 
 def declared(pod: Object) -> Iterator[Object]:
     """The ports that the containers of a pod declare, without those of Istio's proxy."""
-    for container in _containers(pod):
+    for container in containers_of(pod):
         if container.get("name") != SIDECAR:
             yield from container.get("ports") or []
 
 
-def _containers(pod: Object) -> list[Object]:
+def containers_of(pod: Object) -> list[Object]:
     """The containers of a pod, with those that begin before the others: such a one may go on."""
     spec = pod.get("spec") or {}
     return [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
@@ -152,7 +152,7 @@ def _containers(pod: Object) -> list[Object]:
 
 def has_sidecar(pod: Object) -> bool:
     """Whether a pod has Istio's proxy, as a container or as an init container that goes on."""
-    return any(one.get("name") == SIDECAR for one in _containers(pod))
+    return any(one.get("name") == SIDECAR for one in containers_of(pod))
 
 
 def is_ready(pod: Object) -> bool:
@@ -167,7 +167,7 @@ def environment(pod: Object, name: str) -> str:
     """A variable of a pod's proxy, or of istiod; empty where it has none of that name."""
     variables = (
         one
-        for container in _containers(pod)
+        for container in containers_of(pod)
         if container.get("name") in (SIDECAR, "discovery")
         for one in container.get("env") or []
     )

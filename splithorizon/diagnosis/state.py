@@ -228,6 +228,12 @@ def gateways(reading: Reading) -> Iterator[tuple[Cluster, Proxy]]:
             yield cluster, proxy
 
 
+def networks_asked_for(proxy: Proxy) -> frozenset[str]:
+    """The networks whose endpoints a proxy asks istiod for; empty where it asks for all."""
+    text = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW") or "")
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
+
+
 def held(proxy: Proxy, host: str, subset: str = "") -> dict[int, tuple[Host, ...]]:
     """The endpoints that a proxy holds of a host, by port; a port that it does not know is absent."""
     found = {}
@@ -468,23 +474,23 @@ def timed_out(reading: Reading) -> Iterator[tuple[Cluster, Proxy, str, str]]:
     for home in reading.clusters:
         for proxy in home.proxies:
             for line in logged(proxy, flags=("UF", "URX")):
-                if not was_refused(line):
+                if is_unanswered(line):
                     lost = f"{line.count} connections of {proxy.pod} of {home.name} to {line.upstream} failed"
                     yield home, proxy, line.upstream, f"{lost} ({line.flags})"
     for home, proxy, host in held_hosts(reading):
-        refused = any(line.upstream == host.address and was_refused(line) for line in proxy.log)
-        if host.never_answered and not refused:
+        unanswered = all(is_unanswered(line) for line in proxy.log if line.upstream == host.address)
+        if host.never_answered and unanswered:
             yield home, proxy, host.address, failed_to_connect(home, proxy, host)
 
 
-def was_refused(line: LogCount) -> bool:
-    """Whether something answered: it refused the connection, or TLS failed on it."""
-    return "refused" in line.failure or "TLS" in line.failure
+def is_unanswered(line: LogCount) -> bool:
+    """Whether a connection may have ended for want of time: what refuses it, or fails in TLS, has answered."""
+    return "refused" not in line.failure and "TLS" not in line.failure
 
 
-def trouble_at_gateway(reading: Reading, cluster: Cluster) -> str:
-    """A sentence on requests of clients that failed at the gateways of a cluster; empty without any."""
-    return trouble(reading, gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"))
+def trouble_at_gateway(reading: Reading, cluster: Cluster, meant: Callable[[LogCount], bool] = lambda _: True) -> str:
+    """A sentence on requests of clients that failed at the gateways of a cluster, as ``trouble`` has it."""
+    return trouble(reading, gateway_addresses(reading, cluster), flags=("UF", "UC", "URX"), meant=meant)
 
 
 def trouble(
@@ -560,7 +566,7 @@ def made_by(config: Mapping[str, Any]) -> str:
     return str(named.get("config", ""))
 
 
-def outdone(configs: Iterable[Mapping[str, Any]], one: Object) -> bool:
+def overridden(configs: Iterable[Mapping[str, Any]], one: Object) -> bool:
     """Whether parts of Envoy's configuration name rules of a rule's kind that made them, and none names this rule.
 
     Then a rule of a narrower host, or of the client's own namespace, is in force in its place.

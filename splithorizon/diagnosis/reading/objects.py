@@ -35,6 +35,7 @@ ISTIO_KINDS = (
     "ProxyConfig", "AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Telemetry",
 )  # fmt: skip
 _OF_NAMESPACES = ("Pod", "Service", "EndpointSlice", "Deployment")
+# Of a kubeconfig's user, what istiod does not take from a Secret.
 _NOT_FROM_A_SECRET = ("client-key", "client-certificate", "tokenFile", "exec")
 _OF_CLUSTER = ("Namespace", "Node", "MutatingWebhookConfiguration", "NetworkPolicy", "ClusterRoleBinding")
 # Containers' environment and probes matter; what a kubelet adds for everyone does not.

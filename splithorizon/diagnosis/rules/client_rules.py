@@ -123,11 +123,6 @@ def failing(
     return ""
 
 
-def is_unanswered(line: LogCount) -> bool:
-    """Whether a connection may have ended for want of time: what refuses it, or fails in TLS, has answered."""
-    return "refused" not in line.failure and "TLS" not in line.failure
-
-
 def failing_code(reading: Reading, host: str, meant: Callable[[LogCount], bool] = lambda _: True) -> str:
     """A sentence on requests for a host that ended with an error status, by clients' logs; empty without any.
 

@@ -187,10 +187,7 @@ def _refused(case: Case, cluster: Cluster, plane: Cluster, secret: RemoteSecret,
     if secret.refused:
         return _finding(
             causes.REMOTE_SECRET_REFUSED,
-            (
-                _fact(plane, secret, f"{answered} for {secret.refused}"),
-                *(_right(cluster, role, secret.refused, verbs) for role, verbs in _rights(cluster, secret.refused)),
-            ),
+            (_fact(plane, secret, f"{answered} for {secret.refused}"), *_rights(cluster, secret.refused)),
             witness=unsynced or state.lacking(case.reading, cluster) or case.suspected(causes.REMOTE_SECRET_REFUSED),
             fix=f"let Istio's reader account in {cluster.name} get, list and watch {secret.refused} again",
         )
@@ -242,8 +239,9 @@ def _bindings(cluster: Cluster) -> tuple[Fact, ...]:
     return tuple(Fact(of(cluster, one), "roleRef", shown(one.get("roleRef") or {})) for one in bound)
 
 
-def _rights(cluster: Cluster, resource: str) -> Iterator[tuple[Object, set[str]]]:
-    """The roles of Istio's reader account, each with its verbs for a resource."""
+def _rights(cluster: Cluster, resource: str) -> dict[Fact, set[str]]:
+    """What the roles of Istio's reader account say of a resource, each with its verbs."""
+    found = {}
     group = _GROUPS.get(resource, "")
     for role in cluster.all("ClusterRole"):
         verbs = {
@@ -252,11 +250,9 @@ def _rights(cluster: Cluster, resource: str) -> Iterator[tuple[Object, set[str]]
             if {resource, "*"} & {*(one.get("resources") or [])} and {group, "*"} & {*(one.get("apiGroups") or [])}
             for verb in one.get("verbs") or []
         }
-        yield role, verbs
-
-
-def _right(cluster: Cluster, role: Object, resource: str, verbs: set[str]) -> Fact:
-    return Fact(of(cluster, role), "rules", f"{resource}: {shown(sorted(verbs)) if verbs else 'in none of them'}")
+        said = f"{resource}: {shown(sorted(verbs)) if verbs else 'in none of them'}"
+        found[Fact(of(cluster, role), "rules", said)] = verbs
+    return found
 
 
 @rule
@@ -264,13 +260,13 @@ def reader_may_not_review_tokens(case: Case) -> Iterator[Finding]:
     """Istiod may not have a remote's API server check the tokens of its proxies: it admits none of them."""
     reading = case.reading
     for cluster in reading.clusters:
-        rights = [*_rights(cluster, "tokenreviews")]
-        if cluster.runs_istiod or not rights or any({"create", "*"} & verbs for _, verbs in rights):
+        rights = _rights(cluster, "tokenreviews")
+        if cluster.runs_istiod or not rights or any({"create", "*"} & verbs for verbs in rights.values()):
             continue
         plane = state.control_plane_of(reading, cluster)
         yield _finding(
             causes.REMOTE_SECRET_REFUSED,
-            tuple(_right(cluster, role, "tokenreviews", verbs) for role, verbs in rights),
+            tuple(rights),
             witness=_absent(cluster, plane, reading.revision_of(cluster)),
             fix=f"let Istio's reader account in {cluster.name} create tokenreviews (authentication.k8s.io) again",
         )

@@ -21,7 +21,6 @@ from splithorizon.diagnosis.reading.model import (
 from splithorizon.diagnosis.rules.client_rules import (
     MADE_AT_ONCE,
     failing,
-    is_unanswered,
     limits_of,
     of_clients,
     overflow_at_servers,
@@ -57,14 +56,14 @@ def _policies(reading: Reading, plane: Cluster, one: Object, host: str) -> Itera
     spec, name = spec_of(one), host.partition(".")[0]
     services = (state.service_of(reading, cluster, name) for cluster in reading.clusters)
     numbers = {int(port["port"]) for service in services if service for port in scope.ports(service)}
-    if (policy := spec.get("trafficPolicy")) and not _is_outdone(reading, plane, one, host):
+    if (policy := spec.get("trafficPolicy")) and not _is_overridden(reading, plane, one, host):
         yield from scope.policy_levels(policy, numbers)
     for number, subset in enumerate(spec.get("subsets") or []):
         if (policy := subset.get("trafficPolicy")) and _is_routed_to(plane, str(subset.get("name"))):
             yield from scope.policy_levels(policy, numbers, f"spec.subsets[{number}].trafficPolicy")
 
 
-def _is_outdone(reading: Reading, plane: Cluster, one: Object, host: str) -> bool:
+def _is_overridden(reading: Reading, plane: Cluster, one: Object, host: str) -> bool:
     """Whether the clients have another rule's traffic policy for a host; two rules of a host may be made into one."""
     bound = state.seen_by_clients_of(reading, plane)
     configs = [
@@ -78,7 +77,7 @@ def _is_outdone(reading: Reading, plane: Cluster, one: Object, host: str) -> boo
         for other in plane.all("DestinationRule")
         if spec_of(other).get("trafficPolicy") and any(state.in_force(config, other) for config in configs)
     ]
-    return bool(others) and state.outdone(configs, one)
+    return bool(others) and state.overridden(configs, one)
 
 
 def _is_routed_to(plane: Cluster, subset: str) -> bool:
@@ -211,7 +210,7 @@ def _of_pool(policy: _Policy) -> Iterator[Finding]:
             continue
         witness = case.suspected(causes.CONNECTION_CUT)
         if not witness and field.endswith("connectTimeout") and scope.seconds(str(value)) < MADE_AT_ONCE:
-            witness = failing(policy.case.reading, policy.host, ("UF", "UT"), is_unanswered)
+            witness = failing(policy.case.reading, policy.host, ("UF", "UT"), state.is_unanswered)
         yield policy.finding(causes.CONNECTION_CUT, f"connectionPool.{field}", value, witness, REFUSED)
 
 

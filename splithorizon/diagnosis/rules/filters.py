@@ -220,15 +220,15 @@ def _unacknowledged(reading: Reading) -> dict[str, str]:
 @rule
 def effects(case: Case) -> Iterator[Finding]:
     """An EnvoyFilter makes a proxy inject faults, limit, answer or trust otherwise."""
-    met = [patch for patch in _patches(case.reading) if _is_met(case.reading, patch)]
-    for patch in met:
+    patches = [patch for patch in _patches(case.reading) if _concerns_services(case.reading, patch)]
+    for patch in patches:
         yield from _by_filters(case, patch)
         yield from _by_settings(case, patch)
-        yield from _by_answers(case, patch, met)
+        yield from _by_answers(case, patch, patches)
 
 
-def _is_met(reading: Reading, patch: _Patch) -> bool:
-    """Whether requests for the services can meet what is patched: it is not for another Service, or another port."""
+def _concerns_services(reading: Reading, patch: _Patch) -> bool:
+    """Whether requests for the services may pass what is patched: it is not for another Service, or another port."""
     hosts = tuple(map(reading.host_of, reading.services))
     where = patch.matched("cluster") or {}
     named = str(where.get("service") or state.parts_of(str(where.get("name") or ""))[3])
@@ -352,13 +352,9 @@ def _ended(patch: _Patch, word: str) -> str:
 def _closed(reading: Reading, patch: _Patch) -> str:
     """A sentence on connections of clients that ended at a gateway that the patch is for; empty without any."""
     for cluster, proxy in patch.bound:
-        addresses = state.gateway_addresses(reading, cluster)
-        if proxy.kind == GATEWAY and (said := state.trouble(reading, addresses, flags=_LOST, meant=_was_made)):
+        if proxy.kind == GATEWAY and (said := state.trouble_at_gateway(reading, cluster, _was_made)):
             return said
     return ""
-
-
-_LOST = ("UF", "UC", "URX")
 
 
 def _was_made(line: LogCount) -> bool:

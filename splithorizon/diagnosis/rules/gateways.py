@@ -39,7 +39,10 @@ _FOLLOWS = UNREACHED | {
 
 
 def _failed(reading: Reading, cluster: Cluster) -> str:
-    addresses = state.gateway_addresses(reading, cluster)
+    return _failed_at(reading, state.gateway_addresses(reading, cluster))
+
+
+def _failed_at(reading: Reading, addresses: frozenset[str]) -> str:
     return state.trouble(reading, addresses, flags=_UNREACHABLE) or state.failing_hosts(reading, addresses)
 
 
@@ -171,7 +174,7 @@ def _is_beside_a_gateway(cluster: Cluster, service: Object, pods: list[Object]) 
 
 
 def _no_gateway(reading: Reading, cluster: Cluster, service: Object) -> Iterator[Finding]:
-    """Of a Service that leads to no gateway and has the label of one; without an address outside istiod leaves it."""
+    """A Service that leads to no gateway has the label of one and an address outside; istiod skips one without."""
     hosts, network = external_hosts(service), labels_of(service).get(NETWORK_LABEL)
     if not hosts or not network:
         return
@@ -186,7 +189,7 @@ def _no_gateway(reading: Reading, cluster: Cluster, service: Object) -> Iterator
             Fact(name, "spec.selector", f"{shown(spec_of(service).get('selector'))} selects no pod of the gateway"),
         ),
         f"kubectl <{cluster.name}> -n {namespace_of(service)} label service {name_of(service)} {NETWORK_LABEL}-",
-        state.trouble(reading, addresses, flags=_UNREACHABLE) or state.failing_hosts(reading, addresses),
+        _failed_at(reading, addresses),
         _FOLLOWS,
     )
 
@@ -372,7 +375,7 @@ def view(case: Case) -> Iterator[Finding]:
     for cluster in reading.clusters:
         for proxy in cluster.of(GATEWAY):
             asked = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
-            if not asked or not cluster.network or cluster.network in [one.strip() for one in asked.split(",")]:
+            if not asked or not cluster.network or cluster.network in state.networks_asked_for(proxy):
                 continue
             yield Finding(
                 root_causes.GATEWAY_VIEW_WRONG, Layer.GATEWAY,

@@ -41,7 +41,7 @@ def webhooks(case: Case) -> Iterator[Finding]:
             continue
         facts: dict[str, Fact] = {}
         for one, number, webhook in state.injection_webhooks(cluster):
-            if _is_asked(case.reading, cluster, one) and (fact := _nowhere(cluster, one, number, webhook)):
+            if _is_called(case.reading, cluster, one) and (fact := _nowhere(cluster, one, number, webhook)):
                 facts.setdefault(name_of(one), fact)
         known = ", ".join(
             name_of(service)
@@ -59,7 +59,7 @@ def webhooks(case: Case) -> Iterator[Finding]:
             )
 
 
-def _is_asked(reading: Reading, cluster: Cluster, one: Object) -> bool:
+def _is_called(reading: Reading, cluster: Cluster, one: Object) -> bool:
     """Whether pods of the Service's namespace come by a webhook: it is the revision's own, or of the tag they name."""
     if tag := labels_of(one).get("istio.io/tag"):
         namespace = labels_of(cluster.get("Namespace", reading.namespace) or {})

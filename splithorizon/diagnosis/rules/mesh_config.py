@@ -11,7 +11,7 @@ import yaml
 from splithorizon.diagnosis import causes, root_causes, scope, state
 from splithorizon.diagnosis.finding import Case, Fact, Finding, Layer, of, rule, shown
 from splithorizon.diagnosis.reading.model import Cluster, Object, Reading, labels_of, spec_of
-from splithorizon.diagnosis.rules.client_rules import MADE_AT_ONCE, failing, is_unanswered, of_clients, rules_for
+from splithorizon.diagnosis.rules.client_rules import MADE_AT_ONCE, failing, of_clients, rules_for
 from splithorizon.diagnosis.rules.follows import REFUSED, UNREACHED
 
 _PLACE = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
@@ -176,7 +176,7 @@ def defaults(case: Case) -> Iterator[Finding]:
                 (_config(case.reading, plane, "connectTimeout", limit),),
                 f"take connectTimeout out of the mesh configuration of {plane.name}",
                 bound.suspected(causes.CONNECTION_CUT)
-                or failing(bound.reading, case.reading.host, ("UF", "UT"), is_unanswered),
+                or failing(bound.reading, case.reading.host, ("UF", "UT"), state.is_unanswered),
                 REFUSED | {causes.CONNECTION_CUT.id},
             )
 

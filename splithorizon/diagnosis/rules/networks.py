@@ -584,7 +584,7 @@ def client_view(case: Case) -> Iterator[Finding]:
     for home, far in itertools.product(reading.clusters, reading.clusters):
         for proxy in home.of(CLIENT):
             asked = str(proxy.metadata.get("REQUESTED_NETWORK_VIEW", ""))
-            if not asked or not far.network or far.network in [one.strip() for one in asked.split(",")]:
+            if not asked or not far.network or far.network in state.networks_asked_for(proxy):
                 continue
             name = f"Pod {home.name}/{proxy.namespace}/{proxy.pod}"
             pod = home.get("Pod", proxy.pod, proxy.namespace) or {}

@@ -37,7 +37,7 @@ _INBOUND = ("excludeInboundPorts", "includeInboundPorts")
 # Of the ports that are included outbound a sidecar takes what the addresses alone would leave out.
 _OUTBOUND = ("excludeOutboundPorts", "excludeOutboundIPRanges", "includeOutboundIPRanges")
 # The containers that set the capture up, and their arguments.
-_CAPTURERS = ("istio-init", "istio-validation")
+_CAPTURE_CONTAINERS = ("istio-init", "istio-validation")
 _CAPTURE = {
     "excludeInboundPorts": "-d", "includeInboundPorts": "-b", "excludeOutboundPorts": "-o",
     "excludeOutboundIPRanges": "-x", "includeOutboundIPRanges": "-i",
@@ -110,20 +110,20 @@ def readiness(case: Case) -> Iterator[Finding]:
             waits = (
                 cause is causes.POD_NOT_READY
                 and (SIDECAR in _unready(pod) or f"[{SIDECAR}]" in facts[0].value)
-                and not _proxy_is_asked_elsewhere(pod)
+                and not _has_own_proxy_probe(pod)
             )
-            spared = _is_spared(reading, cluster, pod) and not case.suspected(cause)
+            redundant = _is_redundant(reading, cluster, pod) and not case.suspected(cause)
             yield Finding(
                 cause,
                 Layer.POD,
                 facts,
                 f"kubectl <{cluster.name}> -n {namespace_of(pod)} describe pod {name_of(pod)}",
-                "" if waits or spared else f"{name_of(pod)} of {cluster.name} is not ready",
+                "" if waits or redundant else f"{name_of(pod)} of {cluster.name} is not ready",
                 UNREACHED | _READINESS if pod in state.pods_of(reading, cluster) else _READINESS,
             )
 
 
-def _is_spared(reading: Reading, cluster: Cluster, pod: Object) -> bool:
+def _is_redundant(reading: Reading, cluster: Cluster, pod: Object) -> bool:
     """Whether nothing is lost without a pod of Istio's: another one does its work, or it is of another revision."""
     labels = labels_of(pod)
     if not _is_of_istio(labels):
@@ -206,8 +206,7 @@ def _out_of_memory(cluster: Cluster, pod: Object, status: Object) -> tuple[Fact,
     limit = next(
         (
             ((one.get("resources") or {}).get("limits") or {}).get("memory")
-            for part in ("containers", "initContainers")
-            for one in spec_of(pod).get(part) or []
+            for one in scope.containers_of(pod)
             if one.get("name") == container
         ),
         None,
@@ -232,14 +231,9 @@ def _own_probe(pod: Object, probe: Mapping[str, Any]) -> Mapping[str, Any]:
     return original if isinstance(original, dict) else probe
 
 
-def _proxy_is_asked_elsewhere(pod: Object) -> bool:
-    """Whether the proxy's readiness probe asks for something else than its own readiness."""
-    probes = [
-        one.get("readinessProbe") or {}
-        for part in ("containers", "initContainers")
-        for one in spec_of(pod).get(part) or []
-        if one.get("name") == SIDECAR
-    ]
+def _has_own_proxy_probe(pod: Object) -> bool:
+    """Whether the readiness probe of a pod's proxy is another one than that of Istio's templates."""
+    probes = [one.get("readinessProbe") or {} for one in scope.containers_of(pod) if one.get("name") == SIDECAR]
     return any(
         asked.get("path") != _READY_PATH or (isinstance(port := asked.get("port"), int) and port != _READY_PORT)
         for asked in ((probe.get("httpGet") or {}) for probe in probes if probe)
@@ -326,10 +320,10 @@ def _needed(reading: Reading, deployment: Object) -> bool:
     )
     wanted = (spec_of(deployment).get("selector") or {}).get("matchLabels") or labels
     clients = [
-        labels_of(cluster.get("Pod", proxy.pod, proxy.namespace) or {})
+        labels_of(cluster.get("Pod", name, namespace) or {})
         for cluster in reading.clusters
-        for proxy in cluster.of("client")
-        if proxy.namespace == namespace_of(deployment)
+        for namespace, name in _clients(cluster)
+        if namespace == namespace_of(deployment)
     ]
     return (of_service and namespace_of(deployment) == reading.namespace) or any(
         scope.selects(wanted, one) for one in clients
@@ -559,7 +553,7 @@ def _setting(pod: Object, name: str) -> tuple[str, str | None]:
     flag = _CAPTURE[name]
     for container in spec_of(pod).get("initContainers") or []:
         args = [str(one) for one in container.get("args") or []]
-        if container.get("name") in _CAPTURERS and flag in args[:-1]:
+        if container.get("name") in _CAPTURE_CONTAINERS and flag in args[:-1]:
             return f"spec.initContainers {container['name']}.args {flag}", args[args.index(flag) + 1]
     return "", None
 

@@ -500,10 +500,9 @@ def service_entries(case: Case) -> Iterator[Finding]:
 
 def _selected_by(reading: Reading, entry: Object) -> Iterator[tuple[Cluster, Object]]:
     """The pods that a ServiceEntry selects, with their clusters: istiod selects in every cluster that it watches."""
-    wanted = scope.selector_of(entry)
-    for cluster in reading.clusters if wanted else ():
+    for cluster in reading.clusters:
         for pod in cluster.all("Pod", namespace_of(entry)):
-            if wanted.items() <= labels_of(pod).items():
+            if scope.selects(scope.selector_of(entry), labels_of(pod)):
                 yield cluster, pod
 
 

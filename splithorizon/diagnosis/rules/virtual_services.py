@@ -42,7 +42,7 @@ def virtual_services(case: Case) -> Iterator[Finding]:
         for plane, one in rules_for(reading, "VirtualService", host):
             bound = of_clients(case, plane)
             held = (route for _, proxy in state.clients(bound.reading) for _, route in _routes(proxy, host))
-            if spec_of(one).get("http") and state.outdone(held, one):
+            if spec_of(one).get("http") and state.overridden(held, one):
                 continue
             for route in _http_routes(reading, plane, one):
                 if _is_for_clients(reading, plane, route.settings):
