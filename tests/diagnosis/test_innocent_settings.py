@@ -16,7 +16,6 @@ from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
     HOST,
-    MESH,
     OUTBOUND,
     Change,
     Object,
@@ -26,6 +25,7 @@ from tests.support.made_reading import (
     holds,
     logs,
     made,
+    mesh,
     near,
     pod,
     proxies,
@@ -50,10 +50,6 @@ def rule(kind: str, namespace: str = "sample", annotations: dict[str, str] | Non
 
 def destination(**policy: Any) -> Change:
     return rule("DestinationRule", host="helloworld", trafficPolicy=policy)
-
-
-def mesh(text: str) -> Change:
-    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
 
 
 def routed(*routes: Object) -> Change:

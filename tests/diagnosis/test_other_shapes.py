@@ -17,7 +17,6 @@ from tests.diagnosis.test_identities import certificate
 from tests.support.made_reading import (
     GATEWAYS,
     HOST,
-    MESH,
     OUTBOUND,
     PODS,
     SECOND,
@@ -33,6 +32,7 @@ from tests.support.made_reading import (
     holds,
     logs,
     made,
+    mesh,
     near,
     proxies,
     removes,
@@ -219,11 +219,6 @@ def test_a_subset_is_looked_up_among_the_rules_of_the_same_primary() -> None:
     ]
 
 
-def mesh(name: str, text: str) -> Change:
-    """The mesh configuration of a primary has a line more."""
-    return edits(name, "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
-
-
 LOCAL = f"serviceSettings: [{{settings: {{clusterLocal: true}}, hosts: [{HOST}]}}]"
 SELECTORS = 'discoverySelectors: [{matchLabels: {mesh: "yes"}}]'
 
@@ -235,10 +230,10 @@ def selected(name: str) -> Change:
 @pytest.mark.parametrize(
     ("configured", "cause"),
     [
-        (also(mesh("remote", SELECTORS), selected("remote")), root_causes.NAMESPACE_NOT_DISCOVERED),
-        (mesh("remote", LOCAL), root_causes.SERVICE_CLUSTER_LOCAL),
-        (mesh("remote", "enableAutoMtls: false"), root_causes.AUTO_MTLS_OFF),
-        (mesh("remote", 'defaultServiceExportTo: ["~"]'), causes.SERVICE_NOT_EXPORTED),
+        (also(mesh(SELECTORS, "remote"), selected("remote")), root_causes.NAMESPACE_NOT_DISCOVERED),
+        (mesh(LOCAL, "remote"), root_causes.SERVICE_CLUSTER_LOCAL),
+        (mesh("enableAutoMtls: false", "remote"), root_causes.AUTO_MTLS_OFF),
+        (mesh('defaultServiceExportTo: ["~"]', "remote"), causes.SERVICE_NOT_EXPORTED),
     ],
 )
 def test_a_primarys_mesh_configuration_is_accused_of_what_its_own_clients_lack(
@@ -256,7 +251,7 @@ def test_a_primarys_mesh_configuration_is_accused_of_what_its_own_clients_lack(
 
 def test_a_service_that_is_local_to_its_cluster_is_missed_on_its_own_network_too() -> None:
     far = Host(GATEWAYS["remote"], successes=9, requests=9)
-    found = found_in(also(mesh("primary", LOCAL), holds("primary", near("primary"), far))(three_clusters()))
+    found = found_in(also(mesh(LOCAL, "primary"), holds("primary", near("primary"), far))(three_clusters()))
     assert found == [root_causes.SERVICE_CLUSTER_LOCAL.id]
 
 
@@ -269,7 +264,7 @@ def test_a_locality_without_a_share_is_missed_on_its_own_network_too() -> None:
         for name in ("primary", SECOND, "remote")
     ]  # fmt: skip
     far = Host(GATEWAYS["remote"], successes=9, requests=9)
-    reading = also(mesh("primary", setting), *nodes, holds("primary", near("primary"), far))(three_clusters())
+    reading = also(mesh(setting, "primary"), *nodes, holds("primary", near("primary"), far))(three_clusters())
     assert found_in(reading) == [causes.LOCALITY_PREFERRED.id]
 
 
@@ -287,8 +282,8 @@ def test_a_primary_has_to_name_the_trust_domain_of_the_other(aliases: str, named
     refused = logs("primary", code=503, flags="UF", cluster=OUTBOUND, failure="CERTIFICATE_VERIFY_FAILED")
     identity = {name: f"spiffe://{name}/ns/sample/sa/default" for name in ("a.example", "b.example")}
     reading = also(
-        mesh("primary", f"trustDomain: a.example\n{aliases}"),
-        mesh("remote", "trustDomain: b.example\ntrustDomainAliases: [a.example]"),
+        mesh(f"trustDomain: a.example\n{aliases}", "primary"),
+        mesh("trustDomain: b.example\ntrustDomainAliases: [a.example]", "remote"),
         *(proxies("primary", kind, certificate=certificate(identity["a.example"])) for kind in (CLIENT, SERVER)),
         *(proxies("remote", kind, certificate=certificate(identity["b.example"])) for kind in (CLIENT, SERVER)),
         refused,
@@ -461,7 +456,7 @@ def test_what_a_shared_gateway_weighs_shows_that_no_pod_of_a_cluster_is_behind_i
 
 
 def test_selectors_of_the_other_primary_hide_the_pods_behind_a_shared_gateway() -> None:
-    chosen = also(mesh("remote", SELECTORS), selected("primary"), selected("remote"))
+    chosen = also(mesh(SELECTORS, "remote"), selected("primary"), selected("remote"))
     held = holds("remote", near("remote"), Host(GATEWAYS["primary"], successes=9))
     (found,) = of_reading(also(chosen, held)(three_clusters())).root_causes
     assert found.id == root_causes.NAMESPACE_NOT_DISCOVERED.id

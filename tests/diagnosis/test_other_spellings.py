@@ -15,7 +15,6 @@ from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
     HOST,
-    MESH,
     OUTBOUND,
     Change,
     Object,
@@ -25,6 +24,7 @@ from tests.support.made_reading import (
     holds,
     logs,
     made,
+    mesh,
     near,
     proxies,
     sound,
@@ -33,11 +33,6 @@ from tests.support.made_reading import (
 
 def rule(kind: str, namespace: str = "sample", **spec: Any) -> Change:
     return adds("primary", made(kind, "h", namespace, spec=spec))
-
-
-def mesh(text: str) -> Change:
-    """The mesh configuration has a line more."""
-    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
 
 
 def to(host: str = "helloworld", **more: Any) -> list[Object]:

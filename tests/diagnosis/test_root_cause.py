@@ -21,7 +21,6 @@ from tests.support.made_reading import (
     FAR_LOST,
     GATEWAYS,
     HOST,
-    MESH,
     NAMES,
     OUTBOUND,
     PODS,
@@ -35,6 +34,7 @@ from tests.support.made_reading import (
     istiod,
     logs,
     made,
+    mesh,
     near,
     pod,
     proxies,
@@ -51,11 +51,6 @@ STALE = Host(GATEWAYS["remote"], connect_failures=7, requests=7)
 def rule(kind: str, name: str = "h", **spec: Any) -> Change:
     """A rule of the service's namespace, in the primary."""
     return adds("primary", made(kind, name, "sample", spec=spec))
-
-
-def mesh(text: str) -> Change:
-    """The mesh configuration has lines more."""
-    return edits("primary", "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
 
 
 def service(name: str, **spec: Any) -> Change:

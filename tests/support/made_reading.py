@@ -426,6 +426,11 @@ def istiod(**fields: Any) -> Change:
     return change("primary", lambda cluster: replace(cluster, istiods=(replace(cluster.istiods[0], **fields),)))
 
 
+def mesh(text: str, name: str = "primary") -> Change:
+    """The mesh configuration of a primary has lines more."""
+    return edits(name, "ConfigMap", "istio", lambda one: one["data"].update(mesh=f"{MESH}{text}\n"))
+
+
 def holds(name: str, *hosts: Host) -> Change:
     """The client of a cluster holds these endpoints of the service."""
     return proxies(name, CLIENT, endpoints={OUTBOUND: hosts})
