@@ -66,6 +66,11 @@ def cancel_all() -> None:
             process.signal(signal.SIGKILL)
 
 
+def go_on() -> None:
+    """Take back ``cancel_all`` once what it ended is gone: processes are started again."""
+    _cancelled.clear()
+
+
 def raise_if_cancelled() -> None:
     """Raise Cancelled if the run is cancelled, except inside ``cleaning_up``."""
     if _cancelled.is_set() and not _cleaning.get():

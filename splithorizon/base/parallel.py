@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
-from splithorizon.base.cancel import cancel_all
+from splithorizon.base.cancel import cancel_all, go_on
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -26,7 +26,8 @@ def run_all(steps: Mapping[K, Callable[[], T]]) -> dict[K, T]:
     """Run each step in a thread; return the results by key once all steps have ended.
 
     Raises the first failure, after all steps have ended; each later failure becomes a note of it.
-    An interrupt of this thread cancels the run, which ends the child processes of the steps, and is raised then.
+    An interrupt of this thread cancels the run, which ends the child processes of the steps, and is raised then. Where
+    it is the end of a test's time and not of the run, the run goes on after that.
     """
     failures: dict[K, BaseException] = {}
 
@@ -37,16 +38,22 @@ def run_all(steps: Mapping[K, Callable[[], T]]) -> dict[K, T]:
             failures[key] = error
             raise
 
-    with ThreadPoolExecutor(max(1, len(steps))) as pool:
-        try:
-            # Each thread inherits whether this one is inside ``cleaning_up``.
-            futures = {
-                key: pool.submit(contextvars.copy_context().run, attempt, key, step) for key, step in steps.items()
-            }
-            wait(futures.values())
-        except BaseException:
-            cancel_all()
-            raise
+    try:
+        with ThreadPoolExecutor(max(1, len(steps))) as pool:
+            try:
+                # Each thread inherits whether this one is inside ``cleaning_up``.
+                futures = {
+                    key: pool.submit(contextvars.copy_context().run, attempt, key, step) for key, step in steps.items()
+                }
+                wait(futures.values())
+            except BaseException:
+                cancel_all()
+                raise
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        go_on()
+        raise
     if failures:
         first, *others = failures
         for key in others:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from splithorizon.base.parallel import for_each, run_all, side_by_side
+from splithorizon.base.process import run
 from splithorizon.base.waiting import NotYet, eventually
 from tests.support.child_python import await_gone, line_of, running
 
@@ -123,3 +124,28 @@ def test_ctrl_c_before_all_steps_are_started_ends_those_that_are() -> None:
     with running(code) as child:
         assert line_of(child) == "interrupted"
     assert time.monotonic() - begun < 30, "it did not run its minute"
+
+
+class TimeIsUp(BaseException):
+    """As pytest ends a test whose time is over."""
+
+
+def test_after_the_end_of_a_tests_time_the_run_starts_programs_again() -> None:
+    def end(number: int, frame: object) -> None:
+        raise TimeIsUp
+
+    def wait_long() -> None:
+        eventually("never true", never, within=60, every=0.01)
+
+    def never() -> None:
+        raise NotYet
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(TimeIsUp):
+            run_all({"step": wait_long})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert run(["echo", "again"], within=30).stdout == "again\n"

@@ -22,6 +22,11 @@ from lab.engine.find import find_engine
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+# Seconds after which a run, and a test, counts as one that hangs. A test never times: what takes two minutes on an idle
+# machine took eight on the same machine at another hour.
+HANGS = 1200
+# Seconds that a run which a failed test left has to remove what it made.
+STOPS = 300
 # Those that take the existing mesh have one of them, in one worker; every other module may go to any.
 ON_THE_EXISTING_MESH = {"test_cronjob", "test_meshes_of_others", "test_do_no_harm", "test_installed", "test_rights",
     "test_existing_namespace"}  # fmt: skip
@@ -54,28 +59,29 @@ class Run:
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def reaches(self, line: str, within: float = 300) -> None:
-        deadline = time.monotonic() + within
+    def reaches(self, line: str) -> None:
+        deadline = time.monotonic() + HANGS
         while not re.search(line, self.output):
             assert self._process.poll() is None, f"ended before {line!r}:\n{self.output}"
-            assert time.monotonic() < deadline, f"no line {line!r} within {within} s:\n{self.output}"
+            assert time.monotonic() < deadline, f"no line {line!r} within {HANGS} s:\n{self.output}"
             time.sleep(0.1)
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def ends(self, within: float) -> int:
+    def ends(self) -> int:
+        """The exit status, once there is one."""
         try:
-            return self._process.wait(within)
+            return self._process.wait(HANGS)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {within} s:\n{self.output}") from None
+            raise AssertionError(f"still running after {HANGS} s:\n{self.output}") from None
 
     def stop(self) -> None:
         """Whatever a failed test left running goes."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(90)
+                self._process.wait(STOPS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -105,6 +111,11 @@ class Starter:
         run = Run(list(arguments), folder)
         self.runs.append(run)
         return run
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let each test of this folder take as long as it may: several runs, each with clusters of its own."""
+    item.add_marker(pytest.mark.timeout(2 * HANGS))
 
 
 @pytest.fixture(autouse=True)

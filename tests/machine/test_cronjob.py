@@ -20,7 +20,7 @@ from splithorizon.run.progress import Progress
 from tests.machine.conftest import unused
 from tests.machine.existing_mesh import MANAGED_BY, ExistingMesh
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.engine
 
 IMAGE = "splithorizon.invalid/splithorizon"
 NAMESPACE = ACCOUNT = CRONJOB = "splithorizon"

@@ -14,7 +14,7 @@ import pytest
 from tests.machine.conftest import CHECKOUT
 from tests.machine.existing_mesh import ExistingMesh
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.engine
 
 # Of the checkout, and what making clusters takes.
 ABSENT = ("lab", "proof", "bench", "fixtures", "suites", "tests", "docs", "pytest_kind", "pykube")

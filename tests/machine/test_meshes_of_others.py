@@ -7,7 +7,7 @@ import pytest
 from tests.machine.conftest import Starter, require_conformant
 from tests.machine.existing_mesh import ExistingMesh
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.engine
 
 HOPS = "suites/routing/test_each_hop_of_a_far_answer_is_logged.py"
 
@@ -20,7 +20,7 @@ def test_a_mesh_that_a_script_installed_is_judged_and_left_as_it_was(
 
     run = start("suites/", HOPS, "--contexts", existing_mesh.named, "--profile", "core,disruptive")
 
-    assert run.ends(within=300) == 0, run.output
+    assert run.ends() == 0, run.output
     assert run.report["verdict"] == "conformant", run.output
     assert run.report["totals"]["unjoined"] == 0
     assert run.report["totals"]["requests"] >= 2000
@@ -42,7 +42,7 @@ def test_contexts_of_no_mesh_are_noticed_before_anything_is_created(
     primary, _ = existing_mesh.contexts
     for wrong in ((primary, primary), (primary, "kind-nobodys")):
         run = start("suites/", "--contexts", ",".join(wrong))
-        assert run.ends(within=60) == 4, run.output
+        assert run.ends() == 4, run.output
         assert "Nothing was created." in run.output
 
 
@@ -54,7 +54,7 @@ def test_two_primaries_are_judged_and_left_as_they_were(
 
     run = start("suites/", "--contexts", two_primaries.named)
 
-    assert run.ends(within=540) == 0, run.output
+    assert run.ends() == 0, run.output
     require_conformant(run.report, run.output)
     assert [(one["name"], one["network"], one["runs_istiod"]) for one in run.report["clusters"]] == [
         ("east", "eastern", True),
@@ -81,7 +81,7 @@ def test_of_two_primaries_the_one_that_lost_its_remote_secret_is_named(
 
     run = start("suites/discovery", "suites/routing", "--contexts", two_primaries.named, "--profile", "core")
 
-    assert run.ends(within=300) == 1, run.output
+    assert run.ends() == 1, run.output
     diagnosis = run.report["diagnosis"]
     assert diagnosis["cause_id"] == "remote-secret-missing", run.output
     assert run.report["other_causes"] == []

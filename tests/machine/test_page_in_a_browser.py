@@ -17,7 +17,7 @@ from splithorizon.run.report import RunReport
 from tests.machine.browser import Page, chromium
 from tests.run.page.test_page import EVERY, GREEN, HOSTILE, RED, saying
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.engine
 
 PAGES = {
     **EVERY,

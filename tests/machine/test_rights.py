@@ -15,7 +15,7 @@ from splithorizon.run import rights
 from tests.machine.conftest import CHECKOUT, Starter
 from tests.machine.existing_mesh import ExistingMesh
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.engine
 
 USER = "someone-of-the-platform-team"
 
@@ -77,7 +77,7 @@ def test_without_the_roles_one_list_refuses_the_run_before_anything_is_created(
     start: Starter, existing_mesh: ExistingMesh, kubeconfig: Path
 ) -> None:
     run = start("suites/", "--contexts", existing_mesh.named, f"--kubeconfig={kubeconfig}")
-    assert run.ends(within=60) == 4, run.output
+    assert run.ends() == 4, run.output
     assert "create namespaces in all namespaces: the run's own namespace" in run.output
     assert "`splithorizon rbac` prints the roles that would do" in run.output
     assert existing_mesh.ours == []
@@ -91,7 +91,7 @@ def test_exactly_the_printed_roles_are_enough_for_the_default_profiles(
 
     run = start("suites/", "--contexts", existing_mesh.named, f"--kubeconfig={kubeconfig}")
 
-    assert run.ends(within=400) == 0, run.output
+    assert run.ends() == 0, run.output
     assert run.report["verdict"] == "conformant", run.output
     assert {found["profile"] for found in run.report["behaviours"]} == {"core", "extended", "security"}
     assert not [entry for entry in run.report["not_claimed"] if "may not" in entry["reason"]], run.report
@@ -113,7 +113,7 @@ def test_with_less_a_run_claims_less_and_says_why(
 
     run = start("suites/", "--contexts", existing_mesh.named, f"--kubeconfig={kubeconfig}")
 
-    assert run.ends(within=400) == 0, run.output
+    assert run.ends() == 0, run.output
     assert run.report["verdict"] == "conformant", run.output
     left_out = {entry["behaviour"]: entry["reason"] for entry in run.report["not_claimed"]}
     assert {name for name, reason in left_out.items() if "may not" in reason} == expected, json.dumps(

@@ -22,7 +22,7 @@ from splithorizon.run.progress import Progress
 from tests.machine.conftest import Starter, require_conformant, unused
 from tests.machine.existing_mesh import ExistingMesh, Shape
 
-pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 NAMES = ("cluster1", "cluster2", "cluster3")
 
@@ -51,7 +51,7 @@ def made(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
             "--cluster-name", clusters, "--keep-cluster", "--profile", "core",
         )  # fmt: skip
         try:
-            assert run.ends(within=600) == 0, run.output
+            assert run.ends() == 0, run.output
             files = dict(re.findall(r"\[(\S+)\] kept: export KUBECONFIG=(\S+)", run.output))
             contexts = {name: f"kind-{clusters}-{name}" for name in NAMES}
             joined = _joined(kubectl, [files[name] for name in NAMES], folder / "kubeconfig")
@@ -81,7 +81,7 @@ def test_three_clusters_are_judged_in_any_order_of_their_contexts_and_left_as_th
 
     run = start("suites/", "--contexts", made.named("cluster3", "cluster2", "cluster1"))
 
-    assert run.ends(within=900) == 0, run.output
+    assert run.ends() == 0, run.output
     require_conformant(run.report, run.output)
     assert {one["name"]: one["control_plane"] for one in run.report["clusters"]} == {
         "cluster1": None,
@@ -101,7 +101,7 @@ def test_a_third_cluster_that_is_not_named_is_mentioned_and_is_no_fault(
 
     run = start("suites/", "--contexts", made.named("cluster3", "cluster1"), "--profile", "core")
 
-    assert run.ends(within=600) == 0, run.output
+    assert run.ends() == 0, run.output
     require_conformant(run.report, run.output)
     assert "the istiod of cluster1 also watches cluster2, which is not named" in run.output
     assert "the istiod of cluster3 also watches cluster2, which is not named" in run.output
@@ -113,6 +113,6 @@ def test_two_clusters_of_one_network_are_refused(start: Starter, made: Made, mon
 
     run = start("suites/", "--contexts", made.named("cluster2", "cluster1"))
 
-    assert run.ends(within=60) == 4, run.output
+    assert run.ends() == 4, run.output
     assert "all are in the network network1" in run.output
     assert made.mesh.ours == []

@@ -9,7 +9,7 @@ import pytest
 
 from tests.machine.conftest import Starter, unused
 
-pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 
 def test_an_upgrade_by_revision_is_judged_phase_by_phase(start: Starter) -> None:
@@ -19,7 +19,7 @@ def test_an_upgrade_by_revision_is_judged_phase_by_phase(start: Starter) -> None
         "--requests", "100",
     )  # fmt: skip
 
-    assert run.ends(within=800) == 0, run.output
+    assert run.ends() == 0, run.output
     watch = run.report["watch"]
     assert [phase["name"] for phase in watch["phases"]] == [
         "before the change",

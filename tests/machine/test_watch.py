@@ -12,7 +12,7 @@ from splithorizon.traffic.sender import KEPT
 from tests.machine.conftest import Starter, unused
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.engine
 
 GATEWAY = "istio-eastwestgateway"
 # In the clusters' closed network, and nobody's.
@@ -53,7 +53,7 @@ def test_a_watch_shows_each_change_and_what_it_cost(
     run.reaches(r"[1-9]\d* lost")
     give_address(mesh, address)
 
-    assert run.ends(within=240) == 1, run.output
+    assert run.ends() == 1, run.output
     watch = run.report["watch"]
     (there,) = (one for one in watch["routes"] if one["route"] == "primary→remote")
     (back,) = (one for one in watch["routes"] if one["route"] == "remote→primary")
