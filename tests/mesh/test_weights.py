@@ -10,6 +10,7 @@ from splithorizon.istio.topology import Route
 from splithorizon.mesh import isolated_changes
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.mesh.weights import MorePods
+from splithorizon.traffic.proxy import Proxy
 
 
 def test_clusters_have_two_and_four_pods_while_batches_are_sent(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +21,7 @@ def test_clusters_have_two_and_four_pods_while_batches_are_sent(mesh: Mesh, monk
         return route
 
     monkeypatch.setattr(MorePods, "_batch", batch)
+    monkeypatch.setattr(Proxy, "draining", 0)
     change = MorePods(mesh)
     with ExitStack() as undo:
         isolated_changes.make_all(mesh, [change], undo)
