@@ -13,7 +13,7 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
 from splithorizon.traffic.client import Sample
-from splithorizon.traffic.new_connections import LEFT_OUT, LOSS_RATE, Losses, NewConnections
+from splithorizon.traffic.new_connections import LEFT_OUT, LOSS_RATE, ROUNDS, Losses, NewConnections
 from splithorizon.traffic.upstream_counts import Hidden
 
 _FORBIDDEN = "HTTP 403"
@@ -89,7 +89,8 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
 
     A late one took 0.9 s or more beyond the median of the batch. A long way alone refutes nothing.
     Raises EnvironmentBroke where the near network makes connections late as well: then the client itself is held up.
-    And where more rounds stood still as a whole than may: lost packets would delay some connections of each. And where
+    And where more rounds stood still as a whole than may: lost packets would delay some connections of each; rounds in
+    which the near network stood still too are left out, as long as enough others are there. And where
     connections are late, or not answered in time, that wait for each other, as on a machine that is too busy.
     """
     route, losses, near, every = found.route, found.losses, found.near_losses, found.all_losses
@@ -136,10 +137,11 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
             where=route,
             numbers=numbers,
         )
-    if found.standstills > LEFT_OUT:
+    if found.standstills > LEFT_OUT or len(found.far) - found.held_up < ROUNDS:
         raise EnvironmentBroke(
             f"{route}: whole rounds of connections stood still at once, as they do on a machine that is too busy",
-            seen=f"{found.standstills} of {len(found.far)} rounds; of the others {losses}",
+            seen=f"{found.standstills + found.held_up} of {len(found.far)} rounds, {found.held_up} of them within the "
+            f"near network as well; of the others {losses}",
         )
     return Evidence(
         claim,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from statistics import median, quantiles
 
 from splithorizon.base import statistics
@@ -22,6 +23,8 @@ NEAR_AT_ONCE = 5
 """Connections of one round to the near network: what they suffer as well is not the way to the far one."""
 ROUNDS_AT_A_TIME = 3
 ROUNDS = 21
+"""Rounds that are judged; those in which the client itself was held up come on top."""
+MOST_ROUNDS = 2 * ROUNDS
 LEFT_OUT = 2
 """Rounds that are left out, those with the most losses: a moment in which a machine or a route stands still delays all
 connections that are under way together, and says nothing of a rate."""
@@ -125,7 +128,8 @@ class NewConnections:
     @property
     def decided(self) -> bool:
         """Whether more rounds change nothing: all are there, or there are too many losses even for that many."""
-        return len(self.far) >= ROUNDS or self.losses.exceed((ROUNDS - LEFT_OUT) * AT_ONCE)
+        enough = len(self.far) - self.held_up >= ROUNDS or len(self.far) >= MOST_ROUNDS
+        return enough or self.losses.exceed((ROUNDS - LEFT_OUT) * AT_ONCE)
 
     @property
     def near_fails(self) -> bool:
@@ -139,12 +143,21 @@ class NewConnections:
         return median(times) if times else 0.0
 
     @property
-    def standstills(self) -> int:
-        """The rounds to the far network of which more than half came late: what loses packets delays each by itself.
+    def held_up(self) -> int:
+        """The rounds of which more than half came late in the near network as well: they say nothing of the far one.
 
-        Of a loss that high most connections would be late in most rounds, and the median with them.
+        They are left out, however many they are.
         """
-        return sum(map(_stood_still, _by_round(self.far)))
+        return len(self.far) - len(self._judged)
+
+    @property
+    def standstills(self) -> int:
+        """The other rounds to the far network of which more than half came late.
+
+        What loses packets delays each by itself: of a loss that high most connections would be late in most rounds, and
+        the median with them.
+        """
+        return sum(map(_stood_still, self._judged))
 
     @property
     def too_queued(self) -> bool:
@@ -154,7 +167,7 @@ class NewConnections:
     @property
     def losses(self) -> Losses:
         """Those of the connections to the far network, without rounds that stood still, and without the worst."""
-        rounds = _by_round(self.far)
+        rounds = self._judged
         moving = [one for one in rounds if not _stood_still(one)]
         return _without_worst(moving, max(0, LEFT_OUT - (len(rounds) - len(moving))))
 
@@ -162,6 +175,12 @@ class NewConnections:
     def near_losses(self) -> Losses:
         """Those of the connections to the near network, without the worst rounds."""
         return _without_worst(_by_round(self.near), LEFT_OUT)
+
+    @property
+    def _judged(self) -> list[Losses]:
+        # A near network that fails is asked in the first rounds alone.
+        both = zip_longest(_by_round(self.far), _by_round(self.near), fillvalue=Losses(0, 0, 0))
+        return [far for far, near in both if not (_stood_still(far) and _stood_still(near))]
 
     @property
     def all_losses(self) -> Losses:

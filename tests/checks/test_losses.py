@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -250,6 +251,22 @@ def test_rounds_that_stood_still_as_a_whole_are_no_judgement_and_hide_no_loss() 
     with pytest.raises(CheckFailed) as failed:
         made(rounds(*[still] * (LEFT_OUT + 1), *[losing] * (ROUNDS - LEFT_OUT - 1)))
     assert "0 late and 36 failed of 360" in failed.value.seen
+
+
+def with_held_up(count: int, found: NewConnections) -> NewConnections:
+    """First so many rounds in which both networks stood still."""
+    late: list[float | None] = [1.2] * AT_ONCE
+    return replace(rounds(*[late] * count), near=((reply(1.2),) * NEAR_AT_ONCE,) * count).and_then(found)
+
+
+def test_rounds_in_which_the_client_was_held_up_are_left_out_where_enough_others_are_there() -> None:
+    moving: list[float | None] = [0.02] * AT_ONCE
+    assert made(with_held_up(5, rounds(*[moving] * ROUNDS))).numbers["connections"] == (ROUNDS - LEFT_OUT) * AT_ONCE
+    with pytest.raises(EnvironmentBroke, match="stood still at once") as broke:
+        made(with_held_up(5, rounds(*[moving] * (ROUNDS - 1))))
+    assert "5 of 25 rounds, 5 of them within the near network as well" in str(broke.value)
+    with pytest.raises(CheckFailed):
+        made(with_held_up(5, rounds(*[[None, None, *moving[2:]]] * ROUNDS)))
 
 
 def test_late_connections_that_were_queued_are_no_judgement_and_failed_ones_are() -> None:

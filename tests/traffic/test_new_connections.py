@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from splithorizon.istio.topology import Route
 from splithorizon.traffic.new_connections import (
     AT_ONCE,
     LEFT_OUT,
+    MOST_ROUNDS,
     NEAR_AT_ONCE,
     ROUNDS,
     Losses,
@@ -110,7 +112,11 @@ def rounds(times: Sequence[Sequence[float | None]]) -> NewConnections:
         )
         for one in times
     )
-    return NewConnections(OUT, replies, ((Reply("b-near-1", 200, 0.01, HELLO),),) * len(replies))
+    return NewConnections(OUT, replies, (near_reply(0.01) * NEAR_AT_ONCE,) * len(replies))
+
+
+def near_reply(seconds: float) -> tuple[Reply, ...]:
+    return (Reply("b-near-1", 200, seconds, HELLO),)
 
 
 def lost(each: int, seconds: float | None = 1.02, count: int = ROUNDS, usual: float = 0.02) -> NewConnections:
@@ -162,6 +168,23 @@ def test_rounds_that_stood_still_as_a_whole_are_no_rate_of_losses() -> None:
     found = rounds([*[half] * 5, *moving])
     assert (found.standstills, found.losses.late) == (0, (5 - LEFT_OUT) * AT_ONCE // 2)
     assert rounds([*[[None] * AT_ONCE] * 5, *moving]).standstills == 0
+
+
+def with_held_up(count: int, found: NewConnections) -> NewConnections:
+    """First so many rounds in which more than half came late in both networks."""
+    still = rounds([[1.2] * 11 + [0.02] * 9] * count)
+    near = (*near_reply(1.2) * 3, *near_reply(0.01) * 2)
+    return replace(still, near=(near,) * count).and_then(found)
+
+
+def test_rounds_in_which_the_client_was_held_up_are_left_out_and_come_on_top() -> None:
+    assert not with_held_up(5, lost(0, count=ROUNDS - 1)).decided
+    found = with_held_up(5, SOUND)
+    assert found.decided
+    assert (found.held_up, found.standstills, found.losses) == (5, 0, SOUND.losses)
+    assert with_held_up(5, lost(2)).losses == lost(2).losses
+    assert not with_held_up(ROUNDS + 1, lost(0, count=ROUNDS - 2)).decided
+    assert with_held_up(ROUNDS + 1, lost(0, count=ROUNDS - 1)).decided, f"no more than {MOST_ROUNDS} rounds"
 
 
 def test_losses_exceed_one_in_a_hundred_only_beyond_chance() -> None:
