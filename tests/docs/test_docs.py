@@ -319,7 +319,7 @@ def test_ci_calls_the_two_lines_of_the_readme_as_they_stand() -> None:
             rf'^(step ".*" bash -c "\${environment}"|begin_beside "\${environment}" "[^"]*")$', text, re.MULTILINE
         )
         read = ["bash", "-c", f"{function[0]}\nreadme_command {environment}"]
-        printed = subprocess.run(read, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=10)
+        printed = subprocess.run(read, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60)
         assert printed.stdout == f"{line}\n"
 
 

@@ -256,7 +256,7 @@ def test_threads_share_a_client_while_a_command_runs(api: SmallApi, kube: Kube) 
     api.objects[SERVICE_PATH] = SERVICE
     api.frames = [(1, b"early"), 0.5, SUCCESS]
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(kube.execute, "sleep-1", "sample", "sleep", ["id"], within=10)
+        running = pool.submit(kube.execute, "sleep-1", "sample", "sleep", ["id"], within=60)
         read = [pool.submit(kube.get, "Service", "helloworld", "sample") for _ in range(40)]
         assert [future.result() for future in read] == [SERVICE] * 40
         assert running.result() == ("early", "", 0)
@@ -270,7 +270,7 @@ def test_a_command_returns_both_streams_and_its_status(api: SmallApi, kube: Kube
     }
     api.frames = [(1, b""), (1, b"out"), (2, b"err"), (3, json.dumps(failure).encode())]
     argv = ["sh", "-c", "echo out; echo 'err & more' >&2; exit 7"]
-    assert kube.execute("sleep-1", "sample", "sleep", argv, within=10) == ("out", "err", 7)
+    assert kube.execute("sleep-1", "sample", "sleep", argv, within=60) == ("out", "err", 7)
     _, path, query, headers, _ = api.asked[0]
     assert path == EXEC_PATH
     assert query["command"] == argv
@@ -323,7 +323,7 @@ def test_a_command_that_the_container_runtime_did_not_start_is_begun_again(api: 
     api.frames = [not_started("waiting for init preliminary setup: read init-p: connection reset by peer")]
     with ThreadPoolExecutor() as pool:
         running = pool.submit(kube.execute, "sleep-1", "sample", "sleep", ["id"], within=5)
-        eventually("the first attempt is made", asked, within=10, every=0.01)
+        eventually("the first attempt is made", asked, within=60, every=0.01)
         api.frames = [(1, b"begun"), SUCCESS]
         assert running.result() == ("begun", "", 0)
     assert len(api.asked) > 1
@@ -361,9 +361,9 @@ def test_admission_is_a_dry_run(api: SmallApi, kube: Kube) -> None:
 
 def test_no_more_of_an_answer_is_read_than_is_allowed(api: SmallApi, kube: Kube) -> None:
     api.answers["/big"] = (200, b"x" * 300_000)
-    assert len(kube.read("/big", limit=300_000, within=10)) == 300_000
+    assert len(kube.read("/big", limit=300_000, within=60)) == 300_000
     with pytest.raises(TooLarge, match="too large") as broken:
-        kube.read("/big", limit=299_999, within=10)
+        kube.read("/big", limit=299_999, within=60)
     assert broken.value.seen == "more than 299999 bytes"
     assert kube.request("/big"), "the connection with half an answer in it is not used again"
 
@@ -371,26 +371,26 @@ def test_no_more_of_an_answer_is_read_than_is_allowed(api: SmallApi, kube: Kube)
 def test_a_bounded_read_says_no_as_any_other(api: SmallApi, kube: Kube) -> None:
     api.answers["/secret"] = (403, b'{"message": "not for you"}')
     with pytest.raises(Refused, match="not for you") as refused:
-        kube.read("/secret", limit=10, within=10)
+        kube.read("/secret", limit=10, within=60)
     assert refused.value.status == 403
     api.failures.append(Failure(9, "GET", "/lost"))
     with shortened(0.02), pytest.raises(NoAnswer):
-        kube.read("/lost", limit=10, within=10)
+        kube.read("/lost", limit=10, within=60)
 
 
 def test_a_command_that_prints_more_than_is_allowed_is_cut_off(api: SmallApi, kube: Kube) -> None:
     api.frames = [(1, b"x" * 600), (1, b"x" * 600), SUCCESS]
     with pytest.raises(EnvironmentBroke, match="printed more than 1000 bytes"):
-        kube.execute("sleep-1", "sample", "sleep", ["yes"], within=10, limit=1000)
+        kube.execute("sleep-1", "sample", "sleep", ["yes"], within=60, limit=1000)
 
 
 def test_another_token_is_asked_with_and_answered_by_its_status(api: SmallApi, kube: Kube) -> None:
     api.answers["/api/v1/pods"] = (403, b"{}")
-    assert kube.status_for("another", "/api/v1/pods", within=10) == 403
+    assert kube.status_for("another", "/api/v1/pods", within=60) == 403
     *_, headers, _ = api.asked[-1]
     assert headers["Authorization"] == "Bearer another"
     api.failures.append(Failure(1, "GET", "/api/v1/pods"))
-    assert kube.status_for("another", "/api/v1/pods", within=10) == 0
+    assert kube.status_for("another", "/api/v1/pods", within=60) == 0
 
 
 def test_a_token_is_asked_for_as_long_as_it_has_to_last(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_requests_and_websockets_go_through_the_proxy_of_the_kubeconfig(
         change(kubeconfig, proxy=f"{scheme}://{proxy.address}")
         kube = Kube(kubeconfig, "primary")
         assert kube.request(READY) == "ok"
-        assert kube.execute("p", "n", "c", ["hello"], within=5) == ("hello", "", 0)
+        assert kube.execute("p", "n", "c", ["hello"], within=60) == ("hello", "", 0)
     there = f"127.0.0.1:{api.server_port}"
     how = {"http": ["plain", "connect"]}.get(scheme, ["socks", "socks"])
     assert proxy.reached == [(one, there) for one in how]
@@ -71,7 +71,7 @@ def test_the_user_acts_as_another_one_in_requests_and_websockets(api: SmallApi, 
     change(kubeconfig, user=user)
     kube = Kube(kubeconfig, "primary")
     kube.request(READY)
-    kube.execute("p", "n", "c", ["hello"], within=5)
+    kube.execute("p", "n", "c", ["hello"], within=60)
     assert len(api.asked) == 2
     for *_, headers, _ in api.asked:
         told = {name.lower(): value for name, value in headers.items()}
@@ -93,7 +93,7 @@ def test_a_token_in_a_file_is_read_again_once_it_is_replaced(api: SmallApi, kube
     (tmp_path / "new").write_text("the-second-token-of-the-account")
     (tmp_path / "new").replace(token)
     kube.request(READY)
-    kube.execute("p", "n", "c", ["hello"], within=5)
+    kube.execute("p", "n", "c", ["hello"], within=60)
     first, second = ("Bearer the-first-token-of-the-account", "Bearer the-second-token-of-the-account")
     assert sent(api) == [first, first, second, second]
 

@@ -14,7 +14,7 @@ PORT = b"\x98\x3a"
 
 def ask(api: SmallApi, kube: Kube, *answer: bytes, limit: int = 1000) -> tuple[int, bytes]:
     api.frames = [(0, PORT), (1, PORT), *((0, piece) for piece in answer)]
-    with kube.port_forward("sleep-1", "sample", 15000, within=10) as stream:
+    with kube.port_forward("sleep-1", "sample", 15000, within=60) as stream:
         return pod_http.get(stream, "/stats", limit=limit)
 
 
@@ -51,7 +51,7 @@ def test_an_answer_is_read_to_its_end(
 def test_an_answer_that_is_whole_is_not_read_further(api: SmallApi, kube: Kube, answer: tuple[bytes, ...]) -> None:
     frames = [(0, PORT), (1, PORT), *((0, piece) for piece in answer), (1, b"whoever reads this is told")]
     api.frames = list(frames)
-    with kube.port_forward("sleep-1", "sample", 15000, within=10) as stream:
+    with kube.port_forward("sleep-1", "sample", 15000, within=60) as stream:
         status, body = pod_http.get(stream, "/stats", limit=1000)
     assert (status, body[:5]) == (200, b"abcde")
 

@@ -109,7 +109,7 @@ def handshake(certificate: Path, root: bytes) -> None:
         with near, client.wrap_socket(near, server_hostname="helloworld") as peer:
             assert peer.getpeercert()
     finally:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
 
 @pytest.mark.parametrize(("role", "other"), [("primary", "remote"), ("remote", "primary")])

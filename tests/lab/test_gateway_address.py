@@ -61,7 +61,7 @@ def test_auto_takes_a_load_balancer_wherever_one_runs(tmp_path: Path) -> None:
     with subprocess.Popen([program, "60"]) as balancer:
         try:
             # The kernel lets Popen go on a moment before it renames the process.
-            eventually("it has its name", lambda: named(balancer.pid), within=5, every=0.01)
+            eventually("it has its name", lambda: named(balancer.pid), within=60, every=0.01)
             assert gateway_address.choose("auto", without) is Addressing.LOAD_BALANCER
         finally:
             balancer.kill()

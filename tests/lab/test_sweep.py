@@ -172,7 +172,7 @@ def test_two_sweeps_at_once_undo_everything_once(tmp_path: Path) -> None:
 
     def slowly(entry: Entry) -> None:
         inside.set()
-        assert release.wait(10)
+        assert release.wait(60)
         removed.append(entry.name)
 
     def quickly(entry: Entry) -> None:
@@ -182,13 +182,13 @@ def test_two_sweeps_at_once_undo_everything_once(tmp_path: Path) -> None:
     first = threading.Thread(target=lambda: list(sweep(tmp_path, slowly)))
     second = threading.Thread(target=lambda: told.extend(sweep(tmp_path, quickly)))
     first.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     second.start()
     second.join(0.7)
     assert second.is_alive(), "it waits for the first"
     release.set()
-    first.join(10)
-    second.join(10)
+    first.join(60)
+    second.join(60)
     assert removed == ["one"]
     assert told == []
 

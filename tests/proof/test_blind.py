@@ -49,7 +49,7 @@ def test_a_script_acts_on_both_words_and_on_no_other() -> None:
         assert "\ninject() {" in text, fault.name
         assert "\nundo() {" in text, fault.name
         assert text.endswith('\n"$1"\n'), fault.name
-        process.run(["sh", "-n", str(fault.script)], within=10)
+        process.run(["sh", "-n", str(fault.script)], within=60)
 
 
 @pytest.mark.parametrize(

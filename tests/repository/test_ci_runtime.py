@@ -46,6 +46,6 @@ def test_the_bounded_runtime_rewrites_a_bundle_and_hands_everything_on(tmp_path:
     config = tmp_path / "config.json"
     config.write_text('{"process": {"capabilities": {"bounding": ["CAP_NO_SUCH_THING"]}}, "hostname": "kept"}')
     argv = ["--root", "/r", "create", "--bundle", str(tmp_path), "name"]
-    done = subprocess.run([runtime, *argv], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run([runtime, *argv], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == argv
     assert config.read_text() == '{"process": {"capabilities": {"bounding": []}}, "hostname": "kept"}'

@@ -99,7 +99,7 @@ def test_programs_end_and_runs_are_known(tmp_path: Path) -> None:
     from splithorizon.base import process
     from splithorizon.base.errors import CommandFailed
     from splithorizon.run.journal import Journal, dead_journals, runs_folder
-    assert process.run(["sh", "-c", "echo out; exit 3"], within=10, check=False).status == 3
+    assert process.run(["sh", "-c", "echo out; exit 3"], within=60, check=False).status == 3
     try:
         process.run(["sleep", "60"], within=0.2)
     except CommandFailed as late:

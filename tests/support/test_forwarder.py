@@ -74,7 +74,7 @@ def test_after_the_first_matching_request_all_are_lost_until_it_comes_back(
 
 def test_a_command_in_a_pod_is_forwarded(forwarder: Forwarder, kube: Kube, api: SmallApi) -> None:
     api.frames = [(1, b"out"), (3, b'{"status": "Success"}')]
-    assert kube.execute("a", "pod", "container", ["true"], within=5) == ("out", "", 0)
+    assert kube.execute("a", "pod", "container", ["true"], within=60) == ("out", "", 0)
 
 
 def test_an_unreachable_server_does_not_answer_through_the_forwarder(tmp_path: Path, api: SmallApi) -> None:

@@ -80,7 +80,7 @@ def connected(serve: Serve) -> Iterator[Loopback]:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        with socket.create_connection(server.getsockname(), timeout=10) as connection:
+        with socket.create_connection(server.getsockname(), timeout=60) as connection:
             yield Loopback(connection)
         thread.join()
 

@@ -98,7 +98,7 @@ def test_objects_go_one_by_one_and_nothing_else_does(api: SmallApi, kube: Kube) 
         api.put(kind, "theirs", "payments", labels={"app": "helloworld"})
         api.put(kind, "another-run", "payments", labels=other)
         api.put(kind, "ours", "elsewhere", labels=LABELS)
-    shared_namespace.remove(kube, "payments", "run-1", gone_within=5)
+    shared_namespace.remove(kube, "payments", "run-1", gone_within=60)
     left = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in api.objects.values()}
     assert left == {("payments", "theirs"), ("payments", "another-run"), ("elsewhere", "ours")}
     assert len(api.kept("Deployment")) == 3
@@ -119,7 +119,7 @@ def test_slices_that_a_controller_removes_are_waited_for(api: SmallApi, kube: Ku
         shared_namespace.remove(kube, "payments", "run-1", gone_within=0.01)
     assert api.requests("DELETE") == []
     api.denies = lambda one: one["resource"] == "endpointslices"
-    shared_namespace.remove(kube, "payments", "run-1", gone_within=5)
+    shared_namespace.remove(kube, "payments", "run-1", gone_within=60)
 
 
 def test_a_change_of_a_check_is_labelled_narrowed_and_undone(api: SmallApi, kube: Kube, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_network_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
 
 
 def test_only_a_network_that_we_created_and_nobody_uses_is_removed(fake: FakePodman) -> None:
-    fake.engine.run("network", "create", "of-others", within=10)
+    fake.engine.run("network", "create", "of-others", within=60)
     fake.engine.make_network("kind")
     fake.start("node", "kind")
     for name in ("of-others", "kind", "absent"):
