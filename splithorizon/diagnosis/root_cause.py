@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -56,10 +57,22 @@ _MAKES_FOLLOW = {
     r.DISCOVERY_ADDRESS_WRONG.id: {c.POD_NOT_READY.id},
 }
 _READINESS = "status.conditions Ready"
-# As the API server says it of a pod that it does not create, and why the injection webhook may not answer.
-_UNANSWERED = "failed calling webhook"
+# As the API server says it of a pod that it does not create, and why Istio's injection webhook may not answer: a remote's
+# is asked by the way that its proxies take to istiod.
+_UNANSWERED = re.compile(r'failed calling webhook "[^"]*\.istio\.io"')
 _EXPLAINS_WEBHOOK = frozenset(
-    one.id for one in (c.WEBHOOK_LEADS_NOWHERE, c.WEBHOOK_NOT_TRUSTED, c.CONTAINER_CRASHES, r.ISTIOD_NOT_READY)
+    one.id
+    for one in (
+        c.WEBHOOK_LEADS_NOWHERE,
+        c.WEBHOOK_NOT_TRUSTED,
+        c.CONTAINER_CRASHES,
+        c.CA_NOT_VALID,
+        c.ISTIOD_UNREACHABLE,
+        c.ISTIOD_ADDRESS_STALE,
+        c.ISTIOD_SERVICE_WITHOUT_ENDPOINT,
+        c.ISTIOD_PORT_LEADS_ELSEWHERE,
+        r.ISTIOD_NOT_READY,
+    )
 )
 
 
@@ -136,7 +149,7 @@ def _follows(reading: Reading, finding: Finding, found: Sequence[Finding]) -> bo
     explaining = others - {r.ISTIOD_NOT_READY.id} if _is_of_another_primary(reading, finding, found) else others
     if any(finding.cause.id in _MAKES_FOLLOW.get(one, ()) for one in explaining):
         return True
-    if finding.cause is r.PODS_NOT_CREATED and any(_UNANSWERED in fact.value for fact in finding.evidence):
+    if finding.cause is r.PODS_NOT_CREATED and any(_UNANSWERED.search(fact.value) for fact in finding.evidence):
         return bool(others & _EXPLAINS_WEBHOOK)
     unready = [fact.value for fact in finding.evidence if fact.field == _READINESS]
     if finding.cause is r.ISTIOD_NOT_READY:

@@ -39,8 +39,9 @@ def test_the_level_that_refuses_a_pod_is_cited_where_the_namespace_asks_for_it(l
     [
         ('failed calling webhook "namespace.sidecar-injector.istio.io": service "istiod-1-7-0" not found', []),
         ("exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2", [root_causes.PODS_NOT_CREATED.id]),
+        ('failed calling webhook "pods.policy.example.com": no endpoints', [root_causes.PODS_NOT_CREATED.id]),
     ],
-    ids=["by the webhook", "by a quota"],
+    ids=["by the webhook", "by a quota", "by a webhook of others"],
 )
 def test_pods_that_a_dead_webhook_keeps_away_are_no_cause_beside_it(message: str, others: list[str]) -> None:
     def elsewhere(one: Object) -> None:
@@ -50,3 +51,13 @@ def test_pods_that_a_dead_webhook_keeps_away_are_no_cause_beside_it(message: str
     dead = edits("remote", "MutatingWebhookConfiguration", "istio-sidecar-injector", elsewhere)
     found = diagnose(Case(also(dead, not_created(message))(sound()))).root_causes
     assert [one.id for one in found] == [*others, causes.WEBHOOK_LEADS_NOWHERE.id]
+
+
+def test_pods_that_a_remote_does_not_create_follow_from_a_stale_address_of_istiod() -> None:
+    def stale(one: Object) -> None:
+        one["endpoints"] = [{"addresses": ["192.0.2.1"]}]
+
+    message = 'failed calling webhook "rev.namespace.sidecar-injector.istio.io": context deadline exceeded'
+    changed = also(edits("remote", "EndpointSlice", "istiod", stale), not_created(message))
+    found = diagnose(Case(changed(sound()))).root_causes
+    assert [one.id for one in found] == [causes.ISTIOD_ADDRESS_STALE.id]
