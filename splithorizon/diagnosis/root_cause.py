@@ -57,8 +57,8 @@ _MAKES_FOLLOW = {
     r.DISCOVERY_ADDRESS_WRONG.id: {c.POD_NOT_READY.id},
 }
 _READINESS = "status.conditions Ready"
-# As the API server says it of a pod that it does not create, and why Istio's injection webhook may not answer: a remote's
-# is asked by the way that its proxies take to istiod.
+# As the API server says it of a pod that it does not create, and why Istio's injection webhook may not answer: that of
+# a remote is asked by the way that its proxies take to istiod.
 _UNANSWERED = re.compile(r'failed calling webhook "[^"]*\.istio\.io"')
 _EXPLAINS_WEBHOOK = frozenset(
     one.id
