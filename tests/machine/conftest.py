@@ -22,11 +22,11 @@ from lab.engine.find import find_engine
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Seconds after which a run, and a test, counts as one that hangs. A test never times: what takes two minutes on an idle
-# machine took eight on the same machine at another hour.
-HANGS = 1200
+# Seconds after which a run counts as one that hangs. A test never times: what takes two minutes on an idle machine took
+# eight on the same machine at another hour.
+HANGS_AFTER = 1200
 # Seconds that a run which a failed test left has to remove what it made.
-STOPS = 300
+STOPPED_WITHIN = 300
 # Those that take the existing mesh have one of them, in one worker; every other module may go to any.
 ON_THE_EXISTING_MESH = {"test_cronjob", "test_meshes_of_others", "test_do_no_harm", "test_installed", "test_rights",
     "test_existing_namespace"}  # fmt: skip
@@ -60,10 +60,10 @@ class Run:
         return self._log.read_text(errors="replace")
 
     def reaches(self, line: str) -> None:
-        deadline = time.monotonic() + HANGS
+        deadline = time.monotonic() + HANGS_AFTER
         while not re.search(line, self.output):
             assert self._process.poll() is None, f"ended before {line!r}:\n{self.output}"
-            assert time.monotonic() < deadline, f"no line {line!r} within {HANGS} s:\n{self.output}"
+            assert time.monotonic() < deadline, f"no line {line!r} within {HANGS_AFTER} s:\n{self.output}"
             time.sleep(0.1)
 
     def send(self, number: int) -> None:
@@ -72,16 +72,16 @@ class Run:
     def ends(self) -> int:
         """The exit status, once there is one."""
         try:
-            return self._process.wait(HANGS)
+            return self._process.wait(HANGS_AFTER)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {HANGS} s:\n{self.output}") from None
+            raise AssertionError(f"still running after {HANGS_AFTER} s:\n{self.output}") from None
 
     def stop(self) -> None:
         """Whatever a failed test left running goes."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(STOPS)
+                self._process.wait(STOPPED_WITHIN)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -115,7 +115,7 @@ class Starter:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let each test of this folder take as long as it may: several runs, each with clusters of its own."""
-    item.add_marker(pytest.mark.timeout(2 * HANGS))
+    item.add_marker(pytest.mark.timeout(2 * HANGS_AFTER))
 
 
 @pytest.fixture(autouse=True)
