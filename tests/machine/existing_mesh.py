@@ -252,8 +252,7 @@ class ExistingMesh:
     def _items(self, context: str) -> list[dict[str, Any]]:
         kinds = set(self.kubectl(context, "api-resources", "--verbs=list", "-o", "name").split()) - TRANSIENT
         listed = json.loads(self.kubectl(context, "get", ",".join(sorted(kinds)), "--all-namespaces", "-o", "json"))
-        items: list[dict[str, Any]] = listed["items"]
-        return items
+        return [item for item in listed["items"] if not _made_of_a_service(item)]
 
 
 @contextmanager
@@ -281,6 +280,13 @@ def installed(engine: Engine, name: str, shape: Shape, folder: Path) -> Iterator
         for cluster in plan:
             engine.remove_container(topology.node_of(cluster.kind_name))
         network.remove(engine, engine.network)
+
+
+def _made_of_a_service(item: dict[str, Any]) -> bool:
+    """Whether Kubernetes writes it by itself: anew whenever a pod of any namespace is not ready for a moment."""
+    labels = item["metadata"].get("labels") or {}
+    by_controller = labels.get("endpointslice.kubernetes.io/managed-by") == "endpointslice-controller.k8s.io"
+    return item["kind"] == "Endpoints" or (item["kind"] == "EndpointSlice" and by_controller)
 
 
 def _name(item: dict[str, Any]) -> str:
