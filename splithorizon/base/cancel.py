@@ -66,8 +66,8 @@ def cancel_all() -> None:
             process.signal(signal.SIGKILL)
 
 
-def go_on() -> None:
-    """Take back ``cancel_all`` once what it ended is gone: processes are started again."""
+def uncancel() -> None:
+    """Let processes be started again, once those that ``cancel_all`` ended are gone."""
     _cancelled.clear()
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
-from splithorizon.base.cancel import cancel_all, go_on
+from splithorizon.base.cancel import cancel_all, uncancel
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -38,22 +38,19 @@ def run_all(steps: Mapping[K, Callable[[], T]]) -> dict[K, T]:
             failures[key] = error
             raise
 
-    try:
-        with ThreadPoolExecutor(max(1, len(steps))) as pool:
-            try:
-                # Each thread inherits whether this one is inside ``cleaning_up``.
-                futures = {
-                    key: pool.submit(contextvars.copy_context().run, attempt, key, step) for key, step in steps.items()
-                }
-                wait(futures.values())
-            except BaseException:
-                cancel_all()
-                raise
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:
-        go_on()
-        raise
+    with ThreadPoolExecutor(max(1, len(steps))) as pool:
+        try:
+            # Each thread inherits whether this one is inside ``cleaning_up``.
+            futures = {
+                key: pool.submit(contextvars.copy_context().run, attempt, key, step) for key, step in steps.items()
+            }
+            wait(futures.values())
+        except BaseException as interrupt:
+            cancel_all()
+            if not isinstance(interrupt, KeyboardInterrupt | SystemExit):
+                pool.shutdown()
+                uncancel()
+            raise
     if failures:
         first, *others = failures
         for key in others:
