@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -45,28 +47,30 @@ def test_a_watch_shows_each_change_and_what_it_cost(
         "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}",
     )  # fmt: skip
 
-    run = start("suites/placement", "--contexts", mesh.named, "--watch", "--for", "75s")
+    run = start("suites/placement", "--contexts", mesh.named, "--watch")
     run.reaches("change the mesh now")
     mesh.kubectl(mesh.remote, "delete", "pod", "-n", mesh.system_namespace, "-l", f"app={GATEWAY}")
     mesh.kubectl(mesh.remote, "rollout", "status", f"deployment/{GATEWAY}", "-n", mesh.system_namespace)
     mesh.kubectl(mesh.primary, "rollout", "restart", "deployment/istiod", "-n", mesh.system_namespace)
     mesh.kubectl(mesh.primary, "rollout", "status", "deployment/istiod", "-n", mesh.system_namespace)
+    # The end of the gateway's pod may have cost some before: what is waited for comes after the line of the address.
     give_address(mesh, UNUSED)
-    run.reaches(r"[1-9]\d* lost")
+    run.reaches(rf"(?s)gateway addresses: \S+ \S+ → {re.escape(UNUSED)}.*primary→remote: [^\n]*nothing answered for")
     give_address(mesh, address)
+    run.reaches(rf"(?s)gateway addresses: \S+ {re.escape(UNUSED)} → .*primary→remote: \d+,\d{{3}} sent")
+    run.send(signal.SIGINT)
 
     assert run.ends() == 1, run.output
     watch = run.report["watch"]
     (there,) = (one for one in watch["routes"] if one["route"] == "primary→remote")
     (back,) = (one for one in watch["routes"] if one["route"] == "remote→primary")
     assert there["sent"] == there["answered"] + there["lost"] >= 1000
-    assert there["lost"] > 0, "nothing answers at the wrong address"
     # On a busy machine some answers come too late on any route.
     assert all(reason.startswith(LATE) for reason in back["reasons"]), back
     assert (back["wrong_paths"], there["wrong_paths"]) == ({}, {})
-    changed = {(one["cluster"], one["subject"]): one for one in watch["events"]}
-    assert {("remote", "gateway pods"), ("remote", "gateway addresses"), ("primary", "istiod pods")} <= {*changed}
-    # The end of the only gateway pod may cost some too, on a busy machine.
+    changed = {(one["cluster"], one["subject"]) for one in watch["events"]}
+    assert {("remote", "gateway pods"), ("remote", "gateway addresses"), ("primary", "istiod pods")} <= changed
+    assert any(one["lost"] for one in watch["events"] if one["subject"] == "gateway addresses")
     assert sum(one["lost"] for one in watch["events"]) >= there["lost"], run.output
     assert all(loss["events"] for loss in there["losses"]), "each loss lies beside the change that bracketed it"
     # The nodes have the sender's image: a stream of each protocol is kept, and the gateway's end cuts each.
