@@ -8,6 +8,8 @@ GATEWAY_PORT = 15443
 DEFAULT_DOMAIN = "cluster.local"
 NETWORK_LABEL = "topology.istio.io/network"
 CLUSTER_LABEL = "topology.istio.io/cluster"
+NO_CLUSTER = ""
+"""The cluster id that istiod gives to a gateway of meshNetworks, which belongs to none."""
 CONTROL_PLANE_ANNOTATION = "topology.istio.io/controlPlaneClusters"
 """On a system namespace: the ids of the clusters whose istiod may manage the cluster."""
 EXPORTED_SERVICES_ONLY = "ENABLE_MCS_SERVICE_DISCOVERY"

@@ -70,13 +70,15 @@ def settings(
     istiods: Mapping[str, ControlPlane],
     pods: Iterable[Injected],
     gateways: Iterable[Address],
+    cluster_ids: Iterable[str],
     configured: Iterable[Address] | None = None,
 ) -> Iterator[Setting]:
     """The chain of one cluster, setting by setting; a place that knows several names shows all of them.
 
     ``istiods`` are by the name of the cluster that runs each. ``gateways`` are the addresses that istiod has to have
     found of the network, also where it reads a host name and resolves it; ``configured`` are those of the network as
-    its configuration has them, which are the cluster's where the network has no other one.
+    its configuration has them, which are the cluster's where the network has no other one. ``cluster_ids`` are those
+    of all clusters of the mesh that are claimed: gateways that istiod found in another one are left out.
     """
     of_network = list(info.gateways if configured is None else configured)
     of = f"the {info.name}"
@@ -99,8 +101,9 @@ def settings(
             yield Setting(Source.CLUSTERS, f"{of} by {pod}", info.cluster_id, _one_of(info.cluster_id, ids))
     # A cluster's own gateways go before what the configuration says of its network beside them.
     own_first = mode is NetworkMode.LABELS and bool(info.gateways)
+    found_in = {*cluster_ids} if own_first else {*cluster_ids, names.NO_CLUSTER}
     for istiod in istiods.values():
-        for pod, found in istiod.network_gateways(in_clusters=own_first).items():
+        for pod, found in istiod.network_gateways(found_in=found_in).items():
             known = found.get(info.network, frozenset())
             yield Setting(Source.GATEWAYS, f"{of} by {pod}", _several(gateways), _several(known))
 

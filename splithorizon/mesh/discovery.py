@@ -45,6 +45,7 @@ class Discovery:
                 configured={
                     gateway for sharing in self.mesh.info.sharing_network(name) for gateway in sharing.gateways
                 },
+                cluster_ids=self.mesh.cluster_ids,
             )
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.istio.horizon import Horizon, distinguishable_groups
 from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
-from splithorizon.istio.names import config_map_of
+from splithorizon.istio.names import NO_CLUSTER, config_map_of
 from splithorizon.istio.topology import Route, Watch
 from splithorizon.kube import manifests
 from splithorizon.kube.client import Object, Objects
@@ -199,7 +199,8 @@ class Mesh:
         """
         if not self.control_plane_of(cluster.name).info.istiod_is_asked:
             return frozenset()
-        known = self.istiod_of(cluster.name).network_gateways().values()
+        claimed = {*self.cluster_ids, NO_CLUSTER}
+        known = self.istiod_of(cluster.name).network_gateways(found_in=claimed).values()
         others = {
             gateway
             for other in self.info.sharing_network(cluster.name)

@@ -99,12 +99,15 @@ class ControlPlane:
         self._namespace = namespace
         self._revision = names.revision_name(revision)
 
-    def network_gateways(self, *, in_clusters: bool = False) -> Mapping[str, Mapping[str, frozenset[Address]]]:
+    def network_gateways(
+        self, *, found_in: Collection[str] | None = None
+    ) -> Mapping[str, Mapping[str, frozenset[Address]]]:
         """The gateways of each network, by istiod pod and by network.
 
-        With ``in_clusters`` those alone that istiod found in a cluster: there they precede those of meshNetworks.
+        With ``found_in`` those alone that istiod found in one of these clusters, by id; the empty id stands for
+        meshNetworks, where a gateway belongs to no cluster.
         """
-        return self._get("/debug/networkz", partial(_gateways, in_clusters=in_clusters))
+        return self._get("/debug/networkz", partial(_gateways, found_in=found_in))
 
     def mesh_networks(self) -> Mapping[str, Any]:
         """The meshNetworks in istiod's ConfigMap, by name, with the fields of Istio's ``MeshNetworks``."""
@@ -221,9 +224,13 @@ def _server(encoded: str) -> str:
     return ""
 
 
-def _gateways(networkz: Any, *, in_clusters: bool) -> dict[str, frozenset[Address]]:
-    usable = [one for one in gateway_services.for_sidecars(networkz or []) if one.get("Cluster") or not in_clusters]
-    gateways = [(entry["Network"], Address(entry["Addr"], entry["Port"])) for entry in usable]
+def _gateways(networkz: Any, *, found_in: Collection[str] | None) -> dict[str, frozenset[Address]]:
+    usable = gateway_services.for_sidecars(networkz or [])
+    gateways = [
+        (entry["Network"], Address(entry["Addr"], entry["Port"]))
+        for entry in usable
+        if found_in is None or entry.get("Cluster", names.NO_CLUSTER) in found_in
+    ]
     return {name: frozenset(address for network, address in gateways if network == name) for name, _ in gateways}
 
 

@@ -87,7 +87,9 @@ def test_a_gateway_of_mesh_networks_is_not_found_in_a_cluster(api: SmallApi, ist
     answer(api, json.dumps([own, {**own, "Cluster": "", "Addr": "192.0.2.40"}]))
     known = {Address("10.89.0.94", 15443), Address("192.0.2.40", 15443)}
     assert istiod.network_gateways() == {"istiod-1": {"remote-network": known}}
-    assert istiod.network_gateways(in_clusters=True) == {"istiod-1": {"remote-network": {Address("10.89.0.94", 15443)}}}
+    assert istiod.network_gateways(found_in={"remote"}) == {
+        "istiod-1": {"remote-network": {Address("10.89.0.94", 15443)}}
+    }
 
 
 def test_the_version_is_what_the_program_says(api: SmallApi, istiod: ControlPlane) -> None:
@@ -214,7 +216,13 @@ def links(kube: Kube, istiod: ControlPlane, facts: ClusterInfo, mode: NetworkMod
     """The chain without istiod's own pages, which all would answer the same here."""
     found: dict[Source, list[Setting]] = {}
     for link in config_chain.settings(
-        facts, mode, kube=kube, istiods={"primary": istiod}, pods=[], gateways=facts.gateways
+        facts,
+        mode,
+        kube=kube,
+        istiods={"primary": istiod},
+        pods=[],
+        gateways=facts.gateways,
+        cluster_ids={facts.cluster_id},
     ):
         found.setdefault(link.source, []).append(link)
     return found
@@ -248,6 +256,22 @@ def test_a_gateway_that_a_gateway_resource_names_needs_no_labelled_service(
     assert str(found[Source.GATEWAYS][0]).endswith("by istiod-1: nothing, not 10.89.0.95:15443")
     (without,) = links(kube, istiod, FACTS, NetworkMode.LABELS)[Source.SERVICE]
     assert not without.ok
+
+
+def test_a_gateway_in_a_cluster_that_is_not_named_is_no_wrong_one(
+    labelled: SmallApi, kube: Kube, istiod: ControlPlane
+) -> None:
+    found_by_istiod = {"Network": "primary-network", "Port": 15443}
+    own = {**found_by_istiod, "Cluster": FACTS.cluster_id, "Addr": "10.89.0.95"}
+    not_named = {**found_by_istiod, "Cluster": "another", "Addr": "10.89.0.96"}
+    # One answer for both of istiod's pages.
+    pages = [{**one, "id": one["Cluster"], "syncStatus": "synced"} for one in (own, not_named)]
+    answer(labelled, json.dumps(pages))
+    found = links(kube, istiod, FACTS, NetworkMode.LABELS)
+    assert all(link.ok for place in found.values() for link in place)
+    answer(labelled, json.dumps([*pages, {**pages[0], "Addr": "10.89.0.97"}]))
+    (wrong,) = links(kube, istiod, FACTS, NetworkMode.LABELS)[Source.GATEWAYS]
+    assert not wrong.ok
 
 
 def test_a_network_that_nobody_names_is_never_right(labelled: SmallApi, kube: Kube, istiod: ControlPlane) -> None:
