@@ -13,7 +13,7 @@ from splithorizon.diagnosis import causes
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
 from splithorizon.traffic.client import Sample
-from splithorizon.traffic.new_connections import LEFT_OUT, LOSS_RATE, ROUNDS, Losses, NewConnections
+from splithorizon.traffic.new_connections import LEFT_OUT, LOSS_RATE, Losses, NewConnections
 from splithorizon.traffic.upstream_counts import Hidden
 
 _FORBIDDEN = "HTTP 403"
@@ -137,7 +137,7 @@ def new_connections_made(found: NewConnections, *, mode: NetworkMode) -> Evidenc
             where=route,
             numbers=numbers,
         )
-    if found.standstills > LEFT_OUT or len(found.far) - found.held_up < ROUNDS:
+    if found.standstills > LEFT_OUT or not found.enough_judged:
         raise EnvironmentBroke(
             f"{route}: whole rounds of connections stood still at once, as they do on a machine that is too busy",
             seen=f"{found.standstills + found.held_up} of {len(found.far)} rounds, {found.held_up} of them within the "

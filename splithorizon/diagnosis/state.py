@@ -31,6 +31,11 @@ from splithorizon.istio.gateway_services import external_hosts, named_port
 from splithorizon.istio.info import is_address
 from splithorizon.istio.names import GATEWAY_PORT, NETWORK_LABEL, config_map_of
 
+_LABELS_OF_CONTROLLERS = (
+    "pod-template-hash", "controller-revision-hash", "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+)  # fmt: skip
+
 
 def control_plane_of(reading: Reading, cluster: Cluster) -> Cluster:
     """The cluster whose istiod manages one."""
@@ -107,6 +112,15 @@ def pods_of(reading: Reading, cluster: Cluster) -> list[Object]:
         for pod in cluster.all("Pod", reading.namespace)
         if any(scope.selects(selector, labels_of(pod)) for selector in selectors)
     ]
+
+
+def own_labels(pod: Object) -> dict[str, str]:
+    """A pod's labels without those that Istio, and its Deployment or StatefulSet, give it."""
+    return {
+        key: value
+        for key, value in labels_of(pod).items()
+        if "istio.io" not in key and key not in _LABELS_OF_CONTROLLERS
+    }
 
 
 def selected(service: Object | None, pods: list[Object]) -> list[Object]:

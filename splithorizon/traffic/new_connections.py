@@ -128,8 +128,13 @@ class NewConnections:
     @property
     def decided(self) -> bool:
         """Whether more rounds change nothing: all are there, or there are too many losses even for that many."""
-        enough = len(self.far) - self.held_up >= ROUNDS or len(self.far) >= MOST_ROUNDS
+        enough = self.enough_judged or len(self.far) >= MOST_ROUNDS
         return enough or self.losses.exceed((ROUNDS - LEFT_OUT) * AT_ONCE)
+
+    @property
+    def enough_judged(self) -> bool:
+        """Whether as many rounds as are needed say something of the far network."""
+        return len(self._judged) >= ROUNDS
 
     @property
     def near_fails(self) -> bool:

@@ -1007,6 +1007,28 @@ def test_a_sidecar_that_waits_is_no_cause_by_itself(containers: list[str], named
     assert (causes.POD_NOT_READY.id in {one.cause.id for one in found.notes}) is not named
 
 
+def twin(*, labels: dict[str, str]) -> Change:
+    """Another pod of the service in the remote, which is ready."""
+    return adds("remote", pod("helloworld-2", "sample", "10.20.0.32", labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [({"app": "helloworld", "version": "v2", "pod-template-hash": "2"}, False), ({"app": "helloworld"}, True)],
+    ids=["of another roll-out", "of another version"],
+)
+def test_a_pod_beside_another_that_does_its_work_is_no_cause_by_itself(labels: dict[str, str], named: bool) -> None:
+    found = of_reading(also(twin(labels=labels), waiting("helloworld"))(sound()))
+    assert [one.id for one in found.root_causes] == [causes.POD_NOT_READY.id] * named
+    assert (causes.POD_NOT_READY.id in {one.cause.id for one in found.notes}) is not named
+
+
+def test_a_pod_that_a_check_found_not_ready_is_a_cause_beside_another_too() -> None:
+    beside_another = also(twin(labels={"app": "helloworld", "version": "v2"}), waiting("helloworld"))(sound())
+    refuted = Symptom("test_workloads_are_ready", "remote", cause_ids=(causes.POD_NOT_READY.id,))
+    assert [one.id for one in diagnose(Case(beside_another, (refuted,))).root_causes] == [causes.POD_NOT_READY.id]
+
+
 def test_a_sidecar_before_its_application_is_no_cause_by_itself_either() -> None:
     def edit(one: Object) -> None:
         one["status"] |= {

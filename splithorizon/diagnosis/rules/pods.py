@@ -124,16 +124,14 @@ def readiness(case: Case) -> Iterator[Finding]:
 
 
 def _is_redundant(reading: Reading, cluster: Cluster, pod: Object) -> bool:
-    """Whether nothing is lost without a pod of Istio's: another one does its work, or it is of another revision."""
+    """Whether nothing is lost without a pod: another one does its work, or it is an istiod of another revision."""
     labels = labels_of(pod)
-    if not _is_of_istio(labels):
-        return False
     if labels.get("app") == "istiod" and labels.get(REVISION_LABEL, "default") != reading.revision_of(cluster):
         return True
-    return any(
-        scope.is_ready(other) and all(labels_of(other).get(key) == labels.get(key) for key in _ALIKE)
-        for other in cluster.all("Pod", namespace_of(pod))
-    )
+    others = [one for one in cluster.all("Pod", namespace_of(pod)) if scope.is_ready(one)]
+    if _is_of_istio(labels):
+        return any(all(labels_of(one).get(key) == labels.get(key) for key in _ALIKE) for one in others)
+    return any(state.own_labels(one) == state.own_labels(pod) for one in others)
 
 
 def _why(cluster: Cluster, pod: Object) -> tuple[Cause, tuple[Fact, ...]]:

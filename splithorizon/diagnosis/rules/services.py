@@ -81,7 +81,7 @@ def selector(case: Case) -> Iterator[Finding]:
                     "spec.selector",
                     f"{_typed(spec_of(service)['selector'])} selects {len(own)} of {len(candidates)} pods",
                 ),
-                Fact(of(cluster, left_out, "Pod"), "metadata.labels", shown(_own(left_out))),
+                Fact(of(cluster, left_out, "Pod"), "metadata.labels", shown(state.own_labels(left_out))),
             ),
             f"let the selector of Service {reading.service} in {cluster.name} fit its pods: "
             f"{_typed(_wanted(reading, cluster))}",
@@ -136,15 +136,6 @@ def _wanted(reading: Reading, cluster: Cluster) -> dict[str, str]:
 
 def _typed(labels: dict[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
-
-
-def _own(pod: Object) -> dict[str, str]:
-    """A pod's labels without those that Istio and its Deployment give it."""
-    return {
-        key: value
-        for key, value in labels_of(pod).items()
-        if "istio.io" not in key and key not in ("pod-template-hash",)
-    }
 
 
 def _is_client(pod: Object, reading: Reading) -> bool:
