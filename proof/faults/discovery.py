@@ -85,8 +85,9 @@ def gateway_of_an_old_version(mesh: Mesh, undo: ExitStack) -> None:
 def far_pod_without_sidecar(mesh: Mesh, undo: ExitStack) -> None:
     """A second pod of the remote's helloworld has no sidecar: no other network reaches it, and nothing tells."""
     kube, namespace = watched(mesh).kube, mesh.info.namespace
-    name = workloads.helloworld_of(watched(mesh).info.version)
-    (deployment, *_) = manifests.load(MANIFESTS / "workloads" / f"{name}.yaml")
+    version = watched(mesh).info.version
+    name = workloads.helloworld_of(version)
+    (deployment, *_) = workloads.helloworld_manifests(version)
     deployment["metadata"] |= {"name": f"{name}-bare", "namespace": namespace}
     labels = {"sidecar.istio.io/inject": "false"}
     for part in (deployment["spec"]["selector"]["matchLabels"], deployment["spec"]["template"]["metadata"]["labels"]):

@@ -230,11 +230,7 @@ def both_versions_everywhere(mesh: Mesh, undo: ExitStack) -> None:
     """Both versions of two networks run in both clusters: both answer, and nothing crosses the networks."""
     for cluster, other in ((watching(mesh), watched(mesh)), (watched(mesh), watching(mesh))):
         version = other.info.version
-        (deployment,) = (
-            document
-            for document in manifests.load(MANIFESTS / "workloads" / f"{workloads.SERVICE}-{version}.yaml")
-            if document["kind"] == "Deployment"
-        )
+        (deployment, *_) = workloads.helloworld_manifests(version)
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         container["image"] = injection.image_of(other, workloads.helloworld_of(version))
         deployment["metadata"]["namespace"] = mesh.info.namespace
