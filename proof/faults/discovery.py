@@ -17,7 +17,6 @@ from splithorizon.diagnosis import causes
 from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.names import EASTWEST_GATEWAY, NETWORK_LABEL, ROOT_CONFIG_MAP
 from splithorizon.istio.remote_secret import READER
-from splithorizon.kube import manifests
 from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.kube.rollout import await_rollout
 from splithorizon.mesh import injection
