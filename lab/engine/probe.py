@@ -76,10 +76,9 @@ def archive() -> bytes:
 def lacks_resource_capability(engine: Engine) -> bool:
     """Run a privileged container with the flags of kind's nodes, and return whether it lacks CAP_SYS_RESOURCE.
 
-    The container has a separate network. The probe needs no registry, ends within ``timeouts().engine_probe`` and
-    leaves nothing behind. Raises CannotRun.
+    The container has a separate network. The probe needs no registry, ends within ``timeouts().engine_probe`` once no
+    other one runs, and leaves nothing behind. Raises CannotRun.
     """
-    deadline = time.monotonic() + timeouts().engine_probe
 
     def run(*arguments: str, stdin: bytes | None = None, expected: tuple[int, ...] = (0,)) -> int:
         remaining = max(deadline - time.monotonic(), 1.0)
@@ -92,6 +91,8 @@ def lacks_resource_capability(engine: Engine) -> bool:
         return done.status
 
     with locked(engine.command.parent, fcntl.LOCK_EX):
+        # Another's probe may have been waited for.
+        deadline = time.monotonic() + timeouts().engine_probe
         run("import", "-", IMAGE, stdin=archive())
         try:
             _remove_container_and_network(engine)

@@ -20,13 +20,9 @@ from xdist.scheduler import LoadFileScheduling
 from lab.engine import Engine
 from lab.engine.find import find_engine
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
+from tests.machine.limits import HANGS_AFTER, STOPPED_WITHIN
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Seconds after which a run counts as one that hangs. A test never times: what takes two minutes on an idle machine took
-# eight on the same machine at another hour.
-HANGS_AFTER = 1200
-# Seconds that a run which a failed test left has to remove what it made.
-STOPPED_WITHIN = 300
 # Those that take the existing mesh have one of them, in one worker; every other module may go to any.
 ON_THE_EXISTING_MESH = {"test_cronjob", "test_meshes_of_others", "test_do_no_harm", "test_installed", "test_rights",
     "test_existing_namespace"}  # fmt: skip

@@ -19,6 +19,7 @@ from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.run.progress import Progress
 from tests.machine.conftest import unused
 from tests.machine.existing_mesh import MANAGED_BY, ExistingMesh
+from tests.machine.limits import HANGS_AFTER
 
 pytestmark = pytest.mark.engine
 
@@ -39,7 +40,7 @@ def tag(podman: Engine, existing_mesh: ExistingMesh, tmp_path: Path) -> Iterator
     finally:
         podman.remove_image(reference)
     importing = ("ctr", "-n", "k8s.io", "images", "import", "-")
-    podman.execute(node, *importing, within=120, stdin=archive.read_bytes())
+    podman.execute(node, *importing, within=HANGS_AFTER, stdin=archive.read_bytes())
     archive.unlink()
     yield tag
     podman.execute(node, "ctr", "-n", "k8s.io", "images", "rm", reference, within=60)
@@ -102,7 +103,7 @@ def ended_job(mesh: ExistingMesh) -> dict[str, Any]:
             raise NotYet(f"its pods: {phases}")
         return pods[0]
 
-    return eventually("the Job's pod has ended", look, within=300, every=1)
+    return eventually("the Job's pod has ended", look, within=HANGS_AFTER, every=1)
 
 
 def test_a_job_of_the_cronjob_judges_the_mesh_from_within(existing_mesh: ExistingMesh, applied: None) -> None:

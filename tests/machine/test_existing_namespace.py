@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from splithorizon.base.waiting import NotYet, eventually
 from tests.machine.conftest import CHECKOUT, Starter
 from tests.machine.existing_mesh import ExistingMesh
+from tests.machine.limits import HANGS_AFTER
 
 pytestmark = pytest.mark.engine
 
@@ -54,7 +56,9 @@ def owned_namespace(existing_mesh: ExistingMesh) -> Iterator[dict[str, str]]:
     """The namespace in both clusters, and all of their objects once its workload runs and the user has the roles."""
     command = [sys.executable, "-m", "splithorizon.cli", "rbac", "--namespace", NAMESPACE, "--user", USER]
     command += ["--system-namespace", existing_mesh.system_namespace]
-    roles = subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=60).stdout
+    roles = subprocess.run(
+        command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=HANGS_AFTER
+    ).stdout
     try:
         for context in existing_mesh.contexts:
             create_owned_namespace(existing_mesh, context, roles)
@@ -73,7 +77,7 @@ def create_owned_namespace(mesh: ExistingMesh, context: str, roles: str) -> None
         documents += rules_of_the_owner(mesh.system_namespace)
     mesh.kubectl(context, "apply", "-f", "-", text=roles)
     mesh.kubectl(context, "create", "-f", "-", text=yaml.safe_dump_all(documents))
-    mesh.kubectl(context, "rollout", "status", "deployment/ledger", "-n", NAMESPACE, "--timeout=100s")
+    mesh.kubectl(context, "rollout", "status", "deployment/ledger", "-n", NAMESPACE)
 
 
 def curl_image(mesh: ExistingMesh, context: str) -> str:
@@ -135,6 +139,14 @@ def test_a_quota_without_room_is_refused_before_anything_is_created(
 def set_pods_of_quota(mesh: ExistingMesh, count: str) -> None:
     patch = json.dumps({"spec": {"hard": {**QUOTA, "pods": count}}})
     mesh.kubectl(mesh.primary, "patch", "resourcequota", "ledger", "-n", NAMESPACE, "--type=merge", "-p", patch)
+
+    def counted() -> None:
+        quota = json.loads(mesh.kubectl(mesh.primary, "get", "resourcequota", "ledger", "-n", NAMESPACE, "-o", "json"))
+        status = quota["status"]
+        if (status["hard"]["pods"], status["used"]["pods"]) != (count, "1"):
+            raise NotYet(f"its status: {status}")
+
+    eventually("the quota has counted the pod that is there", counted, within=HANGS_AFTER, every=0.5)
 
 
 def pods(mesh: ExistingMesh, selector: str) -> list[dict[str, dict[str, list[dict[str, int]]]]]:

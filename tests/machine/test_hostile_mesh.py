@@ -14,6 +14,7 @@ from lab.engine import Engine
 from splithorizon.base.waiting import NotYet, eventually
 from tests.machine.conftest import Starter, unused
 from tests.machine.existing_mesh import ExistingMesh, Shape, installed
+from tests.machine.limits import HANGS_AFTER
 
 pytestmark = pytest.mark.engine
 
@@ -106,7 +107,7 @@ def await_written(mesh: ExistingMesh, context: str, *written: str) -> None:
         if len(found) < len(written):
             raise NotYet(f"there are {', '.join(found) or 'none'}")
 
-    eventually(f"{', '.join(written)} are in {context}", look, within=60)
+    eventually(f"{', '.join(written)} are in {context}", look, within=HANGS_AFTER)
 
 
 def _named(kind: str, spec: dict[str, object]) -> dict[str, object]:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.machine.conftest import CHECKOUT
 from tests.machine.existing_mesh import ExistingMesh
+from tests.machine.limits import HANGS_AFTER
 
 pytestmark = pytest.mark.engine
 
@@ -25,11 +26,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh virtual environment in which pip has installed the wheel with what it depends on."""
     folder = tmp_path_factory.mktemp("installed")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(CHECKOUT)]
-    subprocess.run(build, check=True, timeout=300)
+    subprocess.run(build, check=True, timeout=HANGS_AFTER)
     (wheel,) = folder.glob("splithorizon-*.whl")
     venv.create(folder / "environment", with_pip=True)
     install = [str(folder / "environment" / "bin" / "pip"), "install", "--quiet", str(wheel)]
-    subprocess.run(install, check=True, timeout=300)
+    subprocess.run(install, check=True, timeout=HANGS_AFTER)
     return folder / "environment"
 
 
@@ -48,7 +49,7 @@ def test_an_installed_wheel_judges_a_mesh_from_an_empty_folder(
     words = ["splithorizon", "verify", existing_mesh.named, "--profile", "core", "-n", "2"]
     done = subprocess.run(
         [str(environment / "bin" / words[0]), *words[1:]],
-        cwd=empty, env=own, capture_output=True, text=True, timeout=300, check=False,
+        cwd=empty, env=own, capture_output=True, text=True, timeout=HANGS_AFTER, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads((empty / "reports" / "latest" / "report.json").read_text())
@@ -66,10 +67,12 @@ def test_nothing_that_makes_clusters_is_installed(environment: Path, tmp_path: P
     found = f"import importlib.util; print([name for name in {ABSENT} if importlib.util.find_spec(name)])"
     python = [str(environment / "bin" / "python"), "-c", found]
     # The empty folder is on its path.
-    done = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(python, cwd=tmp_path, capture_output=True, text=True, timeout=HANGS_AFTER, check=True)
     assert done.stdout == "[]\n"
     listed = [str(environment / "bin" / "pip"), "list", "--format=json", "--disable-pip-version-check"]
-    installed = json.loads(subprocess.run(listed, capture_output=True, text=True, timeout=60, check=True).stdout)
+    installed = json.loads(
+        subprocess.run(listed, capture_output=True, text=True, timeout=HANGS_AFTER, check=True).stdout
+    )
     names = {one["name"] for one in installed}
     assert {"splithorizon", "pytest", "kubernetes"} <= names
     assert names & {"pytest-kind", "pykube-ng"} == set()

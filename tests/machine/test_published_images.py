@@ -23,6 +23,7 @@ from lab.images.published import SAMPLES
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.run.progress import Progress
 from tests.machine.conftest import Run, Starter, require_conformant, unused
+from tests.machine.limits import HANGS_AFTER
 
 ENDPOINTS = "suites/discovery/test_endpoints_are_near_pods_and_the_far_gateway.py"
 pytestmark = pytest.mark.engine
@@ -81,11 +82,11 @@ def hub(registry: str, podman: Engine, recipe: Recipe) -> Iterator[str]:
         # For the node's gigabyte gzip takes long. The others are saved again for the nodes, which podman 4.3 refuses
         # to do with zstd.
         quickly = ["--compression-format=zstd"] if built == recipe.node else []
-        podman.run("push", "--quiet", "--tls-verify=false", *quickly, name, within=300)
-    podman.run("rmi", *published.values(), within=120)
-    podman.run("rmi", "--force", *recipe.references.values(), within=120, check=False)
+        podman.run("push", "--quiet", "--tls-verify=false", *quickly, name, within=HANGS_AFTER)
+    podman.run("rmi", *published.values(), within=HANGS_AFTER)
+    podman.run("rmi", "--force", *recipe.references.values(), within=HANGS_AFTER, check=False)
     yield registry
-    podman.run("rmi", "--force", *published.values(), within=120, check=False)
+    podman.run("rmi", "--force", *published.values(), within=HANGS_AFTER, check=False)
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,7 @@ def test_a_fault_in_a_kept_mesh_is_found_where_it_is(kept: Kept, start: Starter)
     remote = [str(kept.programs / "kubectl"), "--kubeconfig", kept.kubeconfig("remote"), "--namespace", "istio-system"]
     unlabel = ["label", "service", "istio-eastwestgateway", "topology.istio.io/network-"]
     subprocess.run([*remote, *unlabel], check=True)
-    # Less patience for what the fault keeps from settling.
-    run = start(ENDPOINTS, *kept.options, "--reuse", "--timeout-scale", "0.3")
+    run = start(ENDPOINTS, *kept.options, "--reuse")
     assert run.ends() == 1, run.output
     refuted = {found["route"] for found in run.report["behaviours"] if found["verdict"] == "not conformant"}
     assert run.report["verdict"] == "not conformant"

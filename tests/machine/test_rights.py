@@ -14,6 +14,7 @@ import yaml
 from splithorizon.run import rights
 from tests.machine.conftest import CHECKOUT, Starter
 from tests.machine.existing_mesh import ExistingMesh
+from tests.machine.limits import HANGS_AFTER
 
 pytestmark = pytest.mark.engine
 
@@ -49,7 +50,7 @@ def grant(mesh: ExistingMesh, roles: list[str], text: str) -> None:
 def printed(mesh: ExistingMesh) -> str:
     command = [sys.executable, "-m", "splithorizon.cli", "rbac", "--user", USER]
     command += ["--system-namespace", mesh.system_namespace]
-    return subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=HANGS_AFTER).stdout
 
 
 def only_what_prevents(text: str) -> str:

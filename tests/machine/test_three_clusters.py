@@ -21,6 +21,7 @@ from splithorizon.run.options import Options
 from splithorizon.run.progress import Progress
 from tests.machine.conftest import Starter, require_conformant, unused
 from tests.machine.existing_mesh import ExistingMesh, Shape
+from tests.machine.limits import HANGS_AFTER
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -67,7 +68,7 @@ def _joined(kubectl: str, files: list[str], target: Path) -> Path:
     """One kubeconfig with the contexts of several."""
     environment = {**os.environ, "KUBECONFIG": os.pathsep.join(files)}
     command = [kubectl, "config", "view", "--flatten"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=HANGS_AFTER, env=environment)
     target.touch(mode=0o600)
     target.write_text(done.stdout)
     return target

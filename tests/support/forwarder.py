@@ -78,7 +78,7 @@ class Forwarder:
             if len(self.lost) < requests:
                 raise NotYet(f"{len(self.lost)} lost")
 
-        eventually(f"{requests} requests are lost", require_lost, within=30)
+        eventually(f"{requests} requests are lost", require_lost, within=600)
 
     def go_away_at(self, matching: Callable[[Request], bool]) -> None:
         """Lose every request from the first matching one on, that one included."""
