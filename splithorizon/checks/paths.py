@@ -30,6 +30,8 @@ class _TwoPaths:
     near: str
     far: str
     near_pods: frozenset[str]
+    # Those of all clusters of the client's network.
+    network_pods: frozenset[str]
     # The far network's gateways; within one network the far pods.
     to_far: frozenset[str]
     far_pods: frozenset[str]
@@ -79,6 +81,7 @@ def _two_paths(route: Route, horizon: Horizon, versions: Mapping[str, str]) -> _
         near=versions[route.near],
         far=versions[route.far],
         near_pods=frozenset(horizon.pods[route.near]),
+        network_pods=horizon.near_pods,
         to_far=frozenset(horizon.ways_to(route.far)),
         far_pods=frozenset(horizon.pods[route.far]),
         mode=horizon.mode,
@@ -189,7 +192,7 @@ def _swapped(pairs: Sequence[MatchedReply], two: _TwoPaths) -> bool:
 
 def _why_misrouted(misrouted: Sequence[MatchedReply], two: _TwoPaths) -> tuple[Cause, ...]:
     hosts = {pair.line.upstream_host for pair in misrouted}
-    at_near_pods = [pair.reply for pair in misrouted if pair.line.upstream_host in two.near_pods]
+    at_near_pods = [pair.reply for pair in misrouted if pair.line.upstream_host in two.network_pods]
     if any(pair.reply.version == two.near and pair.line.upstream_host in two.to_far for pair in misrouted):
         return (causes.BOTH_VERSIONS_EVERYWHERE, causes.GATEWAY_HAIRPIN, causes.POD_FORWARDS)
     if any(reply.version == two.far for reply in at_near_pods):

@@ -706,7 +706,7 @@ def test_a_rule_is_not_judged_without_a_client_of_another_primary() -> None:
 
 # Three clusters: cluster1 and cluster2 share a network, and cluster3 is on another.
 HOME_ROUTE, ACROSS = Route("cluster1", "cluster2", False), Route("cluster1", "cluster3")
-RETURN = Route("cluster3", "cluster1")
+RETURN, FROM_CLUSTER2 = Route("cluster3", "cluster1"), Route("cluster2", "cluster3")
 POD1, POD2, POD3 = PODS.values()
 GATE1, GATE2, GATE3 = GATEWAYS.values()
 OF_CLUSTER1 = matched((333, "v1", POD1), (334, "v2", POD2), (333, "v3", GATE3))
@@ -738,10 +738,18 @@ def test_a_gateway_of_a_shared_network_may_pass_to_either_cluster_of_it() -> Non
         (matched((9, "v1", POD1), (9, "v2", GATE2), (9, "v3", GATE3)), HOME_ROUTE, causes.GATEWAY_USED_FOR_NEAR),
         (matched((9, "v1", POD1), (9, "v2", POD1), (9, "v3", GATE3)), HOME_ROUTE, causes.POD_FORWARDS),
         (matched((9, "v1", POD1), (9, "v2", POD2), (9, "v3", POD3)), ACROSS, causes.GATEWAY_SERVICE_WITHOUT_NETWORK),
+        (matched((9, "v1", POD1), (9, "v3", POD1), (9, "v2", POD2)), FROM_CLUSTER2, causes.POD_FORWARDS),
         (matched((9, "v1", POD1), (18, "v3", GATE3)), HOME_ROUTE, causes.REMOTE_SECRET_MISSING),
         (matched((9, "v3", POD3), (9, "v1", POD1), (9, "v2", GATE2)), RETURN, causes.GATEWAY_SERVICE_WITHOUT_NETWORK),
     ],
-    ids=["by a gateway within", "by another pod", "past the gateway", "none", "past the gateway, back"],
+    ids=[
+        "by a gateway within",
+        "by another pod",
+        "past the gateway",
+        "by a pod of the cluster beside",
+        "none",
+        "past the gateway, back",
+    ],
 )
 def test_a_path_that_strays_is_refuted_on_its_route(found: Matched, route: Route, cause: Cause) -> None:
     with pytest.raises(CheckFailed) as refuted:
