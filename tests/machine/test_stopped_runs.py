@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,6 +50,6 @@ def _open_to_others() -> dict[str, str]:
     for path in runs_folder().rglob("*"):
         # The run goes on, and puts files in the place of temporary ones.
         with suppress(FileNotFoundError):
-            modes[path] = path.lstat().st_mode
-    modes = {path: mode for path, mode in modes.items() if not stat.S_ISLNK(mode)}
+            if not path.is_symlink():
+                modes[path] = path.lstat().st_mode
     return {str(path): oct(mode) for path, mode in modes.items() if mode & 0o077}
