@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import yaml
 from cryptography import x509
@@ -78,7 +79,7 @@ class MeshSecurity:
             _mesh_config(self.mesh, self.mesh.control_plane_of(name)).get("trustDomain") or _DEFAULT_TRUST_DOMAIN
         )
 
-    @property
+    @cached_property
     def strict(self) -> bool:
         """Whether every istiod reads a PeerAuthentication of the whole mesh that refuses plain text."""
         return all(_is_strict(self.mesh, cluster) for cluster in self.mesh.config_clusters)

@@ -1011,6 +1011,16 @@ def test_proxies_that_wait_for_istiod_are_no_cause_of_their_own() -> None:
     assert {one.id for one in found.root_causes} == {causes.ISTIOD_ADDRESS_STALE.id, causes.POD_NOT_READY.id}
 
 
+def test_a_proxy_is_absent_though_another_cluster_has_one_of_its_name() -> None:
+    there = tuple({"proxy": f"{one.pod}.{one.namespace}", "cluster_id": "primary"} for one in sound()["remote"].proxies)
+    stale = also(
+        edits("remote", "EndpointSlice", "istiod", lambda one: one.update(endpoints=[{"addresses": ["192.0.2.1"]}])),
+        istiod(proxies=there),
+    )
+    (found,) = of_reading(stale(sound())).root_causes
+    assert found.id == causes.ISTIOD_ADDRESS_STALE.id
+
+
 def test_a_deployment_whose_pod_is_not_there_yet_wants_one() -> None:
     template = {"metadata": {"labels": {"app": "helloworld"}}}
     deployment = made("Deployment", "helloworld-v2", "sample", spec={"replicas": 1, "template": template})

@@ -40,8 +40,8 @@ class Made:
         return ",".join(self.contexts[name] for name in names)
 
 
-@pytest.fixture(scope="module")
-def made(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+@pytest.fixture(scope="module", params=["labels", "mesh-networks"])
+def made(podman: Engine, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Made]:
     """Two clusters on one network, a primary and its remote, and a primary on another, made and kept by a run."""
     folder, clusters = tmp_path_factory.mktemp("three"), unused("three")
     kubectl = str(supply.supply(Options(images="built"), podman, Progress(print)).kubectl)
@@ -49,7 +49,7 @@ def made(podman: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
         environment.setenv("XDG_STATE_HOME", str(folder / "state"))
         run = Starter(folder)(
             "suites/readiness", "--provider", "podman", "--images", "built", "--topology", "three-clusters",
-            "--cluster-name", clusters, "--keep-cluster", "--profile", "core",
+            "--network-mode", request.param, "--cluster-name", clusters, "--keep-cluster", "--profile", "core",
         )  # fmt: skip
         try:
             assert run.ends() == 0, run.output

@@ -263,11 +263,10 @@ def reader_may_not_review_tokens(case: Case) -> Iterator[Finding]:
         rights = _rights(cluster, "tokenreviews")
         if cluster.runs_istiod or not rights or any({"create", "*"} & verbs for verbs in rights.values()):
             continue
-        plane = state.control_plane_of(reading, cluster)
         yield _finding(
             causes.REMOTE_SECRET_REFUSED,
             tuple(rights),
-            witness=_absent(cluster, plane, reading.revision_of(cluster)),
+            witness=_absent(reading, cluster),
             fix=f"let Istio's reader account in {cluster.name} create tokenreviews (authentication.k8s.io) again",
         )
 
@@ -299,7 +298,7 @@ def istiod_address(case: Case) -> Iterator[Finding]:
             if wanted & {*found} and {*found} <= wanted:
                 yield from _unnamed_port(case, cluster, service, slices)
                 continue
-            absent = _absent(cluster, plane, reading.revision_of(cluster))
+            absent = _absent(reading, cluster)
             asked = case.suspected(
                 causes.ISTIOD_ADDRESS_STALE, causes.ISTIOD_UNREACHABLE, causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT
             )
@@ -325,7 +324,6 @@ def _unnamed_port(case: Case, cluster: Cluster, service: Object, slices: list[Ob
     for number, port in enumerate(scope.ports(service)):
         name = str(port.get("name") or "")
         if known and port.get("port") in _ISTIOD_PORTS and name not in known:
-            plane = state.control_plane_of(reading, cluster)
             yield Finding(
                 causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT,
                 Layer.CONTROL_PLANE,
@@ -334,7 +332,7 @@ def _unnamed_port(case: Case, cluster: Cluster, service: Object, slices: list[Ob
                     Fact(of(cluster, slices[0], "EndpointSlice"), "ports", shown(dict(known))),
                 ),
                 f"name port {port['port']} of Service {name_of(service)} of {cluster.name} as its EndpointSlice does",
-                _absent(cluster, plane, reading.revision_of(cluster))
+                _absent(reading, cluster)
                 or case.suspected(causes.ISTIOD_UNREACHABLE, causes.ISTIOD_SERVICE_WITHOUT_ENDPOINT),
                 WATCH,
             )
@@ -370,11 +368,15 @@ def _of_another_revision(pod: Object, revision: str) -> bool:
     return named not in (None, revision)
 
 
-def _absent(cluster: Cluster, plane: Cluster, revision: str) -> str:
+def _absent(reading: Reading, cluster: Cluster) -> str:
+    """Which proxies of a cluster its istiods do not have; a pod of the same name in another cluster is not this one."""
+    plane = state.control_plane_of(reading, cluster)
     pages = [one.proxies for one in plane.istiods if one.proxies is not None]
     if not pages:
         return ""
-    connected = {str(one.get("proxy")) for page in pages for one in page}
+    others = {one.cluster_id for one in reading.clusters} - {"", cluster.cluster_id}
+    connected = {str(one.get("proxy")) for page in pages for one in page if one.get("cluster_id") not in others}
+    revision = reading.revision_of(cluster)
     absent = [
         f"{one.pod}.{one.namespace}"
         for one in cluster.proxies
@@ -557,7 +559,7 @@ def own_cluster_id(case: Case) -> Iterator[Finding]:
                 ),
                 f"let {_CLUSTER_ID} of {name_of(one)} be {plane.cluster_id}: "
                 f"values.global.multiCluster.clusterName of the installation",
-                _absent(plane, plane, reading.revision_of(plane)),
+                _absent(reading, plane),
                 WATCH | INJECTION | {causes.POD_NOT_READY.id, causes.REMOTE_SECRET_KEY_WRONG.id},
             )
 
