@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pytest_kind.cluster import KindCluster
 
+from lab import kept_cluster
 from lab.engine import Engine
 from lab.images import ImageSet
 from lab.topology import ClusterPlan
@@ -134,13 +135,15 @@ class MeshCluster(KindCluster):  # type: ignore[misc]  # pytest-kind carries no 
 
 
 def config(plan: ClusterPlan, *, images: ImageSet, engine: Engine) -> dict[str, Any]:
-    """The kind configuration of a cluster: the manifest of its part, its ranges, and the machine's overlays.
+    """The kind configuration of a cluster: the manifest of its part, its place and ranges, and the machine's overlays.
 
     The etcd of a node image that is built here is the one of its Kubernetes; the overlay has that of the default.
     """
     folder = MANIFESTS / "kind"
     (document,) = manifests.load(folder / f"{'primary' if plan.runs_istiod else 'remote'}.yaml")
     document["networking"] |= {"podSubnet": plan.pod_subnet, "serviceSubnet": plan.service_subnet}
+    for node in document["nodes"]:
+        node["labels"] = kept_cluster.node_labels(plan)
     overlays = ["built-node"] if images.own_node else []
     overlays += ["without-resource-capability"] if engine.lacks_resource_capability else []
     for name in overlays:

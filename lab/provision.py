@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lab import network_isolation, topology
+from lab import kept_cluster, network_isolation, topology
 from lab.ca import Trust
 from lab.engine import Engine, network
 from lab.gateway_address import Addressing, address
@@ -150,8 +150,10 @@ class Provisioning:
     def _attach(self) -> dict[str, Address]:
         found: dict[str, Address] = {}
         for name, cluster in self._clusters.items():
+            cluster.attach()
+            kept_cluster.require_made_as(cluster.plan, self._kubes[name].get("Node", cluster.plan.node))
+        for name, cluster in self._clusters.items():
             with self._ground.progress.step("attached to the kept cluster", cluster=name):
-                cluster.attach()
                 # A restarted node has its default route again.
                 network_isolation.apply(cluster)
                 if cluster.plan.has_gateway:
@@ -344,10 +346,16 @@ class Provisioning:
 
     def _network_mode(self) -> NetworkMode:
         """As it was installed; kept clusters may be of the other mode than the one that is asked for."""
+        asked = NetworkMode(self._ground.options.network_mode)
         if not self._ground.options.reuse:
-            return NetworkMode(self._ground.options.network_mode)
+            return asked
         networks = discover.mesh_networks(self._first_control_plane, names.SYSTEM_NAMESPACE, revision="")
-        return NetworkMode.MESH_NETWORKS if networks else NetworkMode.LABELS
+        found = NetworkMode.MESH_NETWORKS if networks else NetworkMode.LABELS
+        if found is not asked:
+            self._ground.progress.say(
+                f"the kept mesh is judged in network mode {found.value}, as it was installed, not {asked.value}"
+            )
+        return found
 
 
 class _Steps:

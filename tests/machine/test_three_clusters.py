@@ -30,10 +30,11 @@ NAMES = ("cluster1", "cluster2", "cluster3")
 
 @dataclass(frozen=True)
 class Made:
-    """The mesh, and a context of each cluster by its name."""
+    """The mesh, a context of each cluster by its name, and what the clusters' names in kind begin with."""
 
     mesh: ExistingMesh
     contexts: dict[str, str]
+    prefix: str
 
     def named(self, *names: str) -> str:
         """The contexts of some clusters in that order, as --contexts takes them."""
@@ -56,7 +57,7 @@ def made(podman: Engine, tmp_path_factory: pytest.TempPathFactory, request: pyte
             files = dict(re.findall(r"\[(\S+)\] kept: export KUBECONFIG=(\S+)", run.output))
             contexts = {name: f"kind-{clusters}-{name}" for name in NAMES}
             joined = _joined(kubectl, [files[name] for name in NAMES], folder / "kubeconfig")
-            yield Made(ExistingMesh(kubectl, joined, tuple(contexts.values()), Shape()), contexts)
+            yield Made(ExistingMesh(kubectl, joined, tuple(contexts.values()), Shape()), contexts, clusters)
         finally:
             run.stop()
             for name in NAMES:
@@ -117,3 +118,16 @@ def test_two_clusters_of_one_network_are_refused(start: Starter, made: Made, mon
     assert run.ends() == 4, run.output
     assert "all are in the network network1" in run.output
     assert made.mesh.ours == []
+
+
+def test_kept_clusters_are_not_taken_for_a_mesh_of_another_topology(start: Starter, made: Made) -> None:
+    before = made.mesh.snapshot()
+
+    run = start(
+        "suites/readiness", "--provider", "podman", "--images", "built", "--topology", "multi-primary",
+        "--cluster-name", made.prefix, "--reuse",
+    )  # fmt: skip
+
+    assert run.ends() == 4, run.output
+    assert f"the kept cluster '{made.prefix}-cluster2' was made with network network1" in run.output
+    assert made.mesh.changed_since(before) == set()
