@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -476,7 +476,11 @@ def _manager(
     if key in istiods and not named - {ids[key]} & {*ids.values()}:
         return key
     if len(istiods) == 1:
-        return next(iter(istiods))
+        (only,) = istiods
+        named = _managers_by_annotation(kubes[key], _system_namespace(kubes[key], istiods[only]))
+        if named and not named & {*ids.values()}:
+            _require_named(named, key, kubes, _secrets(kubes[only], istiods[only]), istiods[only], contexts)
+        return only
     for manager in istiods:
         space = _system_namespace(kubes[key], istiods[manager])
         named = _managers_by_annotation(kubes[key], space)
@@ -488,6 +492,30 @@ def _manager(
         f"which istiod manages {contexts[key]} cannot be read: the annotation {CONTROL_PLANE_ANNOTATION} of its system "
         "namespace has to name that istiod's cluster id",
     )
+
+
+def _require_named(
+    managers: Set[str],
+    managed: str,
+    kubes: Mapping[str, Kube],
+    secrets_in: Kube | None,
+    istiod: _Istiod,
+    contexts: Mapping[str, str],
+) -> None:
+    """Raise UsageProblem where the clusters that manage another one are part of the mesh, and not named.
+
+    That they are is known by a remote secret that leads to such a cluster. Without one the annotation may as well be
+    wrong, which is a matter of the checks.
+    """
+    secrets = secrets_in and secrets_in.list_if_allowed("Secret", istiod.namespace, "istio/multiCluster=true")
+    authorities = {_authority(kube) for kube in kubes.values()}
+    for id_, authority in _remote_authorities(secrets or []):
+        if id_ in managers and authority not in authorities:
+            raise _not_a_mesh(
+                contexts,
+                f"the istiod of {id_} manages {contexts[managed]} (annotation {CONTROL_PLANE_ANNOTATION} of its system "
+                f"namespace): name the context of {id_} too",
+            )
 
 
 def _managers_by_annotation(kube: Kube, system_namespace: str) -> frozenset[str]:

@@ -23,7 +23,7 @@ from splithorizon.istio.discover import (
     versions_running,
 )
 from splithorizon.istio.info import ExternalIstiod, MeshInfo, NetworkMode
-from splithorizon.istio.names import GATEWAY_PORT
+from splithorizon.istio.names import CONTROL_PLANE_ANNOTATION, GATEWAY_PORT
 from splithorizon.kube.api_resources import path_of
 from tests.support.controllers import pods_of
 from tests.support.existing_mesh import (
@@ -749,6 +749,21 @@ def test_an_istiod_in_a_cluster_that_another_manages_by_annotation_is_none_of_th
         metadata = find(mesh.remote, "Namespace", SYSTEM)["metadata"]
         metadata["annotations"] = {"topology.istio.io/controlPlaneClusters": annotation}
         assert arrange(mesh.kubes(), CONTEXTS).managers == {"primary": "primary", "remote": manager}
+
+
+@pytest.mark.parametrize("annotation", ["third", "other,third", "primary,third", "other", "*"])
+def test_a_remote_whose_own_primary_is_not_named_is_not_given_to_another(tmp_path: Path, annotation: str) -> None:
+    with installed_mesh(tmp_path) as mesh:
+        find(mesh.remote, "Namespace", SYSTEM)["metadata"]["annotations"] = {CONTROL_PLANE_ANNOTATION: annotation}
+        of_one_that_is_named = {"primary": "primary", "remote": "primary"}
+        # No secret leads to a third cluster: what the annotation says may as well be wrong.
+        assert arrange(mesh.kubes(), CONTEXTS).managers == of_one_that_is_named
+        two_secrets(mesh)
+        if annotation in ("third", "other,third"):
+            with unchanged(mesh), pytest.raises(UsageProblem, match=r"the istiod of third manages west .*of third too"):
+                arrange(mesh.kubes(), CONTEXTS)
+        else:
+            assert arrange(mesh.kubes(), CONTEXTS).managers == of_one_that_is_named
 
 
 def test_primaries_of_other_revisions_than_the_one_asked_for_stand_where_they_have_only_one(tmp_path: Path) -> None:
