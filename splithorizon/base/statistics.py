@@ -52,6 +52,14 @@ def miss(trials: int, share: float) -> float:
     return (1.0 - share) ** trials
 
 
+def smallest_sample(share: float, *, missed: float) -> int:
+    """The smallest number of trials, each with probability ``share``, without a success at most as often as given."""
+    trials = 1
+    while miss(trials, share) > missed:
+        trials += 1
+    return trials
+
+
 def fisher(count: int, trials: int, other_count: int, other_trials: int) -> float:
     """The two-sided p-value of Fisher's exact test that two counts have the same share."""
     successes = count + other_count

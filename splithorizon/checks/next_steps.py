@@ -4,9 +4,10 @@ A check gives a template. ``render`` fills it in once, where a failure becomes a
 
 In a template ``kubectl <east>`` or ``istioctl <east>`` names a program and the cluster that it asks, by the cluster's
 name in the mesh. ``<east system>`` is Istio's namespace there, ``<east gateway>`` a pod of its east-west gateway in the
-form that istioctl takes. In each of them ``istiod of east`` is the cluster that runs the istiod of ``east``, ``secrets
-of east`` and ``config of east`` are those in which that istiod reads remote secrets and its rules. ``<namespace>`` is
-that of our workloads, and ``<revision>`` the option for the istiod that is asked.
+form that istioctl takes, ``<east helloworld>`` the Deployment of helloworld there. In each of them ``istiod of east``
+is the cluster that runs the istiod of ``east``, ``secrets of east`` and ``config of east`` are those in which that
+istiod reads remote secrets and its rules. ``<namespace>`` is that of our workloads, and ``<revision>`` the option for
+the istiod that is asked.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from functools import partial
 from splithorizon.istio.info import ClusterInfo, MeshInfo
 from splithorizon.istio.names import DEFAULT_DOMAIN, SYSTEM_NAMESPACE, is_default_revision
 from splithorizon.istio.names import EASTWEST_GATEWAY as GATEWAY
+from splithorizon.traffic.workloads import helloworld_of
 
 _PROGRAM = re.compile(r"(kubectl|istioctl) <((?:(?:istiod|secrets|config) of )?[^<> ]+)>")
-_DETAIL = re.compile(r"<((?:(?:istiod|secrets|config) of )?[^<> ]+) (system|gateway)>")
+_DETAIL = re.compile(r"<((?:(?:istiod|secrets|config) of )?[^<> ]+) (system|gateway|helloworld)>")
 
 
 def remote_clusters_of(cluster: str) -> str:
@@ -96,4 +98,8 @@ def _gateway(cluster: ClusterInfo) -> str:
     return f'"$({found} | head -n 1)" -n {pods.namespace}'
 
 
-_DETAILS = {"system": _system, "gateway": _gateway}
+def _helloworld(cluster: ClusterInfo) -> str:
+    return f"deploy/{helloworld_of(cluster.version)}"
+
+
+_DETAILS = {"system": _system, "gateway": _gateway, "helloworld": _helloworld}

@@ -19,7 +19,6 @@ from splithorizon.istio.workload_certificate import WorkloadCertificate
 from splithorizon.mesh.security import AuthzResult, WorkloadIdentity
 from splithorizon.traffic.client import Attempt, Sample
 from splithorizon.traffic.tls_probe import TlsProbeResult
-from splithorizon.traffic.workloads import helloworld_of
 
 _OK, _FORBIDDEN = 200, 403
 # Which cluster a request went to, and what it was answered with.
@@ -57,7 +56,7 @@ def chain_leads_to_root(
             samples=len(chain),
             causes=_why_not_trusted(distrusted, leaf, identity),
             where=cluster,
-            next_command=f"istioctl <{cluster}> proxy-config secret deploy/{helloworld_of(cluster)} -n <namespace>",
+            next_command=f"istioctl <{cluster}> proxy-config secret <{cluster} helloworld> -n <namespace>",
         )
     return Evidence(
         claim,
@@ -80,7 +79,7 @@ def strangers_refused(*, bare: TlsProbeResult, foreign: TlsProbeResult, cluster:
             samples=2,
             causes=(causes.NO_CLIENT_CERTIFICATE_DEMANDED,) if bare.answered else (causes.ANY_ROOT_TRUSTED,),
             where=cluster,
-            next_command=f"istioctl <{cluster}> proxy-config listeners deploy/{helloworld_of(cluster)} "
+            next_command=f"istioctl <{cluster}> proxy-config listeners <{cluster} helloworld> "
             "-n <namespace> --port 15006 -o yaml",
         )
     return Evidence(

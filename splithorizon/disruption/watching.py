@@ -55,7 +55,8 @@ def restart_and_await(experiment: Experiment, watch: Watch) -> None:
         return
     IstiodDisruption(experiment, mesh[watch.watching]).replace()
     eventually(f"{watch} again", partial(require_known, mesh, watch, _SYNCED), within=timeouts().istiod_replaced)
-    injection.await_injection(mesh[watch.watched])
+    for managed in mesh.info.managed_by(watch.watching):
+        injection.await_injection(mesh[managed.name])
 
 
 def settle_remarks(mesh: Mesh) -> None:

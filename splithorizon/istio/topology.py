@@ -157,6 +157,24 @@ def watch_across(clusters: Iterable[Member]) -> Watch | None:
     return next(iter(alone or found), None)
 
 
+def watch_of_primary(clusters: Iterable[Member]) -> Watch | None:
+    """The first watch of a primary by another one that has no client on its network; None where there is none.
+
+    While the watching istiod is away, its clients learn of no new pod: a gateway has to be between them and those.
+    """
+    known = list(clusters)
+    primaries = {one.name: one.network for one in known if one.control_plane == one.name}
+    clients = {name: {one.network for one in known if one.control_plane == name} for name in primaries}
+    return next(
+        (
+            watch
+            for watch in watches(known)
+            if watch.watched in primaries and primaries[watch.watched] not in clients[watch.watching]
+        ),
+        None,
+    )
+
+
 def watch_of_managed(clusters: Iterable[Member]) -> Watch | None:
     """The first cluster whose istiod is in another one, watched from there; None where each cluster runs istiod."""
     return next((Watch(one.control_plane, one.name) for one in clusters if one.control_plane != one.name), None)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from splithorizon.base.errors import EnvironmentBroke
+from splithorizon.istio import gateway_services
 from splithorizon.istio.horizon import Horizon, distinguishable_groups
-from splithorizon.istio.info import Address, ClusterInfo, MeshInfo
+from splithorizon.istio.info import Address, ClusterInfo, MeshInfo, NetworkMode
 from splithorizon.istio.names import NO_CLUSTER, config_map_of
 from splithorizon.istio.topology import Route, Watch
 from splithorizon.kube import manifests
@@ -99,6 +100,27 @@ class Mesh:
     def sharing_network(self, name: str) -> tuple[Cluster, ...]:
         """The clusters of a cluster's network, itself among them."""
         return tuple(self._clusters[cluster.name] for cluster in self.info.sharing_network(name))
+
+    def gateways_elsewhere(self, name: str) -> frozenset[Address]:
+        """The gateways of a cluster's network that are in clusters that are not named.
+
+        Such are in meshNetworks alone, and known by two things: no Service of a named cluster has the address, and
+        istiod watches a cluster that is not named.
+        """
+        mode, sharing = self.info.network_mode, self.sharing_network(name)
+        asked = self.control_plane_of(name).info.istiod_is_asked
+        if self.info.owned or mode is not NetworkMode.MESH_NETWORKS or not asked:
+            return frozenset()
+        own = {
+            address
+            for cluster in sharing
+            for address in gateway_services.all_addresses(
+                cluster.kube, gateway_services.of_network(cluster.kube, cluster.info.network, mode)
+            )
+        }
+        found = frozenset(address for cluster in sharing for address in cluster.info.gateways if address not in own)
+        watched = {one.cluster_id for clusters in self.istiod_of(name).clusters().values() for one in clusters}
+        return found if watched - self.cluster_ids else frozenset()
 
     @property
     def watches(self) -> tuple[Watch, ...]:

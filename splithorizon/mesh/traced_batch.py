@@ -27,8 +27,8 @@ from splithorizon.traffic.trace import Hops, follow
 
 # The batch itself leaves some 100 KB: what is more is other traffic.
 _GATEWAY_LOG = 16 << 20
-# Half of them cross, each on a separate connection.
-_FOLLOWED = 100
+# As many cross to each cluster, each on a separate connection.
+_FOLLOWED = 50
 _ONE_REQUEST = MANIFESTS / "routing" / "one-request-a-connection.yaml"
 
 
@@ -80,7 +80,7 @@ class OneRequestAConnection(IsolatedChange[Mapping[Route, TracedBatch]]):
     def look(self) -> None:
         """Send one batch from each client, and follow the answers while there are all the pods that gave them."""
         begun = Moment.now()
-        samples = Sampling(self.mesh).samples(times=_FOLLOWED, service=workloads.HOPS)
+        samples = Sampling(self.mesh).samples(times=_FOLLOWED * len(self.mesh.names), service=workloads.HOPS)
         self.batches = parallel.for_each(
             samples, lambda route: followed(self.mesh, samples[route], begun, service=workloads.HOPS)
         )

@@ -21,7 +21,7 @@ def test_a_restarted_istiod_loses_nothing(
     traffic = disruption.under_traffic(disruption.istiod(watch.watching).restart)
     record_evidence(checks.istiod_started(traffic.recovery))
     record_evidence(checks.nothing_lost(traffic))
-    replacement = disruption.helloworld(watch.watched).replace_pod()
+    replacement = disruption.helloworld(disruption.configured_by(watch.watching)).replace_pod()
     record_evidence(checks.scaled(replacement.recovery))
     record_evidence(checks.recovered(disruption.until(everyone)))
     batches = disruption.batches(everyone)

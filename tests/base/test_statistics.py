@@ -161,3 +161,12 @@ def test_p_values_are_corrected_for_their_number_after_holm() -> None:
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
     assert statistics.holm([]) == []
+
+
+@pytest.mark.parametrize(("share", "missed", "trials"), [(1.0, 1e-12, 1), (1 / 2, 1e-12, 40), (1 / 3, 1e-12, 69)])
+def test_the_smallest_sample_misses_no_more_often_than_asked_and_one_less_does(
+    share: float, missed: float, trials: int
+) -> None:
+    assert statistics.smallest_sample(share, missed=missed) == trials
+    assert statistics.miss(trials, share) <= missed
+    assert trials == 1 or statistics.miss(trials - 1, share) > missed

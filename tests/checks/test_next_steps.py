@@ -51,6 +51,13 @@ def test_where_the_system_lies_elsewhere_in_one_cluster(tmp_path: Path) -> None:
     )
 
 
+def test_helloworld_is_asked_by_the_version_that_the_cluster_runs(tmp_path: Path) -> None:
+    told = next_steps.render(
+        "istioctl <remote> proxy-config secret <remote helloworld> -n <namespace>", mesh_info(tmp_path)
+    )
+    assert told.endswith("proxy-config secret deploy/helloworld-v2 -n sample")
+
+
 def test_a_gateway_of_another_name_is_found_by_its_labels(tmp_path: Path) -> None:
     gateways = (Selection("istio-system", "app=gw,tier=a"),)
     mesh = elsewhere(tmp_path, "remote", system_namespace="istiod", gateway_pods=gateways)

@@ -53,3 +53,12 @@ def test_a_managed_cluster_is_watched_by_the_istiod_that_manages_it() -> None:
     assert topology.watch_of_managed(PRIMARY_REMOTE) == Watch("primary", "remote")
     assert topology.watch_of_managed(THREE) == Watch("b", "c")
     assert topology.watch_of_managed([cluster("a", "one"), cluster("b", "two")]) is None
+
+
+def test_the_primary_that_is_stopped_has_no_client_on_the_network_of_the_other() -> None:
+    assert topology.watch_of_primary(PRIMARY_REMOTE) is None
+    assert topology.watch_of_primary(THREE) is None, "a shares its network with b, and so does b's own client"
+    two = [cluster("a", "one"), cluster("b", "two")]
+    assert topology.watch_of_primary(two) == Watch("a", "b")
+    assert topology.watch_of_primary([*two, cluster("c", "two", "a")]) == Watch("b", "a")
+    assert topology.watch_of_primary([cluster("d", "one"), *two]) == Watch("d", "b")

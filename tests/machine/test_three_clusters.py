@@ -101,7 +101,7 @@ def test_a_third_cluster_that_is_not_named_is_mentioned_and_is_no_fault(
     monkeypatch.setenv("KUBECONFIG", str(made.mesh.kubeconfig))
     before = made.mesh.snapshot()
 
-    run = start("suites/", "--contexts", made.named("cluster3", "cluster1"), "--profile", "core")
+    run = start("suites/", "--contexts", made.named("cluster3", "cluster1"))
 
     assert run.ends() == 0, run.output
     require_conformant(run.report, run.output)

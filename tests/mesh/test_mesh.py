@@ -18,7 +18,8 @@ from splithorizon.istio.topology import Route
 from splithorizon.mesh import remote_access, settling
 from splithorizon.mesh.discovery import Discovery
 from splithorizon.mesh.mesh import Mesh
-from tests.support.existing_mesh import CONTEXTS
+from tests.istio.test_discover import MESH_NETWORKS, mesh_networks, read, two_secrets
+from tests.support.existing_mesh import CONTEXTS, follow_remote_secret, installed_mesh
 from tests.support.external_istiod import ExternalMesh, external_control_plane
 from tests.support.horizons import GATEWAYS, NETWORKS, PODS, VERSIONS
 from tests.support.mesh_info import mesh_info
@@ -82,6 +83,22 @@ def test_the_horizon_of_a_client_is_what_its_networks_pods_and_the_others_gatewa
 def test_versions_of_a_shared_far_network_are_told_apart_by_their_own_clients_alone(three: Mesh) -> None:
     assert list(map(sorted, three.version_groups("cluster1"))) == [["v1"], ["v2"], ["v3"]]
     assert list(map(sorted, three.version_groups("cluster3"))) == [["v3"], ["v1", "v2"]]
+
+
+def test_a_gateway_of_mesh_networks_that_no_named_cluster_has_is_one_of_another_cluster(tmp_path: Path) -> None:
+    other = Address("192.0.2.7", 15443)
+    with installed_mesh(tmp_path, MESH_NETWORKS) as mesh:
+        mesh_networks(
+            mesh, lambda found: found["remote-network"]["gateways"].append({"address": other.host, "port": 15443})
+        )
+        follow_remote_secret(mesh)
+        known = Mesh(read(mesh))
+        assert other in known.info.clusters["remote"].gateways
+        # Without a cluster to be of, it may as well be wrong.
+        assert known.gateways_elsewhere("remote") == frozenset()
+        two_secrets(mesh)
+        assert known.gateways_elsewhere("remote") == {other}
+        assert known.gateways_elsewhere("primary") == frozenset()
 
 
 def external(found: ExternalMesh, *, named: bool = True) -> Mesh:

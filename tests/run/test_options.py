@@ -14,6 +14,7 @@ import pytest
 
 from fixtures.options import duration
 from splithorizon.base.errors import UsageProblem
+from splithorizon.base.paths import MANIFESTS
 from splithorizon.conditions.behaviours import OF_SEVERAL_PRIMARIES
 from splithorizon.istio.topology import PRIMARY_REMOTE
 from splithorizon.run import catalogue
@@ -229,6 +230,25 @@ def test_of_three_clusters_paths_are_collected_for_every_pair_and_gateways_for_t
         "test_gateway_passes_to_its_own_pods": across,
     }.items():
         assert {one.partition("[")[2].rstrip("]") for one in ids if f"::{name}[" in one} == routes
+
+
+def test_of_two_managed_clusters_each_is_judged(tmp_path: Path) -> None:
+    clusters = json.loads((MANIFESTS / "topologies" / "primary-remote.json").read_text())
+    third = {
+        **clusters[1],
+        "clusterName": "third",
+        "network": "third",
+        "podSubnet": "10.30.0.0/16",
+        "svcSubnet": "10.130.0.0/16",
+    }
+    (tmp_path / "mesh.json").write_text(json.dumps([*clusters, third]))
+    asked = ("--collect-only", "-q", "suites/latent", "suites/discovery", "--topology", str(tmp_path / "mesh.json"))
+    ids = pytest_in(REPOSITORY, *asked, home=tmp_path).stdout.splitlines()
+    for name in ("test_new_proxies_reach_istiod", "test_remote_finds_istiod_behind_the_gateway"):
+        assert [one.partition("[")[2] for one in ids if f"::{name}" in one] == [
+            f"{clusters[1]['clusterName']}]",
+            "third]",
+        ]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
