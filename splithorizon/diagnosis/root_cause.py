@@ -59,6 +59,7 @@ _MAKES_FOLLOW = {
 _READINESS = "status.conditions Ready"
 # As the API server says it of a pod that it does not create, and why Istio's injection webhook may not answer: that of
 # a remote is asked by the way that its proxies take to istiod.
+_PLACE = re.compile(" (?:of|in) ")
 _UNANSWERED = re.compile(r'failed calling webhook "[^"]*\.istio\.io"')
 _EXPLAINS_WEBHOOK = frozenset(
     one.id
@@ -166,8 +167,9 @@ def _is_of_another_primary(reading: Reading, finding: Finding, found: Sequence[F
 
 
 def _cluster(fact: Fact) -> str:
-    """The cluster of the fact's object, as ``finding.of`` names objects."""
-    return fact.object.partition(" ")[2].partition("/")[0]
+    """The cluster of a fact's object: one as ``finding.of`` names it, or another thing, as "istiod of east"."""
+    *thing, place = _PLACE.split(fact.object)
+    return place if thing else fact.object.partition(" ")[2].partition("/")[0]
 
 
 def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:

@@ -187,6 +187,16 @@ def test_an_istiod_that_is_not_ready_hides_what_is_found_in_its_own_clusters_alo
     assert found_in(reading) == named
 
 
+def test_an_istiod_that_is_not_ready_leaves_what_another_says_of_itself_alone() -> None:
+    watched = ({"id": "remote", "syncStatus": "synced"},)
+    alone = tuple(replace(one, clusters=watched) for one in two_primaries()["remote"].istiods)
+    blind = change("remote", lambda one: replace(one, secrets=(), istiods=alone))
+    stopped = edits("primary", "Pod", "istiod-1", lambda one: one["status"].update(conditions=[]))
+    missing = causes.REMOTE_SECRET_MISSING.id
+    assert found_in(blind(two_primaries())) == [missing]
+    assert {*found_in(also(blind, stopped)(two_primaries()))} == {root_causes.ISTIOD_NOT_READY.id, missing}
+
+
 @pytest.mark.parametrize(("route", "accused"), [("primary→remote", False), ("remote→primary", True), ("", True)])
 def test_an_older_rule_explains_the_routes_of_its_own_clients(route: str, accused: bool) -> None:
     symptom = Symptom("test_outlier_detection_ejects", route, cause_ids=(causes.OLDER_RULE.id,))
