@@ -1,4 +1,4 @@
-"""Takes Istio and the workloads out of both clusters, as its documents say, and tells what is left then."""
+"""Takes Istio and the workloads out of every cluster, as its documents say, and tells what is left then."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_the_list_by_profile_and_as_json(capsys: pytest.CaptureFixture[str]) -> 
         "behaviour": "test_uninstalling_leaves_nothing",
         "area": "cleanup",
         "profile": "cleanup",
-        "claim": "Uninstalling leaves both clusters as they were before",
+        "claim": "Uninstalling leaves every cluster as it was before",
         "breaks_when": ["left-by-an-earlier-installation", "kept-by-a-finalizer"],
         "test": CLEANUP.partition("::")[0],
     }

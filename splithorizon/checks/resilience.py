@@ -13,25 +13,25 @@ from splithorizon.disruption.recovery import Batch, Recovery, Replacement, Traff
 
 
 def recovered(recovery: Recovery) -> Evidence:
-    """Both versions answered both clients again within the bound, after a remote secret or istiod was given back."""
+    """Every version answered every client again within the bound, after a remote secret or istiod was given back."""
     why = (causes.REMOTE_SECRET_REFUSED, causes.WATCH_HANGS, causes.PUSH_LATE)
     return _in_time(recovery, causes=why, next_command=remote_clusters_of(recovery.cluster))
 
 
 def gateway_recovered(recovery: Recovery) -> Evidence:
-    """Both versions answered both clients again within the bound, after a gateway or its address was given back."""
+    """Every version answered every client again within the bound, after a gateway or its address was given back."""
     why = (causes.GATEWAY_SERVICE_SELECTS_ABSENT_POD, causes.GATEWAY_ADDRESS_WRONG, causes.PUSH_LATE)
     return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 
 
 def new_token_followed(recovery: Recovery) -> Evidence:
-    """What takes a watch of the remote came within the bound, where istiod can only have it by a new token."""
+    """What takes a watch of that cluster came within the bound, where istiod can only have it by a new token."""
     why = (causes.REMOTE_SECRET_REFUSED, causes.WATCH_HANGS)
     return _in_time(recovery, causes=why, next_command=remote_clusters_of(recovery.cluster))
 
 
 def far_endpoints_left(recovery: Recovery) -> Evidence:
-    """The endpoints of a cluster that istiod no longer watches left both clients within the bound."""
+    """The endpoints of a cluster that istiod no longer watches left every client within the bound."""
     return _in_time(
         recovery,
         causes=(causes.REMOTE_NAMED_TWICE, causes.PUSH_LATE),

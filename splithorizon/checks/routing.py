@@ -170,7 +170,7 @@ def both_versions_answer(
     strangers = {version: answers.count(version) for version in set(answers) - set(versions.values())}
     counts |= strangers
     shown = ", ".join(f"{name} {count}" for name, count in counts.items())
-    claim = f"{route}: both versions answer, evenly"
+    claim = f"{route}: all versions answer, evenly"
     interval = intervals[odd[0] if odd else next(name for name in judged if judged[name] == near)]
     if strangers or odd:
         if strangers:

@@ -28,11 +28,11 @@ _Treatment: TypeAlias = Counter[tuple[str, int]]
 def chain_leads_to_root(
     greeting: TlsProbeResult, cluster: str, *, roots: Mapping[str, Collection[x509.Certificate]], identity: str
 ) -> Evidence:
-    """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of both clusters."""
+    """What is served for helloworld at a gateway is helloworld's, valid, and leads to the root of every cluster."""
     for name, known in roots.items():
         require_samples(list(known), f"roots that the {name} trusts")
     require_samples(list(roots), "clusters")
-    claim = f"at the {cluster}'s gateway: helloworld has its own certificate, of the root that both clusters trust"
+    claim = f"at the {cluster}'s gateway: helloworld has its own certificate, of the root that every cluster trusts"
     chain = list(greeting.chain)
     if not chain:
         raise CheckFailed(
@@ -50,7 +50,7 @@ def chain_leads_to_root(
     if distrusted or leaf.identities != (identity,) or not leaf.valid:
         raise CheckFailed(
             claim,
-            expected=f"{identity}, {_still_valid()}, of the root of both",
+            expected=f"{identity}, {_still_valid()}, of the root of all",
             seen=f"{leaf}, by {chain[0].issuer.rfc4514_string()}"
             + "".join(f"; by the roots of the {name}: {problem}" for name, problem in distrusted.items()),
             samples=len(chain),
@@ -143,7 +143,7 @@ def plain_text_refused(cluster: str, *, control: Attempt, asked: Attempt) -> Evi
 
 
 def admission_follows_identity(admission: AuthzResult) -> Evidence:
-    """A policy that names another account refuses the client in both clusters; one that names its own lets it in."""
+    """A policy that names another account refuses the client in every cluster; one that names its own lets it in."""
     stranger, client = admission.stranger, admission.client
     route = client.route
     refused, admitted = (
@@ -154,7 +154,7 @@ def admission_follows_identity(admission: AuthzResult) -> Evidence:
     if refused.keys() != _both(_FORBIDDEN) or admitted.keys() != _both(_OK):
         raise CheckFailed(
             claim,
-            expected=f"another account named: {_FORBIDDEN} from both clusters; the client's own: {_OK} from both",
+            expected=f"another account named: {_FORBIDDEN} from every cluster; the client's own: {_OK}",
             seen=seen,
             samples=len(stranger.replies) + len(client.replies),
             causes=_why_not_by_identity(refused, admitted),

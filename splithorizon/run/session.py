@@ -69,7 +69,7 @@ class Session:
             self.info = MeshInfo.from_json(self.options.mesh.read_text())
             return self.info
         info = self._set_up()
-        with self.progress.step("both clients know both versions"):
+        with self.progress.step("every client knows every version"):
             health.wait_until_healthy(Mesh(info))
         return info
 

@@ -1,8 +1,8 @@
-"""Uninstalling leaves both clusters as they were before.
+"""Uninstalling leaves every cluster as it was before.
 
-Given  every object that both clusters held before Istio came
-When   the workloads and Istio are taken out of the remote and then of the primary, as Istio's documents say
-Then   both clusters hold the same objects again, and each says what it said
+Given  every object that each cluster held before Istio came
+When   the workloads and Istio are taken out of each cluster, the primaries last, as Istio's documents say
+Then   each cluster holds the same objects again, and each says what it said
 Why    https://github.com/istio/istio/issues/23706 and 28238: what an installation leaves meets the next one
 """
 

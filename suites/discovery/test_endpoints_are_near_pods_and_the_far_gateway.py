@@ -1,6 +1,6 @@
-"""A client's sidecar holds the pods of the client's cluster and the gateway of the other network, and nothing else.
+"""A client's sidecar holds the pods of its own network and the gateways of the other networks, and nothing else.
 
-Given  helloworld in both networks, and a client with a sidecar
+Given  helloworld in every network, and a client with a sidecar
 When   the sidecar is asked for its endpoints of helloworld
 Then   they are exactly the near pods and the far network's gateway addresses, and every one is healthy
 Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio/istio#42516, #28381, #39930

@@ -1,6 +1,6 @@
 """The far network's gateway weighs as much in a client's sidecar as there are pods behind it.
 
-Given  helloworld in both networks, and a client with a sidecar
+Given  helloworld in every network, and a client with a sidecar
 When   the sidecar is asked for its endpoints of helloworld and their weights
 Then   the gateway's share in all weight is the far pods' share in all pods, and near pods weigh the same
 Why    istio/istio#56355, #28798: a far pod that is not counted is never asked, though it is ready

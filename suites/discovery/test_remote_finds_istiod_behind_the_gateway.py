@@ -1,8 +1,8 @@
-"""The remote's proxies are led to istiod through the primary's gateway, and nowhere else.
+"""A remote's proxies are led to istiod through its primary's gateway, and nowhere else.
 
 Given  a remote cluster, which runs no istiod
-When   the address at which its proxies look for istiod is resolved as the remote's API server tells it
-Then   it leads to the primary's gateway addresses, at istiod's port, and to all of them
+When   the address at which its proxies look for istiod is resolved as its own API server tells it
+Then   it leads to the gateway addresses of the primary that manages it, at istiod's port, and to all of them
 Why    istio/istio#34867, #35682: the remote's Service for istiod has no pods; who writes its endpoints, and when?
 """
 

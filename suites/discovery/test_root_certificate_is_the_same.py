@@ -1,7 +1,7 @@
 """Both clusters give our namespace the same root certificate, and it is valid for a week at least.
 
-Given  our namespace in both clusters
-When   the ConfigMap istio-ca-root-cert, from which each pod knows istiod, is read in both
+Given  our namespace in every cluster
+When   the ConfigMap istio-ca-root-cert, from which each pod knows istiod, is read in each
 Then   it is there, holds the same certificates, and one of them is valid for another week
 Why    istio/istio#32244, #22463, #32501; istio.io's own troubleshooting compares the first cluster with itself
 """

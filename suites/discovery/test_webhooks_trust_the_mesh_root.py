@@ -3,7 +3,7 @@
 Given  the mutating and validating webhooks of a cluster that belong to the mesh's revision
 When   their CA bundles are read
 Then   none is empty; each holds certificates that are valid now, and the root that the mesh's workloads trust
-Why    istio/istio#42327: with an empty bundle in the remote no gateway and no sidecar comes to be, long after set-up
+Why    istio/istio#42327: with an empty bundle in a remote no gateway and no sidecar comes to be, long after set-up
 """
 
 from __future__ import annotations

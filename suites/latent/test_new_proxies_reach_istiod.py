@@ -1,7 +1,7 @@
-"""A new proxy of the remote reaches istiod at the primary's gateway, and so does the remote's API server.
+"""A new proxy of a remote reaches istiod at its primary's gateway, and so does the remote's API server.
 
 Given  a remote cluster without an istiod of its own, and what its pods and its webhooks trust
-When   a pod of the remote begins TLS at the primary's gateway, past its sidecar, at the ports of proxies and webhooks
+When   a pod of the remote begins TLS at its primary's gateway, past its sidecar, at the ports of proxies and webhooks
 Then   each address of the gateway serves istiod's certificate by the name that was asked for, of a trusted root
 Why    istio/istio#34867: proxies keep their connections to istiod for half an hour, and only a new one notices
 """

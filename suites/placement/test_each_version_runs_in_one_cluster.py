@@ -1,9 +1,9 @@
-"""helloworld v1 runs only in the primary and v2 only in the remote.
+"""Each version of helloworld runs in one cluster, and nowhere else.
 
 Given  helloworld deployed by version
-When   the helloworld pods of both clusters are counted by version
-Then   v1 is found only in the primary and v2 only in the remote
-Why    with both versions in both clusters, "saw v1 and v2" passes with no traffic between them at all
+When   the helloworld pods of all clusters are counted by version
+Then   each is found in its own cluster alone
+Why    with every version in every cluster, "saw v1 and v2" passes with no traffic between them at all
 """
 
 from __future__ import annotations

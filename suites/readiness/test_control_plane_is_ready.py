@@ -1,8 +1,8 @@
-"""istiod is ready in the primary, and the remote runs none.
+"""istiod is ready in every primary, and no remote runs one.
 
-Given  a primary and a remote cluster
+Given  clusters that run istiod, and others that are managed from there
 When   their system namespaces are read
-Then   every istiod pod of the primary is ready with all its containers, and the remote runs no istiod
+Then   every istiod pod of a primary is ready with all its containers, and a remote has none
 Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_multi-network/
 """
 

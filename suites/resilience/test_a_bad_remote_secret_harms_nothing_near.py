@@ -1,8 +1,8 @@
 """A remote secret that is of no use leaves the rest of the mesh alone.
 
 Given  a mesh whose remote secret works
-When   it is deleted, and made again with a loopback address for a server, or with a token that the remote refuses
-Then   the remote's endpoints stay away, the primary's version goes on answering both clients, and istiod stands
+When   it is deleted, and made again with a loopback address for a server, or with a token that is refused
+Then   its cluster's endpoints stay away, the other versions go on answering every client, and istiod stands
 Why    https://github.com/istio/istio/issues/31081 and 6443: kind's own kubeconfig says loopback, and istiod once fell
 """
 

@@ -1,8 +1,8 @@
 """A gateway's address that was wrong and is corrected is followed at once: istiod is not restarted.
 
-Given  both versions answer
-When   istiod gets another address for the remote's gateway, at which nothing answers, and then the right one again
-Then   the sidecars follow it both ways, nothing is lost where the address refuses at once, and both versions are back
+Given  every version answers
+When   istiod gets another address for a gateway, at which nothing answers, and then the right one again
+Then   the sidecars follow it both ways, nothing is lost where the address refuses at once, and every version is back
 Why    https://github.com/istio/istio/issues/11221 and 29359: an address was not resolved or read again until a restart
 """
 

@@ -1,8 +1,8 @@
-"""The good remote secret, written over one that was of no use, brings the remote back.
+"""The good remote secret, written over one that was of no use, brings its cluster back.
 
-Given  a mesh whose remote secret has a loopback address for a server, or a token that the remote refuses
+Given  a mesh whose remote secret has a loopback address for a server, or a token that is refused
 When   the good one is written over it, as `kubectl apply` does
-Then   both versions answer both clients again, each by its own path
+Then   every version answers every client again, each by its own path
 Why    https://github.com/istio/istio/issues/58047 and 60612: istiod did not pick up the mended secret
 """
 

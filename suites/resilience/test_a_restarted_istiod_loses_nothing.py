@@ -1,7 +1,7 @@
-"""Traffic does not notice that istiod is restarted, and the new istiod configures new pods in the remote.
+"""Traffic does not notice that istiod is restarted, and the new istiod configures new pods.
 
-Given  both clients send without a pause
-When   istiod is restarted as `kubectl rollout restart` does, and then a remote pod is replaced
+Given  every client sends without a pause
+When   istiod is restarted as `kubectl rollout restart` does, and then a pod that it configures is replaced
 Then   no request is lost meanwhile, and the new pod, injected and configured by the new istiod, is reached
 Why    https://istio.io/latest/docs/ops/deployment/architecture/: proxies serve on while their control plane is away
 """

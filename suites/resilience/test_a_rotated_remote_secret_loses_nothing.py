@@ -1,7 +1,7 @@
-"""A new token that is written into the remote secret costs no request, and istiod watches the remote with it.
+"""A new token that is written into the remote secret costs no request, and istiod watches its cluster with it.
 
-Given  both clients send without a pause
-When   another token of the same account is written into the remote secret, and then a remote pod is replaced
+Given  every client sends without a pause
+When   another token of the same account is written into the remote secret, and then a pod there is replaced
 Then   no request is lost meanwhile, and the pod that istiod can only know by the new token is the one that answers
 Why    https://github.com/istio/istio/issues/60612 and 61043: fine at installation, broken by the first rotation
 """

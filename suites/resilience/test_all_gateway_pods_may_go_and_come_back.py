@@ -1,9 +1,9 @@
-"""While the remote's gateway has no pod the near version answers, and both do once it has one again.
+"""While a far gateway has no pod the near versions answer, and every version does once it has one again.
 
-Given  a remote gateway, and both versions answer
+Given  a gateway that is its network's only one, and every version answers
 When   it is scaled to nothing, and back
-Then   meanwhile the primary's client is answered by its own cluster and local traffic is whole, afterwards
-       both versions answer both clients, by their own paths
+Then   meanwhile clients of other networks are answered by the rest of the mesh and local traffic is whole, afterwards
+       every version answers every client, by their own paths
 Why    https://istio.io/latest/docs/ops/best-practices/deployment/: a cluster is of use on its own
 """
 

@@ -1,7 +1,7 @@
-"""A remote secret that is deleted and made again with a new token is followed: istiod watches the remote with it.
+"""A remote secret that is deleted and made again with a new token is followed: istiod watches its cluster with it.
 
-Given  both clients send without a pause
-When   the remote secret is deleted, made again with another token of the account, and then a remote pod is replaced
+Given  every client sends without a pause
+When   the remote secret is deleted, made again with another token of the account, and then a pod there is replaced
 Then   the pod that istiod can only know by the new token is the one that answers; losses meanwhile are recorded
 Why    https://github.com/istio/istio/issues/60612: the way to a new token where istiod does not follow an update
 """

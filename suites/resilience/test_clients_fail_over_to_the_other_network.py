@@ -1,8 +1,9 @@
 """Clients that prefer their own network fail over to the other through its gateway, and come back.
 
 Given  a DestinationRule with outlier detection that prefers endpoints of the client's own network
-When   the primary's helloworld is scaled to nothing, and back
-Then   meanwhile the remote's version answers all, through its gateway, nothing is lost; before and after, each its own
+When   the helloworld of a primary is scaled to nothing, and back
+Then   meanwhile another cluster of its network answers, or else one behind a gateway; before and after, each its own;
+       nothing is lost
 Why    https://github.com/istio/istio/issues/33024 and 48084; upstream tests failover across networks in ambient only
 """
 

@@ -1,8 +1,8 @@
-"""An istiod that is started while the remote's API server is away gets ready, and local traffic goes on.
+"""An istiod that is started while the API server of another cluster is away gets ready, and local traffic goes on.
 
-Given  a remote whose API server is not reached where the remote secret says
+Given  a cluster whose API server is not reached where the remote secret says
 When   istiod is restarted
-Then   it is ready within the bound, local traffic is whole, and once the server is back so are both versions
+Then   it is ready within the bound, local traffic is whole, and once the server is back so is every version
 Why    https://github.com/istio/istio/issues/32102, 38440 and 45992: istiod was never ready, or without endpoints
 """
 

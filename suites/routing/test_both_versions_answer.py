@@ -1,8 +1,8 @@
-"""A client in either cluster is answered by the version near it and by the version in the other network.
+"""Each client is answered by the versions of its own network and by those of the other networks.
 
-Given  v1 only in the primary and v2 only in the remote
+Given  a version of helloworld in each cluster, and nowhere else
 When   a client sends a fixed number of requests, none of them sent again
-Then   every request is answered, both versions are among the answers, and the sidecar made one attempt for each
+Then   every request is answered, every version is among the answers, and the sidecar made one attempt for each
 Why    https://istio.io/latest/docs/setup/install/multicluster/verify/
 """
 

@@ -1,8 +1,8 @@
 """A service that the mesh configuration calls cluster-local stays in each client's cluster, and leaves it again after.
 
-Given  a name of its own for helloworld in both networks
+Given  a name of its own for helloworld in every network
 When   it is made cluster-local in the mesh configuration, and later no longer is
-Then   meanwhile every request is answered by a pod of the client's own cluster, and both versions answer afterwards
+Then   meanwhile every request is answered by a pod of the client's own cluster, and every version answers afterwards
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicluster/
 """
 

@@ -1,6 +1,6 @@
-"""The far network's gateway passes the service's connections to pods of its cluster, and rejects none.
+"""The far network's gateway passes the service's connections to pods of its network, and rejects none.
 
-Given  helloworld in both networks, and the gateways' own counters and upstreams
+Given  helloworld in every network, and the gateways' own counters and upstreams
 When   the client sends a fixed number of requests, none of them sent again
 Then   bytes came through the far gateway under the service's name (SNI), its upstreams for that name are exactly
        its own cluster's pods, so that nothing goes back or on, and no connection was turned away (NR)

@@ -1,8 +1,8 @@
-"""gRPC calls are answered from both networks, with the status that ends them.
+"""gRPC calls are answered from every network, with the status that ends them.
 
 Given  a port of the service whose name says grpc, and the health service of gRPC
 When   a client calls it a fixed number of times
-Then   every call ends with status 0 in its trailers, and both versions answer
+Then   every call ends with status 0 in its trailers, and every version answers
 Why    trailers are lost where any proxy on the way speaks HTTP/1.1
 """
 

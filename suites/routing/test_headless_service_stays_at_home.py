@@ -1,6 +1,6 @@
-"""A headless service, which both clusters have, is answered in the client's own cluster alone.
+"""A headless service, which every cluster has, is answered in the client's own cluster alone.
 
-Given  a headless service in front of the same pods, in both clusters
+Given  a headless service in front of the same pods, in every cluster
 When   the client sends a fixed number of requests to it, none of them sent again
 Then   a pod of the client's cluster answers each directly: the name resolves to pods, which no gateway serves
 Why    https://github.com/istio/istio/issues/27342 and 38327: sidecars go where the name leads, and not to endpoints

@@ -1,8 +1,8 @@
-"""HTTP/2 from a client is HTTP/2 at the pod that answers, in both networks.
+"""HTTP/2 from a client is HTTP/2 at the pod that answers, in every network.
 
 Given  a port of the service whose name says http2
 When   a client sends requests by HTTP/2 a fixed number of times
-Then   every one arrives as HTTP/2, known to the sidecars as such, and both versions answer
+Then   every one arrives as HTTP/2, known to the sidecars as such, and every version answers
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
 """
 

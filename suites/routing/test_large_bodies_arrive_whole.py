@@ -1,8 +1,8 @@
-"""A body of 1 MiB arrives whole in both networks, and comes back whole.
+"""A body of 1 MiB arrives whole in every network, and comes back whole.
 
-Given  helloworld in both networks, which sends back what it gets
+Given  helloworld in every network, which sends back what it gets
 When   a client sends a megabyte of random bytes a fixed number of times
-Then   every body comes back the same, and both versions had a part in it
+Then   every body comes back the same, and every version had a part in it
 Why    the frames of a megabyte cross every proxy's buffers; a small request shows none of that
 """
 

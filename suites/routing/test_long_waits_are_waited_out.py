@@ -1,8 +1,8 @@
-"""A request that is answered only after 16 seconds is answered, from both networks.
+"""A request that is answered only after 16 seconds is answered, from every network.
 
-Given  helloworld in both networks, which can take its time
+Given  helloworld in every network, which can take its time
 When   a client sends a fixed number of requests at once that take 16 s each
-Then   every one is answered, and both versions answer
+Then   every one is answered, and every version answers
 Why    a connection that is silent for a while is what time-outs close first; 15 s was Istio's own for a route
 """
 

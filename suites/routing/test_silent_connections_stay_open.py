@@ -1,8 +1,8 @@
-"""A connection that is silent for 16 seconds stays open, and leads to the same pod, in both networks.
+"""A connection that is silent for 16 seconds stays open, and leads to the same pod, in every network.
 
 Given  a port of the service whose name says tcp
 When   a client opens a fixed number of connections at once, and each is answered, silent for 16 s, and answered again
-Then   every connection carries all of it without being reopened, and both versions answer
+Then   every connection carries all of it without being reopened, and every version answers
 Why    https://github.com/istio/istio/issues/24387: proxies closed connections that were merely silent
 """
 

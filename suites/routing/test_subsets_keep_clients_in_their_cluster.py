@@ -1,8 +1,8 @@
 """Subsets by cluster keep each client on the pods of its cluster, until the subsets are removed.
 
-Given  a name of its own for helloworld in both networks, a subset of it for each cluster, a route to the client's own
-When   both are applied to the primary, and later taken away
-Then   meanwhile every request is answered by a pod of the client's own cluster, and both versions answer afterwards
+Given  a name of its own for helloworld in every network, a subset of it for each cluster, a route to the client's own
+When   both are applied to every primary, and later taken away
+Then   meanwhile every request is answered by a pod of the client's own cluster, and every version answers afterwards
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicluster/#partitioning-services
 """
 

@@ -1,8 +1,8 @@
-"""What is declared as TCP reaches pods in both networks as it was sent, unread.
+"""What is declared as TCP reaches pods in every network as it was sent, unread.
 
 Given  a port of the service whose name says tcp
 When   a client opens connections to it a fixed number of times
-Then   every one is answered, no sidecar added anything to what was sent, and both versions answer
+Then   every one is answered, no sidecar added anything to what was sent, and every version answers
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
 """
 

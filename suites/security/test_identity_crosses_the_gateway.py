@@ -2,7 +2,7 @@
 
 Given  an AuthorizationPolicy for helloworld, applied where the mesh's istiod reads, that admits by service account
 When   it names an account that does not exist for one name of helloworld, and the client's own for another
-Then   both clusters' pods answer 403 by the first name, and 200 by the second: they only differ in whom they admit
+Then   every cluster's pods answer 403 by the first name, and 200 by the second: they only differ in whom they admit
 Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: principals need mutual TLS, end to end
 """
 

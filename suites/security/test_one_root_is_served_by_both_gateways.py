@@ -1,9 +1,9 @@
-"""What either gateway serves for helloworld is helloworld's own certificate, of the root that both clusters trust.
+"""What each gateway serves for helloworld is helloworld's own certificate, of the root that every cluster trusts.
 
 Given  the gateway of one network, asked for helloworld by its name (SNI) as sidecars do
 When   the chain that is served is read, whether or not the server then takes us
 Then   its first certificate has helloworld's SPIFFE identity and an hour left at least, and it leads to what
-       istio-ca-root-cert holds in both clusters: a client of either would trust it
+       istio-ca-root-cert holds in every cluster: a client of any would trust it
 Why    https://istio.io/latest/docs/setup/install/multicluster/before-you-begin/#configure-trust
 """
 

@@ -63,7 +63,7 @@ def by_forwarder(forwarder: Forwarder, tmp_path: Path, monkeypatch: pytest.Monke
 def disrupting(start: Starter, mesh: ExistingMesh, *options: str) -> Run:
     """A run that has removed the remote secret."""
     run = start(REMOVAL, "--contexts", mesh.named, "--profile", "all", "--allow-disruption", *options)
-    run.reaches("both clients know both versions")
+    run.reaches("every client knows every version")
     mesh.await_remote_secret_removed()
     return run
 

@@ -113,7 +113,7 @@ def test_what_a_killed_run_left_is_removed_by_a_sweep_of_the_namespace(
     start: Starter, existing_mesh: ExistingMesh, owned_namespace: dict[str, str], arguments: list[str]
 ) -> None:
     run = start("suites/readiness", *arguments)
-    run.reaches("both clients know both versions")
+    run.reaches("every client knows every version")
     run.send(signal.SIGKILL)
     run.ends()
     assert pods(existing_mesh, "app=sleep")

@@ -35,7 +35,7 @@ from tests.support.parsed_html import Element, parse
 
 HOSTILE = "\"'></title></style></svg><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}{% raw %}&amp;<!--"
 COUNTED = Evidence(
-    "both versions answer, evenly",
+    "all versions answer, evenly",
     {"v1": 510, "v2": 490, "p_value": 0.547},
     expected_interval=(423, 577),
     sample_lines=('"GET /hello HTTP/1.1" 200 - "10.89.0.2:15443"',),
