@@ -96,6 +96,24 @@ def test_one_gateway_is_enough_for_a_network_of_two_clusters() -> None:
     ]
 
 
+def test_a_wrong_address_in_the_config_map_is_named_beside_a_right_one() -> None:
+    both = in_config_map(GATEWAYS["primary"], WRONG)
+    right, wrong = Host(GATEWAYS["primary"], successes=9, requests=9), Host(WRONG, connect_failures=7, requests=7)
+    reading = also(both, holds("remote", near("remote"), right, wrong))(three_clusters(gateway=True))
+    (found,) = of_reading(reading).root_causes
+    assert found.id == causes.GATEWAY_ADDRESS_WRONG.id
+    (fact, *_) = found.finding.evidence
+    assert (fact.field.rpartition(".")[2], fact.value) == ("gateways[1]", WRONG)
+    assert (
+        found_in(
+            also(both, holds("remote", near("remote"), right, replace(wrong, connect_failures=0, successes=7)))(
+                three_clusters(gateway=True)
+            )
+        )
+        == []
+    )
+
+
 def test_a_wrong_address_of_one_gateway_is_named_where_the_other_of_its_network_serves() -> None:
     wrong = gateway_service("primary", lambda one: one["status"]["loadBalancer"].update(ingress=[{"ip": WRONG[:-6]}]))
     hosts = near("remote"), Host(WRONG, connect_failures=7, requests=7), Host(SECOND_GATEWAY, successes=9, requests=9)

@@ -215,7 +215,7 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
         right = frozenset(address for one in sharing for address in one.gateways)
         services = [service for one in sharing for service in state.gateway_services(one)]
         if any(labels_of(one).get(NETWORK_LABEL) == cluster.network for one in services):
-            yield from _beside_labels(reading, plane, cluster, found)
+            yield from _beside_right_ones(reading, plane, cluster, found)
             continue
         network = networks.get(cluster.network) or {}
         place = f"data.meshNetworks.networks.{cluster.network}"
@@ -230,7 +230,9 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
             )  # fmt: skip
         elif right:
             named = {f"{one['address']}:{one.get('port', 15443)}" for one in gateways if one.get("address")}
-            if named and not named & right:
+            if named & right:
+                yield from _beside_right_ones(reading, plane, cluster, found)
+            elif named:
                 known = state.networks_known(reading, cluster) or frozenset()
                 yield Finding(
                     causes.GATEWAY_ADDRESS_WRONG, Layer.NETWORK,
@@ -258,8 +260,8 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _beside_labels(reading: Reading, plane: Cluster, cluster: Cluster, found: Object) -> Iterator[Finding]:
-    """Gateways in meshNetworks that istiod takes beside those of labelled Services, and that never answer."""
+def _beside_right_ones(reading: Reading, plane: Cluster, cluster: Cluster, found: Object) -> Iterator[Finding]:
+    """Gateways in meshNetworks that istiod takes beside right ones, and that never answer."""
     network, sharing = state.mesh_networks(reading, plane).get(cluster.network) or {}, state.sharing(reading, cluster)
     right = frozenset(address for one in sharing for address in one.gateways)
     for number, one in enumerate(network.get("gateways") or []):
