@@ -189,7 +189,7 @@ def _is_general(finding: Finding, found: Sequence[Finding]) -> bool:
 
 
 def joined(found: Iterable[Finding]) -> list[Finding]:
-    """One finding for each cause: the evidence of all that bear witness, or of all where none does."""
+    """One finding for each cause: the evidence and each fix of all that bear witness, or of all where none does."""
     by_cause: dict[str, list[Finding]] = {}
     for one in found:
         by_cause.setdefault(one.cause.id, []).append(one)
@@ -199,7 +199,8 @@ def joined(found: Iterable[Finding]) -> list[Finding]:
         facts: tuple[Fact, ...] = tuple(dict.fromkeys(fact for one in strong for fact in one.evidence))
         first = strong[0]
         follows = frozenset().union(*(one.explains for one in strong))
-        result.append(Finding(first.cause, first.layer, facts, first.fix, first.witness, follows))
+        fix = "; ".join(dict.fromkeys(one.fix for one in strong))
+        result.append(Finding(first.cause, first.layer, facts, fix, first.witness, follows))
     return result
 
 

@@ -205,6 +205,18 @@ def test_an_istiod_that_is_not_ready_hides_what_is_found_in_its_own_clusters_alo
     assert found_in(reading) == named
 
 
+def test_of_two_secrets_that_are_missing_each_has_its_fix() -> None:
+    def blind(name: str) -> Change:
+        own = ({"id": name, "syncStatus": "synced"},)
+        alone = tuple(replace(one, clusters=own) for one in two_primaries()[name].istiods)
+        return change(name, lambda one: replace(one, secrets=(), istiods=alone))
+
+    fixes = [of_reading(blind(name)(two_primaries())).root_causes[0].finding.fix for name in ("primary", "remote")]
+    assert len({*fixes}) == 2
+    (found,) = of_reading(also(blind("primary"), blind("remote"))(two_primaries())).root_causes
+    assert found.finding.fix == "; ".join(fixes)
+
+
 def test_an_istiod_that_is_not_ready_leaves_what_another_says_of_itself_alone() -> None:
     watched = ({"id": "remote", "syncStatus": "synced"},)
     alone = tuple(replace(one, clusters=watched) for one in two_primaries()["remote"].istiods)

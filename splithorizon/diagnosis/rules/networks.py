@@ -229,7 +229,11 @@ def mesh_networks(case: Case) -> Iterator[Finding]:
                 _unknown(reading, cluster), UNREACHED,
             )  # fmt: skip
         elif right:
-            named = {f"{one['address']}:{one.get('port', 15443)}" for one in gateways if one.get("address")}
+            named = {
+                host_port(str(one["address"]), int(one.get("port") or GATEWAY_PORT))
+                for one in gateways
+                if one.get("address")
+            }
             if named & right:
                 yield from _beside_right_ones(reading, plane, cluster, found)
             elif named:
