@@ -1,4 +1,4 @@
-"""What a network's gateway does with requests from the other network."""
+"""What a network's gateway does with requests from other networks."""
 
 from __future__ import annotations
 

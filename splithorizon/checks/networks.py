@@ -1,4 +1,4 @@
-"""Whether the two networks are two."""
+"""Whether two networks are separate."""
 
 from __future__ import annotations
 

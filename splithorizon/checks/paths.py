@@ -60,7 +60,7 @@ class _TwoPaths:
 
 
 def path_proof(matched: Matched, route: Route, *, horizon: Horizon, versions: Mapping[str, str]) -> Evidence:
-    """The far version went through the far network's gateway, and the near version to a near pod.
+    """The far version went through its network's gateway, and the near version to a pod of its own.
 
     On one network the far version is reached at its pod. Answers of other clusters are other routes' to judge.
     """
@@ -213,7 +213,7 @@ def _why_misrouted(misrouted: Sequence[MatchedReply], two: _TwoPaths) -> tuple[C
 
 
 def _why_astray_within(misrouted: Sequence[MatchedReply], two: _TwoPaths) -> tuple[Cause, ...]:
-    """Why requests of a network that two clusters share did not go to the pods of the cluster that answered."""
+    """Why requests of a network that clusters share did not go to the pods of the cluster that answered."""
     hosts = {pair.line.upstream_host for pair in misrouted}
     if hosts == {None}:
         return (causes.SERVICE_NOT_SENT,)

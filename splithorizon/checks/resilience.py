@@ -31,7 +31,7 @@ def new_token_followed(recovery: Recovery) -> Evidence:
 
 
 def far_endpoints_left(recovery: Recovery) -> Evidence:
-    """The endpoints of a cluster that istiod no longer watches left every client within the bound."""
+    """The endpoints of a cluster that istiod no longer watches left the clients that it manages within the bound."""
     return _in_time(
         recovery,
         causes=(causes.REMOTE_NAMED_TWICE, causes.PUSH_LATE),
@@ -40,7 +40,7 @@ def far_endpoints_left(recovery: Recovery) -> Evidence:
 
 
 def prefers_own_network(recovery: Recovery) -> Evidence:
-    """Each client was answered by its own cluster alone within the bound, as our DestinationRule demands."""
+    """Each client was answered by its own network alone within the bound, as our DestinationRule demands."""
     return _in_time(
         recovery,
         causes=(causes.OLDER_RULE, causes.PUSH_LATE),
@@ -49,7 +49,7 @@ def prefers_own_network(recovery: Recovery) -> Evidence:
 
 
 def failed_over(recovery: Recovery) -> Evidence:
-    """Both clients were answered by the one cluster that was left within the bound."""
+    """Each client was answered by what is left of its network, or else by all other clusters, within the bound."""
     why = (causes.STALE_ENDPOINT, causes.GATEWAY_NOT_SERVING)
     return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 
@@ -61,7 +61,7 @@ def wrong_address_followed(recovery: Recovery) -> Evidence:
 
 
 def goes_on_alone(recovery: Recovery) -> Evidence:
-    """A network whose way to the other is refused was answered by its own pods alone within the bound."""
+    """Clients outside the network of a gateway that is away were answered by the other networks within the bound."""
     why = (causes.RETRIES_CHANGED, causes.GATEWAY_DROPS_PACKETS)
     return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
 

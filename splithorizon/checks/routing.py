@@ -253,7 +253,7 @@ def rule_binds_own_clients(found: BoundClients) -> Evidence:
 
 
 def _why_unanswered(lost: Sequence[Reply], mode: NetworkMode) -> tuple[Cause, ...]:
-    """A policy answers 403, and a sidecar without an endpoint says so; anything else may come from either network."""
+    """A policy answers 403, and a sidecar without an endpoint says so; anything else may come from any network."""
     refused = not_answered(lost)
     if refused == (causes.POLICY_DENIES,):
         return refused

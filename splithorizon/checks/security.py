@@ -21,7 +21,7 @@ from splithorizon.traffic.client import Attempt, Sample
 from splithorizon.traffic.tls_probe import TlsProbeResult
 
 _OK, _FORBIDDEN = 200, 403
-# Which cluster a request went to, and what it was answered with.
+# Which side a request went to, and what it was answered with.
 _Treatment: TypeAlias = Counter[tuple[str, int]]
 
 
@@ -143,7 +143,7 @@ def plain_text_refused(cluster: str, *, control: Attempt, asked: Attempt) -> Evi
 
 
 def admission_follows_identity(admission: AuthzResult) -> Evidence:
-    """A policy that names another account refuses the client in every cluster; one that names its own lets it in."""
+    """A policy that names another account refuses the client near and far; one that names its own lets it in."""
     stranger, client = admission.stranger, admission.client
     route = client.route
     refused, admitted = (
@@ -154,7 +154,7 @@ def admission_follows_identity(admission: AuthzResult) -> Evidence:
     if refused.keys() != _both(_FORBIDDEN) or admitted.keys() != _both(_OK):
         raise CheckFailed(
             claim,
-            expected=f"another account named: {_FORBIDDEN} from every cluster; the client's own: {_OK}",
+            expected=f"another account named: {_FORBIDDEN} from near and far; the client's own: {_OK}",
             seen=seen,
             samples=len(stranger.replies) + len(client.replies),
             causes=_why_not_by_identity(refused, admitted),
@@ -242,7 +242,7 @@ def _treatment(sample: Sample, near_pods: Collection[str], far_gateway: Collecti
     require_samples(sample.replies, "requests")
     if left := sample.matched.requests - len(sample.matched.pairs):
         seen = f"{left} of {sample.matched.requests} without their own log line"
-        raise EnvironmentBroke(f"{sample.route}: it is not known which cluster refused a request", seen=seen)
+        raise EnvironmentBroke(f"{sample.route}: it is not known who refused a request", seen=seen)
     sides = {**dict.fromkeys(near_pods, "near"), **dict.fromkeys(far_gateway, "far")}
     return Counter(
         (sides.get(str(one.line.upstream_host), "elsewhere"), one.reply.status) for one in sample.matched.pairs
@@ -258,7 +258,7 @@ def _counted(treatment: _Treatment) -> str:
 
 
 def _why_not_by_identity(refused: _Treatment, admitted: _Treatment) -> tuple[Cause, ...]:
-    """Nothing where requests are lost or go to one cluster only: that is for the routing checks to say."""
+    """Nothing where requests are lost or go to one side only: that is for the routing checks to say."""
     if any(status == _OK for _, status in refused):
         return (causes.ADMITTED_BY_ANOTHER_POLICY, causes.POLICY_NOT_ENFORCED)
     if any(status == _FORBIDDEN for _, status in admitted):

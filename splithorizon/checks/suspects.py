@@ -13,7 +13,7 @@ _FORBIDDEN = 403
 
 
 def far_pods_dialled(mode: NetworkMode) -> tuple[Cause, ...]:
-    """Why a sidecar holds pod addresses of the other network: istiod lacks its gateway, or its pods' network."""
+    """Why a sidecar holds pod addresses of another network: istiod lacks its gateway, or its pods' network."""
     if mode is NetworkMode.LABELS:
         return (
             causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
@@ -24,7 +24,7 @@ def far_pods_dialled(mode: NetworkMode) -> tuple[Cause, ...]:
 
 
 def far_endpoint_unreachable(mode: NetworkMode) -> tuple[Cause, ...]:
-    """Why requests to the other network's endpoint come to nothing, whatever address that is."""
+    """Why requests to another network's endpoint come to nothing, whatever address that is."""
     return (
         *far_pods_dialled(mode),
         causes.GATEWAY_ADDRESS_WRONG,

@@ -345,7 +345,7 @@ GATEWAY_LOG_INCOMPLETE = _new(
 
 BOTH_VERSIONS_EVERYWHERE = _new(
     "both-versions-everywhere",
-    "both versions run in both clusters: helloworld.yaml was applied with -l app=helloworld",
+    "several versions run in one cluster: helloworld.yaml was applied with -l app=helloworld",
 )
 VERSION_MISPLACED = _new(
     "version-misplaced",

@@ -275,12 +275,12 @@ def _of_disruption() -> Iterator[Right]:
     )
     yield Right("pods", ("get", "delete"), (Scope.OWN, *around), "loss of a pod", part=part)
     yield Right(
-        "services", ("create", "delete", "get", "patch"), system, "a Service before the remote's API server", part=part
+        "services", ("create", "delete", "get", "patch"), system, "a Service before a watched API server", part=part
     )
     yield Right("services", ("get",), around, "the gateways' Services", part=part)
     yield Right("services/status", ("patch",), around, "a wrong address of a gateway", part=part)
     yield Right(
-        "endpointslices", ("create", "delete", "get", "patch"), system, "a Service before the remote's API server",
+        "endpointslices", ("create", "delete", "get", "patch"), system, "a Service before a watched API server",
         "discovery.k8s.io", part,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Of two pods here and four there, the near sidecar weighs the far gateway so, and its network answers as often.
+"""With unequal numbers of pods the far gateway weighs as much as its pods, and its network answers as often.
 
 Given  helloworld scaled to two pods in one cluster, to four in the next, and so on by turns
 When   the client's sidecar has the gateway's new weight, and the client sends 600 requests, none of them sent again

@@ -2,7 +2,7 @@
 
 Given  helloworld in every network, and a client with a sidecar
 When   the sidecar is asked for its endpoints of helloworld
-Then   they are exactly the near pods and the far network's gateway addresses, and every one is healthy
+Then   they are exactly the near pods and the gateway addresses of every other network, and every one is healthy
 Why    https://istio.io/latest/docs/ops/diagnostic-tools/multicluster/ and istio/istio#42516, #28381, #39930
 """
 

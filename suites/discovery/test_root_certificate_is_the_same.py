@@ -1,4 +1,4 @@
-"""Both clusters give our namespace the same root certificate, and it is valid for a week at least.
+"""Every cluster gives our namespace the same root certificate, and it is valid for a week at least.
 
 Given  our namespace in every cluster
 When   the ConfigMap istio-ca-root-cert, from which each pod knows istiod, is read in each

@@ -1,6 +1,6 @@
-"""No pod of one network reaches a pod of the other by its own address.
+"""No pod of one network reaches a pod of another by its own address.
 
-Given  a client in one cluster, and the address of a helloworld pod in each
+Given  a client, and the addresses of a helloworld pod in its cluster and of one in another network
 When   the client asks both pods' agents directly, past every service
 Then   the pod of the client's network answers and the other does not; clusters of the suite refuse it at once
 Why    were the networks one, traffic could pass without any gateway and every other check would mean less

@@ -1,8 +1,8 @@
 """A removed remote secret takes its cluster's endpoints away, and brings them back with itself.
 
 Given  every version answers every client
-When   the remote secret for one of the clusters is deleted, and made again
-Then   once they are away the other versions answer everything, and afterwards every one does, each by its own path
+When   the remote secret by which an istiod watches a cluster is deleted, and made again
+Then   meanwhile the other versions answer the clients of that istiod, and afterwards every one does, by its own path
 Why    https://github.com/istio/istio/issues/27187, 36365 and 39366: endpoints or watchers outlived their secret
 """
 

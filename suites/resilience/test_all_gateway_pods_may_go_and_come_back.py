@@ -1,4 +1,4 @@
-"""While a far gateway has no pod the near versions answer, and every version does once it has one again.
+"""While a far gateway has no pod the rest of the mesh answers, and every version does once it has one again.
 
 Given  a gateway that is its network's only one, and every version answers
 When   it is scaled to nothing, and back

@@ -1,9 +1,9 @@
-"""Clients that prefer their own network fail over to the other through its gateway, and come back.
+"""Clients that prefer their own network fail over to others when theirs has no pod left, and come back.
 
 Given  a DestinationRule with outlier detection that prefers endpoints of the client's own network
 When   the helloworld of a primary is scaled to nothing, and back
-Then   meanwhile another cluster of its network answers, or else one behind a gateway; before and after, each its own;
-       nothing is lost
+Then   meanwhile what is left of a client's network answers, or else all other clusters, through gateways; before and
+       after, its own network does; nothing is lost
 Why    https://github.com/istio/istio/issues/33024 and 48084; upstream tests failover across networks in ambient only
 """
 

@@ -1,6 +1,6 @@
 """A gateway of two pods may lose the one that carries the traffic: the other takes it over.
 
-Given  a gateway of two pods, and every client sends without a pause
+Given  a gateway of two pods, and clients that send without a pause
 When   the older pod is deleted
 Then   within the bound every request is answered again, each by its own path; how many were lost is recorded
 Why    https://github.com/istio/istio/issues/52435: one gateway endpoint that fails takes its whole network along

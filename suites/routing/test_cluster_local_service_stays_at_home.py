@@ -2,7 +2,7 @@
 
 Given  a name of its own for helloworld in every network
 When   it is made cluster-local in the mesh configuration, and later no longer is
-Then   meanwhile every request is answered by a pod of the client's own cluster, and every version answers afterwards
+Then   meanwhile every request is answered by a pod of the client's own cluster, and every network answers afterwards
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicluster/
 """
 

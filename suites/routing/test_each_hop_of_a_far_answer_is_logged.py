@@ -1,7 +1,7 @@
-"""Every answer from the far version is logged by three proxies in turn, and each hop leads to the next.
+"""Every answer from the far version is logged by each proxy on its way, and each hop leads to the next.
 
 Given  a name of its own for helloworld in every network, and a separate connection for each request to it
-When   the client sends a fixed number of requests, none of them sent again, and three logs are joined for each answer
+When   the client sends a fixed number of requests, none of them sent again, and the logs are joined for each answer
 Then   the near sidecar sent it to the far gateway, a pod of that gateway passed it on under the service's name (SNI),
        and to the socket that this gave the connection, a pod of the far cluster logged the same request id. Within one
        network the far pod saw the client's own address. Each version has its exact share, whatever gateway is before it

@@ -1,9 +1,9 @@
-"""The far version is reached through its network's gateway, and the near version straight at its pod.
+"""A far network's version is reached through its gateway, and the near network's straight at its pod.
 
 Given  a client, and helloworld in every network, a version in each cluster
 When   the client sends a fixed number of requests, each with its own id
-Then   every reply is joined to the one line its sidecar logged for it, where a reply from the far version
-       went to the other network's gateway and a reply from the near version to a pod of the client's network
+Then   every reply is joined to the one line its sidecar logged for it, where a reply from another network's
+       version went to that network's gateway, and a reply from a version of the client's network to that version's pod
 Why    no test of Istio's own asserts the path of each reply
 """
 

@@ -3,7 +3,7 @@
 Given  helloworld in every network, and the gateways' own counters and upstreams
 When   the client sends a fixed number of requests, none of them sent again
 Then   bytes came through the far gateway under the service's name (SNI), its upstreams for that name are exactly
-       its own cluster's pods, so that nothing goes back or on, and no connection was turned away (NR)
+       its own network's pods, so that nothing goes back or on, and no connection was turned away (NR)
 Why    istio/istio#40624, #32848: an unknown name is turned away; #26293: a gateway that hands on to another one
 """
 

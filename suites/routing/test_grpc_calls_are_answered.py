@@ -2,7 +2,7 @@
 
 Given  a port of the service whose name says grpc, and the health service of gRPC
 When   a client calls it a fixed number of times
-Then   every call ends with status 0 in its trailers, and every version answers
+Then   every call ends with status 0 in its trailers, and every network answers
 Why    trailers are lost where any proxy on the way speaks HTTP/1.1
 """
 

@@ -2,7 +2,7 @@
 
 Given  a port of the service whose name says http2
 When   a client sends requests by HTTP/2 a fixed number of times
-Then   every one arrives as HTTP/2, known to the sidecars as such, and every version answers
+Then   every one arrives as HTTP/2, known to the sidecars as such, and every network answers
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
 """
 

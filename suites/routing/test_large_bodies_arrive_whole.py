@@ -2,7 +2,7 @@
 
 Given  helloworld in every network, which sends back what it gets
 When   a client sends a megabyte of random bytes a fixed number of times
-Then   every body comes back the same, and every version had a part in it
+Then   every body comes back the same, and every network had a part in it
 Why    the frames of a megabyte cross every proxy's buffers; a small request shows none of that
 """
 

@@ -2,7 +2,7 @@
 
 Given  helloworld in every network, which can take its time
 When   a client sends a fixed number of requests at once that take 16 s each
-Then   every one is answered, and every version answers
+Then   every one is answered, and every network answers
 Why    a connection that is silent for a while is what time-outs close first; 15 s was Istio's own for a route
 """
 

@@ -1,6 +1,6 @@
 """Requests that each need a new connection to the far network are answered, as fast as most of them.
 
-Given  a Service whose pods are in the other network alone, at a TCP port: no connection is kept, none is tried again
+Given  a Service whose pods are in another network alone, at a TCP port: no connection is kept, none is tried again
 When   the client sends rounds of requests at once, each on a connection of its own, and some to a near pod
 Then   of the connections through the far gateway no more than chance gives at 1 % fail, or take 0.9 s beyond the median
 Why    sidecars keep connections and try again elsewhere, and TCP sends a lost packet again: requests hide all of it

@@ -2,7 +2,7 @@
 
 Given  a port of the service whose name says tcp
 When   a client opens a fixed number of connections at once, and each is answered, silent for 16 s, and answered again
-Then   every connection carries all of it without being reopened, and every version answers
+Then   every connection carries all of it without being reopened, and every network answers
 Why    https://github.com/istio/istio/issues/24387: proxies closed connections that were merely silent
 """
 

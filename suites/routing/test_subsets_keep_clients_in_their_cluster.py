@@ -2,7 +2,7 @@
 
 Given  a name of its own for helloworld in every network, a subset of it for each cluster, a route to the client's own
 When   both are applied to every primary, and later taken away
-Then   meanwhile every request is answered by a pod of the client's own cluster, and every version answers afterwards
+Then   meanwhile every request is answered by a pod of the client's own cluster, and every network answers afterwards
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/multicluster/#partitioning-services
 """
 

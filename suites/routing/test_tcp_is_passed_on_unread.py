@@ -2,7 +2,7 @@
 
 Given  a port of the service whose name says tcp
 When   a client opens connections to it a fixed number of times
-Then   every one is answered, no sidecar added anything to what was sent, and every version answers
+Then   every one is answered, no sidecar added anything to what was sent, and every network answers
 Why    https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/
 """
 

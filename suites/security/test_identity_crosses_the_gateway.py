@@ -1,8 +1,8 @@
 """A policy that names one account lets its client in from across the gateway, and refuses every other.
 
-Given  an AuthorizationPolicy for helloworld, applied where the mesh's istiod reads, that admits by service account
+Given  an AuthorizationPolicy for helloworld, applied where each istiod reads, that admits by service account
 When   it names an account that does not exist for one name of helloworld, and the client's own for another
-Then   every cluster's pods answer 403 by the first name, and 200 by the second: they only differ in whom they admit
+Then   near and far pods answer 403 by the first name, and 200 by the second: the names only differ in whom they admit
 Why    https://istio.io/latest/docs/concepts/security/#authorization-policies: principals need mutual TLS, end to end
 """
 

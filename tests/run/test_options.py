@@ -56,7 +56,7 @@ def test_a_time_that_is_none_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--kubeconfig=config"], "--kubeconfig names one file and this suite makes two clusters"),
+        (["--kubeconfig=config"], "--kubeconfig names one file and this suite makes clusters"),
         (["--requests=5"], "--requests must be at least 100"),
         (["--namespace=team"], "--namespace: for a mesh that is there, which --contexts names"),
         (["--contexts=a,b", "--namespace=x", "--namespace-label=a=b"], "--namespace-label is for namespaces that the"),

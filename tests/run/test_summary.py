@@ -40,7 +40,7 @@ def test_a_conformant_run_at_a_glance() -> None:
 
 def test_the_table_groups_routes_under_their_claim() -> None:
     lines = summary(GREEN)
-    claim = [number for number, line in enumerate(lines) if "The far version" in line]
+    claim = [number for number, line in enumerate(lines) if "A far network's version" in line]
     assert len(claim) == 1, "the claim is printed once"
     routes = [line.split() for line in lines[claim[0] :] if "→" in line]
     assert [(route[0], route[2], route[-1]) for route in routes] == [
@@ -81,7 +81,7 @@ def test_long_words_stay_in_their_column() -> None:
 def test_a_failure_says_what_why_and_what_next() -> None:
     lines = summary(RED)
     assert any(line == "NOT CONFORMANT: of 4 checks 1 not conformant, 3 conformant" for line in lines)
-    start = next(number for number, line in enumerate(lines) if line.startswith("✗ routing: The far version"))
+    start = next(number for number, line in enumerate(lines) if line.startswith("✗ routing: A far network's version"))
     assert lines[start + 2 : start + 11] == [
         "    The far version is reached through its gateway.",
         "      expected: 172.18.0.3:15443",

@@ -34,7 +34,7 @@ def result(stem: str, claim: str, *, area: str = "routing", route: str = "", key
     )
 
 
-PATH_CLAIM = "The far version is reached through its network's gateway, and the near version straight at its pod."
+PATH_CLAIM = "A far network's version is reached through its gateway, and the near network's straight at its pod."
 RESULTS = (
     result(
         "test_each_version_takes_its_own_path",
