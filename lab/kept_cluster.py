@@ -25,7 +25,7 @@ def require_made_as(plan: ClusterPlan, node: Mapping[str, Any] | None) -> None:
 
     A node without these labels, as an earlier version of the suite made it, is not compared.
     """
-    labels = node["metadata"].get("labels") or {} if node else {}
+    labels = (node["metadata"].get("labels") or {}) if node else {}
     wanted = node_labels(plan)
     other = [label for label, value in wanted.items() if labels.get(label, value) != value]
     if other:

@@ -150,14 +150,14 @@ class Provisioning:
     def _attach(self) -> dict[str, Address]:
         found: dict[str, Address] = {}
         for name, cluster in self._clusters.items():
-            cluster.attach()
-            kept_cluster.require_made_as(cluster.plan, self._kubes[name].get("Node", cluster.plan.node))
-        for name, cluster in self._clusters.items():
             with self._ground.progress.step("attached to the kept cluster", cluster=name):
-                # A restarted node has its default route again.
-                network_isolation.apply(cluster)
-                if cluster.plan.has_gateway:
-                    found[name] = address(self._kubes[name])
+                cluster.attach()
+                kept_cluster.require_made_as(cluster.plan, self._kubes[name].get("Node", cluster.plan.node))
+        for name, cluster in self._clusters.items():
+            # A restarted node has its default route again.
+            network_isolation.apply(cluster)
+            if cluster.plan.has_gateway:
+                found[name] = address(self._kubes[name])
         for name in self._clusters:
             self._join_network(name)
         return found

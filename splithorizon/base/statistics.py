@@ -53,7 +53,7 @@ def miss(trials: int, share: float) -> float:
 
 
 def smallest_sample(share: float, *, missed: float) -> int:
-    """The smallest number of trials, each with probability ``share``, without a success at most as often as given."""
+    """The fewest trials, each with probability ``share``, that all fail with at most the probability ``missed``."""
     trials = 1
     while miss(trials, share) > missed:
         trials += 1

@@ -59,10 +59,6 @@ class Disruption:
         """How many Deployments make the gateways of a cluster's network, in all clusters of that network."""
         return sum(len(self.gateway(one.name).deployments) for one in self._experiment.mesh.sharing_network(name))
 
-    def gateways_elsewhere(self, name: str) -> list[str]:
-        """The gateways of a cluster's network that are in clusters that are not named."""
-        return sorted(map(str, self._experiment.mesh.gateways_elsewhere(name)))
-
     def configured_by(self, control_plane: str) -> str:
         """A cluster whose pods that istiod injects and configures: one without an istiod where it manages any."""
         managed = [one.name for one in self._experiment.mesh.info.managed_by(control_plane)]

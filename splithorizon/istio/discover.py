@@ -502,10 +502,10 @@ def _require_named(
     istiod: _Istiod,
     contexts: Mapping[str, str],
 ) -> None:
-    """Raise UsageProblem where the clusters that manage another one are part of the mesh, and not named.
+    """Raise UsageProblem where the primary of a remote is part of the mesh, and not named.
 
-    That they are is known by a remote secret that leads to such a cluster. Without one the annotation may as well be
-    wrong, which is a matter of the checks.
+    The evidence is a remote secret that leads to that primary. Without one the annotation may be wrong, and the checks
+    judge it.
     """
     secrets = secrets_in and secrets_in.list_if_allowed("Secret", istiod.namespace, "istio/multiCluster=true")
     authorities = {_authority(kube) for kube in kubes.values()}

@@ -158,7 +158,7 @@ def watch_across(clusters: Iterable[Member]) -> Watch | None:
 
 
 def watch_of_primary(clusters: Iterable[Member]) -> Watch | None:
-    """The first watch of a primary by another one that has no client on its network; None where there is none.
+    """The first watch of a primary by another whose clients are all on other networks; None where there is none.
 
     While the watching istiod is away, its clients learn of no new pod: a gateway has to be between them and those.
     """

@@ -101,16 +101,15 @@ class Mesh:
         """The clusters of a cluster's network, itself among them."""
         return tuple(self._clusters[cluster.name] for cluster in self.info.sharing_network(name))
 
-    def gateways_elsewhere(self, name: str) -> frozenset[Address]:
-        """The gateways of a cluster's network that are in clusters that are not named.
+    def gateways_of_unnamed_clusters(self, name: str) -> list[str]:
+        """The gateways in meshNetworks, of a cluster's network, that belong to clusters that are not named.
 
-        Such are in meshNetworks alone, and known by two things: no Service of a named cluster has the address, and
-        istiod watches a cluster that is not named.
+        No Service of a named cluster has such an address, and istiod watches a cluster that is not named.
         """
         mode, sharing = self.info.network_mode, self.sharing_network(name)
         asked = self.control_plane_of(name).info.istiod_is_asked
         if self.info.owned or mode is not NetworkMode.MESH_NETWORKS or not asked:
-            return frozenset()
+            return []
         own = {
             address
             for cluster in sharing
@@ -118,9 +117,11 @@ class Mesh:
                 cluster.kube, gateway_services.of_network(cluster.kube, cluster.info.network, mode)
             )
         }
-        found = frozenset(address for cluster in sharing for address in cluster.info.gateways if address not in own)
+        found = {address for cluster in sharing for address in cluster.info.gateways if address not in own}
+        if not found:
+            return []
         watched = {one.cluster_id for clusters in self.istiod_of(name).clusters().values() for one in clusters}
-        return found if watched - self.cluster_ids else frozenset()
+        return sorted(map(str, found)) if watched - self.cluster_ids else []
 
     @property
     def watches(self) -> tuple[Watch, ...]:

@@ -27,7 +27,7 @@ from splithorizon.traffic.trace import Hops, follow
 
 # The batch itself leaves some 100 KB: what is more is other traffic.
 _GATEWAY_LOG = 16 << 20
-# As many cross to each cluster, each on a separate connection.
+# Requests to follow for each cluster of the mesh, each on a separate connection.
 _FOLLOWED = 50
 _ONE_REQUEST = MANIFESTS / "routing" / "one-request-a-connection.yaml"
 

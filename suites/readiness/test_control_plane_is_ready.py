@@ -1,6 +1,6 @@
 """istiod is ready in every primary, and no remote runs one.
 
-Given  clusters that run istiod, and others that are managed from there
+Given  primary clusters, which run istiod, and remote clusters, which do not
 When   their system namespaces are read
 Then   every istiod pod of a primary is ready with all its containers, and a remote has none
 Why    https://istio.io/latest/docs/setup/install/multicluster/primary-remote_multi-network/

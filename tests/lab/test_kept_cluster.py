@@ -33,7 +33,7 @@ def test_a_cluster_is_taken_as_what_it_was_made() -> None:
 
 
 @pytest.mark.parametrize("node", [None, {"metadata": {}}, {"metadata": {"labels": {"kubernetes.io/os": "linux"}}}])
-def test_a_cluster_that_does_not_tell_is_not_compared(node: Mapping[str, Any] | None) -> None:
+def test_a_cluster_without_these_labels_is_not_compared(node: Mapping[str, Any] | None) -> None:
     require_made_as(plan("lab")["remote"], node)
 
 

@@ -95,10 +95,10 @@ def test_a_gateway_of_mesh_networks_that_no_named_cluster_has_is_one_of_another_
         known = Mesh(read(mesh))
         assert other in known.info.clusters["remote"].gateways
         # Without a cluster to be of, it may as well be wrong.
-        assert known.gateways_elsewhere("remote") == frozenset()
+        assert known.gateways_of_unnamed_clusters("remote") == []
         two_secrets(mesh)
-        assert known.gateways_elsewhere("remote") == {other}
-        assert known.gateways_elsewhere("primary") == frozenset()
+        assert known.gateways_of_unnamed_clusters("remote") == [str(other)]
+        assert known.gateways_of_unnamed_clusters("primary") == []
 
 
 def external(found: ExternalMesh, *, named: bool = True) -> Mesh:
