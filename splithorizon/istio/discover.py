@@ -475,18 +475,17 @@ def _manager(
     named = _managers_by_annotation(kubes[key], istiods[key].namespace) if key in istiods else frozenset()
     if key in istiods and not named - {ids[key]} & {*ids.values()}:
         return key
-    if len(istiods) == 1:
-        (only,) = istiods
-        named = _managers_by_annotation(kubes[key], _system_namespace(kubes[key], istiods[only]))
-        if named and not named & {*ids.values()}:
-            _require_named(named, key, kubes, _secrets(kubes[only], istiods[only]), istiods[only], contexts)
-        return only
     for manager in istiods:
         space = _system_namespace(kubes[key], istiods[manager])
         named = _managers_by_annotation(kubes[key], space)
         known = [one for one in istiods if ids[one] in named and one != key]
         if len(known) == 1:
             return known[0]
+    if len(istiods) == 1:
+        (only,) = istiods
+        if named:
+            _require_named(named, key, kubes, _secrets(kubes[only], istiods[only]), istiods[only], contexts)
+        return only
     raise _not_a_mesh(
         contexts,
         f"which istiod manages {contexts[key]} cannot be read: the annotation {CONTROL_PLANE_ANNOTATION} of its system "
