@@ -38,6 +38,12 @@ def managed(mesh: Mesh) -> Cluster:
     return mesh[_found(topology.watch_of_managed(mesh.info.clusters.values())).watched]
 
 
+def kept_beside_watched(mesh: Mesh) -> Cluster:
+    """The cluster whose gateway an istiod still has to know when it no longer watches another one."""
+    shape = mesh.info.topology
+    return mesh[topology.kept_beside(shape, _found(topology.watch_beside_another(shape)))]
+
+
 def with_far_version(file: Path, far: Cluster) -> Objects:
     """The objects of a manifest, with the version of helloworld in the far cluster in place of v2."""
     return list(yaml.safe_load_all(_FAR_VERSION.sub(rf"\g<1>{far.info.version}", file.read_text())))

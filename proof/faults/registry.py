@@ -10,7 +10,15 @@ from enum import StrEnum
 
 from splithorizon.diagnosis.causes import Cause
 from splithorizon.istio.info import NetworkMode
-from splithorizon.istio.topology import PRIMARY_REMOTE, Topology, Watch, watch_across, watch_of_managed
+from splithorizon.istio.topology import (
+    PRIMARY_REMOTE,
+    Topology,
+    Watch,
+    kept_beside,
+    watch_across,
+    watch_beside_another,
+    watch_of_managed,
+)
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.run.verdict import Verdict
 
@@ -30,6 +38,7 @@ class Assumes(StrEnum):
     MANAGED = "a cluster whose istiod is in another one"
     MANAGED_ALONE = "a cluster alone on its network whose istiod is in another one"
     SEVERAL_PRIMARIES = "several primaries"
+    WATCH_BESIDE_ANOTHER = "an istiod that watches several clusters on other networks"
 
     def holds(self, shape: Topology) -> bool:
         """Whether a mesh of that shape has it."""
@@ -39,10 +48,13 @@ class Assumes(StrEnum):
             Assumes.MANAGED: managed is not None,
             Assumes.MANAGED_ALONE: managed is not None and managed == watch_across(shape),
             Assumes.SEVERAL_PRIMARIES: sum(one.control_plane == one.name for one in shape) > 1,
+            Assumes.WATCH_BESIDE_ANOTHER: watch_beside_another(shape) is not None,
         }[self]
 
     def watch(self, shape: Topology) -> Watch | None:
         """The clusters of a shape that stand for the primary and the remote in a fault."""
+        if self is Assumes.WATCH_BESIDE_ANOTHER and (ending := watch_beside_another(shape)):
+            return Watch(ending.watching, kept_beside(shape, ending))
         return watch_of_managed(shape) if self is Assumes.MANAGED else watch_across(shape)
 
 

@@ -7,12 +7,13 @@ from contextlib import ExitStack
 
 from proof.faults.latent import webhook_leads_nowhere
 from proof.faults.registry import Assumes, fault
-from proof.targets import watched, watching
+from proof.targets import kept_beside_watched, watched, watching
 from splithorizon.base.errors import EnvironmentBroke
 from splithorizon.base.paths import MANIFESTS
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.diagnosis import causes
 from splithorizon.istio import names
+from splithorizon.istio.info import NetworkMode
 from splithorizon.istio.names import NETWORK_LABEL
 from splithorizon.kube import manifests, rollout
 from splithorizon.kube.client import Kube
@@ -89,6 +90,35 @@ def remote_without_istiod(mesh: Mesh, undo: ExitStack) -> None:
 def other_primary_injects_nothing(mesh: Mesh, undo: ExitStack) -> None:
     """The second primary's injection webhooks name an istiod that was removed: its new pods need what is not there."""
     webhook_leads_nowhere(mesh, undo)
+
+
+@fault(
+    "test_removing_a_remote_secret_keeps_other_gateways",
+    cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+    modes=(NetworkMode.LABELS,),
+    root_cause=causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+    cites=[("Service remote/istio-system/istio-eastwestgateway", "topology.istio.io/network", "not set")],
+    assumes=Assumes.WATCH_BESIDE_ANOTHER,
+)
+def kept_gateway_without_network(mesh: Mesh, undo: ExitStack) -> None:
+    """The gateway's Service of one cluster loses its network label: those of another on its network hide that."""
+    cluster = kept_beside_watched(mesh)
+    mutations.remove_label(
+        cluster.kube, "Service", names.EASTWEST_GATEWAY, cluster.system_namespace, NETWORK_LABEL, undo
+    )
+
+
+@fault(
+    "test_removing_a_remote_secret_keeps_other_gateways",
+    cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+    modes=(NetworkMode.MESH_NETWORKS,),
+    root_cause=causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+    cites=[("ConfigMap primary/istio-system/istio", ".gateways", "[]")],
+    assumes=Assumes.WATCH_BESIDE_ANOTHER,
+)
+def kept_network_without_gateway(mesh: Mesh, undo: ExitStack) -> None:
+    """The network of a cluster that is still watched has no gateway in meshNetworks: istiod hands out pod addresses."""
+    mesh.change_mesh_network(kept_beside_watched(mesh).name, {"gateways": []}, undo)
 
 
 @fault(

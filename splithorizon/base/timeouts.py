@@ -89,6 +89,7 @@ class Timeouts:
     istiod_replaced: float = 120  # a new istiod waits twice, by default 30 s, for an unreachable remote: measured 60 s
     bare_cluster_settled: float = 90  # a node is ready after 15 s; kind's own workloads run by then
     uninstalled: float = 60  # the namespaces are empty after 10 to 30 s, because a gateway drains
+    pod_removed: float = 15  # after its grace period, which is its own: the kubelet kills it, and takes it away
     pod_replaced: float = 60  # a gateway drains for at most 30 s; a new pod takes 5 to 10 s
     undo_retried: float = 60  # an API server or a network is usually back within half a minute
     lease_renewed: float = 15  # three renewals may fail before the Lease expires

@@ -39,6 +39,20 @@ def far_endpoints_left(recovery: Recovery) -> Evidence:
     )
 
 
+def other_gateways_stay(recovery: Recovery) -> Evidence:
+    """When istiod no longer watches one cluster, sidecars lose what it tells of that one within the bound, and no more.
+
+    What they lose beside it are gateways of other clusters; then pods of another network stand in their place.
+    """
+    why = (
+        causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+        causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+        causes.REMOTE_NAMED_TWICE,
+        causes.PUSH_LATE,
+    )
+    return _in_time(recovery, causes=why, next_command=endpoints_of(recovery.cluster))
+
+
 def prefers_own_network(recovery: Recovery) -> Evidence:
     """Each client was answered by its own network alone within the bound, as our DestinationRule demands."""
     return _in_time(

@@ -46,6 +46,7 @@ ANSWERED = (
     "test_an_exchanged_remote_secret_is_followed",
     "test_istiod_starts_without_the_remotes_api_server",
     "test_one_of_two_gateway_pods_may_go",
+    "test_removing_a_remote_secret_keeps_other_gateways",
 )
 """Those that need answers of helloworld."""
 
@@ -55,6 +56,7 @@ ISTIOD_ASKED = (
     "test_proxy_versions_are_supported",
     "test_networks_are_named_alike_everywhere",
     "test_a_removed_remote_secret_is_forgotten_and_found_again",
+    "test_removing_a_remote_secret_keeps_other_gateways",
     "test_istiod_starts_without_the_remotes_api_server",
     "test_a_mended_remote_secret_is_followed",
     "test_an_exchanged_remote_secret_is_followed",
@@ -88,5 +90,6 @@ DISRUPTIVE = (
     "test_clients_fail_over_to_the_other_network",
     "test_istiod_starts_without_the_remotes_api_server",
     "test_one_of_two_gateway_pods_may_go",
+    "test_removing_a_remote_secret_keeps_other_gateways",
 )
 """Those of the profile disruptive: they take parts of the mesh away, and measure how istiod takes it."""

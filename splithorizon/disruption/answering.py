@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from splithorizon.istio.info import MeshInfo
 from splithorizon.istio.topology import Watch
@@ -11,10 +11,24 @@ from splithorizon.istio.topology import Watch
 
 @dataclass(frozen=True)
 class Answering:
-    """For the client of each cluster, by name, the clusters whose helloworld answers it; and that in words."""
+    """For the client of each cluster, by name, the clusters whose helloworld answers it; and that in words.
+
+    ``unknown`` has the clusters that the istiod of a client does not know meanwhile, where there are such.
+    """
 
     state: str
     clusters: Mapping[str, frozenset[str]]
+    unknown: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def held(self) -> str:
+        """What the sidecars of the clients then hold, in words."""
+        if not self.unknown:
+            return "every sidecar holds the endpoints of every cluster"
+        forgotten = _words(frozenset[str]().union(*self.unknown.values()))
+        whose = "every sidecar holds" if self.unknown.keys() == self.clusters.keys() else ""
+        whose = whose or f"the sidecars of {_words(self.unknown)} hold"
+        return f"{whose} all endpoints but those of {forgotten}"
 
     def __str__(self) -> str:
         """The words of a report."""
@@ -59,13 +73,21 @@ class ExpectedAnswers:
         return self._of(f"every client is answered by {_words(rest)} alone", lambda _: rest)
 
     def unwatched(self, watch: Watch) -> Answering:
-        """Where the istiod of ``watching`` no longer watches the other: its proxies lose that cluster's endpoints."""
-        rest = self._names - {watch.watched}
+        """Where the istiod of ``watching`` no longer watches the other: its proxies lose that cluster's endpoints.
+
+        The gateways of other clusters of that network know its pods still, and pass on to them.
+        """
         proxies = {cluster.name for cluster in self.info.managed_by(watch.watching)}
-        if proxies == self._names:
-            return self.without(watch.watched)
-        words = f"the clients of {_words(proxies)} are answered by {_words(rest)} alone, the others by every cluster"
-        return self._of(words, lambda client: rest if client in proxies else self._names)
+        beside = self._sharing(watch.watched) - {watch.watched}
+        lost = {client for client in proxies if not beside or client in beside}
+        rest = self._names - {watch.watched}
+        words = "every client is answered by every cluster"
+        if lost:
+            words = f"the clients of {_words(lost)} are answered by {_words(rest)} alone, the others by every cluster"
+        answering = self._of(words, lambda client: rest if client in lost else self._names)
+        if lost == self._names:
+            answering = self.without(watch.watched)
+        return replace(answering, unknown=dict.fromkeys(sorted(proxies), frozenset({watch.watched})))
 
     def without_gateway(self, name: str) -> Answering:
         """Where the gateway of that cluster's network is not reached: other networks lose the cluster."""

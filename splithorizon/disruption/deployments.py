@@ -35,7 +35,7 @@ class DisruptedDeployment:
         self.experiment.begin()
         for pod in pods:
             name = pod["metadata"]["name"]
-            mutations.delete_pod(self.kube, name, self.namespace, gone_within=timeouts().pod_replaced)
+            mutations.delete_pod(self.kube, name, self.namespace, gone_within=_gone_within([pod]))
 
     def restart(self, body: Object) -> None:
         """Change its pod template for good, and wait for the rollout once everything else is undone."""
@@ -53,7 +53,9 @@ class DisruptedDeployment:
         self.await_at_the_end()
         self._raise_autoscaler(replicas)
         self.experiment.begin()
-        body = {"spec": {"replicas": replicas}}
+        body, within = {"spec": {"replicas": replicas}}, timeouts().pod_replaced
+        if len(before := self.pods) > replicas:
+            within = _gone_within(before)
         mutations.patch(self.kube, "Deployment", self.name, self.namespace, body, self.experiment.undo)
 
         def scaled() -> None:
@@ -66,7 +68,7 @@ class DisruptedDeployment:
 
         cluster = self.kube.cluster
         state = f"the {cluster}'s {self.name} has {replicas} ready pods"
-        return self.experiment.measure(state, scaled, within=timeouts().pod_replaced, cluster=cluster)
+        return self.experiment.measure(state, scaled, within=within, cluster=cluster)
 
     def await_at_the_end(self) -> None:
         """Wait for its rollout once all changes of it are undone, and not after each of them."""
@@ -97,3 +99,9 @@ class DisruptedDeployment:
         if found is None:
             raise EnvironmentBroke(f"there is no Deployment {self.namespace}/{self.name} in the {self.kube.cluster}")
         return found
+
+
+def _gone_within(pods: Objects) -> float:
+    """How many seconds the end of pods may take: a grace period is as long as it is, whatever --timeout-scale says."""
+    longest = max(map(pod_status.grace_period, pods), default=0)
+    return max(timeouts().pod_replaced, longest + timeouts().pod_removed)

@@ -81,6 +81,10 @@ class Disruption:
         """Probe until every client is answered by exactly these clusters without a loss; measured from the change."""
         return self._observation.until(answering)
 
+    def until_held(self, answering: Answering) -> Recovery:
+        """Probe until every client's sidecar holds exactly what its istiod knows then; measured from the change."""
+        return self._observation.until_held(answering)
+
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
         """Send one batch of each client, each request once, to be judged by version and path."""
         return self._observation.batches(answering)

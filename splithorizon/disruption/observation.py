@@ -63,6 +63,29 @@ class Observation:
         )
         return replace(recovery, cluster=missed)
 
+    def until_held(self, answering: Answering) -> Recovery:
+        """Probe until every client's sidecar holds exactly what its istiod knows then; measured from the change."""
+        missed = self._mesh.names[0]
+
+        def probe(cluster: Cluster) -> None:
+            nonlocal missed
+            unknown, horizon = self._unknown(cluster.name, answering), self._mesh.horizon(cluster.name)
+            left = horizon.forgetting(unknown)
+            wanted = {*left.near_pods, *left.far_gateways}
+            held = {str(endpoint.address) for endpoint in cluster.client.endpoints}
+            if not wanted - horizon.may_be_forgotten(unknown) <= held <= wanted:
+                missed = cluster.name
+                seen = ", ".join(sorted(held)) or "nothing"
+                raise NotYet(f"the {cluster}'s client holds {seen} in place of {', '.join(sorted(wanted))}")
+
+        recovery = self.experiment.measure(
+            answering.held,
+            lambda: parallel.for_each(self._mesh, probe),
+            within=timeouts().mesh_recovered,
+            cluster=missed,
+        )
+        return replace(recovery, cluster=missed)
+
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
         """Send one batch of each client, each request once, to be judged by version and path."""
         settling.await_drained(self._mesh)
@@ -70,7 +93,7 @@ class Observation:
             self._mesh.client_routes,
             lambda route: Batch(
                 self._sampling.sample(route, times=self._times),
-                self._paths(route.near, answering.clusters[route.near]),
+                self._paths(route.near, answering.clusters[route.near], self._unknown(route.near, answering)),
                 self._groups(route.near, answering),
             ),
         )
@@ -103,10 +126,17 @@ class Observation:
                 stop.set()
             return Traffic({route: future.result() for route, future in sent.items()}, recovery)
 
-    def _paths(self, client: str, answering: Collection[str]) -> dict[str, frozenset[str]]:
+    def _paths(
+        self, client: str, answering: Collection[str], unknown: Collection[str] = ()
+    ) -> dict[str, frozenset[str]]:
         """Where a client's requests go that each of these clusters answers, by its version."""
-        horizon = self._mesh.horizon(client)
+        horizon = self._mesh.horizon(client).forgetting(unknown)
         return {self._mesh[name].info.version: horizon.ways_to(name) for name in self._mesh.names if name in answering}
+
+    @staticmethod
+    def _unknown(client: str, answering: Answering) -> frozenset[str]:
+        """The clusters that a client's istiod does not know then."""
+        return answering.unknown.get(client, frozenset())
 
     def _groups(self, client: str, answering: Answering) -> tuple[frozenset[str], ...]:
         """The versions that have to answer a client, in groups of which one has to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from splithorizon.istio.info import NetworkMode
@@ -108,6 +108,29 @@ class Horizon:
                 )
             )
         return (*near, *gateways)
+
+    def forgetting(self, names: Collection[str]) -> Horizon:
+        """The same where istiod does not know these clusters: neither their pods, nor what they tell of gateways.
+
+        What meshNetworks names stays, but for the gateways that it takes from a Service; see ``may_be_forgotten``.
+        """
+        keeps = self.mode is NetworkMode.MESH_NETWORKS
+        return replace(
+            self,
+            pods={name: frozenset() if name in names else pods for name, pods in self.pods.items()},
+            gateways={
+                name: frozenset() if name in names and not keeps else gateways
+                for name, gateways in self.gateways.items()
+            },
+        )
+
+    def may_be_forgotten(self, names: Collection[str]) -> frozenset[str]:
+        """The gateways that these clusters alone have: meshNetworks may name them by a Service, which istiod reads."""
+        own, others = (
+            frozenset[str]().union(*(found for name, found in self.gateways.items() if (name in names) is theirs))
+            for theirs in (True, False)
+        )
+        return own - others if self.mode is NetworkMode.MESH_NETWORKS else frozenset()
 
     def _pods_of(self, names: Iterable[str]) -> frozenset[str]:
         return frozenset[str]().union(*(self.pods[name] for name in names))

@@ -175,6 +175,31 @@ def watch_of_primary(clusters: Iterable[Member]) -> Watch | None:
     )
 
 
+def watch_beside_another(clusters: Iterable[PlannedCluster]) -> Watch | None:
+    """The first watch whose end leaves the watching istiod another cluster, and a gateway, on every other network.
+
+    A cluster that this istiod manages comes last, for its proxies need the watch. None where there is no such watch.
+    """
+    known = list(clusters)
+    managed = {one.name: one.control_plane for one in known}
+    found = [watch for watch in watches(known) if kept_beside(known, watch)]
+    return next(iter(sorted(found, key=lambda watch: managed[watch.watched] == watch.watching)), None)
+
+
+def kept_beside(clusters: Iterable[PlannedCluster], watch: Watch) -> str:
+    """The first cluster whose gateway the watching istiod still has to know when that watch ends: its name.
+
+    One on the network of the watched cluster comes first. Empty where some other network would have no gateway left.
+    """
+    known = {one.name: one for one in clusters}
+    near, network = known[watch.watching].network, known[watch.watched].network
+    left = [one for one in known.values() if one.name != watch.watched and one.network != near]
+    gateways = [one for one in left if one.has_gateway]
+    if {one.network for one in left} > {one.network for one in gateways}:
+        return ""
+    return next((one.name for one in sorted(gateways, key=lambda one: one.network != network)), "")
+
+
 def watch_of_managed(clusters: Iterable[Member]) -> Watch | None:
     """The first cluster whose istiod is in another one, watched from there; None where each cluster runs istiod."""
     return next((Watch(one.control_plane, one.name) for one in clusters if one.control_plane != one.name), None)

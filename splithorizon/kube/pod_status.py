@@ -10,6 +10,8 @@ from splithorizon.kube import unready_reason
 
 Object = dict[str, Any]
 
+USUAL_GRACE = 30
+"""The grace period in seconds of a pod that has none of its own."""
 SIDECAR = "istio-proxy"
 _ROLLED_OUT = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
 
@@ -34,6 +36,12 @@ def counts(pod: Object) -> bool:
     """Whether a pod is one of those that have to be ready: it is not being deleted, and has not ended for good."""
     ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
     return "deletionTimestamp" not in pod["metadata"] and not ended
+
+
+def grace_period(pod: Object) -> int:
+    """How many seconds the containers of a pod get to end; Kubernetes' own 30 where it says nothing."""
+    seconds = (pod.get("spec") or {}).get("terminationGracePeriodSeconds")
+    return USUAL_GRACE if seconds is None else int(seconds)
 
 
 def of_pod(pod: Object, events: Iterable[Object] = ()) -> Readiness:

@@ -18,7 +18,7 @@ from splithorizon.conditions import behaviours, decide, platform, reading
 from splithorizon.istio import discover, names
 from splithorizon.istio.discover import NamedCluster, RemoteSecrets
 from splithorizon.istio.info import ClusterInfo, MeshInfo
-from splithorizon.kube import exec_plugin, kubeconfig, manifests
+from splithorizon.kube import exec_plugin, kubeconfig, manifests, pod_status
 from splithorizon.kube.api_resources import resource_of
 from splithorizon.kube.api_server import Refused
 from splithorizon.kube.client import Kube, NotAdmitted, Object
@@ -36,8 +36,6 @@ from splithorizon.undo.ownership import Scope, ScopeCluster
 OBJECTS = "objects"
 """The journal's kind of entry for a run's objects in a namespace that was there before it, which the entry names."""
 _ACCESS_LOG = MANIFESTS / "foreign" / "access-log.yaml"
-_GRACE = "terminationGracePeriodSeconds"
-_USUAL_GRACE = 30  # Kubernetes' own, which the time for a namespace contains
 
 Leftover = Callable[[NotRestored], None]
 """Takes what a run could not remove of its own."""
@@ -401,8 +399,9 @@ def gone_within(kube: Kube, namespace: str) -> float:
     pods: Sequence[Object] = ()
     with suppress(EnvironmentBroke):
         pods = kube.list_if_allowed("Pod", namespace) or ()
-    longest = max((int((pod.get("spec") or {}).get(_GRACE) or 0) for pod in pods), default=0)
-    return timeouts().namespace_gone + max(0, longest - _USUAL_GRACE)
+    longest = max(map(pod_status.grace_period, pods), default=0)
+    # The time for a namespace contains the usual one.
+    return timeouts().namespace_gone + max(0, longest - pod_status.USUAL_GRACE)
 
 
 def named_contexts(options: Options) -> tuple[Named, ...]:

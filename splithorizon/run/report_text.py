@@ -216,13 +216,16 @@ class Phases:
 
 
 def phases_of(report: RunReport) -> Phases:
-    """Split the run at its longest time without a step, in which the checks ran, if there were any."""
+    """Split the run at its longest time without a step, in which the checks ran, if there were any.
+
+    The time before the first step is no such one.
+    """
     steps = sorted(report.steps, key=lambda step: step.started_after)
     wall = datetime.fromisoformat(report.finished) - datetime.fromisoformat(report.started)
     total = max([wall.total_seconds(), *(step.started_after + step.seconds for step in steps)])
     if not any(result.seconds for result in report.behaviours):
         return Phases(total, setup=total, checks=0.0, removal=0.0)
-    busy_until, gaps = 0.0, []
+    busy_until, gaps = steps[0].started_after if steps else 0.0, []
     for step in steps:
         gaps.append((step.started_after - busy_until, busy_until))
         busy_until = max(busy_until, step.started_after + step.seconds)

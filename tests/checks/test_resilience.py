@@ -76,6 +76,12 @@ TIMES: dict[Callable[[Recovery], Evidence], tuple[Cause, ...]] = {
     checks.prefers_own_network: (causes.OLDER_RULE, causes.PUSH_LATE),
     checks.failed_over: (causes.STALE_ENDPOINT, causes.GATEWAY_NOT_SERVING),
     checks.wrong_address_followed: (causes.GATEWAY_ADDRESS_NAMED_TWICE, causes.PUSH_LATE),
+    checks.other_gateways_stay: (
+        causes.GATEWAY_SERVICE_WITHOUT_NETWORK,
+        causes.MESH_NETWORKS_WITHOUT_GATEWAY,
+        causes.REMOTE_NAMED_TWICE,
+        causes.PUSH_LATE,
+    ),
     checks.goes_on_alone: (causes.RETRIES_CHANGED, causes.GATEWAY_DROPS_PACKETS),
     checks.istiod_started: (causes.REMOTE_CLUSTER_TIMEOUT_LONG, causes.ISTIOD_MAY_NOT_READ),
     checks.scaled: (causes.ISTIOD_UNREACHABLE, causes.POD_NOT_READY),

@@ -50,14 +50,26 @@ def test_of_three_clusters_with_two_istiods(three: ExpectedAnswers) -> None:
     assert by(three.without("a")) == {"a": "b c", "b": "b c", "c": "b c"}
     # The proxies of c have their endpoints from the istiod of b.
     assert by(three.unwatched(Watch("a", "c"))) == {"a": "a b", "b": "a b c", "c": "a b c"}
-    assert by(three.unwatched(Watch("b", "a"))) == {"a": "a b c", "b": "b c", "c": "b c"}
+    # The gateway of b knows the pods of a, from the istiod of a.
+    assert by(three.unwatched(Watch("b", "a"))) == {"a": "a b c", "b": "b c", "c": "a b c"}
     assert by(three.without_gateway("c")) == {"a": "a b", "b": "a b", "c": "a b c"}
     assert by(three.without_gateway("a")) == {"a": "a b c", "b": "a b c", "c": "c"}
     assert by(three.own_network) == {"a": "a b", "b": "a b", "c": "c"}
     assert by(three.failed_over("a")) == {"a": "b", "b": "b", "c": "c"}
     assert by(three.failed_over("c")) == by(three.without("c"))
-    words = "the clients of b and c are answered by b and c alone, the others by every cluster"
+    words = "the clients of b are answered by b and c alone, the others by every cluster"
     assert str(three.unwatched(Watch("b", "a"))) == words
+
+
+def test_the_proxies_of_an_istiod_hold_nothing_of_a_cluster_that_it_does_not_watch(
+    two: ExpectedAnswers, three: ExpectedAnswers
+) -> None:
+    assert three.everyone.unknown == {}
+    assert three.everyone.held == "every sidecar holds the endpoints of every cluster"
+    unwatched = three.unwatched(Watch("b", "a"))
+    assert unwatched.unknown == {"b": {"a"}, "c": {"a"}}
+    assert unwatched.held == "the sidecars of b and c hold all endpoints but those of a"
+    assert two.unwatched(Watch("primary", "remote")).held == "every sidecar holds all endpoints but those of remote"
 
 
 def test_every_state_has_words_of_its_own(three: ExpectedAnswers) -> None:

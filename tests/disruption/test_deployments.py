@@ -81,6 +81,18 @@ def test_pods_that_do_not_come_are_named_with_the_time(
     assert "0 of 1 pods ready" in recovery.last_seen
 
 
+def test_a_pod_that_ends_has_its_grace_period_whatever_the_scale(
+    clusters: TwoClusters, experiment: Experiment, deployment: DisruptedDeployment
+) -> None:
+    spec = {**CONTAINERS, "terminationGracePeriodSeconds": 1}
+    clusters.primary.put("Pod", "one", NAMESPACE, labels=LABELS, spec=spec, status={"phase": "Running"})
+    with timeouts.shortened(0.001):
+        recovery = deployment.scale(0)
+        experiment.undo.pop_all()
+    assert not recovery.reached, "no controller deletes it here"
+    assert recovery.within == pytest.approx(1.015)
+
+
 def test_two_changes_of_one_deployment_are_awaited_once(
     experiment: Experiment, deployment: DisruptedDeployment
 ) -> None:

@@ -65,3 +65,20 @@ def test_answers_of_one_far_network_are_counted_together() -> None:
     assert group_of(TWO, distinguishable_groups(THREE, NETWORKS)) == {ONE, TWO}
     with pytest.raises(KeyError):
         group_of("cluster4", distinguishable_groups(THREE, NETWORKS))
+
+
+def test_of_a_cluster_that_is_forgotten_pods_and_gateway_go_and_the_other_gateway_knows_its_pods() -> None:
+    known = of_three(THREE)
+    left = known.forgetting({ONE})
+    assert left.near_pods == {PODS[THREE]}
+    assert left.far_gateways == left.ways_to(ONE) == left.ways_to(TWO) == {GATEWAYS[TWO]}
+    assert known.may_be_forgotten({ONE}) == frozenset()
+    assert known.forgetting(()) == known
+
+
+def test_mesh_networks_may_name_the_gateway_of_a_cluster_that_is_forgotten_by_its_service() -> None:
+    known = of_three(THREE, mode=MESH_NETWORKS)
+    assert known.forgetting({ONE}).far_gateways == {GATEWAYS[ONE], GATEWAYS[TWO]}
+    assert known.may_be_forgotten({ONE}) == {GATEWAYS[ONE]}
+    shared = replace(known, gateways={**known.gateways, TWO: known.gateways[ONE]})
+    assert shared.may_be_forgotten({ONE}) == frozenset(), "the other cluster has it too"

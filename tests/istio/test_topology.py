@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from splithorizon.istio import topology
@@ -62,3 +64,27 @@ def test_the_primary_that_is_stopped_has_no_client_on_the_network_of_the_other()
     assert topology.watch_of_primary(two) == Watch("a", "b")
     assert topology.watch_of_primary([*two, cluster("c", "two", "a")]) == Watch("b", "a")
     assert topology.watch_of_primary([cluster("d", "one"), *two]) == Watch("d", "b")
+
+
+def test_a_watch_may_end_where_a_gateway_stays_on_each_other_network() -> None:
+    def without_gateway(one: PlannedCluster) -> PlannedCluster:
+        return replace(one, has_gateway=False)
+
+    a, b, c = cluster("a", "one"), cluster("b", "two"), cluster("c", "three")
+    assert topology.watch_beside_another(PRIMARY_REMOTE) is None
+    assert topology.watch_beside_another([a, b]) is None
+    assert topology.watch_beside_another([a, b, c]) == Watch("a", "b")
+    assert topology.kept_beside([a, b, c], Watch("a", "b")) == "c"
+    far_pair = [a, b, cluster("d", "two", "b")]
+    assert topology.watch_beside_another(far_pair) == Watch("a", "b")
+    assert topology.kept_beside(far_pair, Watch("a", "b")) == "d"
+    assert topology.kept_beside([*far_pair, c], Watch("a", "b")) == "d", "that of its own network comes first"
+    one_gateway = [a, b, without_gateway(far_pair[-1])]
+    assert topology.watch_beside_another(one_gateway) == Watch("a", "d")
+    assert topology.kept_beside(one_gateway, Watch("a", "b")) == "", "d is on a network without a gateway then"
+
+
+def test_a_cluster_that_the_watching_istiod_manages_is_the_last_whose_watch_ends() -> None:
+    a, b, c = cluster("a", "one"), cluster("b", "two", "a"), cluster("c", "three")
+    assert topology.watch_beside_another([a, b, c]) == Watch("a", "c")
+    assert topology.watch_beside_another([a, b, cluster("c", "three", "a")]) == Watch("a", "b")

@@ -494,6 +494,7 @@ def test_a_fault_says_in_which_meshes_it_means_something() -> None:
         Assumes.MANAGED: [True, False, True],
         Assumes.MANAGED_ALONE: [True, False, False],
         Assumes.SEVERAL_PRIMARIES: [False, True, True],
+        Assumes.WATCH_BESIDE_ANOTHER: [False, False, True],
     }
     assumed = {fault.name: fault.assumes for fault in every_fault() if fault.assumes is not Assumes.ANYTHING}
     assert assumed["istiod-address-stale"] is Assumes.MANAGED

@@ -568,19 +568,14 @@ def protocols(case: Case) -> Iterator[Finding]:
         # Of bytes that a sidecar passes on, its access log has no request.
         (_no_http, case.suspected(causes.ACCESS_LOG_OFF)),
     ):
-        facts = [
-            fact
-            for cluster in reading.clusters
-            for name in reading.services
-            if (service := state.service_of(reading, cluster, name))
-            for fact in judge(cluster, service)
-        ]
-        if facts:
-            yield Finding(
-                causes.PORT_MISNAMED, Layer.SERVICE, tuple(facts[:4]),
-                "name the ports by what is spoken there: <protocol>-<suffix>, or appProtocol", asked,
-                UNREACHED | {causes.PORT_MISNAMED.id, causes.ACCESS_LOG_OFF.id},
-            )  # fmt: skip
+        for cluster in reading.clusters:
+            services = [found for name in reading.services if (found := state.service_of(reading, cluster, name))]
+            if facts := [fact for service in services for fact in judge(cluster, service)]:
+                yield Finding(
+                    causes.PORT_MISNAMED, Layer.SERVICE, tuple(facts),
+                    "name the ports by what is spoken there: <protocol>-<suffix>, or appProtocol", asked,
+                    UNREACHED | {causes.PORT_MISNAMED.id, causes.ACCESS_LOG_OFF.id},
+                )  # fmt: skip
 
 
 # The ports of the suite's own echo Service, which its programs serve by these protocols whatever they are named.

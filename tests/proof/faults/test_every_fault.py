@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ JOINED = {
     "remote Pod sample/networks-joined": joined("10.10.0.0/16", "172.18.0.2"),
 }
 UNLABELLED = {f"{GATEWAY}: metadata.labels.topology.istio.io/network": GONE}
+OF_THREE_CLUSTERS = {"kept-gateway-without-network", "kept-network-without-gateway"}
 UNNAMED: dict[str, Any] = {f"{REMOTE_NETWORK}.gateways": []}
 
 # What each fault leaves of a mesh: the fields that differ, with the value that they have then.
@@ -149,6 +150,8 @@ EFFECTS: dict[str, dict[str, Any]] = {
     "sound-registry-only": {
         "primary ConfigMap istio-system/istio: data.mesh.outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}
     },
+    "kept-gateway-without-network": UNLABELLED,
+    "kept-network-without-gateway": UNNAMED,
     "namespace-without-network": {"remote Namespace istio-system: metadata.labels.topology.istio.io/network": GONE},
     "cluster-refused": {"primary EnvoyFilter sample/cluster-refused": filter_of("CLUSTER", app="sleep")},
     "far-pod-without-sidecar": {
@@ -392,11 +395,16 @@ class Lab:
 
 
 @contextmanager
-def owned_mesh(folder: Path, mode: NetworkMode) -> Iterator[Lab]:
+def owned_mesh(folder: Path, mode: NetworkMode, *, three: bool = False) -> Iterator[Lab]:
+    """With ``three`` the remote counts twice: as one that istiod may no longer watch, and as one that it still does."""
     with installed_mesh(folder, mode) as clusters:
         answers(clusters, lambda *_: ("v1", "v2"))
         run = clusters.run(folder / "runs", "run", owned=True)
-        yield Lab(clusters, run, Mesh(mesh_info(run.folder, network_mode=mode)))
+        info = mesh_info(run.folder, network_mode=mode)
+        if three:
+            beside = replace(info.clusters["remote"], name="beside")
+            info = replace(info, clusters={**info.clusters, "beside": beside})
+        yield Lab(clusters, run, Mesh(info))
 
 
 def test_the_table_has_every_registered_fault() -> None:
@@ -408,7 +416,7 @@ def test_the_table_has_every_registered_fault() -> None:
 def test_a_fault_changes_these_fields_alone_and_its_undo_leaves_every_object_as_it_was(
     fault: Fault, mode: NetworkMode, tmp_path: Path
 ) -> None:
-    with owned_mesh(tmp_path, mode) as lab:
+    with owned_mesh(tmp_path, mode, three=fault.name in OF_THREE_CLUSTERS) as lab:
         before = snapshot(lab.clusters)
         with ExitStack() as undo:
             fault.inject(lab.mesh, undo)
@@ -420,7 +428,7 @@ def test_a_fault_changes_these_fields_alone_and_its_undo_leaves_every_object_as_
 @pytest.mark.parametrize("fault", BY_NAME)
 def test_a_fault_is_undone_though_the_answer_to_any_of_its_writes_is_lost(fault: Fault, tmp_path: Path) -> None:
     """What is registered behind its change would not be undone here: the change is made, and raises."""
-    with owned_mesh(tmp_path, fault.modes[0]) as lab:
+    with owned_mesh(tmp_path, fault.modes[0], three=fault.name in OF_THREE_CLUSTERS) as lab:
         before = snapshot(lab.clusters)
         broken = [_interrupted(fault, lab, api, before) for api in lab.clusters.apis.values()]
         assert sum(broken), "the fault writes something"
