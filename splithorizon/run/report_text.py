@@ -200,6 +200,10 @@ def pending_first(report: RunReport) -> list[NotRestored]:
     return sorted(report.not_restored, key=lambda change: not change.pending)
 
 
+# Seconds from the start of a run to the first step of its set-up.
+_BEGINS_WITHIN = 1.0
+
+
 @dataclass(frozen=True)
 class Phases:
     """The durations of a run's phases, in seconds. ``checks`` is the time between set-up and removal."""
@@ -218,14 +222,15 @@ class Phases:
 def phases_of(report: RunReport) -> Phases:
     """Split the run at its longest time without a step, in which the checks ran, if there were any.
 
-    The time before the first step is no such one.
+    Before the first step they ran only in a run without a set-up, whose first step then begins late.
     """
     steps = sorted(report.steps, key=lambda step: step.started_after)
     wall = datetime.fromisoformat(report.finished) - datetime.fromisoformat(report.started)
     total = max([wall.total_seconds(), *(step.started_after + step.seconds for step in steps)])
     if not any(result.seconds for result in report.behaviours):
         return Phases(total, setup=total, checks=0.0, removal=0.0)
-    busy_until, gaps = steps[0].started_after if steps else 0.0, []
+    first = steps[0].started_after if steps else 0.0
+    busy_until, gaps = first if first < _BEGINS_WITHIN else 0.0, []
     for step in steps:
         gaps.append((step.started_after - busy_until, busy_until))
         busy_until = max(busy_until, step.started_after + step.seconds)
