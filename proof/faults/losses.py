@@ -23,7 +23,7 @@ from splithorizon.undo import mutations
 
 _FAULTS = MANIFESTS / "faults"
 _NEW = f"--syn --dport {names.GATEWAY_PORT}"
-_DROPPED = [("Gateway remote ", "new connections", "late")]
+_DROPPED = [(" of remote", "new connections", "late")]
 
 
 def _drop(mesh: Mesh, undo: ExitStack, *rules: str) -> None:

@@ -36,8 +36,8 @@ _FAULTS = MANIFESTS / "faults"
 def remote_secret_missing(mesh: Mesh, undo: ExitStack) -> None:
     """The remote secret is deleted: istiod removes the remote's endpoints, for the clients of both clusters."""
     name = f"istio-remote-secret-{watched(mesh).info.cluster_id}"
-    # Seen once in some forty: with the secret back, istiod 1.29.1 sent the remote's client endpoints of its own
-    # cluster such that every connection to them was reset, and did not correct them.
+    # Seen once in some forty: with the secret back, the clients of an istiod 1.29.1 refuse the pods of that cluster
+    # (istio/istio#59474).
     undo.callback(restart_istiod, mesh)
     mutations.delete(watching(mesh).kube, "Secret", name, watching(mesh).system_namespace, undo)
 

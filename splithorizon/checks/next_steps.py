@@ -6,8 +6,9 @@ In a template ``kubectl <east>`` or ``istioctl <east>`` names a program and the 
 name in the mesh. ``<east system>`` is Istio's namespace there, ``<east gateway>`` a pod of its east-west gateway in the
 form that istioctl takes, ``<east helloworld>`` the Deployment of helloworld there. In each of them ``istiod of east``
 is the cluster that runs the istiod of ``east``, ``secrets of east`` and ``config of east`` are those in which that
-istiod reads remote secrets and its rules. ``<namespace>`` is that of our workloads, and ``<revision>`` the option for
-the istiod that is asked.
+istiod reads remote secrets and its rules, and ``gateway of east`` is ``east`` itself where it has a gateway, or else
+one of its network that has. ``<namespace>`` is that of our workloads, and ``<revision>`` the option for the istiod
+that is asked.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from splithorizon.istio.names import DEFAULT_DOMAIN, SYSTEM_NAMESPACE, is_defaul
 from splithorizon.istio.names import EASTWEST_GATEWAY as GATEWAY
 from splithorizon.traffic.workloads import helloworld_of
 
-_PROGRAM = re.compile(r"(kubectl|istioctl) <((?:(?:istiod|secrets|config) of )?[^<> ]+)>")
-_DETAIL = re.compile(r"<((?:(?:istiod|secrets|config) of )?[^<> ]+) (system|gateway|helloworld)>")
+_PROGRAM = re.compile(r"(kubectl|istioctl) <((?:(?:istiod|secrets|config|gateway) of )?[^<> ]+)>")
+_DETAIL = re.compile(r"<((?:(?:istiod|secrets|config|gateway) of )?[^<> ]+) (system|gateway|helloworld)>")
 
 
 def remote_clusters_of(cluster: str) -> str:
@@ -45,7 +46,7 @@ def logs_of(cluster: str) -> str:
 
 def gateway_listeners_of(cluster: str) -> str:
     """What that cluster's gateway listens for from other networks."""
-    return f"istioctl <{cluster}> proxy-config listeners <{cluster} gateway> --port 15443"
+    return f"istioctl <gateway of {cluster}> proxy-config listeners <gateway of {cluster} gateway> --port 15443"
 
 
 def render(text: str, mesh: MeshInfo) -> str:
@@ -74,8 +75,20 @@ def _for_cluster(place: re.Match[str], reference: str, mesh: MeshInfo, fill: Cal
         return fill(mesh.clusters[name])
     control_plane = mesh.clusters[mesh.clusters[name].control_plane]
     # An external istiod runs, and may read remote secrets, in another cluster than it reads its rules.
-    places = {"istiod": control_plane.running_istiod, "secrets": control_plane.holding_secrets, "config": control_plane}
+    places = {
+        "istiod": control_plane.running_istiod,
+        "secrets": control_plane.holding_secrets,
+        "config": control_plane,
+        "gateway": _with_gateway(name, mesh),
+    }
     return fill(places[relation])
+
+
+def _with_gateway(name: str, mesh: MeshInfo) -> ClusterInfo:
+    """The cluster itself where it has a gateway, or where no other of its network has one either."""
+    sharing = [one for one in mesh.sharing_network(name) if one.gateway_pods]
+    cluster = mesh.clusters[name]
+    return cluster if cluster.gateway_pods or not sharing else sharing[0]
 
 
 def _program(name: str, cluster: ClusterInfo) -> str:

@@ -61,20 +61,17 @@ def external(mesh: MeshConditions) -> Iterator[Condition]:
 
 @rule
 def skew(mesh: MeshConditions) -> Iterator[Condition]:
-    """A gateway's proxy is of a version that no istiod of the mesh supports: newer, or older by more than one."""
-    istiods = [plane.version for plane in mesh.control_planes]
+    """A gateway's proxy is of a version that its istiod does not support: newer, or older by more than one."""
     for cluster in mesh.clusters:
         versions = {name: tag_of(image) for name, image in cluster.gateway_images.items()}
         skewed = {
-            name: version
-            for name, version in versions.items()
-            if istiods and all(is_supported(version, by=one) is False for one in istiods)
+            name: version for name, version in versions.items() if is_supported(version, by=cluster.version) is False
         }
         if skewed:
             yield Condition(
                 "gateways have a version that istiod does not support",
                 f"{', '.join(f'{name} {version}' for name, version in skewed.items())} in {cluster.name}, istiod "
-                + " and ".join(dict.fromkeys(plane.version for plane in mesh.control_planes)),
+                f"{cluster.version}",
                 Effect.CONSIDERED,
                 "a proxy may be older than istiod by one minor version, and not newer: restart these gateways, or "
                 "upgrade istiod. test_proxy_versions_are_supported judges what the proxies themselves say",

@@ -51,6 +51,7 @@ class ClusterConditions:
     has_gateway: bool = True
     runs_istiod: bool = True
     version: str = ""
+    """The version of the istiod that manages it."""
     mesh: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()

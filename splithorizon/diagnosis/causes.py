@@ -58,7 +58,7 @@ _new = REGISTRY.add
 _REMOTE_SECRETS = "kubectl <secrets of {near}> -n <secrets of {near} system> get secrets -l istio/multiCluster=true"
 _REMOTE_CLUSTERS = "istioctl <istiod of {near}> remote-clusters<revision>"
 _GATEWAY_SERVICES = "kubectl <{far}> get services -A -l topology.istio.io/network -o wide"
-_GATEWAY_LISTENERS = "istioctl <{far}> proxy-config listeners <{far} gateway> --port 15443"
+_GATEWAY_LISTENERS = "istioctl <gateway of {far}> proxy-config listeners <gateway of {far} gateway> --port 15443"
 _NETWORKS = "istioctl <istiod of {near}> x internal-debug networkz<revision>"
 _MESH_CONFIG = "kubectl <config of {near}> -n <config of {near} system> get configmaps -l istio.io/rev -o yaml"
 _POLICIES = "kubectl <config of {far}> get peerauthentications,authorizationpolicies,envoyfilters -A"
@@ -320,7 +320,7 @@ GATEWAY_BYPASSED = _new(
 GATEWAY_HAIRPIN = _new(
     "gateway-hairpin",
     "the gateway forwards requests to other networks: it does not know its own network",
-    "istioctl <{far}> proxy-config endpoints <{far} gateway>",
+    "istioctl <gateway of {far}> proxy-config endpoints <gateway of {far} gateway>",
 )
 GATEWAY_USED_FOR_NEAR = _new(
     "gateway-used-for-near",

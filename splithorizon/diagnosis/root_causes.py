@@ -169,7 +169,7 @@ RULE_DEMANDS_ANOTHER_NAME = _new(
 )
 IDENTITY_WITHOUT_TRUST_DOMAIN = _new(
     "identity-without-trust-domain",
-    "istiod read pods before it knew its trust domain: clients expect identities without one, which no certificate has",
+    "istiod read pods before it knew their trust domain (istio/istio#59474): clients expect identities without one",
 )
 TRUST_DOMAIN_CHANGED = _new(
     "trust-domain-changed",

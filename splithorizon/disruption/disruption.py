@@ -18,6 +18,7 @@ from splithorizon.disruption.watching import settle_remarks
 from splithorizon.disruption.workloads import HelloworldDisruption
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic.new_connections import NewConnections
 
 __all__ = ["Disruption", "settle_remarks"]
 
@@ -88,6 +89,10 @@ class Disruption:
     def batches(self, answering: Answering) -> tuple[Batch, ...]:
         """Send one batch of each client, each request once, to be judged by version and path."""
         return self._observation.batches(answering)
+
+    def new_connections(self, watch: Watch) -> NewConnections:
+        """New connections of the watching cluster's client to pods that the watched one alone has."""
+        return self._observation.new_connections(watch)
 
     def local_batches(self, *clients: str) -> tuple[Batch, ...]:
         """Send one batch from each of these clients to the service that only its own cluster has."""

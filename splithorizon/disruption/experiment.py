@@ -18,6 +18,8 @@ class Experiment:
     def __init__(self, mesh: Mesh, undo: ExitStack) -> None:
         """Take the stack that is closed at the test's end."""
         self.mesh = mesh
+        self.at_the_end = undo.enter_context(ExitStack())
+        """What is done once all is undone, at the test's end."""
         self.undo = undo.enter_context(ExitStack())
         self.rollouts: set[tuple[str, str, str]] = set()
         """The Deployments, by cluster, name and namespace, whose rollout is awaited once all is undone."""

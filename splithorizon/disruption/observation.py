@@ -14,10 +14,11 @@ from splithorizon.base.waiting import NotYet
 from splithorizon.disruption.answering import Answering, ExpectedAnswers
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.recovery import Batch, Recovery, Traffic
-from splithorizon.istio.topology import Route
+from splithorizon.istio.topology import Route, Watch
 from splithorizon.mesh import settling
 from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.sampling import Sampling
+from splithorizon.traffic.new_connections import NewConnections
 from splithorizon.traffic.requests import Reply
 
 Acted = ParamSpec("Acted")
@@ -98,6 +99,11 @@ class Observation:
             ),
         )
         return tuple(found.values())
+
+    def new_connections(self, watch: Watch) -> NewConnections:
+        """New connections of the watching cluster's client to pods that the watched one alone has."""
+        near, far = self._mesh[watch.watching].info, self._mesh[watch.watched].info
+        return self._sampling.new_connections(Route(near.name, far.name, near.network != far.network))
 
     def local_batches(self, *clients: str) -> tuple[Batch, ...]:
         """Send one batch from each of these clients to the service that only its own cluster has."""

@@ -61,6 +61,7 @@ class RemoteSecretDisruption:
         """Delete the secret, once istiod can push to every proxy what follows from that."""
         settling.await_connected(self._experiment.mesh)
         metadata = self._read()["metadata"]
+        self._experiment.at_the_end.callback(watching.restart_unless_identified, self._experiment, self._watch)
         self._experiment.begin()
         mutations.delete(self._watching.kube, "Secret", metadata["name"], metadata["namespace"], self._experiment.undo)
 
@@ -71,6 +72,7 @@ class RemoteSecretDisruption:
         """
         secret, token = self._read(), self._new_token()
         metadata = secret["metadata"]
+        self._experiment.at_the_end.callback(watching.restart_unless_identified, self._experiment, self._watch)
         self._experiment.undo.callback(watching.restart_unless_watched, self._experiment, self._watch)
         self._experiment.begin()
         changed = {"data": self._with(secret, token=token)["data"]}

@@ -10,13 +10,16 @@ from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet, eventually
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.istiod import IstiodDisruption
+from splithorizon.istio.names import NO_TRUST_DOMAIN
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh import injection
 from splithorizon.mesh.mesh import Mesh
+from splithorizon.traffic import new_connections
 from splithorizon.undo import ownership, remarks
 from splithorizon.undo.not_restored import NotRestored
 
 _SYNCED = "synced"
+_NOT_WATCHED, _NOT_IDENTIFIED = "does-not-watch", "has-no-identities-of"
 
 
 def require_known(mesh: Mesh, watch: Watch, status: str = "") -> None:
@@ -59,35 +62,69 @@ def restart_and_await(experiment: Experiment, watch: Watch) -> None:
         injection.await_injection(mesh[managed.name])
 
 
+def restart_unless_identified(experiment: Experiment, watch: Watch) -> None:
+    """Restart istiod where its clients expect identities without a trust domain of the other cluster's pods.
+
+    Istio 1.29.0 and 1.29.1 may read those pods before the trust domain when a remote secret comes back, and refuse
+    them from then on (istio/istio#59474). The istiod of an existing mesh is not restarted: its owner decides.
+    """
+    mesh, system = experiment.mesh, experiment.mesh.info
+    service = new_connections.service_of(system.clusters[watch.watched].version)
+    envoy_cluster = f"outbound|{new_connections.PORT}||{system.host_of(service)}"
+    clients = [mesh[one.name].client for one in system.managed_by(watch.watching) if one.name != watch.watched]
+
+    def known() -> None:
+        for client in clients:
+            if not client.proxy.endpoints(envoy_cluster):
+                raise NotYet(f"the client of {client.cluster} has no endpoint of {service}")
+
+    with suppress(TimedOut):
+        eventually(f"{service} has endpoints", known, within=timeouts().secret_processed)
+    expected = {one for client in clients for one in client.proxy.expected_identities(envoy_cluster)}
+    if not any(one.startswith(NO_TRUST_DOMAIN) for one in expected):
+        remarks.forget(mesh.folder, _remark_of(watch, _NOT_IDENTIFIED))
+    elif system.owned:
+        restart_and_await(experiment, watch)
+    else:
+        reason = (
+            f"it has its clients expect {', '.join(sorted(expected))} of pods in the {watch.watched}, and refuse them: "
+            "Istio 1.29.0 and 1.29.1 read pods before their trust domain at times, when a remote secret comes back "
+            "(istio/istio#59474), and need a restart then, which this run leaves to you"
+        )
+        remarks.write(mesh.folder, _remark_of(watch, _NOT_IDENTIFIED), _restart_needed(experiment, watch, reason))
+
+
 def settle_remarks(mesh: Mesh) -> None:
     """At the end of a run: forget that an istiod did not watch another cluster, where it does by now."""
     for watch in mesh.watches:
-        if not remarks.exists(mesh.folder, _remark_of(watch)):
+        if not remarks.exists(mesh.folder, _remark_of(watch, _NOT_WATCHED)):
             continue
         with suppress(NotYet, EnvironmentBroke):
             require_known(mesh, watch, _SYNCED)
-            remarks.forget(mesh.folder, _remark_of(watch))
+            remarks.forget(mesh.folder, _remark_of(watch, _NOT_WATCHED))
 
 
 def _await_watched(experiment: Experiment, watch: Watch) -> None:
     """Wait until istiod watches the other cluster again by itself; where it does not, the run's summary says so."""
-    mesh, watching = experiment.mesh, experiment.mesh[watch.watching]
+    mesh = experiment.mesh
     try:
         eventually(str(watch), partial(require_known, mesh, watch, _SYNCED), within=timeouts().mesh_recovered)
     except TimedOut as late:
-        deployment = IstiodDisruption(experiment, watching).deployment
-        command = (
-            f"{watching.kube.kubectl} --namespace {watching.system_namespace} rollout restart deployment/{deployment}"
-        )
         reason = (
             f"it does not watch the {watch.watched} again, although the remote secret is back: Istio before 1.30 may "
             f"need a restart then, which this run leaves to you ({late.seen})"
         )
-        remark = NotRestored(f"istiod of the {watching}", reason, command, pending=True)
-        remarks.write(mesh.folder, _remark_of(watch), remark)
+        remarks.write(mesh.folder, _remark_of(watch, _NOT_WATCHED), _restart_needed(experiment, watch, reason))
     else:
-        remarks.forget(mesh.folder, _remark_of(watch))
+        remarks.forget(mesh.folder, _remark_of(watch, _NOT_WATCHED))
 
 
-def _remark_of(watch: Watch) -> str:
-    return f"istiod-of-{ownership.name_part(watch.watching)}-does-not-watch-{ownership.name_part(watch.watched)}"
+def _restart_needed(experiment: Experiment, watch: Watch, reason: str) -> NotRestored:
+    watching = experiment.mesh[watch.watching]
+    deployment = IstiodDisruption(experiment, watching).deployment
+    command = f"{watching.kube.kubectl} --namespace {watching.system_namespace} rollout restart deployment/{deployment}"
+    return NotRestored(f"istiod of the {watching}", reason, command, pending=True)
+
+
+def _remark_of(watch: Watch, what: str) -> str:
+    return f"istiod-of-{ownership.name_part(watch.watching)}-{what}-{ownership.name_part(watch.watched)}"

@@ -50,3 +50,7 @@ def injector_config_map_of(revision: str) -> str:
 def config_map_of(revision: str) -> str:
     """The name of the ConfigMap that an istiod of this revision reads."""
     return "istio" if is_default_revision(revision) else f"istio-{revision}"
+
+
+NO_TRUST_DOMAIN = "spiffe:///"
+"""How an identity begins that lacks the trust domain. No certificate has one."""

@@ -108,6 +108,11 @@ class Proxy:
         """The chain that the proxy serves as a workload, its own certificate first; empty while it has none."""
         return self._envoy.get("config_dump?resource=dynamic_active_secrets", _chain)
 
+    def expected_identities(self, cluster: str) -> frozenset[str]:
+        """The identities of which a server of one Envoy cluster has to have one; empty without TLS."""
+        name = quote(f"^{re.escape(cluster)}$")
+        return self._envoy.get(f"config_dump?resource=dynamic_active_clusters&name_regex={name}", _expected_identities)
+
     @property
     def refused_updates(self) -> Mapping[str, int]:
         """The updates from istiod that were refused since the start, by the name of the statistic."""
@@ -126,6 +131,21 @@ def _identity(server_info: Any) -> Identity:
 
 def _counts(stats: Any) -> dict[str, int]:
     return {stat["name"]: int(stat["value"]) for stat in stats["stats"]}
+
+
+def expected_identities(cluster: Mapping[str, Any]) -> frozenset[str]:
+    """The identities of which servers need one, by the configuration of an Envoy cluster: of all its kinds of TLS."""
+    sockets = [match.get("transport_socket") or {} for match in cluster.get("transport_socket_matches", [])]
+    found: set[str] = set()
+    for socket in (*sockets, cluster.get("transport_socket") or {}):
+        common = (socket.get("typed_config") or {}).get("common_tls_context") or {}
+        validation = (common.get("combined_validation_context") or {}).get("default_validation_context") or {}
+        found |= {name["exact"] for name in validation.get("match_subject_alt_names", []) if "exact" in name}
+    return frozenset(found)
+
+
+def _expected_identities(dump: Any) -> frozenset[str]:
+    return frozenset[str]().union(*(expected_identities(one["cluster"]) for one in dump.get("configs", [])))
 
 
 def _chain(dump: Any) -> tuple[x509.Certificate, ...]:

@@ -255,7 +255,7 @@ def test_a_subset_is_looked_up_among_the_rules_of_the_same_primary() -> None:
     (found,) = of_reading(reading).root_causes
     assert found.id == root_causes.RULE_PICKS_SUBSET.id
     assert [str(one) for one in found.finding.evidence][1:] == [
-        f"DestinationRules for {HOST}: spec.subsets none is named v2"
+        f"DestinationRules for {HOST} in primary: spec.subsets none is named v2"
     ]
 
 

@@ -1104,7 +1104,7 @@ def test_connections_that_are_late_at_a_measured_rate_are_dropped_on_the_way() -
     (found,) = diagnose(Case(sound(), (dropped(80, 2),))).root_causes
     assert found.id == causes.CONNECTIONS_DROPPED.id
     assert [str(fact) for fact in found.finding.evidence] == [
-        f"Gateway remote {GATEWAYS['remote']}: new connections from primary "
+        f"Gateway {GATEWAYS['remote']} of remote: new connections from primary "
         "90 late and 2 failed of 360, 25.6%; median 0.02 s",
         "Client primary: new connections within its network 0 late and 0 failed of 80",
     ]

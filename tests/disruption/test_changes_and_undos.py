@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from splithorizon.undo import remarks, undo_log
 from tests.support import user_rights
 from tests.support.existing_mesh import TwoClusters, follow_remote_secret, installed_mesh
 from tests.support.mesh_info import mesh_info
+from tests.support.small_api import SmallApi
 from tests.support.snapshots import GONE, Made, differences, snapshot, without_pods
 
 LABELS, MESH_NETWORKS = NetworkMode.LABELS, NetworkMode.MESH_NETWORKS
@@ -224,3 +226,52 @@ def test_what_a_test_restores_halfway_is_as_it_was_and_can_be_changed_again(owne
             assert changed(differences(before, snapshot(found.clusters))) == {REMOTE_SECRET: GONE}
             found.disruption.restore()
             assert snapshot(found.clusters) == before
+
+
+def istiods(clusters: TwoClusters) -> set[str]:
+    pods = [one["metadata"]["name"] for one in clusters.primary.kept("Pod", "istio-system")]
+    return {name for name in pods if name.startswith("istiod-")}
+
+
+def identities(api: SmallApi, *expected: str) -> None:
+    """Have the sidecars of a cluster expect these identities of servers."""
+    answered = api.execute
+    assert answered is not None
+    validation = {"match_subject_alt_names": [{"exact": one} for one in expected]}
+    common = {"combined_validation_context": {"default_validation_context": validation}}
+    socket = {"name": "tls", "typed_config": {"common_tls_context": common}}
+    dump = {"configs": [{"cluster": {"transport_socket_matches": [{"transport_socket": socket}]}}]}
+
+    def execute(pod: str, command: list[str]) -> str:
+        return json.dumps(dump) if command[-1].startswith("config_dump?") else answered(pod, command)
+
+    api.execute = execute
+
+
+@pytest.mark.parametrize("expected", ["spiffe:///ns/sample/sa/default", "spiffe://cluster.local/ns/sample/sa/default"])
+def test_an_istiod_whose_clients_refuse_pods_that_came_back_is_told_and_left_to_its_owner(
+    expected: str, tmp_path: Path
+) -> None:
+    with lab(tmp_path, LABELS, owned=False) as found:
+        identities(found.clusters.primary, expected)
+        found.disruption.remote_secret(WATCH).remove()
+        found.disruption.restore()
+        assert remarks.read(found.folder) == [], "not before the test's end"
+        before = snapshot(found.clusters)
+        found.undo.close()
+        assert snapshot(found.clusters) == before
+        said = remarks.read(found.folder)
+        assert [one.object for one in said] == (["istiod of the primary"] if "///" in expected else [])
+        assert all(f"expect {expected} of pods in the remote" in one.reason for one in said)
+        assert all("rollout restart deployment/istiod" in one.command for one in said)
+
+
+def test_an_istiod_of_our_own_is_restarted_where_its_clients_refuse_pods_that_came_back(tmp_path: Path) -> None:
+    with lab(tmp_path, LABELS, owned=True) as found:
+        identities(found.clusters.primary, "spiffe:///ns/sample/sa/default")
+        found.disruption.remote_secret(WATCH).remove()
+        found.disruption.restore()
+        before = istiods(found.clusters)
+        found.undo.close()
+        assert before
+        assert not before & istiods(found.clusters)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import yaml
 
@@ -373,6 +373,10 @@ def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: s
         if asked == "server_info":
             config = {"discoveryAddress": "istiod.istio-system.svc:15012"}
             return json.dumps({"node": {"metadata": {"PROXY_CONFIG": config}}})
+        if asked.startswith("clusters?"):
+            return json.dumps({"cluster_statuses": [_cluster_of_the_remote(asked)]})
+        if asked.startswith("config_dump?"):
+            return json.dumps({"configs": []})
         assert "draining" in asked, asked
         return json.dumps({"stats": []})
     assert command[:2] == ["sh", "-c"], command
@@ -388,6 +392,14 @@ def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: s
         if answering
     ]
     return "\n".join([*results, "bodies", *bodies, "end 0", ""])
+
+
+def _cluster_of_the_remote(asked: str) -> dict[str, Any]:
+    """The one Envoy cluster that is asked for, with the remote's gateway for its endpoint."""
+    address = {"socket_address": {"address": GATEWAYS["remote"], "port_value": 15443}}
+    host = {"address": address, "health_status": {"eds_health_status": "HEALTHY"}, "weight": 1}
+    name = unquote(asked.partition("filter=")[2]).strip("^$").replace("\\", "")
+    return {"name": name, "host_statuses": [host]}
 
 
 def _clusterz(mesh: TwoClusters) -> list[dict[str, str]]:

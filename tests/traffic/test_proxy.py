@@ -96,6 +96,24 @@ def test_the_identity_is_the_metadata_of_the_proxy(api: SmallApi, proxy: Proxy) 
     assert proxy.identity == Identity("primary-network", "primary", "istiod.istio-system.svc:15012")
 
 
+def test_the_identities_that_servers_need_are_those_of_every_kind_of_tls(api: SmallApi, proxy: Proxy) -> None:
+    def socket(*names: dict[str, str]) -> dict[str, object]:
+        validation = {"default_validation_context": {"match_subject_alt_names": list(names)}}
+        return {"typed_config": {"common_tls_context": {"combined_validation_context": validation}}}
+
+    cluster = {
+        "transport_socket_matches": [{"transport_socket": socket({"exact": "spiffe:///ns/a/sa/b"})}, {"name": "raw"}],
+        "transport_socket": socket({"exact": "spiffe://c/ns/a/sa/b"}, {"prefix": "spiffe://d/"}),
+    }
+    answer(api, json.dumps({"configs": [{"cluster": cluster}]}))
+    assert proxy.expected_identities(HELLOWORLD) == {"spiffe:///ns/a/sa/b", "spiffe://c/ns/a/sa/b"}
+    path, _, pattern = api.asked[0][2]["command"][-1].partition("&name_regex=")
+    assert path == "config_dump?resource=dynamic_active_clusters"
+    assert re.fullmatch(unquote(pattern), HELLOWORLD)
+    answer(api, "{}")
+    assert proxy.expected_identities(HELLOWORLD) == set()
+
+
 def test_only_refused_updates_are_listed(api: SmallApi, proxy: Proxy) -> None:
     answer(api, (DATA / "stats.txt").read_text())
     assert proxy.refused_updates == {}

@@ -19,6 +19,7 @@ from splithorizon.diagnosis.reading.model import CLIENT, GATEWAY, SERVER, Host, 
 from splithorizon.kube.client import Kube
 from splithorizon.kube.pod_status import SIDECAR
 from splithorizon.traffic import access_log
+from splithorizon.traffic.proxy import expected_identities
 
 _LINES = "6000"
 _LOG_BYTES = 4 * 1024 * 1024
@@ -187,18 +188,11 @@ def _cluster(config: Mapping[str, Any]) -> Object:
     }
     sockets = [match.get("transport_socket") or {} for match in config.get("transport_socket_matches", [])]
     sockets += [one] if (one := config.get("transport_socket")) else []
-    expected = {identity for socket in sockets for identity in _expected_identities(socket)}
     return {
         **kept,
         "transport_sockets": [socket.get("name") for socket in sockets],
-        "expected_identities": sorted(expected),
+        "expected_identities": sorted(expected_identities(config)),
     }
-
-
-def _expected_identities(socket: Mapping[str, Any]) -> list[str]:
-    common = (socket.get("typed_config") or {}).get("common_tls_context") or {}
-    validation = (common.get("combined_validation_context") or {}).get("default_validation_context") or {}
-    return [name["exact"] for name in validation.get("match_subject_alt_names", []) if "exact" in name]
 
 
 def _listener(one: Mapping[str, Any], wanted: Wanted) -> Object:

@@ -72,7 +72,7 @@ def dropped(case: Case) -> Iterator[Finding]:
                 Layer.PATH,
                 (
                     Fact(
-                        f"Gateway {far} {addresses}",
+                        f"Gateway {addresses} of {far}",
                         f"new connections from {near}",
                         f"{late} late and {failed} failed of {every}, {rate:.1%}; median {median} s",
                     ),

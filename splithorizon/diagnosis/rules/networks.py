@@ -49,6 +49,12 @@ def _unknown(reading: Reading, cluster: Cluster) -> str:
     return state.direct(reading, cluster)
 
 
+def _is_hidden(case: Case, cluster: Cluster, services: Iterable[Object]) -> str:
+    """A sentence on the failed check that ends the watch of a cluster, whose gateway hid that this one is not known."""
+    beside = [one for one in state.sharing(case.reading, cluster) if one.name != cluster.name]
+    return case.failed("keeps_other_gateways") if beside and any(services) else ""
+
+
 @rule
 def system_namespace(case: Case) -> Iterator[Finding]:
     """The system namespace lacks the network's label, or has another's."""
@@ -97,7 +103,7 @@ def gateway_service(case: Case) -> Iterator[Finding]:
                 if labelled
                 else f"kubectl <{cluster.name}> -n {cluster.system_namespace} label --overwrite service "
                 f"{name_of(services[0]) if services else 'istio-eastwestgateway'} {NETWORK_LABEL}={cluster.network}",
-                _unknown(reading, cluster),
+                _unknown(reading, cluster) or _is_hidden(case, cluster, services),
                 UNREACHED,
             )
         elif not any(external_hosts(one) for one in serving):

@@ -26,10 +26,9 @@ from splithorizon.diagnosis.reading.model import (
 from splithorizon.diagnosis.rules.client_rules import failing
 from splithorizon.diagnosis.rules.follows import UNREACHED
 from splithorizon.istio import certificates
-from splithorizon.istio.names import DEFAULT_DOMAIN, ROOT_CONFIG_MAP
+from splithorizon.istio.names import DEFAULT_DOMAIN, NO_TRUST_DOMAIN, ROOT_CONFIG_MAP
 
 _ROOT = "root-cert.pem"
-_NO_TRUST_DOMAIN = "spiffe:///"
 
 
 @rule
@@ -160,8 +159,9 @@ def trust_domain(case: Case) -> Iterator[Finding]:
 def identities_without_trust_domain(case: Case) -> Iterator[Finding]:
     """An istiod gave clients identities without a trust domain for a Service's endpoints.
 
-    Seen with Istio 1.29.1, whose istiod may read a remote cluster's pods first where its machine is busy, and then
-    sends ``spiffe:///ns/sample/sa/default`` until the pods change. A Service with other pods of that account hides it.
+    Istio 1.29.0 and 1.29.1 do so (istio/istio#59474): istiod may read a remote cluster's pods before its mesh
+    configuration, mostly where its machine is busy, and then sends ``spiffe:///ns/sample/sa/default`` until the pods
+    change. A Service with other pods of that account hides it.
     """
     for cluster, client in state.clients(case.reading):
         plane = state.control_plane_of(case.reading, cluster)
@@ -172,7 +172,7 @@ def identities_without_trust_domain(case: Case) -> Iterator[Finding]:
                 ", ".join(one["expected_identities"]),
             )
             for name, one in client.clusters.items()
-            if any(identity.startswith(_NO_TRUST_DOMAIN) for identity in one.get("expected_identities", ()))
+            if any(identity.startswith(NO_TRUST_DOMAIN) for identity in one.get("expected_identities", ()))
         ]
         if facts:
             yield Finding(

@@ -312,7 +312,9 @@ def _subset(reading: Reading, plane: Cluster, host: str, subset: str) -> tuple[F
         for home, one, labels in _defining(reading, host, subset)
         if home.name == plane.name
     ]
-    return tuple(found) or (Fact(f"DestinationRules for {host}", "spec.subsets", f"none is named {subset}"),)
+    return tuple(found) or (
+        Fact(f"DestinationRules for {host} in {plane.name}", "spec.subsets", f"none is named {subset}"),
+    )
 
 
 def _defining(reading: Reading, host: str, subset: str) -> Iterator[tuple[Cluster, Object, Any]]:
