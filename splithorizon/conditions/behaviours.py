@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 OF_SEVERAL_PRIMARIES = "test_a_rule_binds_the_clients_of_its_own_primary"
-ONE_PRIMARY = "one istiod reads the rules for every client"
-"""Why a mesh with one primary does not claim it."""
+OF_AN_ISTIOD_AWAY = "test_an_istiod_away_leaves_other_primaries_alone"
+OF_A_WATCH_BESIDE_ANOTHER = "test_removing_a_remote_secret_keeps_other_gateways"
+OF_A_MANAGED_CLUSTER = (
+    "test_new_proxies_reach_istiod",
+    "test_remote_finds_istiod_behind_the_gateway",
+)
+"""Those of a cluster whose istiod is in another one."""
 
 PROTOCOLS = (
     "test_grpc_calls_are_answered",
@@ -93,3 +98,6 @@ DISRUPTIVE = (
     "test_removing_a_remote_secret_keeps_other_gateways",
 )
 """Those of the profile disruptive: they take parts of the mesh away, and measure how istiod takes it."""
+
+OF_A_WATCH = tuple(one for one in DISRUPTIVE if one not in (OF_AN_ISTIOD_AWAY, OF_A_WATCH_BESIDE_ANOTHER))
+"""Those that need the watch of a cluster that is alone on its network."""

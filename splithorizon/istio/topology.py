@@ -82,6 +82,11 @@ class PlannedCluster:
     service_subnet: str = ""
     has_gateway: bool = True
 
+    @property
+    def is_managed(self) -> bool:
+        """Whether its istiod is in another cluster."""
+        return self.control_plane != self.name
+
 
 @dataclass(frozen=True)
 class Topology:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from splithorizon.base.paths import MANIFESTS, SUITES
-from splithorizon.conditions import behaviours
+from splithorizon.conditions import behaviours, shape
 from splithorizon.kube import manifests
 from splithorizon.run import catalogue, costs, rights
 from splithorizon.run.catalogue import Profile
@@ -35,8 +35,8 @@ def lines(seen: Prepared, options: Options, selected: Mapping[str, int], left_ou
     ``selected`` has the number of checks of each collected behaviour, ``left_out`` the other ones with the reason.
     """
     denied = {name: seen.info.not_claimed[name] for name in selected if name in seen.info.not_claimed}
-    if behaviours.OF_SEVERAL_PRIMARIES in selected and len(seen.info.config_clusters) == 1:
-        denied.setdefault(behaviours.OF_SEVERAL_PRIMARIES, behaviours.ONE_PRIMARY)
+    by_shape = {name: reason for name, reason in shape.not_claimed(seen.info.topology).items() if name in selected}
+    denied = {**by_shape, **denied}
     judged = {name: count for name, count in selected.items() if name not in denied}
     return [
         *_created(seen, judged, options),
