@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from splithorizon.checks.judging import CheckFailed, Evidence, either, require_samples
 from splithorizon.checks.next_steps import gateway_listeners_of
@@ -17,6 +17,7 @@ def gateway_passes_to_own_pods(
 ) -> Evidence:
     """Requests for the service come through the far gateway under its name, and go to pods of its network alone.
 
+    Each gateway of the network has to know all of those pods, whichever the batch went through.
     ``shared`` where others use the gateway too: it may then reject connections of other clients, as long as answers
     come back.
     """
@@ -27,14 +28,17 @@ def gateway_passes_to_own_pods(
     claim = f"{route}: the far gateway passes the service's connections to its own pods"
     came_back = bool(far and counts.passed)
     turned_away = bool(counts.turned_away) and not (shared and came_back)
-    if stats.upstreams != frozenset(own_pods) or turned_away or not came_back:
+    own = frozenset(own_pods)
+    wrong = {gateway: found for gateway, found in stats.upstreams.items() if found != own}
+    goes = "; ".join(f"with {gateway} it goes to {either(found)}" for gateway, found in wrong.items())
+    if wrong or not stats.upstreams or turned_away or not came_back:
         raise CheckFailed(
             claim,
             expected=f"{stats.server_name} goes to {either(own_pods)}, and no connection is turned away",
-            seen=f"it goes to {either(stats.upstreams)}; {counts.passed} bytes came through, {far} answers, "
+            seen=f"{goes or 'it goes there'}; {counts.passed} bytes came through, {far} answers, "
             f"{counts.turned_away} connections turned away (NR)",
             samples=len(stats.replies),
-            causes=_why_not_passed(stats, own_pods),
+            causes=_why_not_passed(stats, wrong, own),
             next_command=gateway_listeners_of(route.far),
             where=route,
             numbers={"passed_bytes": counts.passed, "turned_away": counts.turned_away},
@@ -48,15 +52,17 @@ def gateway_passes_to_own_pods(
     )
 
 
-def _why_not_passed(stats: GatewayStats, own_pods: Collection[str]) -> tuple[Cause, ...]:
-    if not stats.upstreams:
+def _why_not_passed(
+    stats: GatewayStats, wrong: Mapping[str, frozenset[str]], own_pods: frozenset[str]
+) -> tuple[Cause, ...]:
+    if any(not found for found in wrong.values()):
         return (causes.SERVICE_NOT_EXPORTED,)
-    if stats.upstreams - frozenset(own_pods):
+    if any(found - own_pods for found in wrong.values()):
         return (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT)
     if stats.counts.turned_away:
         return (causes.SERVICES_NOT_EXPOSED,)
     if not stats.counts.passed:
         return (causes.SERVICES_NOT_EXPOSED, causes.GATEWAY_ADDRESS_WRONG, causes.GATEWAY_BYPASSED)
-    if stats.upstreams == frozenset(own_pods):
+    if not wrong:
         return (causes.POLICY_DENIES, causes.PODS_NOT_SERVING)
     return (causes.PUSH_LATE, causes.POD_NOT_READY)

@@ -83,14 +83,16 @@ class Sampling:
 
     def gateway_stats(self, route: Route, *, times: int) -> GatewayStats:
         """Send one batch from the near client, and read what the far network's gateways counted meanwhile."""
-        pods = {
-            proxy: port
-            for cluster in self.mesh.sharing_network(route.far)
-            for proxy, port in cluster.gateway_proxies.items()
-        }
+        clusters = self.mesh.sharing_network(route.far)
+        of_clusters = {cluster.name: cluster.gateway_proxies for cluster in clusters}
+        pods = {proxy: port for proxies in of_clusters.values() for proxy, port in proxies.items()}
         name = gateway_stats.server_name(self.mesh.info.namespace, self.mesh.info.domain)
         before = gateway_stats.Counts.read(pods, name)
         replies, _ = self.mesh[route.near].client.send_and_count(times=times)
         counts = gateway_stats.Counts.read(pods, name).since(before)
-        upstreams = frozenset(str(one.address) for pod in pods for one in pod.endpoints(name))
+        upstreams = {
+            f"{proxy.name} of {cluster}": frozenset(str(one.address) for one in proxy.endpoints(name))
+            for cluster, proxies in of_clusters.items()
+            for proxy in proxies
+        }
         return GatewayStats(name, replies, upstreams, counts)

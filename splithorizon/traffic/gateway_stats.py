@@ -36,9 +36,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class GatewayStats:
-    """A batch of the near client, with the far gateway's upstreams for its SNI and the increase of its counters."""
+    """A batch of the near client, with the far gateways' upstreams for its SNI and the increase of their counters.
+
+    ``upstreams`` are by the gateway's pod, and addresses as Envoy logs them.
+    """
 
     server_name: str
     replies: tuple[Reply, ...]
-    upstreams: frozenset[str]
+    upstreams: Mapping[str, frozenset[str]]
     counts: Counts

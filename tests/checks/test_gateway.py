@@ -26,7 +26,7 @@ def reply(number: int, version: str) -> Reply:
 SOUND = GatewayStats(
     server_name("sample", "cluster.local"),
     tuple(reply(n, "v1" if n % 2 else "v2") for n in range(100)),
-    PODS,
+    {"gateway-1 of remote": PODS},
     Counts(14_000, 0),
 )
 
@@ -42,20 +42,42 @@ def test_what_passes_is_told_with_its_numbers() -> None:
     assert found.addresses == ("10.20.0.4:5000",)
 
 
+def through(*of_gateways: frozenset[str]) -> dict[str, frozenset[str]]:
+    """What each gateway of a network passes to."""
+    return {f"gateway-{number} of remote": found for number, found in enumerate(of_gateways, start=1)}
+
+
 NOTHING_COMES = (causes.SERVICES_NOT_EXPOSED, causes.GATEWAY_ADDRESS_WRONG, causes.GATEWAY_BYPASSED)
 
 
 @pytest.mark.parametrize(
     ("passage", "open_causes"),
     [
-        (replace(SOUND, upstreams=frozenset()), (causes.SERVICE_NOT_EXPORTED,)),
-        (replace(SOUND, upstreams=PODS | {"10.89.0.2:15443"}), (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT)),
+        (replace(SOUND, upstreams=through(frozenset())), (causes.SERVICE_NOT_EXPORTED,)),
+        (
+            replace(SOUND, upstreams=through(PODS | {"10.89.0.2:15443"})),
+            (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT),
+        ),
+        (
+            replace(SOUND, upstreams=through(frozenset({"10.20.0.5:5000"}) | PODS, PODS)),
+            (causes.GATEWAY_HAIRPIN, causes.STALE_ENDPOINT),
+        ),
+        (replace(SOUND, upstreams={}, counts=Counts(0, 0)), NOTHING_COMES),
         (replace(SOUND, counts=Counts(14_000, 3)), (causes.SERVICES_NOT_EXPOSED,)),
         (replace(SOUND, counts=Counts(0, 0)), NOTHING_COMES),
         (replace(SOUND, replies=SOUND.replies[1::2], counts=Counts(0, 0)), NOTHING_COMES),
         (replace(SOUND, replies=SOUND.replies[1::2]), (causes.POLICY_DENIES, causes.PODS_NOT_SERVING)),
     ],
-    ids=["unknown service", "hairpin", "turned away", "past the gateway", "no far answer", "refused by the pods"],
+    ids=[
+        "unknown service",
+        "hairpin",
+        "one of two gateways",
+        "no gateway",
+        "turned away",
+        "past the gateway",
+        "no far answer",
+        "refused by the pods",
+    ],
 )
 def test_what_does_not_pass_is_refuted_with_its_causes(passage: GatewayStats, open_causes: tuple[Cause, ...]) -> None:
     with pytest.raises(CheckFailed) as caught:
@@ -90,3 +112,12 @@ def test_nothing_is_said_without_samples(passage: GatewayStats, pods: frozenset[
 
 def test_counts_are_of_the_time_between() -> None:
     assert Counts(15, 4).since(Counts(10, 4)) == Counts(5, 0)
+
+
+def test_a_gateway_that_does_not_know_a_pod_is_named_though_another_does() -> None:
+    pods = PODS | {"10.30.0.4:5000"}
+    passage = replace(SOUND, upstreams=through(pods, PODS))
+    with pytest.raises(CheckFailed) as caught:
+        checks.gateway_passes_to_own_pods(passage, OUT, own_pods=pods, own_versions={"v2"}, shared=False)
+    assert caught.value.seen.startswith("with gateway-2 of remote it goes to 10.20.0.4:5000; 14000 bytes")
+    assert caught.value.causes == (causes.PUSH_LATE, causes.POD_NOT_READY)
