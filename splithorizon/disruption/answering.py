@@ -75,11 +75,12 @@ class ExpectedAnswers:
     def unwatched(self, watch: Watch) -> Answering:
         """Where the istiod of ``watching`` no longer watches the other: its proxies lose that cluster's endpoints.
 
-        The gateways of other clusters of that network know its pods still, and pass on to them.
+        Gateways of its network that another istiod configures know its pods still, and pass on to them.
         """
         proxies = {cluster.name for cluster in self.info.managed_by(watch.watching)}
-        beside = self._sharing(watch.watched) - {watch.watched}
-        lost = {client for client in proxies if not beside or client in beside}
+        sharing = self._sharing(watch.watched)
+        knowing = sharing - {watch.watched} - proxies
+        lost = {client for client in proxies if not knowing or client in sharing}
         rest = self._names - {watch.watched}
         words = "every client is answered by every cluster"
         if lost:

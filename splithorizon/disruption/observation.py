@@ -11,6 +11,7 @@ from typing import ParamSpec
 from splithorizon.base import parallel
 from splithorizon.base.timeouts import current as timeouts
 from splithorizon.base.waiting import NotYet
+from splithorizon.disruption import watching
 from splithorizon.disruption.answering import Answering, ExpectedAnswers
 from splithorizon.disruption.experiment import Experiment
 from splithorizon.disruption.recovery import Batch, Recovery, Traffic
@@ -70,14 +71,19 @@ class Observation:
 
         def probe(cluster: Cluster) -> None:
             nonlocal missed
-            unknown, horizon = self._unknown(cluster.name, answering), self._mesh.horizon(cluster.name)
-            left = horizon.forgetting(unknown)
-            wanted = {*left.near_pods, *left.far_gateways}
+            unknown = self._unknown(cluster.name, answering)
+            horizon = self._mesh.horizon(cluster.name, unknown=unknown)
+            wanted = {*horizon.near_pods, *horizon.far_gateways}
             held = {str(endpoint.address) for endpoint in cluster.client.endpoints}
             if not wanted - horizon.may_be_forgotten(unknown) <= held <= wanted:
                 missed = cluster.name
                 seen = ", ".join(sorted(held)) or "nothing"
                 raise NotYet(f"the {cluster}'s client holds {seen} in place of {', '.join(sorted(wanted))}")
+            # A gateway stands for all pods of its network: whose are known shows where each cluster has its own.
+            for name in self._mesh.names:
+                if bool(watching.endpoints_of_alone(self._mesh, cluster, name)) is (name in unknown):
+                    missed = cluster.name
+                    raise NotYet(f"the {cluster}'s client holds {'a' if name in unknown else 'no'} pod of {name}")
 
         recovery = self.experiment.measure(
             answering.held,
@@ -136,7 +142,7 @@ class Observation:
         self, client: str, answering: Collection[str], unknown: Collection[str] = ()
     ) -> dict[str, frozenset[str]]:
         """Where a client's requests go that each of these clusters answers, by its version."""
-        horizon = self._mesh.horizon(client).forgetting(unknown)
+        horizon = self._mesh.horizon(client, unknown=unknown)
         return {self._mesh[name].info.version: horizon.ways_to(name) for name in self._mesh.names if name in answering}
 
     @staticmethod

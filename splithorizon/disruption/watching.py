@@ -13,8 +13,10 @@ from splithorizon.disruption.istiod import IstiodDisruption
 from splithorizon.istio.names import NO_TRUST_DOMAIN
 from splithorizon.istio.topology import Watch
 from splithorizon.mesh import injection
+from splithorizon.mesh.cluster import Cluster
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.traffic import new_connections
+from splithorizon.traffic.proxy import Endpoint
 from splithorizon.undo import ownership, remarks
 from splithorizon.undo.not_restored import NotRestored
 
@@ -68,40 +70,65 @@ def restart_unless_identified(experiment: Experiment, watch: Watch) -> None:
     Istio 1.29.0 and 1.29.1 may read those pods before the trust domain when a remote secret comes back, and refuse
     them from then on (istio/istio#59474). The istiod of an existing mesh is not restarted: its owner decides.
     """
-    mesh, system = experiment.mesh, experiment.mesh.info
-    service = new_connections.service_of(system.clusters[watch.watched].version)
-    envoy_cluster = f"outbound|{new_connections.PORT}||{system.host_of(service)}"
-    clients = [mesh[one.name].client for one in system.managed_by(watch.watching) if one.name != watch.watched]
-
-    def known() -> None:
-        for client in clients:
-            if not client.proxy.endpoints(envoy_cluster):
-                raise NotYet(f"the client of {client.cluster} has no endpoint of {service}")
-
-    with suppress(TimedOut):
-        eventually(f"{service} has endpoints", known, within=timeouts().secret_processed)
-    expected = {one for client in clients for one in client.proxy.expected_identities(envoy_cluster)}
-    if not any(one.startswith(NO_TRUST_DOMAIN) for one in expected):
-        remarks.forget(mesh.folder, _remark_of(watch, _NOT_IDENTIFIED))
-    elif system.owned:
-        restart_and_await(experiment, watch)
-    else:
+    mesh, remark = experiment.mesh, _remark_of(watch, _NOT_IDENTIFIED)
+    try:
+        eventually(
+            f"the pods of {watch.watched} are trusted", partial(require_identified, mesh, watch),
+            within=timeouts().secret_processed,
+        )  # fmt: skip
+    except TimedOut as late:
+        if NO_TRUST_DOMAIN not in late.seen:
+            return
+        if mesh.info.owned:
+            restart_and_await(experiment, watch)
+            return
         reason = (
-            f"it has its clients expect {', '.join(sorted(expected))} of pods in the {watch.watched}, and refuse them: "
-            "Istio 1.29.0 and 1.29.1 read pods before their trust domain at times, when a remote secret comes back "
-            "(istio/istio#59474), and need a restart then, which this run leaves to you"
+            f"{late.seen}, and refuse them: Istio 1.29.0 and 1.29.1 read pods before their trust domain at times, when "
+            "a remote secret comes back (istio/istio#59474), and need a restart then, which this run leaves to you"
         )
-        remarks.write(mesh.folder, _remark_of(watch, _NOT_IDENTIFIED), _restart_needed(experiment, watch, reason))
+        remarks.write(mesh.folder, remark, _restart_needed(experiment, watch, reason))
+    else:
+        remarks.forget(mesh.folder, remark)
+
+
+def require_identified(mesh: Mesh, watch: Watch) -> None:
+    """Raise NotYet unless the watching istiod's clients know pods of the other cluster, with the trust domain."""
+    for managed in mesh.info.managed_by(watch.watching):
+        cluster = mesh[managed.name]
+        if cluster.name == watch.watched:
+            continue
+        try:
+            endpoints = endpoints_of_alone(mesh, cluster, watch.watched)
+            expected = cluster.client.proxy.expected_identities(_envoy_cluster_of_alone(mesh, watch.watched))
+        except EnvironmentBroke as broke:
+            raise NotYet(str(broke)) from broke
+        if not endpoints or not expected:
+            raise NotYet(f"the client of {cluster} knows no pod of {watch.watched}")
+        if any(one.startswith(NO_TRUST_DOMAIN) for one in expected):
+            raise NotYet(f"its clients expect {', '.join(sorted(expected))} of pods in the {watch.watched}")
+
+
+def endpoints_of_alone(mesh: Mesh, client: Cluster, name: str) -> tuple[Endpoint, ...]:
+    """What the client of a cluster holds of the Service whose pods are all in the cluster of that name."""
+    return client.client.proxy.endpoints(_envoy_cluster_of_alone(mesh, name))
+
+
+def _envoy_cluster_of_alone(mesh: Mesh, name: str) -> str:
+    service = new_connections.service_of(mesh.info.clusters[name].version)
+    return f"outbound|{new_connections.PORT}||{mesh.info.host_of(service)}"
 
 
 def settle_remarks(mesh: Mesh) -> None:
-    """At the end of a run: forget that an istiod did not watch another cluster, where it does by now."""
+    """At the end of a run: forget what istiod did not do after a remote secret came back, where it does by now."""
     for watch in mesh.watches:
-        if not remarks.exists(mesh.folder, _remark_of(watch, _NOT_WATCHED)):
-            continue
-        with suppress(NotYet, EnvironmentBroke):
-            require_known(mesh, watch, _SYNCED)
-            remarks.forget(mesh.folder, _remark_of(watch, _NOT_WATCHED))
+        for what, require in (
+            (_NOT_WATCHED, partial(require_known, mesh, watch, _SYNCED)),
+            (_NOT_IDENTIFIED, partial(require_identified, mesh, watch)),
+        ):
+            if remarks.exists(mesh.folder, _remark_of(watch, what)):
+                with suppress(NotYet, EnvironmentBroke):
+                    require()
+                    remarks.forget(mesh.folder, _remark_of(watch, what))
 
 
 def _await_watched(experiment: Experiment, watch: Watch) -> None:

@@ -152,14 +152,25 @@ def watches(clusters: Iterable[Member]) -> tuple[Watch, ...]:
 def watch_across(clusters: Iterable[Member]) -> Watch | None:
     """The watch that is disrupted: the first of a cluster that is alone on its network, else the first of all.
 
-    Beside another cluster of its network, a cluster's gateway or pods may be away and nobody notices. None where no
-    istiod watches another cluster.
+    Beside another cluster of its network, a cluster's gateway or pods may be away and nobody notices. The first is one
+    that ends for each user of the watched cluster's gateway alike, see ``configures_a_gateway_of_others``, if there is
+    such a one. None where no istiod watches another cluster.
     """
     known = list(clusters)
     networks = {one.name: one.network for one in known}
     found = watches(known)
     alone = [watch for watch in found if [*networks.values()].count(networks[watch.watched]) == 1]
-    return next(iter(alone or found), None)
+    alike = [watch for watch in alone if not configures_a_gateway_of_others(known, watch)]
+    return next(iter(alike or alone or found), None)
+
+
+def configures_a_gateway_of_others(clusters: Iterable[Member], watch: Watch) -> bool:
+    """Whether the watching istiod configures the watched cluster's gateway, which clients of other istiods use.
+
+    When that watch ends, the gateway does not know its own pods, and those clients are not told.
+    """
+    control_planes = {one.name: one.control_plane for one in clusters}
+    return control_planes[watch.watched] == watch.watching and {*control_planes.values()} != {watch.watching}
 
 
 def watch_of_primary(clusters: Iterable[Member]) -> Watch | None:
@@ -181,28 +192,37 @@ def watch_of_primary(clusters: Iterable[Member]) -> Watch | None:
 
 
 def watch_beside_another(clusters: Iterable[PlannedCluster]) -> Watch | None:
-    """The first watch whose end leaves the watching istiod another cluster, and a gateway, on every other network.
+    """The first watch across networks whose end leaves the istiod another far cluster, and all its clients a gateway.
 
     A cluster that this istiod manages comes last, for its proxies need the watch. None where there is no such watch.
     """
     known = list(clusters)
-    managed = {one.name: one.control_plane for one in known}
-    found = [watch for watch in watches(known) if kept_beside(known, watch)]
-    return next(iter(sorted(found, key=lambda watch: managed[watch.watched] == watch.watching)), None)
+    by_name = {one.name: one for one in known}
+    found = [
+        watch
+        for watch in watches(known)
+        if by_name[watch.watching].network != by_name[watch.watched].network and kept_beside(known, watch)
+    ]
+    managed = [watch for watch in found if by_name[watch.watched].control_plane == watch.watching]
+    return next(iter([*(watch for watch in found if watch not in managed), *managed]), None)
 
 
 def kept_beside(clusters: Iterable[PlannedCluster], watch: Watch) -> str:
     """The first cluster whose gateway the watching istiod still has to know when that watch ends: its name.
 
-    One on the network of the watched cluster comes first. Empty where some other network would have no gateway left.
+    One on the network of the watched cluster comes first. Empty where a client of this istiod would be left without any
+    gateway of another network.
     """
     known = {one.name: one for one in clusters}
+    left = [one for one in known.values() if one.name != watch.watched]
+    with_gateway = {one.network for one in left if one.has_gateway}
+    for client in known.values():
+        needed = {one.network for one in left} - {client.network}
+        if client.control_plane == watch.watching and not needed <= with_gateway:
+            return ""
     near, network = known[watch.watching].network, known[watch.watched].network
-    left = [one for one in known.values() if one.name != watch.watched and one.network != near]
-    gateways = [one for one in left if one.has_gateway]
-    if {one.network for one in left} > {one.network for one in gateways}:
-        return ""
-    return next((one.name for one in sorted(gateways, key=lambda one: one.network != network)), "")
+    kept = [one for one in left if one.has_gateway and one.network != near]
+    return next((one.name for one in sorted(kept, key=lambda one: one.network != network)), "")
 
 
 def watch_of_managed(clusters: Iterable[Member]) -> Watch | None:

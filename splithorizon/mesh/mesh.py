@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -74,17 +74,23 @@ class Mesh:
             first.setdefault(route.near, route)
         return tuple(first.values())
 
-    def horizon(self, client: str) -> Horizon:
-        """The endpoints of helloworld that the client of a cluster has to hold, by its pods and gateways of now."""
-        networks = self.info.networks
-        far = [name for name in self.names if networks[name] != networks[client]]
-        return Horizon(
+    def horizon(self, client: str, *, unknown: Collection[str] = ()) -> Horizon:
+        """The endpoints of helloworld that the client of a cluster has to hold, by its pods and gateways of now.
+
+        ``unknown`` are the clusters that its istiod does not know.
+        """
+        networks, mode = self.info.networks, self.info.network_mode
+        far = {name for name in self.names if networks[name] != networks[client]}
+        # A gateway with a name is known by what proxies hold of it: it would be waited for.
+        read = far - {*unknown} if mode is NetworkMode.LABELS else far
+        known = Horizon(
             client,
             networks,
             pods={cluster.name: cluster.helloworld_addresses for cluster in self},
-            gateways={name: self[name].gateway_addresses if name in far else frozenset() for name in self.names},
-            mode=self.info.network_mode,
+            gateways={name: self[name].gateway_addresses if name in read else frozenset() for name in self.names},
+            mode=mode,
         )
+        return known.forgetting(unknown)
 
     def version_groups(self, client: str) -> tuple[frozenset[str], ...]:
         """The versions of helloworld by ``distinguishable_groups`` of the client of a cluster."""

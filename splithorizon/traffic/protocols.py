@@ -32,10 +32,15 @@ report() {
 expect() { if grep -q "$1" answer; then report yes; else report no; fi; }
 """
 _EACH = "n=0; while [ $n -lt $count ]; do n=$((n + 1)); rm -f answer got; touch answer; {}; done"
+# What a client's 256 MiB have room for twice, once for each of the slow kinds; 43 at once are tried a lot.
+_AT_ONCE = 45
 # In parallel, because slow calls one after the other would take minutes.
 _PARALLEL = (
-    'n=0; while [ $n -lt $count ]; do n=$((n + 1)); mkdir "$n"; ( cd "$n"; {} ) >"$n/line" & done; wait; cat */line'
+    'n=0; while [ $n -lt $count ]; do n=$((n + 1)); mkdir "$n"; ( cd "$n"; {} ) >"$n/line" & '
+    f"[ $((n % {_AT_ONCE})) -ne 0 ] || wait; done; wait; cat */line"
 )
+# What the shell says of a program that the kernel ended, mostly for want of memory.
+_KILLED = re.compile(r"\bKilled$")
 
 
 class Protocol(StrEnum):
@@ -99,8 +104,16 @@ def command(protocol: Protocol, namespace: str, *, times: int, timeout: float) -
 
 
 def parse(printed: str, times: int) -> tuple[ProtocolCall, ...]:
-    """Parse the output of the command; raises EnvironmentBroke if it has not one line per call."""
+    """Parse the output of the command.
+
+    Raises EnvironmentBroke if it has not one line per call, or if calls were killed in the client's own container.
+    """
     matches = [match for line in printed.splitlines() if (match := _LINE.fullmatch(line))]
     if len(matches) != times:
         raise EnvironmentBroke(f"the client reported {len(matches)} of {times} calls", seen=printed[-200:])
-    return tuple(ProtocolCall(match["version"], match["ok"] == "yes", match["output"].strip()) for match in matches)
+    calls = tuple(ProtocolCall(match["version"], match["ok"] == "yes", match["output"].strip()) for match in matches)
+    if killed := [call for call in calls if not call.ok and _KILLED.search(call.output)]:
+        raise EnvironmentBroke(
+            "the client's container has room for its calls", seen=f"{len(killed)} of {times} were killed there"
+        )
+    return calls

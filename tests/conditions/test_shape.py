@@ -7,7 +7,7 @@ import ast
 from lab import topology
 from splithorizon.base.paths import SUITES
 from splithorizon.conditions import behaviours, shape
-from splithorizon.istio.topology import PRIMARY_REMOTE, PlannedCluster, Topology
+from splithorizon.istio.topology import PRIMARY_REMOTE, PlannedCluster, Topology, Watch, watch_across
 
 
 def asking_for(*fixtures: str) -> set[str]:
@@ -58,3 +58,12 @@ def test_where_each_cluster_shares_its_network_no_watch_is_disrupted() -> None:
     assert found.keys() == {*behaviours.OF_A_WATCH}
     assert {*found.values()} == {"a and b share a network: what a loss of one of their gateways leads to is not judged"}
     assert shape.without_watch(Topology((cluster("a", "one", "a"),))) == shape.NO_WATCH
+
+
+def test_where_the_watched_gateway_would_not_know_its_own_pods_another_watch_is_disrupted() -> None:
+    a, b = PlannedCluster("a", "one", "a", "v1"), PlannedCluster("b", "two", "a", "v2")
+    assert watch_across(Topology((a, b, PlannedCluster("c", "one", "c", "v3")))) == Watch("c", "b")
+    mesh = Topology((a, b, PlannedCluster("c", "one", "a", "v3")))
+    assert shape.without_watch(mesh) == ""
+    d = PlannedCluster("d", "one", "d", "v4")
+    assert shape.without_watch(Topology((a, b, d))) == ""

@@ -50,14 +50,14 @@ def test_of_three_clusters_with_two_istiods(three: ExpectedAnswers) -> None:
     assert by(three.without("a")) == {"a": "b c", "b": "b c", "c": "b c"}
     # The proxies of c have their endpoints from the istiod of b.
     assert by(three.unwatched(Watch("a", "c"))) == {"a": "a b", "b": "a b c", "c": "a b c"}
-    # The gateway of b knows the pods of a, from the istiod of a.
-    assert by(three.unwatched(Watch("b", "a"))) == {"a": "a b c", "b": "b c", "c": "a b c"}
+    # The gateway of b has its endpoints from the istiod of b too.
+    assert by(three.unwatched(Watch("b", "a"))) == {"a": "a b c", "b": "b c", "c": "b c"}
     assert by(three.without_gateway("c")) == {"a": "a b", "b": "a b", "c": "a b c"}
     assert by(three.without_gateway("a")) == {"a": "a b c", "b": "a b c", "c": "c"}
     assert by(three.own_network) == {"a": "a b", "b": "a b", "c": "c"}
     assert by(three.failed_over("a")) == {"a": "b", "b": "b", "c": "c"}
     assert by(three.failed_over("c")) == by(three.without("c"))
-    words = "the clients of b are answered by b and c alone, the others by every cluster"
+    words = "the clients of b and c are answered by b and c alone, the others by every cluster"
     assert str(three.unwatched(Watch("b", "a"))) == words
 
 
@@ -81,3 +81,25 @@ def test_every_state_has_words_of_its_own(three: ExpectedAnswers) -> None:
         three.without_gateway("c"),
     ]
     assert len(set(map(str, states))) == len(states)
+
+
+def test_a_gateway_that_the_same_istiod_configures_forgets_the_cluster_too(three: ExpectedAnswers) -> None:
+    known = three.info.clusters
+    d = replace(known["c"], name="d")
+    star = ExpectedAnswers(replace(three.info, clusters={"b": known["b"], "c": known["c"], "d": d}))
+    unwatched = star.unwatched(Watch("b", "c"))
+    assert by(unwatched) == {"b": "b d", "c": "b d", "d": "b d"}
+    assert str(unwatched) == "every client is answered by b and d alone"
+    assert unwatched.unknown == {name: {"c"} for name in "bcd"}
+
+
+def test_a_gateway_that_another_istiod_configures_passes_on_to_the_cluster_that_is_not_watched(
+    three: ExpectedAnswers,
+) -> None:
+    known = three.info.clusters
+    c = replace(known["c"], control_plane="c")
+    pair = ExpectedAnswers(replace(three.info, clusters={"a": known["a"], "b": known["b"], "c": c}))
+    unwatched = pair.unwatched(Watch("c", "a"))
+    assert by(unwatched) == {"a": "a b c", "b": "a b c", "c": "a b c"}
+    assert str(unwatched) == "every client is answered by every cluster"
+    assert unwatched.held == "the sidecars of c hold all endpoints but those of a"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from splithorizon.base import timeouts
 from splithorizon.disruption.bad_secret import BadSecret
 from splithorizon.disruption.disruption import Disruption
 from splithorizon.istio.info import NetworkMode
@@ -18,7 +19,7 @@ from splithorizon.istio.topology import Watch
 from splithorizon.mesh.mesh import Mesh
 from splithorizon.undo import remarks, undo_log
 from tests.support import user_rights
-from tests.support.existing_mesh import TwoClusters, follow_remote_secret, installed_mesh
+from tests.support.existing_mesh import TwoClusters, dump_expecting, follow_remote_secret, installed_mesh
 from tests.support.mesh_info import mesh_info
 from tests.support.small_api import SmallApi
 from tests.support.snapshots import GONE, Made, differences, snapshot, without_pods
@@ -237,13 +238,11 @@ def identities(api: SmallApi, *expected: str) -> None:
     """Have the sidecars of a cluster expect these identities of servers."""
     answered = api.execute
     assert answered is not None
-    validation = {"match_subject_alt_names": [{"exact": one} for one in expected]}
-    common = {"combined_validation_context": {"default_validation_context": validation}}
-    socket = {"name": "tls", "typed_config": {"common_tls_context": common}}
-    dump = {"configs": [{"cluster": {"transport_socket_matches": [{"transport_socket": socket}]}}]}
 
     def execute(pod: str, command: list[str]) -> str:
-        return json.dumps(dump) if command[-1].startswith("config_dump?") else answered(pod, command)
+        return (
+            json.dumps(dump_expecting(*expected)) if command[-1].startswith("config_dump?") else answered(pod, command)
+        )
 
     api.execute = execute
 
@@ -258,7 +257,8 @@ def test_an_istiod_whose_clients_refuse_pods_that_came_back_is_told_and_left_to_
         found.disruption.restore()
         assert remarks.read(found.folder) == [], "not before the test's end"
         before = snapshot(found.clusters)
-        found.undo.close()
+        with timeouts.shortened(0.01):
+            found.undo.close()
         assert snapshot(found.clusters) == before
         said = remarks.read(found.folder)
         assert [one.object for one in said] == (["istiod of the primary"] if "///" in expected else [])
@@ -266,12 +266,15 @@ def test_an_istiod_whose_clients_refuse_pods_that_came_back_is_told_and_left_to_
         assert all("rollout restart deployment/istiod" in one.command for one in said)
 
 
-def test_an_istiod_of_our_own_is_restarted_where_its_clients_refuse_pods_that_came_back(tmp_path: Path) -> None:
+def test_an_istiod_of_our_own_is_restarted_where_its_clients_refuse_pods_that_came_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with lab(tmp_path, LABELS, owned=True) as found:
         identities(found.clusters.primary, "spiffe:///ns/sample/sa/default")
         found.disruption.remote_secret(WATCH).remove()
         found.disruption.restore()
         before = istiods(found.clusters)
+        monkeypatch.setattr(timeouts, "_current", replace(timeouts.current(), secret_processed=0.1))
         found.undo.close()
         assert before
         assert not before & istiods(found.clusters)

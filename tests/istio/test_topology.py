@@ -51,6 +51,13 @@ def test_the_watch_that_is_disrupted_is_of_a_cluster_alone_on_its_network() -> N
     assert topology.watch_across([cluster("a", "one")]) is None
 
 
+def test_a_gateway_that_is_configured_by_the_watching_istiod_is_the_last_to_be_disrupted() -> None:
+    a, b, c = cluster("a", "one"), cluster("b", "two", "a"), cluster("c", "three")
+    assert not topology.configures_a_gateway_of_others(PRIMARY_REMOTE, Watch("primary", "remote"))
+    assert topology.configures_a_gateway_of_others([a, b, c], Watch("a", "b"))
+    assert topology.watch_across([a, b, c]) == Watch("a", "c")
+
+
 def test_a_managed_cluster_is_watched_by_the_istiod_that_manages_it() -> None:
     assert topology.watch_of_managed(PRIMARY_REMOTE) == Watch("primary", "remote")
     assert topology.watch_of_managed(THREE) == Watch("b", "c")
@@ -82,6 +89,14 @@ def test_a_watch_may_end_where_a_gateway_stays_on_each_other_network() -> None:
     one_gateway = [a, b, without_gateway(far_pair[-1])]
     assert topology.watch_beside_another(one_gateway) == Watch("a", "d")
     assert topology.kept_beside(one_gateway, Watch("a", "b")) == "", "d is on a network without a gateway then"
+
+
+def test_a_watch_within_a_network_does_not_end_nor_one_that_leaves_another_client_without_a_gateway() -> None:
+    a, b, e = cluster("a", "one"), cluster("b", "one"), cluster("e", "two", "a")
+    assert topology.watch_beside_another([a, b, e]) is None
+    c = cluster("c", "three")
+    assert topology.watch_beside_another([replace(a, has_gateway=False), b, e, c]) == Watch("a", "c")
+    assert topology.watch_beside_another([replace(a, has_gateway=False), e, c]) == Watch("c", "a"), "e would need one"
 
 
 def test_a_cluster_that_the_watching_istiod_manages_is_the_last_whose_watch_ends() -> None:

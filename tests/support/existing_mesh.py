@@ -376,7 +376,7 @@ def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: s
         if asked.startswith("clusters?"):
             return json.dumps({"cluster_statuses": [_cluster_of_the_remote(asked)]})
         if asked.startswith("config_dump?"):
-            return json.dumps({"configs": []})
+            return json.dumps(dump_expecting("spiffe://cluster.local/ns/sample/sa/default"))
         assert "draining" in asked, asked
         return json.dumps({"stats": []})
     assert command[:2] == ["sh", "-c"], command
@@ -392,6 +392,14 @@ def _execute(mesh: TwoClusters, versions: Callable[[str], Sequence[str]], pod: s
         if answering
     ]
     return "\n".join([*results, "bodies", *bodies, "end 0", ""])
+
+
+def dump_expecting(*identities: str) -> dict[str, Any]:
+    """The configuration of an Envoy cluster whose servers need one of these identities."""
+    validation = {"match_subject_alt_names": [{"exact": one} for one in identities]}
+    common = {"combined_validation_context": {"default_validation_context": validation}}
+    socket = {"name": "tls", "typed_config": {"common_tls_context": common}}
+    return {"configs": [{"cluster": {"transport_socket_matches": [{"transport_socket": socket}]}}]}
 
 
 def _cluster_of_the_remote(asked: str) -> dict[str, Any]:

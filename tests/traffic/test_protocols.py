@@ -42,3 +42,10 @@ def test_each_line_is_a_call() -> None:
 def test_a_missing_or_additional_call_is_a_broken_environment(printed: str) -> None:
     with pytest.raises(EnvironmentBroke, match="of 3 calls"):
         protocols.parse(printed, 3)
+
+
+def test_calls_that_were_killed_in_the_clients_container_say_nothing_of_the_mesh() -> None:
+    printed = "call v1 yes Hello version: v1\ncall v2 no Hello version: v2 Killed\ncall  no Killed\n"
+    with pytest.raises(EnvironmentBroke, match="room for its calls") as broke:
+        protocols.parse(printed, 3)
+    assert broke.value.seen == "2 of 3 were killed there"
