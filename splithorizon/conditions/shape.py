@@ -39,13 +39,13 @@ def without_watch(shape: Topology) -> str:
     watch = topology.watch_across(shape)
     if watch is None:
         return NO_WATCH
+    network = shape[watch.watched].network
+    sharing = [one.name for one in shape if one.network == network]
+    if len(sharing) > 1:
+        return f"{' and '.join(sharing)} share a network: what a loss of one of their gateways leads to is not judged"
     if topology.configures_a_gateway_of_others(shape, watch):
         return (
             f"the istiod of {watch.watching} configures the gateway of {watch.watched}, and others' clients use it: "
             "what they lose with that watch is not judged"
         )
-    network = shape[watch.watched].network
-    sharing = [one.name for one in shape if one.network == network]
-    if len(sharing) == 1:
-        return ""
-    return f"{' and '.join(sharing)} share a network: what a loss of one of their gateways leads to is not judged"
+    return ""
