@@ -131,3 +131,16 @@ def test_an_external_istiod_is_asked_in_the_cluster_that_runs_it_and_its_rules_w
     assert next_steps.render("kubectl <secrets of remote> apply", mesh) == "kubectl --context west apply"
     there = elsewhere(tmp_path, "primary", external_istiod=replace(external, holds_secrets=True))
     assert next_steps.render("kubectl <secrets of remote> apply", there) == "kubectl --context north apply"
+
+
+def test_of_a_cluster_without_a_gateway_that_of_its_network_is_asked_where_it_is(tmp_path: Path) -> None:
+    known = mesh_info(tmp_path)
+    primary = replace(known.clusters["primary"], gateway_pods=(), network=known.clusters["remote"].network)
+    mesh = replace(known, clusters={"primary": primary, "remote": known.clusters["remote"]})
+    told = next_steps.render(next_steps.gateway_listeners_of("primary"), mesh)
+    assert told == next_steps.render(next_steps.gateway_listeners_of("remote"), mesh)
+    assert f"--kubeconfig {tmp_path}/remote.kubeconfig " in told
+    alone = replace(known, clusters={"primary": primary})
+    assert f"--kubeconfig {tmp_path}/primary.kubeconfig " in next_steps.render(
+        next_steps.gateway_listeners_of("primary"), alone
+    )
