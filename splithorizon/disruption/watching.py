@@ -83,8 +83,9 @@ def restart_unless_identified(experiment: Experiment, watch: Watch) -> None:
             restart_and_await(experiment, watch)
             return
         reason = (
-            f"{late.seen}, and refuse them: Istio 1.29.0 and 1.29.1 read pods before their trust domain at times, when "
-            "a remote secret comes back (istio/istio#59474), and need a restart then, which this run leaves to you"
+            f"its clients refuse the pods of the {watch.watched}: Istio 1.29.0 and 1.29.1 read pods before their trust "
+            "domain at times, when a remote secret comes back (istio/istio#59474), and need a restart then, which this "
+            f"run leaves to you ({late.seen})"
         )
         remarks.write(mesh.folder, remark, _restart_needed(experiment, watch, reason))
     else:
