@@ -143,6 +143,16 @@ def test_a_network_whose_one_gateway_is_unlabelled_has_that_service_alone_for_ev
     assert [one.object for one in found.finding.evidence] == ["Service primary/istio-system/istio-eastwestgateway"]
 
 
+@pytest.mark.parametrize("failed", [True, False])
+def test_an_unlabelled_gateway_beside_another_is_named_where_the_end_of_a_watch_shows_it(failed: bool) -> None:
+    unlabelled = gateway_service(SECOND, lambda one: one["metadata"]["labels"].pop("topology.istio.io/network"))
+    gone = causes.GATEWAY_SERVICE_WITHOUT_NETWORK.id
+    symptom = Symptom("test_removing_a_remote_secret_keeps_other_gateways", cause_ids=(gone,))
+    found = diagnose(Case(unlabelled(three_clusters(gateway=True)), (symptom,) if failed else ()))
+    named = [(one.id, one.finding.evidence[0].object) for one in found.root_causes]
+    assert named == ([(gone, f"Service {SECOND}/istio-system/istio-eastwestgateway")] if failed else [])
+
+
 def test_a_gateway_is_not_accused_of_what_fails_at_the_other_gateway_of_its_network() -> None:
     ranges = gateway_service(SECOND, lambda one: one["spec"].update(loadBalancerSourceRanges=["10.0.0.0/8"]))
     failing = Host(GATEWAYS["primary"], connect_failures=7, requests=7)
