@@ -110,7 +110,6 @@ WITHOUT_A_TEST_MODULE: Mapping[str, str] = {
     "splithorizon.undo.reverting": "tests/undo/test_mutations.py undoes every change by it",
     "splithorizon.undo.ownership": "tests/undo/test_mutations.py and test_undo_log.py",
     # Not tested without clusters: to be written.
-    "splithorizon.disruption.observation": "only runs with an engine: disruptive behaviours observe traffic by it",
     "splithorizon.mesh.cluster": "only runs with an engine: most behaviours read pods and gateways by it",
     "splithorizon.mesh.discovery": "only runs with an engine: the behaviours of suites/discovery read istiod by it",
     "splithorizon.mesh.injection": "only runs with an engine: behaviours that replace pods wait for it",
