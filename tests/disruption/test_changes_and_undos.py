@@ -249,7 +249,7 @@ def identities(api: SmallApi, *expected: str) -> None:
 
 @pytest.mark.parametrize("expected", ["spiffe:///ns/sample/sa/default", "spiffe://cluster.local/ns/sample/sa/default"])
 def test_an_istiod_whose_clients_refuse_pods_that_came_back_is_told_and_left_to_its_owner(
-    expected: str, tmp_path: Path
+    expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with lab(tmp_path, LABELS, owned=False) as found:
         identities(found.clusters.primary, expected)
@@ -257,8 +257,8 @@ def test_an_istiod_whose_clients_refuse_pods_that_came_back_is_told_and_left_to_
         found.disruption.restore()
         assert remarks.read(found.folder) == [], "not before the test's end"
         before = snapshot(found.clusters)
-        with timeouts.shortened(0.01):
-            found.undo.close()
+        monkeypatch.setattr(timeouts, "_current", replace(timeouts.current(), secret_processed=0.1))
+        found.undo.close()
         assert snapshot(found.clusters) == before
         said = remarks.read(found.folder)
         assert [one.object for one in said] == (["istiod of the primary"] if "///" in expected else [])
