@@ -194,17 +194,20 @@ def watch_of_primary(clusters: Iterable[Member]) -> Watch | None:
 def watch_beside_another(clusters: Iterable[PlannedCluster]) -> Watch | None:
     """The first watch across networks whose end leaves the istiod another far cluster, and all its clients a gateway.
 
-    A cluster that this istiod manages comes last, for its proxies need the watch. None where there is no such watch.
+    None where there is no such watch. A gateway that this istiod configures is left out where others' clients use it.
     """
     known = list(clusters)
-    by_name = {one.name: one for one in known}
-    found = [
-        watch
-        for watch in watches(known)
-        if by_name[watch.watching].network != by_name[watch.watched].network and kept_beside(known, watch)
-    ]
-    managed = [watch for watch in found if by_name[watch.watched].control_plane == watch.watching]
-    return next(iter([*(watch for watch in found if watch not in managed), *managed]), None)
+    networks = {one.name: one.network for one in known}
+    return next(
+        (
+            watch
+            for watch in watches(known)
+            if networks[watch.watching] != networks[watch.watched]
+            and not configures_a_gateway_of_others(known, watch)
+            and kept_beside(known, watch)
+        ),
+        None,
+    )
 
 
 def kept_beside(clusters: Iterable[PlannedCluster], watch: Watch) -> str:

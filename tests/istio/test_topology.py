@@ -99,7 +99,7 @@ def test_a_watch_within_a_network_does_not_end_nor_one_that_leaves_another_clien
     assert topology.watch_beside_another([replace(a, has_gateway=False), e, c]) == Watch("c", "a"), "e would need one"
 
 
-def test_a_cluster_that_the_watching_istiod_manages_is_the_last_whose_watch_ends() -> None:
+def test_the_watch_of_a_managed_cluster_ends_only_where_one_istiod_manages_all() -> None:
     a, b, c = cluster("a", "one"), cluster("b", "two", "a"), cluster("c", "three")
     assert topology.watch_beside_another([a, b, c]) == Watch("a", "c")
     assert topology.watch_beside_another([a, b, cluster("c", "three", "a")]) == Watch("a", "b")
